@@ -1,0 +1,27 @@
+"""Attention for Keras vision models: CBAM layers, surgery on pretrained networks, proven exports."""
+
+import importlib
+from types import ModuleType
+
+from keras_cbam.layers import CBAM, ChannelAttention, SpatialAttention
+from keras_cbam.surgery import AttentionPoint, attach_attention, attention_points, freeze_backbone
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CBAM",
+    "AttentionPoint",
+    "ChannelAttention",
+    "SpatialAttention",
+    "attach_attention",
+    "attention_points",
+    "freeze_backbone",
+]
+
+_LAZY_MODULES = ("export", "training", "visualize")
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _LAZY_MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

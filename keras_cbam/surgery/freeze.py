@@ -1,0 +1,31 @@
+"""Train the attention and the head, leave the backbone as it was learned."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import keras
+
+from keras_cbam.layers import AttentionLayer
+
+
+def freeze_backbone(model: keras.Model, *, head: Collection[str] = ()) -> None:
+    """Freeze every layer of `model` but its attention layers and its head, in place.
+
+    Frozen batch normalization runs in inference mode, as always in Keras.
+
+    Args:
+        model: a `keras.Model`, such as `attach_attention` returns.
+        head: names of further layers that stay trainable, such as a new classifier.
+
+    Raises:
+        ValueError: if `head` names a layer that the model has not.
+    """
+    unknown = set(head) - {layer.name for layer in model.layers}
+    if unknown:
+        raise ValueError(
+            f"Argument `head` must name layers of the model. Received: {sorted(unknown)}, which "
+            f"model {model.name} has not"
+        )
+    for layer in model.layers:
+        layer.trainable = isinstance(layer, AttentionLayer) or layer.name in head
