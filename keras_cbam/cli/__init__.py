@@ -1,0 +1,17 @@
+"""The `keras-cbam` command: one thin module a subcommand, no logic of its own."""
+
+import sys
+
+
+def main() -> None:
+    """Run the command line, with one sentence and an exit code for what goes wrong."""
+    from keras_cbam.errors import MissingPackageError
+
+    try:
+        from keras_cbam.cli.app import run
+    except ImportError as error:
+        if error.name not in ("typer", "rich"):
+            raise
+        print(f"keras-cbam: {MissingPackageError(error.name, 'cli')}", file=sys.stderr)
+        sys.exit(2)
+    run()

@@ -1,0 +1,17 @@
+"""Image folders in, a fine-tuned classifier out."""
+
+from keras_cbam.training.classifier import build_classifier
+from keras_cbam.training.fine_tune import FineTuneConfig, FineTuneResult, fine_tune
+from keras_cbam.training.image_batches import ImageBatches
+from keras_cbam.training.image_folder import ImageFolder, ImageSet, read_image_folder
+
+__all__ = [
+    "FineTuneConfig",
+    "FineTuneResult",
+    "ImageBatches",
+    "ImageFolder",
+    "ImageSet",
+    "build_classifier",
+    "fine_tune",
+    "read_image_folder",
+]

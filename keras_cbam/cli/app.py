@@ -1,0 +1,53 @@
+"""The application: its commands, its backend, its exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import keras
+import typer
+
+from keras_cbam import __version__
+from keras_cbam.cli import finetune
+from keras_cbam.cli.terminal import errors
+from keras_cbam.errors import InputError, MissingPackageError
+
+# Commands that export need TensorFlow; the others run on whichever backend Keras is set to.
+NEED_TENSORFLOW = {"demo", "export"}
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="CBAM attention in Keras vision models: fine-tune, export, prove.",
+)
+app.command("finetune")(finetune.finetune)
+
+
+@app.callback(invoke_without_command=True)
+def version(show: bool = typer.Option(False, "--version", help="Print the version and exit.")):
+    """CBAM attention in Keras vision models: fine-tune, export, prove."""
+    if show:
+        typer.echo(f"keras-cbam {__version__}")
+        raise typer.Exit()
+
+
+def run() -> None:
+    """Run the command line: bad input is one sentence and exit code 2, Ctrl-C is 130."""
+    if NEED_TENSORFLOW & set(sys.argv[1:2]) and keras.config.backend() != "tensorflow":
+        _restart_on_tensorflow()
+    try:
+        app(standalone_mode=True)
+    except (InputError, MissingPackageError) as error:
+        errors.print(f"keras-cbam: {error}", style="red", markup=False, highlight=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        errors.print("keras-cbam: interrupted", style="red")
+        sys.exit(130)
+
+
+def _restart_on_tensorflow() -> None:
+    """The backend is chosen when Keras is imported, so another one takes another process."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.execv(sys.executable, [sys.executable, "-m", "keras_cbam.cli", *sys.argv[1:]])

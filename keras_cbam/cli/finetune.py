@@ -1,0 +1,119 @@
+"""`keras-cbam finetune`: a folder of photographs in, a proven classifier out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from keras_cbam.cli.terminal import EpochProgress, counting, out, progress_bar
+from keras_cbam.errors import InputError
+from keras_cbam.training import FineTuneConfig, FineTuneResult, fine_tune
+
+DEFAULTS = FineTuneConfig(data="", output="")
+
+
+def finetune(
+    data: Annotated[Path, typer.Argument(help="Folder with train/ and val/, or of class folders.")],
+    output: Annotated[Path, typer.Option(help="Directory of the results.")],
+    backbone: Annotated[
+        str, typer.Option(help="A builder of keras.applications.")
+    ] = DEFAULTS.backbone,
+    weights: Annotated[
+        str, typer.Option(help="'imagenet', 'none', or the path of a weights file.")
+    ] = DEFAULTS.weights,
+    attention: Annotated[
+        str, typer.Option(help="'cbam', 'channel', 'spatial', or 'none' for the plain backbone.")
+    ] = DEFAULTS.attention,
+    image_size: Annotated[
+        int, typer.Option(help="Side of the images, in pixels.")
+    ] = DEFAULTS.image_size,
+    batch_size: Annotated[int, typer.Option(help="Images a step.")] = DEFAULTS.batch_size,
+    head_epochs: Annotated[
+        int | None,
+        typer.Option(help="Epochs of the head alone; by default 2, without weights 0."),
+    ] = DEFAULTS.head_epochs,
+    epochs: Annotated[int, typer.Option(help="Epochs of the whole network.")] = DEFAULTS.epochs,
+    head_learning_rate: Annotated[
+        float, typer.Option(help="Peak learning rate of the head alone.")
+    ] = DEFAULTS.head_learning_rate,
+    learning_rate: Annotated[
+        float, typer.Option(help="Peak learning rate of the whole network.")
+    ] = DEFAULTS.learning_rate,
+    dropout: Annotated[
+        float, typer.Option(help="Share of the pooled features dropped in training.")
+    ] = DEFAULTS.dropout,
+    batch_norm_momentum: Annotated[
+        float | None, typer.Option(help="Momentum of batch normalization; by default the network's.")
+    ] = DEFAULTS.batch_norm_momentum,
+    selection_split: Annotated[
+        float, typer.Option(help="Share of train held out to choose the best weights by.")
+    ] = DEFAULTS.selection_split,
+    val_split: Annotated[
+        float | None,
+        typer.Option(help="Share scored once at the end, where DATA has no train/ and val/."),
+    ] = DEFAULTS.val_split,
+    augment: Annotated[
+        str, typer.Option(help="Augmentations, of crop, flip and color; or 'none'.")
+    ] = ",".join(DEFAULTS.augmentations),
+    backbone_option: Annotated[
+        list[str] | None,
+        typer.Option(help="A further argument of the builder, such as alpha=0.25; repeatable."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = DEFAULTS.seed,
+    checkpoint_seconds: Annotated[
+        float, typer.Option(help="Seconds between two saves of the state to resume from.")
+    ] = DEFAULTS.checkpoint_seconds,
+    resume: Annotated[bool, typer.Option(help="Go on with the interrupted run in OUTPUT.")] = False,
+) -> None:
+    """Fine-tune a keras.applications backbone with attention on a folder of photographs."""
+    config = FineTuneConfig(
+        data=str(data),
+        output=str(output),
+        backbone=backbone,
+        weights=weights,
+        attention=attention,
+        image_size=image_size,
+        batch_size=batch_size,
+        head_epochs=head_epochs,
+        epochs=epochs,
+        head_learning_rate=head_learning_rate,
+        learning_rate=learning_rate,
+        dropout=dropout,
+        batch_norm_momentum=batch_norm_momentum,
+        selection_split=selection_split,
+        val_split=val_split,
+        augmentations=() if augment == "none" else tuple(augment.split(",")),
+        backbone_options=dict(_option(text) for text in backbone_option or ()),
+        seed=seed,
+        checkpoint_seconds=checkpoint_seconds,
+    )
+    show(run(config, resume=resume), config)
+
+
+def run(config: FineTuneConfig, *, resume: bool = False) -> FineTuneResult:
+    """Run `fine_tune` with its progress on the terminal."""
+    with progress_bar() as bar, counting(bar, "images checked") as update:
+        return fine_tune(config, resume=resume, callbacks=[EpochProgress(bar)], progress=update)
+
+
+def show(result: FineTuneResult, config: FineTuneConfig) -> None:
+    """Print what came out, and the next command."""
+    for path in result.record["skipped"]:
+        out.print(f"left out, not an image that can be decoded: {path}", markup=False)
+    val = result.record["val"]
+    out.print(f"accuracy on val: [bold]{val['accuracy']:.2%}[/] (loss {val['loss']:.4f})")
+    out.print(f"report: {config.output}/report.md", markup=False)
+    out.print(f"next: keras-cbam export {config.output}/model.keras --output ...", markup=False)
+
+
+def _option(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise InputError(f"Expected a backbone option NAME=VALUE. Received: {text}")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value

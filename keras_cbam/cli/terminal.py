@@ -1,0 +1,61 @@
+"""What the commands share on the terminal: output, errors, progress bars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import keras
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+out = Console()
+errors = Console(stderr=True, soft_wrap=True)
+
+
+def progress_bar() -> Progress:
+    """A progress bar with counts and times."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=out,
+    )
+
+
+class EpochProgress(keras.callbacks.Callback):
+    """Shows the batches of an epoch and prints a line at its end."""
+
+    def __init__(self, bar: Progress):
+        super().__init__()
+        self.bar = bar
+
+    def on_epoch_begin(self, epoch, logs=None):
+        name = f"epoch {epoch + 1}"
+        self.task = self.bar.add_task(name, total=self.params.get("steps"), note="")
+
+    def on_train_batch_end(self, batch, logs=None):
+        note = "  ".join(f"{name} {float(value):.4f}" for name, value in (logs or {}).items())
+        self.bar.update(self.task, completed=batch + 1, note=note)
+
+
+@contextmanager
+def counting(bar: Progress, description: str) -> Iterator:
+    """Yield a function of (done, total) that moves a bar."""
+    task = bar.add_task(description, total=None, note="")
+
+    def update(done: int, total: int) -> None:
+        bar.update(task, completed=done, total=total)
+
+    yield update
+    bar.stop_task(task)

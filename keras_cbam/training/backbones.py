@@ -1,0 +1,164 @@
+"""The backbones of `keras.applications`: what pixels each expects, and its weights from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from keras_cbam.errors import InputError
+
+
+class PixelRule(NamedTuple):
+    """What a family does to RGB pixels in 0..255 before its first layer: `pixels * scale + offset`.
+
+    Attributes:
+        scale: one factor for each channel, in the network's channel order.
+        offset: one summand for each channel, in the network's channel order.
+        reverse_channels: whether the network takes BGR.
+    """
+
+    scale: tuple[float, float, float]
+    offset: tuple[float, float, float]
+    reverse_channels: bool = False
+
+
+_MEAN = (0.485, 0.456, 0.406)
+_STD = (0.229, 0.224, 0.225)
+
+PIXEL_RULES: dict[str, PixelRule | None] = {
+    "inside": None,
+    "tf": PixelRule((1 / 127.5,) * 3, (-1.0,) * 3),
+    "torch": PixelRule(
+        tuple(1 / 255 / s for s in _STD),
+        tuple(-m / s for m, s in zip(_MEAN, _STD, strict=True)),
+    ),
+    "caffe": PixelRule((1.0,) * 3, (-103.939, -116.779, -123.68), reverse_channels=True),
+}
+
+# The longest prefix of the builder's name that stands here decides.
+FAMILIES = {
+    "ConvNeXt": "inside",
+    "DenseNet": "torch",
+    "EfficientNet": "inside",
+    "Inception": "tf",
+    "MobileNet": "tf",
+    "MobileNetV3": "inside",
+    "NASNet": "tf",
+    "ResNet": "caffe",
+    "ResNet50V2": "tf",
+    "ResNet101V2": "tf",
+    "ResNet152V2": "tf",
+    "VGG": "caffe",
+    "Xception": "tf",
+}
+
+BACKBONES: tuple[str, ...] = tuple(
+    sorted(
+        name
+        for name in dir(keras.applications)
+        if name[0].isupper() and callable(getattr(keras.applications, name))
+    )
+)
+
+
+def pixel_rule(backbone: str) -> PixelRule | None:
+    """Return what `backbone` does to pixels in 0..255, `None` if its graph does it itself."""
+    family = max((f for f in FAMILIES if backbone.startswith(f)), key=len, default=None)
+    if family is None:
+        raise InputError(f"The pixel range of backbone {backbone} is not known.")
+    return PIXEL_RULES[FAMILIES[family]]
+
+
+def preprocess(inputs: Any, backbone: str) -> Any:
+    """Apply the backbone's pixel rule to RGB inputs in 0..255, `(batch, height, width, 3)`."""
+    rule = pixel_rule(backbone)
+    if rule is None:
+        return inputs
+    if not rule.reverse_channels:
+        return keras.layers.Rescaling(rule.scale, rule.offset, name="preprocessing")(inputs)
+    # One frozen 1x1 convolution reverses, scales and shifts: a builtin operation of every runtime,
+    # where a reversal or a gather would leave the accelerated graph.
+    layer = keras.layers.Conv2D(3, kernel_size=1, trainable=False, name="preprocessing")
+    outputs = layer(inputs)
+    layer.set_weights([np.diag(rule.scale)[::-1].reshape(1, 1, 3, 3), np.array(rule.offset)])
+    return outputs
+
+
+def build_backbone(
+    name: str, weights: str, inputs: Any, options: dict[str, Any] | None = None
+) -> keras.Model:
+    """Build a `keras.applications` network without its top on preprocessed `inputs`.
+
+    Args:
+        name: the builder's name, such as `"MobileNetV2"`.
+        weights: `"imagenet"`, `"none"`, or the path of an `.h5` or `.weights.h5` weights file.
+        inputs: a Keras tensor, `(batch, height, width, 3)`, the output of `preprocess`.
+        options: further arguments of the builder, such as `{"alpha": 0.25}`.
+
+    Raises:
+        InputError: on an unknown name or option, or weights that are missing or do not fit.
+    """
+    if name not in BACKBONES:
+        raise InputError(
+            f"Expected a backbone of keras.applications: {', '.join(BACKBONES)}. Received: {name}"
+        )
+    builder = getattr(keras.applications, name)
+    named = weights if weights == "imagenet" else None
+    try:
+        backbone = builder(include_top=False, weights=named, input_tensor=inputs, **(options or {}))
+    except Exception as error:  # noqa: BLE001 - builders raise whatever downloads and options raise
+        raise InputError(
+            f"Backbone {name} with weights {weights} and options {options or {}} could not be "
+            f"built, because of the options, the image size or the download: {_sentence(error)}"
+        ) from error
+    if weights not in ("imagenet", "none"):
+        load_backbone_weights(backbone, weights)
+    return backbone
+
+
+def load_backbone_weights(backbone: keras.Model, path: str) -> None:
+    """Load a weights file, with or without top, into a backbone without top.
+
+    Raises:
+        InputError: if the file is missing, unreadable, or lacks a layer of the backbone.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"Expected 'imagenet', 'none' or a weights file. No file at: {path}")
+    loader = _load_keras_weights if path.endswith(".weights.h5") else _load_by_name
+    try:
+        loader(backbone, path)
+    except InputError:
+        raise
+    except Exception as error:  # noqa: BLE001 - h5py and Keras raise many kinds for a bad file
+        raise InputError(
+            f"Weights file {path} does not fit {backbone.name} or is damaged: {_sentence(error)}"
+        ) from error
+
+
+def _load_keras_weights(backbone: keras.Model, path: str) -> None:
+    backbone.load_weights(path)
+
+
+def _load_by_name(backbone: keras.Model, path: str) -> None:
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        group: Callable = file["model_weights"] if "model_weights" in file else file
+        stored = {str(name) for name in group}
+    wanted = {layer.name for layer in backbone.layers if layer.weights} - {"preprocessing"}
+    missing = sorted(wanted - stored)
+    if missing:
+        raise InputError(
+            f"Weights file {path} has no weights for {len(missing)} of the {len(wanted)} layers of "
+            f"{backbone.name}, the first of them {missing[0]}; it is another network's file."
+        )
+    backbone.load_weights(path, by_name=True)
+
+
+def _sentence(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,59 @@
+"""A classifier for new classes: pretrained backbone, attention, a fresh head."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from keras_cbam.errors import InputError
+from keras_cbam.surgery import ATTENTIONS, attach_attention
+from keras_cbam.training.backbones import build_backbone, preprocess
+
+HEAD = ("probabilities",)
+
+
+def build_classifier(
+    backbone: str,
+    classes: int,
+    *,
+    weights: str = "imagenet",
+    attention: str = "cbam",
+    image_size: int = 224,
+    dropout: float = 0.2,
+    options: dict[str, Any] | None = None,
+) -> keras.Model:
+    """Build a classifier on a `keras.applications` backbone with attention attached.
+
+    The model takes raw RGB: its graph applies the backbone's own preprocessing.
+
+    Args:
+        backbone: name of a `keras.applications` builder.
+        classes: how many classes, at least 2.
+        weights: `"imagenet"`, `"none"` or the path of a weights file.
+        attention: a name that `attach_attention` knows, or `"none"` for the plain backbone.
+        image_size: height and width of the input, in pixels.
+        dropout: share of the pooled features dropped in training, in [0, 1).
+        options: further arguments of the builder.
+
+    Returns:
+        A `keras.Model` from `image`, `(batch, image_size, image_size, 3)` RGB in 0..255, to
+        `probabilities`, `(batch, classes)`.
+
+    Raises:
+        InputError: on a backbone, weights, attention or option that does not exist or fit.
+    """
+    if attention not in (*ATTENTIONS, "none"):
+        raise InputError(
+            f"Expected an attention of {', '.join(ATTENTIONS)} or none. Received: {attention}"
+        )
+    image = keras.Input((image_size, image_size, 3), name="image")
+    model = build_backbone(backbone, weights, preprocess(image, backbone), options)
+    if attention != "none":
+        model = attach_attention(model, attention)
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(model.output)
+    x = keras.layers.Dropout(dropout, name="dropout")(x)
+    outputs = keras.layers.Dense(
+        classes, activation="softmax", dtype="float32", name="probabilities"
+    )(x)
+    return keras.Model(model.input, outputs, name=f"{backbone}_{attention}".lower())

@@ -1,0 +1,343 @@
+"""Fine-tuning: the head first, then the whole network at a lower rate."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from keras_cbam.errors import InputError
+from keras_cbam.files import check_writable
+from keras_cbam.surgery.gates import gate_movement
+from keras_cbam.training.classifier import HEAD, build_classifier
+from keras_cbam.training.fine_tune_report import write_outputs
+from keras_cbam.training.image_batches import AUGMENTATIONS, ImageBatches, check_augmentations
+from keras_cbam.training.image_folder import ImageFolder, read_image_folder
+from keras_cbam.training.run_state import (
+    SaveState,
+    load_arrays,
+    read_description,
+    save_arrays,
+    state_variables,
+)
+
+STATE_DIRECTORY = ".state"
+
+
+@dataclass(frozen=True)
+class FineTuneConfig:
+    """A fine-tuning run, in full: the same configuration gives the same run.
+
+    Attributes:
+        data: a folder with `train/` and `val/`, or of class folders with `val_split` stated.
+        output: directory of the results.
+        backbone: name of a `keras.applications` builder.
+        weights: `"imagenet"`, `"none"` or the path of a weights file.
+        attention: a name that `attach_attention` knows, or `"none"`.
+        image_size: side of the square images, in pixels.
+        batch_size: images a step.
+        head_epochs: epochs with all but the head frozen; `None` means 2, or 0 without weights.
+        epochs: epochs of the whole network, attention included. Batch normalization that came with weights keeps its
+            statistics, since small batches would spoil them.
+        head_learning_rate: peak rate of the head alone, of Adam with cosine decay.
+        learning_rate: peak rate of the whole network, likewise.
+        dropout: share of the pooled features dropped in training.
+        batch_norm_momentum: momentum of every batch normalization; `None` keeps the backbone's own,
+            such as MobileNetV2's 0.999, which takes thousands of steps to settle.
+        selection_split: share of train held out, by whose accuracy the best weights are chosen.
+        val_split: share of one folder of classes set apart and scored once at the end.
+        augmentations: names out of `AUGMENTATIONS`.
+        seed: seed of splits, weights, order, augmentation and dropout.
+        backbone_options: further arguments of the builder.
+        checkpoint_seconds: time between two saves of the state that `resume` goes on from.
+    """
+
+    data: str
+    output: str
+    backbone: str = "MobileNetV2"
+    weights: str = "imagenet"
+    attention: str = "cbam"
+    image_size: int = 224
+    batch_size: int = 32
+    head_epochs: int | None = None
+    epochs: int = 5
+    head_learning_rate: float = 1e-3
+    learning_rate: float = 1e-4
+    dropout: float = 0.2
+    batch_norm_momentum: float | None = None
+    selection_split: float = 0.1
+    val_split: float | None = None
+    augmentations: tuple[str, ...] = tuple(AUGMENTATIONS)
+    seed: int = 0
+    backbone_options: dict[str, Any] = field(default_factory=dict)
+    checkpoint_seconds: float = 30.0
+
+    def phases(self) -> tuple[Phase, ...]:
+        """The phases of the run, those without epochs left out."""
+        head_epochs = self.head_epochs
+        if head_epochs is None:
+            head_epochs = 0 if self.weights == "none" else 2
+        phases = (
+            Phase("head", head_epochs, self.head_learning_rate),
+            Phase("whole", self.epochs, self.learning_rate),
+        )
+        return tuple(phase for phase in phases if phase.epochs)
+
+
+class Phase(NamedTuple):
+    """Consecutive epochs with one optimizer."""
+
+    name: str
+    epochs: int
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class FineTuneResult:
+    """What a run came to.
+
+    Attributes:
+        model: the Keras model with the best weights.
+        folder: the images, as they were split.
+        record: configuration, epochs, best epoch and scores: what `history.json` holds.
+    """
+
+    model: keras.Model
+    folder: ImageFolder
+    record: dict[str, Any]
+
+
+def fine_tune(
+    config: FineTuneConfig,
+    *,
+    resume: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> FineTuneResult:
+    """Fine-tune a classifier on a folder of photographs.
+
+    Writes `model.keras`, `labels.txt`, `history.json`, `curves.png` and `report.md` to
+    `config.output` when the run is complete. Until then its state is in `.state/` there.
+
+    Args:
+        config: the run.
+        resume: whether to go on with an interrupted run in `config.output`, from its last saved
+            step: weights, optimizer, random state and place in the data. Where there is none, the
+            run starts from the beginning.
+        callbacks: Keras callbacks, such as a progress bar.
+        progress: called with the number of image files checked and the number of all.
+
+    Returns:
+        A `FineTuneResult`.
+
+    Raises:
+        InputError: on data, backbone, weights or an output directory that cannot be used.
+    """
+    run = _Run(config, resume, progress)
+    for index, phase in enumerate(run.phases):
+        if index >= run.position["phase"]:
+            run.train(index, phase, callbacks)
+    return run.finish()
+
+
+class _Run:
+    """A run in progress: the model, the data and the place in both."""
+
+    def __init__(self, config: FineTuneConfig, resume: bool, progress: Any):
+        self.config = config
+        self.output = Path(config.output)
+        self.state_path = self.output / STATE_DIRECTORY / "state.npz"
+        self.best_path = self.output / STATE_DIRECTORY / "best.npz"
+        self.phases = config.phases()
+        self._check(resume)
+        self.folder = read_image_folder(
+            config.data,
+            selection_split=config.selection_split,
+            val_split=config.val_split,
+            seed=config.seed,
+            progress=progress,
+        )
+        keras.utils.set_random_seed(config.seed)
+        self.model = build_classifier(
+            config.backbone,
+            len(self.folder.classes),
+            weights=config.weights,
+            attention=config.attention,
+            image_size=config.image_size,
+            dropout=config.dropout,
+            options=config.backbone_options,
+        )
+        self.state = load_arrays(self.state_path)
+        self.position: dict[str, Any] = {"phase": 0, "epoch": 0, "batch": 0, "history": []}
+        if self.state:
+            self.position = self.state[1]
+            self._check_same_run()
+        self.position["run"] = self._identity()
+        self.state_path.parent.mkdir(parents=True, exist_ok=True)
+
+    def _check(self, resume: bool) -> None:
+        check_writable(self.output)
+        if (self.output / "report.md").exists():
+            raise InputError(
+                f"{self.output} holds a finished run; remove it or choose another directory."
+            )
+        if self.state_path.parent.exists() and not resume:
+            raise InputError(
+                f"{self.output} holds an interrupted run; give --resume to go on with it, or choose "
+                "another directory."
+            )
+        if not self.phases or self.config.batch_size < 1 or self.config.image_size < 1:
+            raise InputError("Expected at least one epoch, one image a batch and one pixel.")
+        check_augmentations(self.config.augmentations)
+
+    def _identity(self) -> dict[str, Any]:
+        """What has to be the same for a run to be resumed."""
+        config = asdict(replace(self.config, output="", data="", checkpoint_seconds=0))
+        images = {name: len(getattr(self.folder, name)) for name in ("train", "selection", "val")}
+        return json.loads(json.dumps({**config, **images, "backend": keras.config.backend()}))
+
+    def _check_same_run(self) -> None:
+        before, now = self.position["run"], self._identity()
+        for name, value in now.items():
+            if before.get(name) != value:
+                raise InputError(
+                    f"{self.output} was begun with {name} {before.get(name)}, not {value}; resume "
+                    "it with the same options and data."
+                )
+
+    def train(self, index: int, phase: Phase, callbacks: Sequence[Any]) -> None:
+        """Train one phase, from the saved position if the run stopped within it."""
+        self._compile(phase)
+        running_metrics: list[np.ndarray] = []
+        if self.state and self.position["phase"] == index:
+            running_metrics = self._restore(self.state[0])
+        elif index > self.position["phase"]:
+            self.position.update(phase=index, epoch=0, batch=0)
+        for epoch in range(self.position["epoch"], phase.epochs):
+            first_batch = self.position["batch"]
+            saver = SaveState(
+                self.state_path,
+                self.position,
+                first_batch,
+                self.config.checkpoint_seconds,
+                running_metrics if first_batch else [],
+            )
+            batches = self._batches(index, epoch, first_batch)
+            logs = self._fit(batches, epoch, [saver, *callbacks]) if len(batches) else {}
+            self._end_epoch(phase, epoch, logs)
+
+    def _fit(self, batches: ImageBatches, epoch: int, callbacks: Sequence[Any]) -> dict[str, float]:
+        history = self.model.fit(
+            batches,
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            shuffle=False,
+            callbacks=list(callbacks),
+            verbose=0,
+        )
+        return {name: float(values[-1]) for name, values in history.history.items()}
+
+    def _end_epoch(self, phase: Phase, epoch: int, logs: dict[str, float]) -> None:
+        scores = self.evaluate(self.folder.selection)
+        row = {
+            "phase": phase.name,
+            "epoch": epoch + 1,
+            **logs,
+            **{f"selection_{name}": value for name, value in scores.items()},
+        }
+        self.position["history"].append(row)
+        self._keep_best(len(self.position["history"]), scores)
+        self.position.update(epoch=epoch + 1, batch=0)
+        arrays = [variable.numpy() for variable in state_variables(self.model)]
+        save_arrays(self.state_path, arrays, self.position)
+
+    def _compile(self, phase: Phase) -> None:
+        for layer in self.model.layers:
+            layer.trainable = layer.name in HEAD if phase.name == "head" else self._learns(layer)
+            normalizes = isinstance(layer, keras.layers.BatchNormalization)
+            if normalizes and self.config.batch_norm_momentum is not None:
+                layer.momentum = self.config.batch_norm_momentum
+        steps = max(phase.epochs * self._batches(0, 0, 0).batches_per_epoch, 1)
+        self.model.compile(
+            optimizer=keras.optimizers.Adam(
+                keras.optimizers.schedules.CosineDecay(phase.learning_rate, steps)
+            ),
+            loss="sparse_categorical_crossentropy",
+            metrics=["accuracy"],
+            # XLA on a CPU has no fast depthwise convolution: 4 to 15 times slower than oneDNN.
+            jit_compile="auto" if keras.config.backend() == "jax" else False,
+        )
+        self.model.optimizer.build(self.model.trainable_variables)
+
+    def _learns(self, layer: keras.layers.Layer) -> bool:
+        """Whether a layer is trained with the whole network."""
+        pretrained = self.config.weights != "none"
+        normalizes = isinstance(layer, keras.layers.BatchNormalization)
+        return layer.name != "preprocessing" and not (pretrained and normalizes)
+
+    def _restore(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
+        """Put saved values back; return those of the running metrics, which `fit` will reset."""
+        # Metrics have no variables before the first batch, so there are more arrays than variables.
+        variables = [*self.model.variables, *self.model.optimizer.variables]
+        for variable, value in zip(variables, arrays, strict=False):
+            variable.assign(value)
+        return arrays[len(variables) :]
+
+    def _batches(self, phase: int, epoch: int, first_batch: int) -> ImageBatches:
+        return ImageBatches(
+            self.folder.train,
+            self.config.image_size,
+            self.config.batch_size,
+            training=True,
+            augmentations=self.config.augmentations,
+            seed=self.config.seed,
+            epoch=1000 * phase + epoch,
+            first_batch=first_batch,
+        )
+
+    def evaluate(self, images: Any) -> dict[str, float]:
+        """Loss and accuracy on images as they are, not augmented."""
+        batches = ImageBatches(images, self.config.image_size, self.config.batch_size)
+        scores = self.model.evaluate(batches, return_dict=True, verbose=0)
+        return {name: float(value) for name, value in scores.items()}
+
+    def _keep_best(self, epoch: int, scores: dict[str, float]) -> None:
+        best = read_description(self.best_path)
+        if best is None or _rank(scores) > _rank(best):
+            save_arrays(self.best_path, self.model.get_weights(), {"epoch": epoch, **scores})
+
+    def finish(self) -> FineTuneResult:
+        """Score the best weights on val, once, and write the results."""
+        if not self.model.compiled:
+            self._compile(self.phases[-1])
+        saved = load_arrays(self.best_path)
+        if saved is None:
+            raise RuntimeError(f"The best weights are missing from {self.best_path}.")
+        weights, best = saved
+        self.model.set_weights(weights)
+        val = self.evaluate(self.folder.val)
+        sample = ImageBatches(self.folder.val, self.config.image_size, 64)[0][0]
+        record = {
+            "config": asdict(self.config),
+            "classes": list(self.folder.classes),
+            "images": {n: len(getattr(self.folder, n)) for n in ("train", "selection", "val")},
+            "skipped": [str(path) for path in self.folder.skipped],
+            "parameters": self.model.count_params(),
+            "epochs": self.position["history"],
+            "best": best,
+            "val": val,
+            "gates": [asdict(moved) for moved in gate_movement(self.model, sample)],
+        }
+        write_outputs(self.model, self.folder, record, self.output)
+        shutil.rmtree(self.state_path.parent)
+        return FineTuneResult(self.model, self.folder, record)
+
+
+def _rank(scores: dict[str, float]) -> tuple[float, float]:
+    return scores["accuracy"], -scores["loss"]

@@ -1,0 +1,106 @@
+"""The files a finished run leaves: model, labels, history, curves, report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_cbam.errors import MissingPackageError
+from keras_cbam.files import atomic_path
+from keras_cbam.training.image_folder import ImageFolder
+
+
+def write_outputs(
+    model: keras.Model, folder: ImageFolder, record: dict[str, Any], output: Path
+) -> None:
+    """Write every file of a finished run, each complete or not at all, the report last."""
+    with atomic_path(output / "model.keras") as path:
+        model.save(path)
+    _write_text(output / "labels.txt", "".join(f"{name}\n" for name in folder.classes))
+    _write_text(output / "history.json", json.dumps(record, indent=2) + "\n")
+    with atomic_path(output / "curves.png") as path:
+        draw_curves(record, path)
+    _write_text(output / "report.md", report_text(record))
+
+
+def _write_text(path: Path, text: str) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def draw_curves(record: dict[str, Any], path: Path) -> None:
+    """Draw loss and accuracy by epoch, on train and on the images held out for selection."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingPackageError("matplotlib", "viz") from error
+    rows = record["epochs"]
+    epochs = range(1, len(rows) + 1)
+    head = sum(row["phase"] == "head" for row in rows)
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        axes.plot(epochs, [row.get(name) for row in rows], "o-", label="train (augmented)")
+        axes.plot(epochs, [row[f"selection_{name}"] for row in rows], "s-", label="held out")
+        axes.axvline(record["best"]["epoch"], color="0.6", linestyle="--", label="best")
+        if 0 < head < len(rows):
+            axes.axvspan(0.5, head + 0.5, color="0.93", zorder=0, label="head alone")
+        axes.set(xlabel="epoch", title=name, xlim=(0.5, len(rows) + 0.5))
+        axes.locator_params(axis="x", integer=True)
+    axes.legend()
+    figure.savefig(path, dpi=110)
+
+
+def report_text(record: dict[str, Any]) -> str:
+    """The report as Markdown."""
+    config, images, best, val = (record[k] for k in ("config", "images", "best", "val"))
+    lines = [
+        f"# {config['backbone']} with attention {config['attention']}",
+        "",
+        f"- accuracy on val, scored once: **{val['accuracy']:.2%}** (loss {val['loss']:.4f}, "
+        f"{images['val']} images)",
+        f"- best weights: epoch {best['epoch']} of {len(record['epochs'])}, by accuracy on "
+        f"{images['selection']} images held out of train: {best['accuracy']:.2%}",
+        f"- trained on {images['train']} images of {len(record['classes'])} classes at "
+        f"{config['image_size']}x{config['image_size']} pixels, seed {config['seed']}",
+        f"- parameters: {record['parameters']:,}",
+        f"- files left out because they could not be decoded: {len(record['skipped'])}",
+        *(f"  - `{path}`" for path in record["skipped"]),
+        "",
+        "The model takes RGB pixels in 0..255; preprocessing is inside its graph.",
+        "",
+        "![loss and accuracy](curves.png)",
+        "",
+        "| epoch | phase | loss | accuracy | held-out loss | held-out accuracy |",
+        "|---|---|---|---|---|---|",
+    ]
+    for number, row in enumerate(record["epochs"], start=1):
+        lines.append(
+            f"| {number} | {row['phase']} | {row['loss']:.4f} | {row['accuracy']:.2%} | "
+            f"{row['selection_loss']:.4f} | {row['selection_accuracy']:.2%} |"
+        )
+    if record["gates"]:
+        lines += ["", *gate_table(record["gates"])]
+    lines += [
+        "",
+        "Next: `keras-cbam export model.keras --output export --calibration <folder> "
+        "--verification <folder>`",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def gate_table(gates: list[dict[str, Any]]) -> list[str]:
+    """How far the gates have moved from 1, their start, as lines of Markdown."""
+    lines = [
+        "How far the gates have moved from 1, where identity started them (mean, largest):",
+        "",
+        "| attention layer | first gate | second gate |",
+        "|---|---|---|",
+    ]
+    for moved in gates:
+        pairs = zip(moved["mean"], moved["largest"], strict=True)
+        cells = [f"{mean:.4f}, {largest:.4f}" for mean, largest in pairs] + [""]
+        lines.append(f"| {moved['layer']} | {cells[0]} | {cells[1]} |")
+    return lines

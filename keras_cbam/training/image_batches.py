@@ -1,0 +1,147 @@
+"""Batches of decoded images; the same seed, epoch and position always give the same batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_cbam.errors import InputError
+from keras_cbam.training.image_folder import ImageSet
+
+AREA = (0.5, 1.0)
+ASPECT = (3 / 4, 4 / 3)
+COLOR = 0.2
+
+
+class ImageBatches(keras.utils.PyDataset):
+    """Images as `(batch, size, size, 3)` RGB float32 in 0..255 with integer labels.
+
+    For evaluation, each image's central square is resized, in the order given. For training, the
+    images are shuffled and augmented, and the last, incomplete batch is left out. Everything random
+    derives from `(seed, epoch, position)`, so a run that was cut off goes on with the same batches.
+
+    Args:
+        images: the images.
+        image_size: side of the square, in pixels.
+        batch_size: images a batch.
+        training: whether the images are shuffled and augmented.
+        augmentations: names out of `AUGMENTATIONS`, applied in training.
+        seed: seed of order and augmentation.
+        epoch: which epoch's order and augmentation.
+        first_batch: how many of the epoch's batches are left out at its beginning.
+        workers: threads that decode.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        image_size: int,
+        batch_size: int = 32,
+        *,
+        training: bool = False,
+        augmentations: Sequence[str] = (),
+        seed: int = 0,
+        epoch: int = 0,
+        first_batch: int = 0,
+        workers: int = 2,
+    ):
+        super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=8)
+        check_augmentations(augmentations)
+        self.images = images
+        self.image_size = image_size
+        self.batch_size = batch_size
+        self.training = training
+        self.augmentations = tuple(augmentations) if training else ()
+        self.seed = seed
+        self.epoch = epoch
+        self.first_batch = first_batch
+        self.order = np.arange(len(images))
+        if training:
+            self.order = np.random.default_rng((seed, epoch)).permutation(len(images))
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches of a whole epoch, whatever `first_batch` is."""
+        if self.training and len(self.images) >= self.batch_size:
+            return len(self.images) // self.batch_size
+        return math.ceil(len(self.images) / self.batch_size)
+
+    def __len__(self):
+        return self.batches_per_epoch - self.first_batch
+
+    def __getitem__(self, index):
+        start = (index + self.first_batch) * self.batch_size
+        chosen = self.order[start : start + self.batch_size]
+        images = np.stack([self._image(i) for i in chosen])
+        return images, self.images.labels[chosen]
+
+    def _image(self, index: int) -> np.ndarray:
+        rng = np.random.default_rng((self.seed, self.epoch, int(index)))
+        crop = _random_crop if "crop" in self.augmentations else _central_square
+        image = read_image(self.images.paths[index], self.image_size, crop, rng)
+        for name in self.augmentations:
+            image = AUGMENTATIONS[name](image, rng)
+        return np.asarray(image, "float32")
+
+
+def read_image(path: Path, size: int, crop, rng=None):
+    """Read an image, crop it and resize the crop to `(size, size)` RGB, antialiased bilinear."""
+    from PIL import Image
+
+    with Image.open(path) as file:
+        # A JPEG of more than twice the size wanted is decoded at a half, quarter or eighth.
+        file.draft("RGB", (2 * size, 2 * size))
+        image = file.convert("RGB")
+    return image.resize(
+        (size, size), Image.Resampling.BILINEAR, box=crop(image.width, image.height, rng)
+    )
+
+
+def _central_square(width: int, height: int, rng=None) -> tuple[float, float, float, float]:
+    side = min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    return left, top, left + side, top + side
+
+
+def _random_crop(width: int, height: int, rng) -> tuple[float, float, float, float]:
+    area = rng.uniform(*AREA) * width * height
+    aspect = math.exp(rng.uniform(*(math.log(bound) for bound in ASPECT)))
+    crop_width = min(math.sqrt(area * aspect), width)
+    crop_height = min(math.sqrt(area / aspect), height)
+    left, top = rng.uniform(0, width - crop_width), rng.uniform(0, height - crop_height)
+    return left, top, left + crop_width, top + crop_height
+
+
+def check_augmentations(names: Sequence[str]) -> None:
+    """Raise an `InputError` unless every name is one of `AUGMENTATIONS`."""
+    unknown = set(names) - set(AUGMENTATIONS)
+    if unknown:
+        raise InputError(
+            f"Expected augmentations of {', '.join(AUGMENTATIONS)}. Received: {min(unknown)}"
+        )
+
+
+def _keep(image, rng):
+    return image
+
+
+def _flip(image, rng):
+    from PIL import ImageOps
+
+    return ImageOps.mirror(image) if rng.random() < 0.5 else image
+
+
+def _color(image, rng):
+    from PIL import ImageEnhance
+
+    for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
+        image = enhance(image).enhance(rng.uniform(1 - COLOR, 1 + COLOR))
+    return image
+
+
+# A crop is taken while the image is resized, so there is nothing left to do for it here.
+AUGMENTATIONS = {"crop": _keep, "flip": _flip, "color": _color}

@@ -1,0 +1,87 @@
+"""What an interrupted training run needs to go on: one file, replaced whole."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_cbam.files import atomic_path
+
+
+def save_arrays(path: Path, arrays: list[np.ndarray], description: dict[str, Any]) -> None:
+    """Write arrays and a JSON description as one `.npz`, atomically."""
+    named = {f"array_{index}": array for index, array in enumerate(arrays)}
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, description=json.dumps(description), **named)
+
+
+def load_arrays(path: Path) -> tuple[list[np.ndarray], dict[str, Any]] | None:
+    """Read what `save_arrays` wrote, `None` if there is no file."""
+    if not path.exists():
+        return None
+    with np.load(path) as file:
+        arrays = [file[f"array_{index}"] for index in range(len(file.files) - 1)]
+        return arrays, json.loads(str(file["description"]))
+
+
+def read_description(path: Path) -> dict[str, Any] | None:
+    """Read the description alone, `None` if there is no file."""
+    if not path.exists():
+        return None
+    with np.load(path) as file:
+        return json.loads(str(file["description"]))
+
+
+def state_variables(model: keras.Model) -> list[Any]:
+    """The weights, the random states, the optimizer's variables and the running metrics."""
+    if keras.config.backend() == "jax":
+        model.jax_state_sync()
+    return [*model.variables, *model.optimizer.variables, *model.metrics_variables]
+
+
+class SaveState(keras.callbacks.Callback):
+    """Save the state of a run every so many seconds, so that a kill costs no more than that.
+
+    Args:
+        path: the state file.
+        description: what to store with the arrays; the number of finished batches of the epoch is
+            added as `"batch"`.
+        first_batch: how many batches of the epoch were done before this call of `fit`.
+        seconds: time between two saves.
+        running_metrics: values of the metrics at `first_batch`, put back when the epoch begins.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        description: dict[str, Any],
+        first_batch: int,
+        seconds: float,
+        running_metrics: list[np.ndarray],
+    ):
+        super().__init__()
+        self.path = path
+        self.description = description
+        self.first_batch = first_batch
+        self.seconds = seconds
+        self.running_metrics = running_metrics
+
+    def on_epoch_begin(self, epoch, logs=None):
+        # `fit` has just reset the metrics.
+        for variable, value in zip(
+            self.model.metrics_variables, self.running_metrics, strict=False
+        ):
+            variable.assign(value)
+        self.saved = time.monotonic()
+
+    def on_train_batch_end(self, batch, logs=None):
+        if time.monotonic() - self.saved >= self.seconds:
+            arrays = [variable.numpy() for variable in state_variables(self.model)]
+            done = self.first_batch + batch + 1
+            save_arrays(self.path, arrays, {**self.description, "batch": done})
+            self.saved = time.monotonic()
