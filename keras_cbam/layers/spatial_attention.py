@@ -85,18 +85,15 @@ class SpatialAttention(AttentionLayer):
         # Zero either the normalization's gamma or the kernel, never both: batch normalization
         # rescales a zero kernel to unit variance at the first training step.
         zero_kernel = self.identity_init and not self.use_batch_norm
-        self.conv = keras.layers.Conv2D(
-            1,
-            self.kernel_size,
-            padding="same",
-            use_bias=not self.use_batch_norm,
-            kernel_initializer="zeros" if zero_kernel else fresh_initializer(self.kernel_initializer),
-            kernel_regularizer=self.kernel_regularizer,
-            data_format="channels_last",
-            dtype=self.dtype_policy,
-            name="conv",
+        self.kernel = self.add_weight(
+            shape=(self.kernel_size, self.kernel_size, len(self.pooling), 1),
+            initializer="zeros" if zero_kernel else fresh_initializer(self.kernel_initializer),
+            regularizer=self.kernel_regularizer,
+            name="kernel",
         )
-        self.conv.build((None, None, None, len(self.pooling)))
+        self.bias = None
+        if not self.use_batch_norm:
+            self.bias = self.add_weight(shape=(1,), initializer="zeros", name="bias")
         self.batch_norm = None
         if self.use_batch_norm:
             self.batch_norm = keras.layers.BatchNormalization(
@@ -108,7 +105,9 @@ class SpatialAttention(AttentionLayer):
             self.batch_norm.build((None, None, None, 1))
 
     def attention(self, inputs, training=None):
-        logits = self.conv(ops.concatenate([self._pool(n, inputs) for n in self.pooling], axis=-1))
+        logits = sum(self._conv(index, inputs) for index in range(len(self.pooling)))
+        if self.bias is not None:
+            logits = logits + ops.cast(self.bias, self.compute_dtype)
         if self.batch_norm is not None:
             logits = self.batch_norm(logits, training=training)
         return self._from_channels_last(self._gate(logits))
@@ -123,6 +122,15 @@ class SpatialAttention(AttentionLayer):
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
         }
 
-    def _pool(self, name, inputs):
-        pooled = POOLS[name](inputs, axis=self.channel_axis, keepdims=True)
-        return self._to_channels_last(pooled)
+    def _conv(self, index, inputs):
+        """Convolve one pooled map with its slice of the kernel.
+
+        The sum over the maps is the convolution of their concatenation. Written as a concatenation,
+        TFLite's quantizer gives the maps one scale and carries it back through the maximum to the
+        feature map, whose negative values it then cuts off.
+        """
+        kernel = ops.cast(self.kernel[:, :, index : index + 1, :], self.compute_dtype)
+        pooled = POOLS[self.pooling[index]](inputs, axis=self.channel_axis, keepdims=True)
+        return ops.conv(
+            self._to_channels_last(pooled), kernel, padding="same", data_format="channels_last"
+        )

@@ -18,7 +18,7 @@ def write_outputs(
 ) -> None:
     """Write every file of a finished run, each complete or not at all, the report last."""
     with atomic_path(output / "model.keras") as path:
-        model.save(path)
+        model.save(path, include_optimizer=False)
     _write_text(output / "labels.txt", "".join(f"{name}\n" for name in folder.classes))
     _write_text(output / "history.json", json.dumps(record, indent=2) + "\n")
     with atomic_path(output / "curves.png") as path:

@@ -1,0 +1,125 @@
+"""Quantization scales of an int8 TFLite file: what a runtime refuses, and the repair.
+
+A tensor that is hardly ever other than zero in calibration, such as a hidden unit of a narrow
+attention MLP that never fires, gets a scale of (next to) zero. XNNPACK then refuses the graph or
+aborts the process, because its requantization factor, input scale times weight scale over output
+scale, has to lie below 256.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+# XNNPACK's bound is 256; half of it leaves room for rounding.
+LARGEST_FACTOR = 128.0
+# Operations with inputs (features, weights, bias) whose factor is bounded.
+WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """One convolution or dense operation of a TFLite graph, by tensor index; -1 for no bias."""
+
+    features: int
+    weights: int
+    bias: int
+    output: int
+
+
+class QuantizedGraph:
+    """The first subgraph of a TFLite file, whose scales and biases can be changed in place.
+
+    Args:
+        content: the file's bytes.
+    """
+
+    def __init__(self, content: bytes):
+        from ai_edge_litert import schema_py_generated as schema
+
+        self.buffer = bytearray(content)
+        self.model = schema.Model.GetRootAs(self.buffer)
+        self.graph = self.model.Subgraphs(0)
+        self.kinds = {
+            value: name
+            for name, value in vars(schema.BuiltinOperator).items()
+            if isinstance(value, int)
+        }
+
+    def operations(self) -> Iterator[tuple[str, Any]]:
+        """Yield the kind of each operation and the operation."""
+        for index in range(self.graph.OperatorsLength()):
+            operation = self.graph.Operators(index)
+            code = self.model.OperatorCodes(operation.OpcodeIndex())
+            yield self.kinds[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())], operation
+
+    def weighted(self) -> Iterator[Weighted]:
+        """Yield the quantized convolutions and dense operations."""
+        for kind, operation in self.operations():
+            inputs = operation.InputsAsNumpy()
+            if kind in WEIGHTED and len(self.scales(int(inputs[0]))):
+                bias = int(inputs[2]) if len(inputs) > 2 else -1
+                yield Weighted(int(inputs[0]), int(inputs[1]), bias, int(operation.Outputs(0)))
+
+    def scales(self, tensor: int) -> np.ndarray:
+        """The scales of a tensor, a view into the file; empty if it is not quantized."""
+        quantization = self.graph.Tensors(tensor).Quantization()
+        if quantization is None or not quantization.ScaleLength():
+            return np.empty(0, "float32")
+        return quantization.ScaleAsNumpy()
+
+    def name(self, tensor: int) -> str:
+        """The tensor's name."""
+        return self.graph.Tensors(tensor).Name().decode()
+
+    def bias_values(self, tensor: int) -> np.ndarray:
+        """The int32 values of a bias, a view into the file."""
+        return self.model.Buffers(self.graph.Tensors(tensor).Buffer()).DataAsNumpy().view("int32")
+
+    def zero_scales(self) -> list[str]:
+        """Names of the tensors with a scale of zero."""
+        tensors = range(self.graph.TensorsLength())
+        return [self.name(t) for t in tensors if (self.scales(t) == 0).any()]
+
+
+def repair_scales(content: bytes) -> tuple[bytes, list[str]]:
+    """Raise the output scales that a runtime would refuse to the smallest it takes.
+
+    Such a tensor holds zero wherever calibration looked, and zero stays zero at any scale. The
+    biases of the operations that read it, stored in units of its scale, are converted.
+
+    Args:
+        content: an int8 TFLite file.
+
+    Returns:
+        The file, repaired, and the names of the tensors whose scale was raised.
+    """
+    graph = QuantizedGraph(content)
+    operations = list(graph.weighted())
+    repaired = []
+    for operation in operations:
+        scale = graph.scales(operation.output)
+        products = graph.scales(operation.features)[0] * graph.scales(operation.weights)
+        smallest = products.max() / LARGEST_FACTOR
+        if scale[0] < smallest:
+            repaired.append(graph.name(operation.output))
+            _rescale(graph, operations, operation.output, smallest)
+    return bytes(graph.buffer), repaired
+
+
+def _rescale(
+    graph: QuantizedGraph, operations: list[Weighted], tensor: int, scale: np.float32
+) -> None:
+    graph.scales(tensor)[:] = scale
+    for reader in operations:
+        if reader.features == tensor and reader.bias >= 0:
+            before = graph.scales(reader.bias)
+            after = scale * graph.scales(reader.weights)
+            values = graph.bias_values(reader.bias)
+            converted = np.rint(values * (before.astype("float64") / after))
+            limits = np.iinfo("int32")
+            values[:] = np.clip(converted, limits.min, limits.max).astype("int32")
+            before[:] = after
