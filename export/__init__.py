@@ -1,0 +1,17 @@
+"""Ship a Keras model as SavedModel, TFLite and ONNX files, each proven in its real runtime."""
+
+from .formats import ARTIFACTS, Artifact, Tolerance
+from .load import load_model
+from .pipeline import export
+from .report import Parity, Report, VerificationError
+
+__all__ = [
+    "ARTIFACTS",
+    "Artifact",
+    "Parity",
+    "Report",
+    "Tolerance",
+    "VerificationError",
+    "export",
+    "load_model",
+]

@@ -9,7 +9,7 @@ import keras
 import typer
 
 from keras_cbam import __version__
-from keras_cbam.cli import finetune
+from keras_cbam.cli import export, finetune
 from keras_cbam.cli.terminal import errors
 from keras_cbam.errors import InputError, MissingPackageError
 
@@ -23,6 +23,7 @@ app = typer.Typer(
     help="CBAM attention in Keras vision models: fine-tune, export, prove.",
 )
 app.command("finetune")(finetune.finetune)
+app.command("export")(export.export)
 
 
 @app.callback(invoke_without_command=True)

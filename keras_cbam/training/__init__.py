@@ -3,7 +3,7 @@
 from keras_cbam.training.classifier import build_classifier
 from keras_cbam.training.fine_tune import FineTuneConfig, FineTuneResult, fine_tune
 from keras_cbam.training.image_batches import ImageBatches
-from keras_cbam.training.image_folder import ImageFolder, ImageSet, read_image_folder
+from keras_cbam.training.image_folder import ImageFolder, ImageSet, find_images, read_image_folder
 
 __all__ = [
     "FineTuneConfig",
@@ -12,6 +12,7 @@ __all__ = [
     "ImageFolder",
     "ImageSet",
     "build_classifier",
+    "find_images",
     "fine_tune",
     "read_image_folder",
 ]

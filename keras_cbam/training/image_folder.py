@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +97,37 @@ def read_image_folder(
         train, val = _split(everything, val_split, rng, "val split")
     train, selection = _split(train, selection_split, rng, "selection split")
     return ImageFolder(classes, train, selection, val, skipped)
+
+
+def find_images(
+    folder: str | Path, classes: Sequence[str] | None = None
+) -> tuple[ImageSet, tuple[Path, ...]]:
+    """Find all images below a folder, whether or not they lie in class folders.
+
+    Args:
+        folder: the folder.
+        classes: class names, in the order of their indices.
+
+    Returns:
+        The images, labelled by the folder directly below `folder` that each lies in, -1 where it is
+        none of `classes`; and the files that could not be decoded, which are left out.
+
+    Raises:
+        InputError: if the folder is missing or has no image that can be decoded.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise InputError(f"Expected a folder of images. No folder at: {root}")
+    indices = {name: index for index, name in enumerate(classes or ())}
+    paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES)
+    with ThreadPoolExecutor() as pool:
+        readable = list(pool.map(_can_decode, paths))
+    kept = [p for p, good in zip(paths, readable, strict=True) if good]
+    if not kept:
+        raise InputError(f"{root} has no image that can be decoded.")
+    labels = [indices.get(p.relative_to(root).parts[0], -1) for p in kept]
+    skipped = tuple(p for p, good in zip(paths, readable, strict=True) if not good)
+    return ImageSet(tuple(kept), np.asarray(labels, "int32")), skipped
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:

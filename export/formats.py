@@ -1,0 +1,62 @@
+"""The table of formats and precisions: what is written, where it runs, what it must meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import onnx_file, saved_model, tflite
+from .serving import Serving
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What an artifact must meet to be shipped; `None` is reported but not judged.
+
+    Attributes:
+        largest_error: largest absolute difference from Keras in any output.
+        agreement: smallest share of inputs on which the largest output is the same.
+        accuracy_drop: largest loss of accuracy, as a share, where labels are given.
+    """
+
+    largest_error: float | None
+    agreement: float
+    accuracy_drop: float | None = None
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One file (or directory) that `export` can write.
+
+    Attributes:
+        format: `"saved_model"`, `"tflite"` or `"onnx"`.
+        precision: of weights and arithmetic.
+        name: the file's name in the export directory.
+        write: function of a `Serving` and a path that writes it, and returns notes for the report.
+        runtime: key of `runtimes.RUNTIMES`, where it is verified.
+        tolerance: what it must meet.
+        calibrated: whether writing it needs a representative dataset.
+    """
+
+    format: str
+    precision: str
+    name: str
+    write: Callable[[Serving, Path], list[str]]
+    runtime: str
+    tolerance: Tolerance
+    calibrated: bool = False
+
+
+FLOAT = Tolerance(largest_error=1e-4, agreement=1.0)
+INTEGER = Tolerance(largest_error=None, agreement=0.98, accuracy_drop=0.01)
+
+ARTIFACTS: tuple[Artifact, ...] = (
+    Artifact("saved_model", "float32", "saved_model", saved_model.write, "tensorflow", FLOAT),
+    Artifact("tflite", "float32", "model_float32.tflite", tflite.write_float32, "litert", FLOAT),
+    Artifact("tflite", "int8", "model_int8.tflite", tflite.write_int8, "litert", INTEGER, True),
+    Artifact("onnx", "float32", "model.onnx", onnx_file.write, "onnxruntime", FLOAT),
+)
+
+FORMATS: tuple[str, ...] = tuple(dict.fromkeys(a.format for a in ARTIFACTS))
+PRECISIONS: tuple[str, ...] = tuple(dict.fromkeys(a.precision for a in ARTIFACTS))

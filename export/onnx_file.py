@@ -1,0 +1,35 @@
+"""ONNX, by tf2onnx: any batch size, NHWC as in Keras."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from keras_cbam.errors import InputError, MissingPackageError
+
+from .serving import Serving
+
+# tf2onnx stops at 18, and at 18 it loses the global pools and adds a Transpose.
+OPSET = 17
+
+
+def write(serving: Serving, path: Path) -> list[str]:
+    """Write a float32 ONNX file."""
+    import tensorflow as tf
+
+    try:
+        import tf2onnx
+    except ImportError as error:
+        raise MissingPackageError("tf2onnx", "onnx") from error
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    try:
+        proto, _ = tf2onnx.convert.from_function(
+            tf.function(serving.function),
+            input_signature=serving.signature(None),
+            opset=OPSET,
+            output_path=str(path),
+        )
+    except (ValueError, RuntimeError, NotImplementedError) as error:
+        raise InputError(f"tf2onnx cannot convert the model: {error}") from error
+    transposes = sum(node.op_type == "Transpose" for node in proto.graph.node)
+    return [f"{transposes} Transpose" + ("" if transposes == 1 else "s")]

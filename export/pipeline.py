@@ -1,0 +1,281 @@
+"""The export: check, convert, write, verify in the real runtime, report."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_cbam.errors import InputError
+from keras_cbam.files import check_writable
+
+from .formats import ARTIFACTS, FORMATS, PRECISIONS, Artifact
+from .report import ArtifactReport, Report, VerificationError, compare
+from .runtimes import RuntimeFailure, run_in_child
+from .serving import Serving
+
+MANIFEST = "manifest.json"
+PACKAGES = ("keras", "tensorflow", "ai-edge-litert", "tf2onnx", "onnx", "onnxruntime", "numpy")
+# Below this a share of agreement moves in steps too coarse to judge by.
+ENOUGH_IMAGES = 200
+# Outputs must vary between inputs by this many times the tolerance, or parity is vacuous.
+ENOUGH_SPREAD = 100
+
+
+def export(
+    model: keras.Model,
+    directory: str | Path,
+    *,
+    formats: Sequence[str] = FORMATS,
+    precisions: Sequence[str] | None = None,
+    representative_dataset: Any = None,
+    verification_data: Any = None,
+    on_mismatch: str = "raise",
+    labels: Sequence[str] | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Report:
+    """Write a model in several formats, each proven to answer as Keras does.
+
+    Every artifact is run in its real runtime, in a child process, and compared with Keras on the
+    verification data. Artifacts appear under their final names only when all of them are written
+    and verified, the manifest last.
+
+    Args:
+        model: a functional or Sequential `keras.Model` in float32, with static sizes but the batch.
+        directory: where the artifacts go; made if it does not exist.
+        formats: of `"saved_model"`, `"tflite"` and `"onnx"`.
+        precisions: of `"float32"` and `"int8"`; `None` means float32, and int8 when a
+            representative dataset is given.
+        representative_dataset: inputs that int8 is calibrated on, in what the model takes: an array
+            of shape `(images, height, width, channels)`, an iterable of batches, or a list of
+            arrays for several inputs.
+        verification_data: inputs the artifacts are compared on, likewise; or a tuple
+            `(inputs, labels)` with integer labels, to report accuracy too. Apart from the
+            representative dataset, and at least 200 inputs, or the report warns.
+        on_mismatch: `"raise"`, which leaves nothing when an artifact misses its tolerance, or
+            `"report"`, which keeps and marks it.
+        labels: class names for the manifest.
+        progress: called with a line for each step.
+
+    Returns:
+        A `Report`.
+
+    Raises:
+        InputError: on arguments or a model that cannot be exported.
+        VerificationError: if an artifact misses its tolerance and `on_mismatch` is `"raise"`.
+    """
+    say = progress or (lambda line: None)
+    directory = Path(directory)
+    inputs, truth = _verification(verification_data, model)
+    serving = Serving(model, _arrays(representative_dataset, model, "representative_dataset"))
+    chosen = _choose(formats, precisions, serving)
+    _check(model, directory, on_mismatch, labels)
+
+    say("Keras: reference outputs")
+    reference = _reference(serving, inputs)
+    spread = max(float(np.ptp(value, axis=0).max()) for value in reference.values())
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".partial-{directory.name}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=directory.parent) as folder:
+        staging = Path(folder)
+        samples = staging / "inputs.npz"
+        np.savez(samples, **dict(zip(serving.input_names, inputs, strict=True)))
+        reports = []
+        for artifact in chosen:
+            say(f"{artifact.name}: write")
+            notes = artifact.write(serving, staging / artifact.name)
+            say(f"{artifact.name}: verify in {artifact.runtime}")
+            reports.append(
+                _verify(artifact, staging / artifact.name, samples, reference, truth, notes)
+            )
+        report = Report(
+            directory=str(directory),
+            inputs={
+                name: tuple(tensor.shape)
+                for name, tensor in zip(serving.input_names, model.inputs, strict=True)
+            },
+            outputs=tuple(serving.output_names),
+            images=len(inputs[0]),
+            spread=spread,
+            accuracy=_accuracy(reference, truth),
+            artifacts=tuple(reports),
+            labels=tuple(labels or ()),
+            versions=_versions(),
+            warnings=_warnings(len(inputs[0]), spread, chosen),
+        )
+        if on_mismatch == "raise" and not report.verified:
+            missed = "; ".join(f"{r.name}: {m}" for r in reports for m in r.missed)
+            raise VerificationError(f"Nothing was exported, because of {missed}.", report)
+        report.write_manifest(staging / MANIFEST)
+        _publish(staging, directory, [*(a.name for a in chosen), MANIFEST])
+    return report
+
+
+def _check(
+    model: keras.Model, directory: Path, on_mismatch: str, labels: Sequence[str] | None
+) -> None:
+    if keras.config.backend() != "tensorflow":
+        raise InputError(
+            "Export needs Keras on TensorFlow: set KERAS_BACKEND=tensorflow. Received: "
+            f"{keras.config.backend()}"
+        )
+    if on_mismatch not in ("raise", "report"):
+        raise InputError(f"Expected on_mismatch 'raise' or 'report'. Received: {on_mismatch}")
+    policies = {layer.compute_dtype for layer in model.layers} - {"float32", None}
+    if policies:
+        raise InputError(f"Expected a model that computes in float32. Received: {min(policies)}")
+    for tensor in model.inputs:
+        if None in tensor.shape[1:]:
+            raise InputError(
+                f"Expected static sizes but the batch. Received: input {tensor.name} of shape "
+                f"{tuple(tensor.shape)}"
+            )
+    classes = model.outputs[0].shape[-1]
+    if labels is not None and len(labels) != classes:
+        raise InputError(f"Expected {classes} labels, one a class. Received: {len(labels)}")
+    check_writable(directory)
+
+
+def _choose(
+    formats: Sequence[str], precisions: Sequence[str] | None, serving: Serving
+) -> list[Artifact]:
+    calibrated = serving.representative is not None
+    precisions = precisions or (PRECISIONS if calibrated else ("float32",))
+    for given, known, what in ((formats, FORMATS, "format"), (precisions, PRECISIONS, "precision")):
+        unknown = set(given) - set(known)
+        if unknown or not given:
+            received = min(unknown, default="none")
+            raise InputError(f"Expected a {what} of {', '.join(known)}. Received: {received}")
+    chosen = [a for a in ARTIFACTS if a.format in formats and a.precision in precisions]
+    if not chosen:
+        raise InputError(
+            f"No format of {', '.join(formats)} comes in precision {', '.join(precisions)}."
+        )
+    if not calibrated and any(artifact.calibrated for artifact in chosen):
+        raise InputError("Precision int8 needs a representative dataset to calibrate on.")
+    return chosen
+
+
+def _arrays(data: Any, model: keras.Model, name: str) -> list[np.ndarray] | None:
+    """One array for each input of the model, whatever form the data came in."""
+    if data is None:
+        return None
+    if isinstance(data, np.ndarray):
+        arrays = [data]
+    elif isinstance(data, list | tuple) and len(data) == len(model.inputs):
+        arrays = [np.asarray(array) for array in data]
+    elif isinstance(data, Iterable) and len(model.inputs) == 1:
+        batches = list(data)
+        arrays = [np.concatenate([np.asarray(b) for b in batches])] if batches else []
+    else:
+        arrays = []
+    if not arrays or not len(arrays[0]):
+        raise InputError(f"Expected {name} with an array for each input. Received: {type(data)}")
+    for array, tensor in zip(arrays, model.inputs, strict=True):
+        if array.shape[1:] != tuple(tensor.shape[1:]):
+            raise InputError(
+                f"Expected {name} of shape {(None, *tensor.shape[1:])}. Received: {array.shape}"
+            )
+    types = [tensor.dtype for tensor in model.inputs]
+    return [array.astype(dtype) for array, dtype in zip(arrays, types, strict=True)]
+
+
+def _verification(data: Any, model: keras.Model) -> tuple[list[np.ndarray], np.ndarray | None]:
+    inputs, truth = data if isinstance(data, tuple) and len(data) == 2 else (data, None)
+    arrays = _arrays(inputs, model, "verification_data")
+    if arrays is None:
+        raise InputError("Expected verification_data, inputs the artifacts are compared on.")
+    return arrays, None if truth is None else np.asarray(truth)
+
+
+def _reference(serving: Serving, inputs: list[np.ndarray]) -> dict[str, np.ndarray]:
+    found = serving.model.predict(inputs[0] if len(inputs) == 1 else inputs, verbose=0)
+    return dict(zip(serving.output_names, keras.tree.flatten(found), strict=True))
+
+
+def _verify(
+    artifact: Artifact,
+    path: Path,
+    samples: Path,
+    reference: dict[str, np.ndarray],
+    truth: np.ndarray | None,
+    notes: list[str],
+) -> ArtifactReport:
+    size, digest = _size_and_hash(path)
+    parity: tuple[Any, ...] = ()
+    try:
+        outputs, facts = run_in_child(artifact.runtime, path, samples)
+        parity = compare(artifact, outputs, reference, truth)
+        notes = [*notes, *facts]
+        missed = [miss for p in parity for miss in p.misses(artifact.tolerance)]
+    except RuntimeFailure as error:
+        missed = [str(error)]
+    return ArtifactReport(
+        artifact.name,
+        artifact.format,
+        artifact.precision,
+        size,
+        digest,
+        parity,
+        tuple(notes),
+        tuple(missed),
+    )
+
+
+def _size_and_hash(path: Path) -> tuple[int, str]:
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    digest = hashlib.sha256()
+    for file in files:
+        if path.is_dir():
+            digest.update(file.relative_to(path).as_posix().encode())
+        digest.update(file.read_bytes())
+    return sum(file.stat().st_size for file in files), digest.hexdigest()
+
+
+def _accuracy(reference: dict[str, np.ndarray], truth: np.ndarray | None) -> float | None:
+    if truth is None:
+        return None
+    return float(np.mean(next(iter(reference.values())).argmax(-1) == truth))
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _warnings(images: int, spread: float, chosen: list[Artifact]) -> tuple[str, ...]:
+    warnings = []
+    if images < ENOUGH_IMAGES:
+        warnings.append(
+            f"agreement was judged on {images} inputs; {ENOUGH_IMAGES} or more tell reliably"
+        )
+    bounds = [a.tolerance.largest_error for a in chosen if a.tolerance.largest_error]
+    if bounds and spread < ENOUGH_SPREAD * max(bounds):
+        warnings.append(
+            f"Keras's outputs vary by only {spread:.2g} between inputs, too little for parity to "
+            "prove anything"
+        )
+    return tuple(warnings)
+
+
+def _publish(staging: Path, directory: Path, names: list[str]) -> None:
+    directory.mkdir(exist_ok=True)
+    (directory / MANIFEST).unlink(missing_ok=True)
+    for name in names:
+        final = directory / name
+        if final.is_dir():
+            shutil.rmtree(final)
+        os.replace(staging / name, final)

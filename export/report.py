@@ -1,0 +1,197 @@
+"""What an export came to: parity of each artifact, as data, as a table, as a manifest."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .formats import Artifact, Tolerance
+
+
+class VerificationError(RuntimeError):
+    """An artifact missed its tolerance, or its runtime refused it. Exit code 1."""
+
+    def __init__(self, message: str, report: Report):
+        super().__init__(message)
+        self.report = report
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How one output of an artifact compares with Keras.
+
+    Attributes:
+        output: the output's name.
+        largest_error: largest absolute difference.
+        mean_error: mean absolute difference.
+        agreement: share of inputs on which the largest value is in the same place.
+        accuracy: share of right answers, where labels were given.
+        accuracy_change: that share minus Keras's.
+    """
+
+    output: str
+    largest_error: float
+    mean_error: float
+    agreement: float
+    accuracy: float | None = None
+    accuracy_change: float | None = None
+
+    def misses(self, tolerance: Tolerance) -> list[str]:
+        """What this output misses of `tolerance`, in words; empty if nothing."""
+        checks = (
+            ("largest error", self.largest_error, "<=", tolerance.largest_error),
+            ("top-1 agreement", self.agreement, ">=", tolerance.agreement),
+            (
+                "accuracy change",
+                self.accuracy_change,
+                ">=",
+                None if tolerance.accuracy_drop is None else -tolerance.accuracy_drop,
+            ),
+        )
+        missed = []
+        for what, value, sign, bound in checks:
+            if value is None or bound is None:
+                continue
+            # Shares of counts are compared as the counts they come from, whatever their rounding.
+            within = value <= bound if sign == "<=" else value >= bound - 1e-9
+            if not within:
+                missed.append(f"{self.output}: {what} {value:.4g}, expected {sign} {bound:g}")
+        return missed
+
+
+@dataclass(frozen=True)
+class ArtifactReport:
+    """One artifact: its file, its parity, whether it may be shipped.
+
+    Attributes:
+        name: the file's name.
+        format: as in `formats.ARTIFACTS`.
+        precision: as in `formats.ARTIFACTS`.
+        bytes: its size.
+        sha256: hash of the file; of a directory, of its files' names and contents in order.
+        parity: one entry an output.
+        notes: what writing and running it reported.
+        missed: what it misses of its tolerance; empty means verified.
+    """
+
+    name: str
+    format: str
+    precision: str
+    bytes: int
+    sha256: str
+    parity: tuple[Parity, ...]
+    notes: tuple[str, ...] = ()
+    missed: tuple[str, ...] = ()
+
+    @property
+    def verified(self) -> bool:
+        """Whether the artifact met its tolerance."""
+        return not self.missed
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcome of an export.
+
+    Attributes:
+        directory: where the artifacts are.
+        inputs: shape of each input by name, the batch first.
+        outputs: names of the outputs.
+        images: how many inputs the artifacts were compared on.
+        spread: largest difference between two inputs in Keras's own outputs; parity on outputs that
+            do not vary proves nothing.
+        accuracy: Keras's accuracy, where labels were given.
+        artifacts: one entry an artifact.
+        labels: class names, if given.
+        versions: of the packages involved.
+        warnings: what the reader should know before trusting the figures.
+    """
+
+    directory: str
+    inputs: dict[str, tuple[int | None, ...]]
+    outputs: tuple[str, ...]
+    images: int
+    spread: float
+    accuracy: float | None
+    artifacts: tuple[ArtifactReport, ...]
+    labels: tuple[str, ...] = ()
+    versions: dict[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def verified(self) -> bool:
+        """Whether every artifact met its tolerance."""
+        return all(artifact.verified for artifact in self.artifacts)
+
+    def write_manifest(self, path: Path) -> None:
+        """Write the report as JSON."""
+        record = {key: value for key, value in asdict(self).items() if key != "directory"}
+        path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """The table: one row an output of an artifact, under `COLUMNS`."""
+        return [
+            (
+                artifact.name,
+                artifact.precision,
+                f"{artifact.bytes / 2**20:.2f} MiB",
+                f"{parity.largest_error:.2g}",
+                f"{parity.agreement:.2%}",
+                "" if parity.accuracy is None else f"{parity.accuracy:.2%}",
+                "verified" if artifact.verified else "MISSED",
+            )
+            for artifact in self.artifacts
+            for parity in artifact.parity
+        ]
+
+    def markdown(self) -> str:
+        """The table as Markdown, with what was noted below it."""
+        table = [COLUMNS, ("---",) * len(COLUMNS), *self.rows()]
+        lines = ["| " + " | ".join(row) + " |" for row in table]
+        return "\n".join([*lines, "", *(f"- {note}" for note in self.remarks())]) + "\n"
+
+    def remarks(self) -> list[str]:
+        """What writing, running and judging the artifacts brought up, a line each."""
+        notes = [f"{a.name}: {text}" for a in self.artifacts for text in (*a.notes, *a.missed)]
+        return [*notes, *(f"warning: {warning}" for warning in self.warnings)]
+
+
+COLUMNS = (
+    "artifact",
+    "precision",
+    "size",
+    "largest error",
+    "top-1 agreement",
+    "accuracy",
+    "verdict",
+)
+
+
+def compare(
+    artifact: Artifact, outputs: dict[str, Any], reference: dict[str, Any], labels: Any
+) -> tuple[Parity, ...]:
+    """Compare an artifact's outputs with Keras's, output by output."""
+    parities = []
+    for name, expected in reference.items():
+        found = outputs[name].reshape(expected.shape)
+        error = np.abs(found.astype("float64") - expected)
+        top, expected_top = found.argmax(-1), expected.argmax(-1)
+        accuracy = change = None
+        if labels is not None:
+            accuracy = float(np.mean(top == labels))
+            change = accuracy - float(np.mean(expected_top == labels))
+        parities.append(
+            Parity(
+                name,
+                float(error.max()),
+                float(error.mean()),
+                float(np.mean(top == expected_top)),
+                accuracy,
+                change,
+            )
+        )
+    return tuple(parities)
