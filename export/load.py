@@ -33,6 +33,6 @@ def load_model(path: str | Path) -> keras.Model:
         raise InputError(f"{path} would unpack to {unpacked / 2**30:.0f} GiB; it is not loaded.")
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # noqa: BLE001 - a bad archive raises whatever its parts raise
+    except Exception as error:
         first = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise InputError(f"{path} is not a Keras model that can be loaded: {first}") from error

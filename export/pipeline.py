@@ -87,7 +87,8 @@ def export(
     with tempfile.TemporaryDirectory(prefix=prefix, dir=directory.parent) as folder:
         staging = Path(folder)
         samples = staging / "inputs.npz"
-        np.savez(samples, **dict(zip(serving.input_names, inputs, strict=True)))
+        named: dict[str, Any] = dict(zip(serving.input_names, inputs, strict=True))
+        np.savez(samples, **named)
         reports = []
         for artifact in chosen:
             say(f"{artifact.name}: write")
@@ -197,7 +198,7 @@ def _verification(data: Any, model: keras.Model) -> tuple[list[np.ndarray], np.n
 
 
 def _reference(serving: Serving, inputs: list[np.ndarray]) -> dict[str, np.ndarray]:
-    found = serving.model.predict(inputs[0] if len(inputs) == 1 else inputs, verbose=0)
+    found = serving.model.predict(serving.pack(inputs), verbose=0)
     return dict(zip(serving.output_names, keras.tree.flatten(found), strict=True))
 
 

@@ -160,7 +160,8 @@ def _main(runtime: str, artifact: str, inputs: str, results: str) -> None:
     with np.load(inputs) as file:
         arrays = {name: file[name] for name in file.files}
     outputs, notes = RUNTIMES[runtime](artifact, arrays)
-    np.savez(results, __notes__=json.dumps(notes), **outputs)
+    written: dict[str, Any] = {"__notes__": json.dumps(notes), **outputs}
+    np.savez(results, **written)
 
 
 if __name__ == "__main__":

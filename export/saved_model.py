@@ -15,8 +15,6 @@ def write(serving: Serving, path: Path, batch_size: int | None = None) -> list[s
     """Write a SavedModel directory; a `batch_size` fixes it."""
     archive = keras.export.ExportArchive()
     archive.track(serving.model)
-    archive.add_endpoint(
-        SIGNATURE, serving.function, input_signature=serving.signature(batch_size)
-    )
+    archive.add_endpoint(SIGNATURE, serving.function, input_signature=serving.signature(batch_size))
     archive.write_out(path, verbose=False)
     return []

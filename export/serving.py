@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,8 +52,12 @@ class Serving:
 
     def function(self, *inputs: Any) -> dict[str, Any]:
         """Call the model in inference mode and name its outputs."""
-        outputs = self.model(inputs[0] if len(inputs) == 1 else list(inputs), training=False)
+        outputs = self.model(self.pack(inputs), training=False)
         return dict(zip(self.output_names, keras.tree.flatten(outputs), strict=True))
+
+    def pack(self, inputs: Sequence[Any]) -> Any:
+        """Put one value for each input into the structure the model was built with."""
+        return keras.tree.pack_sequence_as(self.model.input, list(inputs))
 
     def calibration_samples(self) -> Iterator[dict[str, np.ndarray]]:
         """Yield the representative inputs one at a time, by input name."""

@@ -26,8 +26,8 @@ def write_int8(serving: Serving, path: Path) -> list[str]:
     zero = QuantizedGraph(content).zero_scales()
     if zero:
         raise InputError(
-            f"The int8 graph has {len(zero)} tensors of scale 0, which abort the runtime, the first "
-            f"of them {zero[0]}; calibrate on more varied images."
+            f"The int8 graph has {len(zero)} tensors of scale 0, which abort the runtime, the "
+            f"first of them {zero[0]}; calibrate on more varied images."
         )
     path.write_bytes(content)
     count = len(repaired)

@@ -1,4 +1,4 @@
-"""Attention for Keras vision models: CBAM layers, surgery on pretrained networks, proven exports."""
+"""Attention for Keras vision models: CBAM layers, surgery on trained networks, proven exports."""
 
 import importlib
 from types import ModuleType

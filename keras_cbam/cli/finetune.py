@@ -46,7 +46,8 @@ def finetune(
         float, typer.Option(help="Share of the pooled features dropped in training.")
     ] = DEFAULTS.dropout,
     batch_norm_momentum: Annotated[
-        float | None, typer.Option(help="Momentum of batch normalization; by default the network's.")
+        float | None,
+        typer.Option(help="Momentum of batch normalization; by default the network's."),
     ] = DEFAULTS.batch_norm_momentum,
     selection_split: Annotated[
         float, typer.Option(help="Share of train held out to choose the best weights by.")

@@ -26,7 +26,7 @@ class AttentionLayer(keras.layers.Layer):
         identity_init: whether gates are `2 * gate_activation(logits)` with logits that start at
             exactly zero, so that the new layer returns its input bit for bit. The factor of 2 stays
             for the layer's life.
-        data_format: `"channels_last"`, `"channels_first"`, or `None` for Keras's configured default.
+        data_format: `"channels_last"`, `"channels_first"`, or `None` for Keras's own default.
         **kwargs: `name`, `dtype` and `trainable`, as for any Keras layer.
 
     Raises:
@@ -119,11 +119,12 @@ def validate_pooling(pooling: Any, known: dict[str, Any]) -> tuple[str, ...]:
     names = (pooling,) if isinstance(pooling, str) else tuple(pooling)
     if not names or any(name not in known for name in names):
         raise ValueError(
-            f"Argument `pooling` must name one or more of {tuple(known)}. Received: pooling={pooling}"
+            f"Argument `pooling` must name one or more of {tuple(known)}. "
+            f"Received: pooling={pooling}"
         )
     return names
 
 
 def fresh_initializer(initializer: Any) -> Any:
-    """Return a copy that draws its own numbers: a Keras initializer repeats its draw when reused."""
+    """Return a copy that draws anew: an unseeded Keras initializer repeats its draw when reused."""
     return initializer.clone() if isinstance(initializer, keras.Initializer) else initializer

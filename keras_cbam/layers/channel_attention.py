@@ -18,9 +18,9 @@ class ChannelAttention(AttentionLayer):
     """Channel attention of CBAM: gates from globally pooled features through one shared MLP.
 
     `x * sigmoid(MLP(AvgPool(x)) + MLP(MaxPool(x)))`, equation 2 of
-    [CBAM](https://arxiv.org/abs/1807.06521), with an MLP `C -> C / reduction_ratio -> C`. The MLP is
-    a pair of 1x1 convolutions on the pooled `1x1` maps: the same numbers as dense layers, without
-    the reshapes that converters keep.
+    [CBAM](https://arxiv.org/abs/1807.06521), with an MLP `C -> C / reduction_ratio -> C`.
+    The MLP is a pair of 1x1 convolutions on the pooled `1x1` maps: the same numbers as dense
+    layers, without the reshapes that converters keep.
 
     Args:
         reduction_ratio: integer of at least 1. The hidden layer has

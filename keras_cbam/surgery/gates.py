@@ -41,7 +41,8 @@ def attention_gates(model: keras.Model, inputs: Any) -> dict[str, tuple[np.ndarr
     layers = [layer for layer in model.layers if isinstance(layer, AttentionLayer)]
     if not layers:
         return {}
-    features = keras.Model(model.input, [layer.input for layer in layers])(inputs, training=False)
+    probe = keras.Model(model.input, [layer.input for layer in layers])
+    features = probe(keras.tree.pack_sequence_as(model.input, keras.tree.flatten(inputs)))
     gates = {}
     for layer, feature in zip(layers, features, strict=True):
         found = layer.attention(feature, training=False)

@@ -40,7 +40,7 @@ def as_functional(model: keras.Model) -> keras.Model:
         TypeError: if the model has no graph to read, as a subclassed or an unbuilt model has not.
     """
     if isinstance(model, keras.Sequential) and model.built:
-        return keras.Model(model.inputs, model.outputs, name=model.name)
+        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     config = model.get_config() if isinstance(model, keras.Model) else {}
     if "input_layers" not in config:
         raise TypeError(

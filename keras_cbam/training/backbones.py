@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,8 +20,8 @@ class PixelRule(NamedTuple):
         reverse_channels: whether the network takes BGR.
     """
 
-    scale: tuple[float, float, float]
-    offset: tuple[float, float, float]
+    scale: tuple[float, ...]
+    offset: tuple[float, ...]
     reverse_channels: bool = False
 
 
@@ -110,7 +109,7 @@ def build_backbone(
     named = weights if weights == "imagenet" else None
     try:
         backbone = builder(include_top=False, weights=named, input_tensor=inputs, **(options or {}))
-    except Exception as error:  # noqa: BLE001 - builders raise whatever downloads and options raise
+    except Exception as error:
         raise InputError(
             f"Backbone {name} with weights {weights} and options {options or {}} could not be "
             f"built, because of the options, the image size or the download: {_sentence(error)}"
@@ -133,7 +132,7 @@ def load_backbone_weights(backbone: keras.Model, path: str) -> None:
         loader(backbone, path)
     except InputError:
         raise
-    except Exception as error:  # noqa: BLE001 - h5py and Keras raise many kinds for a bad file
+    except Exception as error:
         raise InputError(
             f"Weights file {path} does not fit {backbone.name} or is damaged: {_sentence(error)}"
         ) from error
@@ -147,7 +146,7 @@ def _load_by_name(backbone: keras.Model, path: str) -> None:
     import h5py
 
     with h5py.File(path, "r") as file:
-        group: Callable = file["model_weights"] if "model_weights" in file else file
+        group = file.get("model_weights", file)
         stored = {str(name) for name in group}
     wanted = {layer.name for layer in backbone.layers if layer.weights} - {"preprocessing"}
     missing = sorted(wanted - stored)

@@ -56,4 +56,4 @@ def build_classifier(
     outputs = keras.layers.Dense(
         classes, activation="softmax", dtype="float32", name="probabilities"
     )(x)
-    return keras.Model(model.input, outputs, name=f"{backbone}_{attention}".lower())
+    return keras.Model(model.inputs[0], outputs, name=f"{backbone}_{attention}".lower())

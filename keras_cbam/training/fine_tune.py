@@ -43,8 +43,8 @@ class FineTuneConfig:
         image_size: side of the square images, in pixels.
         batch_size: images a step.
         head_epochs: epochs with all but the head frozen; `None` means 2, or 0 without weights.
-        epochs: epochs of the whole network, attention included. Batch normalization that came with weights keeps its
-            statistics, since small batches would spoil them.
+        epochs: epochs of the whole network, attention included. Batch normalization that
+            came with weights keeps its statistics, since small batches would spoil them.
         head_learning_rate: peak rate of the head alone, of Adam with cosine decay.
         learning_rate: peak rate of the whole network, likewise.
         dropout: share of the pooled features dropped in training.
@@ -189,8 +189,8 @@ class _Run:
             )
         if self.state_path.parent.exists() and not resume:
             raise InputError(
-                f"{self.output} holds an interrupted run; give --resume to go on with it, or choose "
-                "another directory."
+                f"{self.output} holds an interrupted run; give --resume to go on with it, or "
+                "choose another directory."
             )
         if not self.phases or self.config.batch_size < 1 or self.config.image_size < 1:
             raise InputError("Expected at least one epoch, one image a batch and one pixel.")

@@ -15,7 +15,7 @@ from keras_cbam.files import atomic_path
 
 def save_arrays(path: Path, arrays: list[np.ndarray], description: dict[str, Any]) -> None:
     """Write arrays and a JSON description as one `.npz`, atomically."""
-    named = {f"array_{index}": array for index, array in enumerate(arrays)}
+    named: dict[str, Any] = {f"array_{index}": array for index, array in enumerate(arrays)}
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, description=json.dumps(description), **named)
 

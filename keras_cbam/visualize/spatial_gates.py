@@ -1,0 +1,66 @@
+"""Images beside the spatial gates that a network puts on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_cbam.errors import MissingPackageError
+from keras_cbam.surgery.gates import attention_gates
+
+
+def draw_spatial_gates(
+    model: keras.Model, images: np.ndarray, titles: Sequence[str], path: Path
+) -> None:
+    """Draw each image beside the last spatial gate of each resolution, and save the figure.
+
+    Places with a gate above 1 are strengthened (red), those below 1 weakened (blue); the color
+    scale is that of the layer, written above it, since gates move by different amounts.
+
+    Args:
+        model: a functional model with attention of keras_cbam that starts as the identity.
+        images: `(images, height, width, 3)` RGB in 0..255, what the model takes; a handful.
+        titles: one line for each image.
+        path: where the picture goes, PNG by its suffix.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingPackageError("matplotlib", "viz") from error
+    maps = _last_of_each_size(attention_gates(model, images))
+    rows, columns = len(images), len(maps) + 1
+    figure = Figure(figsize=(1.75 * columns + 0.4, 1.6 * rows + 0.7), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set(xticks=[], yticks=[])
+    for row, (image, title) in enumerate(zip(images, titles, strict=True)):
+        grid[row, 0].imshow(image.astype("uint8"))
+        grid[row, 0].set_ylabel(title, fontsize=8)
+    for column, (name, gates) in enumerate(maps.items(), start=1):
+        away = max(float(np.abs(gates - 1).max()), 1e-6)
+        for row, gate in enumerate(gates):
+            shown = grid[row, column].imshow(
+                gate, cmap="RdBu_r", vmin=1 - away, vmax=1 + away, interpolation="nearest"
+            )
+        height, width = gates.shape[1:]
+        grid[0, column].set_title(f"{_short(name)}\n{height}x{width}, ±{away:.3g}", fontsize=7)
+        bar = figure.colorbar(shown, ax=grid[:, column].tolist(), location="bottom", shrink=0.8)
+        bar.set_ticks([1 - away, 1, 1 + away], labels=["weaker", "1", "stronger"], fontsize=6)
+    figure.savefig(path, dpi=120)
+
+
+def _last_of_each_size(gates: dict[str, tuple[np.ndarray, ...]]) -> dict[str, np.ndarray]:
+    """The last spatial gate of more than one place at each resolution, as (images, H, W)."""
+    found: dict[tuple[int, ...], tuple[str, np.ndarray]] = {}
+    for name, group in gates.items():
+        spatial = np.squeeze(group[-1], axis=-1 if group[-1].shape[-1] == 1 else 1)
+        if spatial.ndim == 3 and spatial.shape[1] * spatial.shape[2] > 1:
+            found[spatial.shape] = (name, spatial)
+    return dict(found.values())
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 22 else f"{name[:10]}…{name[-11:]}"

@@ -1,0 +1,62 @@
+"""Shared by all tests: the data folder, images, models whose outputs vary."""
+
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+BACKEND = keras.config.backend()
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def data():
+    """The folder of real weights and images."""
+    folder = Path(os.environ.get("KERAS_CBAM_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(
+            "real data is found at ../shared/data from the project's root, or where "
+            "KERAS_CBAM_DATA points"
+        )
+    return folder
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def image_folder(tmp_path, rng):
+    """Two classes told apart by color, 12 images each, as class folders."""
+    return write_images(tmp_path / "images", rng, count=12)
+
+
+def write_images(folder, rng, *, count, size=24):
+    from PIL import Image
+
+    for name, color in (("blue", (40, 40, 200)), ("red", (200, 40, 40))):
+        (folder / name).mkdir(parents=True)
+        for index in range(count):
+            noise = rng.integers(-30, 30, (size, size, 3))
+            pixels = np.clip(np.array(color) + noise, 0, 255).astype("uint8")
+            Image.fromarray(pixels).save(folder / name / f"{index}.jpg")
+    return folder
+
+
+def vary(model, seed=0):
+    """Give a model random normalization, with statistics that fit, so that its outputs vary."""
+    rng = np.random.default_rng(seed)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.gamma.assign(rng.uniform(0.5, 1.5, layer.gamma.shape))
+            layer.beta.assign(rng.normal(0, 0.5, layer.beta.shape))
+            layer.momentum = 0.0
+    shape = [size or 64 for size in model.inputs[0].shape[1:]]
+    model(rng.uniform(0, 255, (8, *shape)).astype("float32"), training=True)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.99
+    return model
