@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -75,28 +76,33 @@ def export(
     say = progress or (lambda line: None)
     directory = Path(directory)
     inputs, truth = _verification(verification_data, model)
-    serving = Serving(model, _arrays(representative_dataset, model, "representative_dataset"))
-    chosen = _choose(formats, precisions, serving)
+    representative = _arrays(representative_dataset, model, "representative_dataset")
+    chosen = _choose(formats, precisions, representative is not None)
     _check(model, directory, on_mismatch, labels)
 
-    say("Keras: reference outputs")
-    reference = _reference(serving, inputs)
-    spread = max(float(np.ptp(value, axis=0).max()) for value in reference.values())
     directory.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".partial-{directory.name}-"
     with tempfile.TemporaryDirectory(prefix=prefix, dir=directory.parent) as folder:
         staging = Path(folder)
+        serving = Serving(model, staging, representative)
+        say("Keras: reference outputs")
+        reference = _reference(serving, inputs)
+        spread = max(float(np.ptp(value, axis=0).max()) for value in reference.values())
         samples = staging / "inputs.npz"
         named: dict[str, Any] = dict(zip(serving.input_names, inputs, strict=True))
         np.savez(samples, **named)
-        reports = []
-        for artifact in chosen:
-            say(f"{artifact.name}: write")
-            notes = artifact.write(serving, staging / artifact.name)
-            say(f"{artifact.name}: verify in {artifact.runtime}")
-            reports.append(
-                _verify(artifact, staging / artifact.name, samples, reference, truth, notes)
-            )
+        # One artifact is verified, in its child process, while the next is written.
+        with ThreadPoolExecutor(max_workers=1) as verifier:
+            pending = []
+            for artifact in chosen:
+                path = staging / artifact.name
+                say(f"{artifact.name}: writing")
+                notes = artifact.write(serving, path)
+                pending.append(
+                    verifier.submit(_verify, artifact, path, samples, reference, truth, notes)
+                )
+            say("verifying the rest")
+            reports = [future.result() for future in pending]
         report = Report(
             directory=str(directory),
             inputs={
@@ -146,9 +152,8 @@ def _check(
 
 
 def _choose(
-    formats: Sequence[str], precisions: Sequence[str] | None, serving: Serving
+    formats: Sequence[str], precisions: Sequence[str] | None, calibrated: bool
 ) -> list[Artifact]:
-    calibrated = serving.representative is not None
     precisions = precisions or (PRECISIONS if calibrated else ("float32",))
     for given, known, what in ((formats, FORMATS, "format"), (precisions, PRECISIONS, "precision")):
         unknown = set(given) - set(known)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -20,10 +21,12 @@ class Serving:
 
     Attributes:
         model: the Keras model.
+        scratch: a directory for what several formats are made from.
         representative: inputs of calibration, a list with one array for each input; or `None`.
     """
 
     model: keras.Model
+    scratch: Path
     representative: list[np.ndarray] | None = None
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -37,12 +36,14 @@ def write_int8(serving: Serving, path: Path) -> list[str]:
 def _convert(serving: Serving, *, quantize: bool) -> bytes:
     import tensorflow as tf
 
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    source = serving.scratch / "saved_model_batch_1"
+    if not source.exists():
+        saved_model.write(serving, source, batch_size=1)
+    with warnings.catch_warnings():
         # Calibration runs in TensorFlow's own interpreter, which warns that it is deprecated.
         warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated.*")
-        saved_model.write(serving, Path(folder), batch_size=1)
         converter = tf.lite.TFLiteConverter.from_saved_model(
-            folder, signature_keys=[saved_model.SIGNATURE]
+            str(source), signature_keys=[saved_model.SIGNATURE]
         )
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         if quantize:

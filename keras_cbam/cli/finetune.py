@@ -59,6 +59,9 @@ def finetune(
     augment: Annotated[
         str, typer.Option(help="Augmentations, of crop, flip and color; or 'none'.")
     ] = ",".join(DEFAULTS.augmentations),
+    crop_area: Annotated[
+        float, typer.Option(help="Smallest share of an image that a random crop keeps.")
+    ] = DEFAULTS.crop_area,
     backbone_option: Annotated[
         list[str] | None,
         typer.Option(help="A further argument of the builder, such as alpha=0.25; repeatable."),
@@ -87,6 +90,7 @@ def finetune(
         selection_split=selection_split,
         val_split=val_split,
         augmentations=() if augment == "none" else tuple(augment.split(",")),
+        crop_area=crop_area,
         backbone_options=dict(_option(text) for text in backbone_option or ()),
         seed=seed,
         checkpoint_seconds=checkpoint_seconds,

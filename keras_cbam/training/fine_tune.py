@@ -53,6 +53,7 @@ class FineTuneConfig:
         selection_split: share of train held out, by whose accuracy the best weights are chosen.
         val_split: share of one folder of classes set apart and scored once at the end.
         augmentations: names out of `AUGMENTATIONS`.
+        crop_area: smallest share of an image that the augmentation `crop` keeps, in (0, 1].
         seed: seed of splits, weights, order, augmentation and dropout.
         backbone_options: further arguments of the builder.
         checkpoint_seconds: time between two saves of the state that `resume` goes on from.
@@ -74,6 +75,7 @@ class FineTuneConfig:
     selection_split: float = 0.1
     val_split: float | None = None
     augmentations: tuple[str, ...] = tuple(AUGMENTATIONS)
+    crop_area: float = 0.5
     seed: int = 0
     backbone_options: dict[str, Any] = field(default_factory=dict)
     checkpoint_seconds: float = 30.0
@@ -194,7 +196,7 @@ class _Run:
             )
         if not self.phases or self.config.batch_size < 1 or self.config.image_size < 1:
             raise InputError("Expected at least one epoch, one image a batch and one pixel.")
-        check_augmentations(self.config.augmentations)
+        check_augmentations(self.config.augmentations, self.config.crop_area)
 
     def _identity(self) -> dict[str, Any]:
         """What has to be the same for a run to be resumed."""
@@ -283,11 +285,12 @@ class _Run:
 
     def _restore(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
         """Put saved values back; return those of the running metrics, which `fit` will reset."""
-        # Metrics have no variables before the first batch, so there are more arrays than variables.
-        variables = [*self.model.variables, *self.model.optimizer.variables]
-        for variable, value in zip(variables, arrays, strict=False):
+        # Metrics have no variables before their first batch.
+        self.model.test_on_batch(*self._batches(0, 0, 0)[0])
+        variables = state_variables(self.model)
+        for variable, value in zip(variables, arrays, strict=True):
             variable.assign(value)
-        return arrays[len(variables) :]
+        return arrays[len(variables) - len(self.model.metrics_variables) :]
 
     def _batches(self, phase: int, epoch: int, first_batch: int) -> ImageBatches:
         return ImageBatches(
@@ -296,6 +299,7 @@ class _Run:
             self.config.batch_size,
             training=True,
             augmentations=self.config.augmentations,
+            crop_area=self.config.crop_area,
             seed=self.config.seed,
             epoch=1000 * phase + epoch,
             first_batch=first_batch,

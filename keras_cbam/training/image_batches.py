@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,9 +14,11 @@ import numpy as np
 from keras_cbam.errors import InputError
 from keras_cbam.training.image_folder import ImageSet
 
-AREA = (0.5, 1.0)
 ASPECT = (3 / 4, 4 / 3)
 COLOR = 0.2
+
+Box = tuple[float, float, float, float]
+Crop = Callable[[int, int], Box]
 
 
 class ImageBatches(keras.utils.PyDataset):
@@ -30,6 +34,7 @@ class ImageBatches(keras.utils.PyDataset):
         batch_size: images a batch.
         training: whether the images are shuffled and augmented.
         augmentations: names out of `AUGMENTATIONS`, applied in training.
+        crop_area: smallest share of an image that a random crop keeps, in (0, 1].
         seed: seed of order and augmentation.
         epoch: which epoch's order and augmentation.
         first_batch: how many of the epoch's batches are left out at its beginning.
@@ -44,18 +49,20 @@ class ImageBatches(keras.utils.PyDataset):
         *,
         training: bool = False,
         augmentations: Sequence[str] = (),
+        crop_area: float = 0.5,
         seed: int = 0,
         epoch: int = 0,
         first_batch: int = 0,
         workers: int = 2,
     ):
         super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=8)
-        check_augmentations(augmentations)
+        check_augmentations(augmentations, crop_area)
         self.images = images
         self.image_size = image_size
         self.batch_size = batch_size
         self.training = training
         self.augmentations = tuple(augmentations) if training else ()
+        self.crop_area = crop_area
         self.seed = seed
         self.epoch = epoch
         self.first_batch = first_batch
@@ -81,14 +88,16 @@ class ImageBatches(keras.utils.PyDataset):
 
     def _image(self, index: int) -> np.ndarray:
         rng = np.random.default_rng((self.seed, self.epoch, int(index)))
-        crop = _random_crop if "crop" in self.augmentations else _central_square
-        image = read_image(self.images.paths[index], self.image_size, crop, rng)
+        crop: Crop = _central_square
+        if "crop" in self.augmentations:
+            crop = partial(_random_crop, rng=rng, smallest=self.crop_area)
+        image = read_image(self.images.paths[index], self.image_size, crop)
         for name in self.augmentations:
             image = AUGMENTATIONS[name](image, rng)
         return np.asarray(image, "float32")
 
 
-def read_image(path: Path, size: int, crop, rng=None):
+def read_image(path: Path, size: int, crop: Crop) -> Any:
     """Read an image, crop it and resize the crop to `(size, size)` RGB, antialiased bilinear."""
     from PIL import Image
 
@@ -97,27 +106,29 @@ def read_image(path: Path, size: int, crop, rng=None):
         file.draft("RGB", (2 * size, 2 * size))
         image = file.convert("RGB")
     return image.resize(
-        (size, size), Image.Resampling.BILINEAR, box=crop(image.width, image.height, rng)
+        (size, size), Image.Resampling.BILINEAR, box=crop(image.width, image.height)
     )
 
 
-def _central_square(width: int, height: int, rng=None) -> tuple[float, float, float, float]:
+def _central_square(width: int, height: int) -> Box:
     side = min(width, height)
     left, top = (width - side) / 2, (height - side) / 2
     return left, top, left + side, top + side
 
 
-def _random_crop(width: int, height: int, rng) -> tuple[float, float, float, float]:
-    area = rng.uniform(*AREA) * width * height
-    aspect = math.exp(rng.uniform(*(math.log(bound) for bound in ASPECT)))
+def _random_crop(width: int, height: int, rng: np.random.Generator, smallest: float) -> Box:
+    area = rng.uniform(smallest, 1) * width * height
+    aspect = math.exp(rng.uniform(math.log(ASPECT[0]), math.log(ASPECT[1])))
     crop_width = min(math.sqrt(area * aspect), width)
     crop_height = min(math.sqrt(area / aspect), height)
     left, top = rng.uniform(0, width - crop_width), rng.uniform(0, height - crop_height)
     return left, top, left + crop_width, top + crop_height
 
 
-def check_augmentations(names: Sequence[str]) -> None:
-    """Raise an `InputError` unless every name is one of `AUGMENTATIONS`."""
+def check_augmentations(names: Sequence[str], crop_area: float) -> None:
+    """Raise an `InputError` unless every name is one of `AUGMENTATIONS` and the area a share."""
+    if not 0 < crop_area <= 1:
+        raise InputError(f"Expected a crop area above 0 and up to 1. Received: {crop_area}")
     unknown = set(names) - set(AUGMENTATIONS)
     if unknown:
         raise InputError(

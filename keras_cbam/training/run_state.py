@@ -73,10 +73,11 @@ class SaveState(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         # `fit` has just reset the metrics.
-        for variable, value in zip(
-            self.model.metrics_variables, self.running_metrics, strict=False
-        ):
-            variable.assign(value)
+        if self.running_metrics:
+            for variable, value in zip(
+                self.model.metrics_variables, self.running_metrics, strict=True
+            ):
+                variable.assign(value)
         self.saved = time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):

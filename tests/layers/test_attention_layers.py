@@ -111,8 +111,10 @@ def test_identity_start_trains_every_weight(layer_class, rng):
     x = rng.normal(0, 1, (16, 6, 6, 16)).astype("float32")
     y = x * rng.uniform(0.5, 1.5, (1, 6, 6, 16)).astype("float32")
     inputs = keras.Input((6, 6, 16))
-    layer = layer_class(4, identity_init=True) if layer_class is not SpatialAttention else (
-        layer_class(3, identity_init=True)
+    layer = (
+        layer_class(4, identity_init=True)
+        if layer_class is not SpatialAttention
+        else (layer_class(3, identity_init=True))
     )
     model = keras.Model(inputs, layer(inputs))
     before = layer.get_weights()
@@ -162,9 +164,10 @@ def test_mixed_precision(layer_class, policy, rng):
     y = layer(x)
     assert keras.backend.standardize_dtype(y.dtype) == policy.removeprefix("mixed_")
     # The gates of a fresh identity are exactly 1 in half precision too.
-    assert np.array_equal(numpy(keras.ops.cast(y, "float32")), numpy(
-        keras.ops.cast(keras.ops.cast(x, y.dtype), "float32")
-    ))
+    assert np.array_equal(
+        numpy(keras.ops.cast(y, "float32")),
+        numpy(keras.ops.cast(keras.ops.cast(x, y.dtype), "float32")),
+    )
     gates = layer.attention(keras.ops.cast(x, y.dtype))
     assert all(np.all(numpy(keras.ops.cast(g, "float32")) == 1) for g in keras.tree.flatten(gates))
 
@@ -179,9 +182,15 @@ BAD_ARGUMENTS = [
     (lambda: ChannelAttention(pooling="median"), r"`pooling` must name one or more of .*avg.*max"),
     (lambda: SpatialAttention(4), r"`kernel_size` must be an odd integer.*Received: kernel_size=4"),
     (lambda: SpatialAttention(pooling=()), r"`pooling` must name one or more"),
-    (lambda: CBAM(data_format="NHWC"), r"`data_format` must be one of .*Received: data_format=NHWC"),
+    (
+        lambda: CBAM(data_format="NHWC"),
+        r"`data_format` must be one of .*Received: data_format=NHWC",
+    ),
     (lambda: CBAM(identity_init=True, gate_activation="relu"), r"must be 0.5 at zero.*relu"),
-    (lambda: CBAM()(keras.Input((8, 8, None))), r"channel dimension of the inputs to ChannelAttention must be"),
+    (
+        lambda: CBAM()(keras.Input((8, 8, None))),
+        r"channel dimension of the inputs to ChannelAttention must be",
+    ),
     (lambda: CBAM()(keras.Input((8, 16))), r"expected ndim=4"),
 ]
 

@@ -66,9 +66,9 @@ def test_outputs_are_equal_bit_for_bit(family, rng):
 def test_exact_parameter_count_of_the_paper():
     model = keras.applications.ResNet50(weights=None)
     attached = attach_attention(model, identity_init=False)
-    added = sum(
-        int(np.prod(v.shape)) for v in attached.trainable_variables
-    ) - sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+    added = sum(int(np.prod(v.shape)) for v in attached.trainable_variables) - sum(
+        int(np.prod(v.shape)) for v in model.trainable_variables
+    )
     assert added == 28_089_624 - 25_557_032
 
 

@@ -1,0 +1,47 @@
+"""One small network with CBAM, its outputs made to vary, exported once for all tests."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_cbam import CBAM
+from tests.conftest import BACKEND, vary
+
+pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
+
+
+def small_network(classes=4):
+    x = inputs = keras.Input((24, 24, 3), name="image")
+    x = keras.layers.Rescaling(1 / 127.5, -1.0)(x)
+    for stage, filters in enumerate((16, 24)):
+        x = keras.layers.Conv2D(filters, 3, 2, padding="same", name=f"conv{stage}")(x)
+        x = keras.layers.BatchNormalization()(x)
+        x = CBAM(8, identity_init=True, name=f"cbam{stage}")(x)
+        x = keras.layers.ReLU()(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    x = keras.layers.Dense(classes, activation="softmax", name="probabilities")(x)
+    return keras.Model(inputs, x)
+
+
+@pytest.fixture(scope="session")
+def images():
+    rng = np.random.default_rng(1)
+    colors = rng.uniform(0, 255, (240, 1, 1, 3))
+    return np.clip(colors + rng.normal(0, 25, (240, 24, 24, 3)), 0, 255).astype("float32")
+
+
+@pytest.fixture(scope="session")
+def network(images):
+    """Gates are off their start and classes are far apart, so that a wrong graph is seen."""
+    keras.utils.set_random_seed(3)
+    model = vary(small_network())
+    rng = np.random.default_rng(2)
+    for layer in model.layers:
+        if isinstance(layer, CBAM):
+            layer.channel_attention.excite.kernel.assign(
+                rng.normal(0, 1, layer.channel_attention.excite.kernel.shape)
+            )
+            layer.spatial_attention.batch_norm.gamma.assign([0.7])
+    head = model.get_layer("probabilities")
+    head.kernel.assign(rng.normal(0, 2, head.kernel.shape))
+    return model

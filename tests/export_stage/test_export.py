@@ -1,0 +1,201 @@
+"""The export: four artifacts that answer as Keras does, or nothing at all."""
+
+import hashlib
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from keras_cbam.errors import InputError
+from keras_cbam.export import ARTIFACTS, VerificationError, export, load_model
+from keras_cbam.export import pipeline as pipeline_module
+from keras_cbam.export.formats import Tolerance
+from keras_cbam.export.report import Parity
+from keras_cbam.export.runtimes import RuntimeFailure, run_in_child
+from tests.conftest import BACKEND
+from tests.export_stage.conftest import small_network
+
+pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
+
+
+@pytest.fixture(scope="module")
+def exported(network, images, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("artifacts") / "export"
+    truth = network.predict(images, verbose=0).argmax(-1)
+    truth[:12] = (truth[:12] + 1) % 4
+    report = export(
+        network,
+        directory,
+        representative_dataset=images[:100],
+        verification_data=(images, truth),
+        labels=["a", "b", "c", "d"],
+    )
+    return directory, report
+
+
+def test_every_artifact_is_verified(exported):
+    directory, report = exported
+    assert {p.name for p in directory.iterdir()} == {a.name for a in ARTIFACTS} | {"manifest.json"}
+    assert report.verified
+    assert report.spread > 0.5
+    assert report.accuracy == pytest.approx(1 - 12 / 240)
+    rows = {a.name: a for a in report.artifacts}
+    for name in ("saved_model", "model_float32.tflite", "model.onnx"):
+        (parity,) = rows[name].parity
+        assert parity.output == "probabilities"
+        assert parity.largest_error < 1e-4
+        assert parity.agreement == 1
+        assert parity.accuracy == report.accuracy
+    (parity,) = rows["model_int8.tflite"].parity
+    assert parity.largest_error > 1e-4
+    assert parity.agreement >= 0.98
+    assert "1 XNNPACK partition, all in it" in rows["model_float32.tflite"].notes
+    assert "1 XNNPACK partition, outside: SOFTMAX" in rows["model_int8.tflite"].notes
+    assert "1 Transpose" in rows["model.onnx"].notes
+
+
+def test_manifest_describes_the_files(exported):
+    directory, report = exported
+    manifest = json.loads((directory / "manifest.json").read_text())
+    assert manifest["labels"] == ["a", "b", "c", "d"]
+    assert manifest["inputs"] == {"image": [None, 24, 24, 3]}
+    for entry in manifest["artifacts"]:
+        path = directory / entry["name"]
+        if path.is_file():
+            content = path.read_bytes()
+            assert entry["bytes"] == len(content)
+            assert entry["sha256"] == hashlib.sha256(content).hexdigest()
+    assert report.markdown().count("verified") == len(ARTIFACTS)
+
+
+def test_no_flex_operation_no_zero_scale(exported):
+    from keras_cbam.export.tflite_scales import QuantizedGraph
+
+    directory, _ = exported
+    for name in ("model_float32.tflite", "model_int8.tflite"):
+        graph = QuantizedGraph((directory / name).read_bytes())
+        assert "CUSTOM" not in {kind for kind, _ in graph.operations()}
+        assert not graph.zero_scales()
+
+
+def test_names_are_fixed_in_every_format(exported):
+    directory, _ = exported
+    code = """
+import sys, onnxruntime, tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+d = sys.argv[1]
+s = onnxruntime.InferenceSession(d + "/model.onnx")
+i, o = s.get_inputs(), s.get_outputs()
+print([x.name for x in i], [x.name for x in o], i[0].shape[1:])
+print(Interpreter(d + "/model_int8.tflite").get_signature_list())
+f = tf.saved_model.load(d + "/saved_model").signatures["serving_default"]
+print(list(f.structured_input_signature[1]), list(f.structured_outputs))
+"""
+    command = [sys.executable, "-c", code, str(directory)]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert lines[-3:] == [
+        "['image'] ['probabilities'] [24, 24, 3]",
+        "{'serving_default': {'inputs': ['image'], 'outputs': ['probabilities']}}",
+        "['image'] ['probabilities']",
+    ]
+
+
+def test_an_artifact_that_differs_is_refused(network, images, tmp_path, monkeypatch):
+    """An artifact of a network whose weights moved a little must not pass for the original."""
+    other = keras.models.clone_model(network)
+    other.set_weights([w * 1.02 for w in network.get_weights()])
+    true_reference = pipeline_module._reference
+    monkeypatch.setattr(
+        pipeline_module,
+        "_reference",
+        lambda serving, inputs: {
+            "probabilities": other.predict(inputs[0], verbose=0),
+        },
+    )
+    assert true_reference is not pipeline_module._reference
+    with pytest.raises(VerificationError, match=r"model.onnx: probabilities: largest error"):
+        export(network, tmp_path / "out", formats=["onnx"], verification_data=images)
+    assert list(tmp_path.iterdir()) == []
+    report = export(
+        network,
+        tmp_path / "out",
+        formats=["onnx"],
+        verification_data=images,
+        on_mismatch="report",
+    )
+    assert not report.verified
+    assert "MISSED" in report.markdown()
+
+
+def test_a_file_that_kills_its_runtime_is_reported(tmp_path, images):
+    np.savez(tmp_path / "inputs.npz", image=images[:1])
+    bad = tmp_path / "bad.tflite"
+    bad.write_bytes(b"not a model at all")
+    with pytest.raises(RuntimeFailure, match=r"litert ended with .* on bad.tflite"):
+        run_in_child("litert", bad, tmp_path / "inputs.npz")
+
+
+def test_few_inputs_and_constant_outputs_warn(images, tmp_path):
+    constant = small_network()
+    constant.get_layer("probabilities").kernel.assign(np.zeros((24, 4)))
+    report = export(constant, tmp_path / "out", formats=["onnx"], verification_data=images[:8])
+    assert any("judged on 8 inputs" in w for w in report.warnings)
+    assert any("too little for parity" in w for w in report.warnings)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"formats": ["tflight"]}, "Expected a format of saved_model, tflite, onnx.*tflight"),
+        ({"formats": []}, "Expected a format"),
+        ({"precisions": ["int4"]}, "Expected a precision of float32, int8. Received: int4"),
+        ({"precisions": ["int8"]}, "int8 needs a representative dataset"),
+        (
+            {"formats": ["onnx"], "precisions": ["int8"]},
+            "No format of onnx comes in precision int8",
+        ),
+        ({"verification_data": None}, "Expected verification_data"),
+        ({"verification_data": np.zeros((3, 8, 8, 3))}, r"verification_data of shape .*24, 24, 3"),
+        ({"labels": ["a"]}, "Expected 4 labels, one a class. Received: 1"),
+        ({"on_mismatch": "ignore"}, "'raise' or 'report'. Received: ignore"),
+    ],
+)
+def test_bad_arguments_leave_nothing(changes, message, network, images, tmp_path):
+    arguments = {"verification_data": images, **changes}
+    with pytest.raises(InputError, match=message):
+        export(network, tmp_path / "out", **arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_models_that_cannot_be_exported(images, tmp_path):
+    dynamic = keras.Input((None, None, 3))
+    half = keras.Input((24, 24, 3))
+    for model, message in (
+        (keras.Model(dynamic, keras.layers.GlobalMaxPooling2D()(dynamic)), "static sizes"),
+        (
+            keras.Model(half, keras.layers.Conv2D(2, 3, dtype="mixed_float16")(half)),
+            "computes in float32. Received: float16",
+        ),
+    ):
+        with pytest.raises(InputError, match=message):
+            export(model, tmp_path / "out", verification_data=images)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"nothing like it", b""])
+def test_a_file_that_is_no_model(content, tmp_path):
+    path = tmp_path / "model.keras"
+    with pytest.raises(InputError, match="No file at"):
+        load_model(path)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="Received a file that is not one"):
+        load_model(path)
+
+
+def test_tolerances_judge_each_bound():
+    parity = Parity("y", 0.5, 0.1, 0.97, 0.9, -0.02)
+    assert parity.misses(Tolerance(None, 0.97, 0.02)) == []
+    assert len(parity.misses(Tolerance(0.4, 0.98, 0.01))) == 3

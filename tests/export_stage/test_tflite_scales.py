@@ -1,0 +1,79 @@
+"""The repair of scales that a runtime would refuse."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_cbam.export import export
+from keras_cbam.export.runtimes import run_in_child
+from keras_cbam.export.serving import Serving
+from keras_cbam.export.tflite import _convert
+from keras_cbam.export.tflite_scales import QuantizedGraph, repair_scales
+from tests.conftest import BACKEND
+
+pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
+
+
+@pytest.fixture(scope="module")
+def dead_unit():
+    """A hidden map that never fires beside a path that does, as a narrow attention MLP has."""
+    inputs = keras.Input((8, 8, 3), name="image")
+    hidden = keras.layers.Conv2D(2, 1, activation="relu", name="dead")
+    after = keras.layers.Conv2D(4, 1, name="after")
+    alive = keras.layers.Conv2D(4, 1, name="alive")
+    x = keras.layers.Add()([after(hidden(inputs)), alive(inputs)])
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D(name="y")(x))
+    hidden.set_weights([np.full((1, 1, 3, 2), -1.0), np.full(2, -0.5)])
+    rng = np.random.default_rng(0)
+    after.set_weights([rng.normal(0, 1, (1, 1, 2, 4)), np.array([1.0, -2.0, 0.5, 3.0])])
+    alive.set_weights([rng.normal(0, 1, (1, 1, 3, 4)), np.zeros(4)])
+    return model
+
+
+def test_the_dead_unit_is_repaired_and_its_reader_keeps_its_bias(dead_unit, tmp_path):
+    images = np.random.default_rng(1).uniform(0, 1, (250, 8, 8, 3)).astype("float32")
+    content = _convert(Serving(dead_unit, tmp_path, [images]), quantize=True)
+    fixed, repaired = repair_scales(content)
+    assert len(repaired) == 1
+    before, after = QuantizedGraph(content), QuantizedGraph(fixed)
+    for old, new in zip(before.weighted(), after.weighted(), strict=True):
+        factor = (
+            after.scales(new.features)[0]
+            * after.scales(new.weights).max()
+            / after.scales(new.output)[0]
+        )
+        assert factor < 256
+        # A bias keeps its value in real units, to half a step.
+        step = after.scales(new.bias)
+        kept = after.bias_values(new.bias) * step.astype("float64")
+        assert np.abs(kept - before.bias_values(old.bias) * before.scales(old.bias)).max() <= (
+            0.51 * step.max()
+        )
+    path = tmp_path / "repaired.tflite"
+    path.write_bytes(fixed)
+    np.savez(tmp_path / "inputs.npz", image=images)
+    found, _ = run_in_child("litert", path, tmp_path / "inputs.npz")
+    expected = dead_unit.predict(images, verbose=0)
+    assert np.ptp(expected, axis=0).min() > 0.05
+    assert np.abs(found["y"] - expected).max() < 0.05
+
+
+def test_a_healthy_graph_is_left_alone(network, images, tmp_path):
+    content = _convert(Serving(network, tmp_path, [images[:50]]), quantize=True)
+    fixed, repaired = repair_scales(content)
+    assert repaired == []
+    assert fixed == content
+
+
+def test_export_names_the_repair(dead_unit, tmp_path):
+    images = np.random.default_rng(1).uniform(0, 1, (250, 8, 8, 3)).astype("float32")
+    report = export(
+        dead_unit,
+        tmp_path / "out",
+        formats=["tflite"],
+        precisions=["int8"],
+        representative_dataset=images,
+        verification_data=images,
+        on_mismatch="report",
+    )
+    assert any("1 scales next to zero" in note for note in report.artifacts[0].notes)

@@ -1,0 +1,65 @@
+"""What each backbone does to pixels, and weights from files."""
+
+import inspect
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from keras_cbam.errors import InputError
+from keras_cbam.training.backbones import BACKBONES, build_backbone, pixel_rule, preprocess
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_pixel_rule_is_the_one_of_keras(name, rng):
+    module = sys.modules[inspect.getmodule(getattr(keras.applications, name)).__name__]
+    images = rng.uniform(0, 255, (2, 4, 4, 3)).astype("float32")
+    expected = module.preprocess_input(images.copy())
+    inputs = keras.Input((4, 4, 3))
+    found = np.asarray(keras.Model(inputs, preprocess(inputs, name))(images))
+    assert np.abs(found - np.asarray(expected)).max() < 1e-4
+    assert (pixel_rule(name) is None) == np.array_equal(expected, images)
+
+
+def build(weights, **settings):
+    inputs = keras.Input((96, 96, 3))
+    return build_backbone("MobileNet", weights, inputs, {"alpha": 0.25, **settings})
+
+
+def test_weights_from_files_with_and_without_top(data):
+    with_top = build(str(data / "weights" / "mobilenet_v1_0.25_128_float.h5"))
+    without = build(str(data / "weights" / "mobilenet_2_5_224_tf_no_top.h5"))
+    fresh = build("none")
+    kernels = [np.asarray(m.get_layer("conv_pw_13").kernel) for m in (with_top, without, fresh)]
+    assert not any(np.allclose(kernels[i], kernels[j]) for i, j in ((0, 2), (1, 2), (0, 1)))
+    assert all(
+        np.ptp(m.get_layer("conv_pw_13_bn").moving_variance.numpy()) > 0
+        for m in (with_top, without)
+    )
+
+
+def test_weights_in_keras_own_format(tmp_path):
+    saved = build("none")
+    saved.save_weights(tmp_path / "some.weights.h5")
+    loaded = build(str(tmp_path / "some.weights.h5"))
+    for a, b in zip(saved.get_weights(), loaded.get_weights(), strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_weights_that_do_not_fit(tmp_path, data):
+    (tmp_path / "bad.h5").write_bytes(b"not hdf5")
+    for weights, message in (
+        (str(tmp_path / "none.h5"), r"No file at: .*none.h5"),
+        (str(tmp_path / "bad.h5"), r"does not fit mobilenet.* or is damaged"),
+        (str(data / "weights" / "mobilenet_v2_1.0_224_dequant.h5"), "another network's file"),
+    ):
+        with pytest.raises(InputError, match=message):
+            build(weights)
+
+
+def test_unknown_backbone_and_option():
+    with pytest.raises(InputError, match=r"MobileNetV2.*Received: MobileNetV9"):
+        build_backbone("MobileNetV9", "none", keras.Input((96, 96, 3)))
+    with pytest.raises(InputError, match="could not be built"):
+        build("none", width=3)

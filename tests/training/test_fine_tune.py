@@ -1,0 +1,118 @@
+"""Fine-tuning: what it writes, and that it goes on where it was cut off."""
+
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+from keras_cbam.errors import InputError
+from keras_cbam.training import FineTuneConfig, fine_tune
+from keras_cbam.training.fine_tune import STATE_DIRECTORY
+from tests.conftest import BACKEND
+
+
+def config(image_folder, output, **changes):
+    settings = {
+        "data": str(image_folder),
+        "output": str(output),
+        "backbone": "MobileNet",
+        "backbone_options": {"alpha": 0.25},
+        "weights": "none",
+        "attention": "spatial",
+        "image_size": 32,
+        "batch_size": 4,
+        "head_epochs": 1,
+        "epochs": 2,
+        "val_split": 0.25,
+        "checkpoint_seconds": 0.0,
+    }
+    return FineTuneConfig(**{**settings, **changes})
+
+
+class StopAt(keras.callbacks.Callback):
+    """Stands in for a kill: raises after so many batches of the whole run."""
+
+    def __init__(self, batches):
+        super().__init__()
+        self.left = batches
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def uninterrupted(image_folder, tmp_path):
+    return fine_tune(config(image_folder, tmp_path / "whole"))
+
+
+@pytest.mark.backends
+def test_run_writes_everything_and_resumes_to_the_same_end(image_folder, tmp_path, uninterrupted):
+    whole = tmp_path / "whole"
+    names = {"model.keras", "labels.txt", "history.json", "curves.png", "report.md"}
+    assert {p.name for p in whole.iterdir()} == names
+    assert (whole / "labels.txt").read_text() == "blue\nred\n"
+    record = json.loads((whole / "history.json").read_text())
+    assert [(e["phase"], e["epoch"]) for e in record["epochs"]] == [
+        ("head", 1),
+        ("whole", 1),
+        ("whole", 2),
+    ]
+    loaded = keras.saving.load_model(whole / "model.keras")
+    pixels = np.full((1, 32, 32, 3), 120, "float32")
+    assert np.allclose(loaded.predict(pixels, verbose=0).sum(), 1, atol=1e-5)
+
+    # 14 training images of 4 a batch are 3 batches an epoch: batch 5 is in the middle of the
+    # second phase's first epoch.
+    for cut in (1, 5, 6):
+        output = tmp_path / f"cut{cut}"
+        with pytest.raises(KeyboardInterrupt):
+            fine_tune(config(image_folder, output), callbacks=[StopAt(cut)])
+        assert {p.name for p in output.iterdir()} == {STATE_DIRECTORY}
+        with pytest.raises(InputError, match="interrupted run; give --resume"):
+            fine_tune(config(image_folder, output))
+        resumed = fine_tune(config(image_folder, output), resume=True)
+        assert {p.name for p in output.iterdir()} == names
+        for a, b in zip(uninterrupted.record["epochs"], resumed.record["epochs"], strict=True):
+            assert a.keys() == b.keys()
+            for key in set(a) - {"phase"}:
+                assert a[key] == pytest.approx(b[key], rel=1e-3, abs=1e-4), (cut, key)
+        weights = zip(uninterrupted.model.get_weights(), resumed.model.get_weights(), strict=True)
+        assert all(np.allclose(a, b, rtol=1e-3, atol=1e-4) for a, b in weights)
+
+
+def test_resume_refuses_another_run(image_folder, tmp_path):
+    output = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        fine_tune(config(image_folder, output), callbacks=[StopAt(2)])
+    with pytest.raises(InputError, match=r"begun with learning_rate 0.0001, not 0.1"):
+        fine_tune(config(image_folder, output, learning_rate=0.1), resume=True)
+    shutil.rmtree(output)
+    fine_tune(config(image_folder, output, head_epochs=0, epochs=1), resume=True)
+    with pytest.raises(InputError, match="finished run"):
+        fine_tune(config(image_folder, output), resume=True)
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="one backend shows which layers are trained")
+def test_head_phase_trains_the_head_alone(image_folder, tmp_path):
+    seen = {}
+
+    class Look(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            names = {v.path.split("/")[0] for v in self.model.trainable_variables}
+            seen.setdefault("head" if names == {"probabilities"} else "whole", names)
+
+    weights = tmp_path / "backbone.weights.h5"
+    inputs = keras.Input((32, 32, 3))
+    keras.applications.MobileNet(
+        alpha=0.25, include_top=False, weights=None, input_tensor=inputs
+    ).save_weights(weights)
+    fine_tune(
+        config(image_folder, tmp_path / "run", weights=str(weights), epochs=1), callbacks=[Look()]
+    )
+    assert seen["head"] == {"probabilities"}
+    assert {"conv1", "conv_dw_1_relu_spatial"} < seen["whole"]
+    assert not {name for name in seen["whole"] if name.endswith("_bn")}
