@@ -75,10 +75,10 @@ def export(
     """
     say = progress or (lambda line: None)
     directory = Path(directory)
+    _check(model, directory, on_mismatch, labels)
     inputs, truth = _verification(verification_data, model)
     representative = _arrays(representative_dataset, model, "representative_dataset")
     chosen = _choose(formats, precisions, representative is not None)
-    _check(model, directory, on_mismatch, labels)
 
     directory.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".partial-{directory.name}-"

@@ -107,7 +107,6 @@ def test_an_artifact_that_differs_is_refused(network, images, tmp_path, monkeypa
     """An artifact of a network whose weights moved a little must not pass for the original."""
     other = keras.models.clone_model(network)
     other.set_weights([w * 1.02 for w in network.get_weights()])
-    true_reference = pipeline_module._reference
     monkeypatch.setattr(
         pipeline_module,
         "_reference",
@@ -115,7 +114,6 @@ def test_an_artifact_that_differs_is_refused(network, images, tmp_path, monkeypa
             "probabilities": other.predict(inputs[0], verbose=0),
         },
     )
-    assert true_reference is not pipeline_module._reference
     with pytest.raises(VerificationError, match=r"model.onnx: probabilities: largest error"):
         export(network, tmp_path / "out", formats=["onnx"], verification_data=images)
     assert list(tmp_path.iterdir()) == []

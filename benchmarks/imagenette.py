@@ -1,0 +1,55 @@
+"""Fine-tune pretrained MobileNetV2 with CBAM and plain, three seeds each; print the table.
+
+    python benchmarks/imagenette.py --output runs
+
+Runs `keras-cbam finetune` on `$KERAS_CBAM_DATA/imagenette_subset` for each seed, with and without
+attention. Weights are selected on a tenth held out of train; val is scored once. Finished runs in
+the output directory are kept, interrupted ones resumed.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+SEEDS = (0, 1, 2)
+ATTENTIONS = ("cbam", "none")
+
+
+def command(data: Path, output: Path, attention: str, seed: int) -> list[str]:
+    """The command of one run; the README shows the same."""
+    weights = data / "weights" / "mobilenet_v2_1.0_224_dequant.h5"
+    return [
+        *("keras-cbam", "finetune", str(data / "imagenette_subset"), "--output", str(output)),
+        *("--backbone", "MobileNetV2", "--weights", str(weights), "--image-size", "160"),
+        *("--attention", attention, "--seed", str(seed)),
+    ]
+
+
+def main() -> None:
+    """Run what is not finished, then print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path("runs"))
+    arguments = parser.parse_args()
+    data = Path(os.environ["KERAS_CBAM_DATA"])
+    print("| attention | parameters | " + " | ".join(f"seed {s}" for s in SEEDS) + " | mean | sd |")
+    print("|---" * (len(SEEDS) + 4) + "|")
+    for attention in ATTENTIONS:
+        scores = []
+        for seed in SEEDS:
+            output = arguments.output / f"{attention}_{seed}"
+            if not (output / "report.md").exists():
+                run = [*command(data, output, attention, seed), "--resume"]
+                subprocess.run(run, check=True, stdout=sys.stderr)
+            record = json.loads((output / "history.json").read_text())
+            scores.append(100 * record["val"]["accuracy"])
+        cells = " | ".join(f"{score:.1f}" for score in scores)
+        mean, spread = statistics.mean(scores), statistics.stdev(scores)
+        print(f"| {attention} | {record['parameters']:,} | {cells} | {mean:.2f} | {spread:.2f} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""The command line: one sentence and exit code 2 for bad input; kills and resumes."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import pytest
+
+from tests.conftest import BACKEND
+
+pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="the command runs one backend")
+
+TINY = [
+    *("--backbone", "MobileNet", "--backbone-option", "alpha=0.25", "--weights", "none"),
+    *("--image-size", "32", "--batch-size", "4", "--epochs", "2", "--val-split", "0.25"),
+    *("--attention", "spatial"),
+]
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "keras_cbam.cli", *map(str, arguments)]
+
+
+def run(*arguments):
+    return subprocess.run(command(*arguments), capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def bad(image_folder, tmp_path):
+    """Inputs that cannot be used, by name."""
+    (tmp_path / "empty").mkdir()
+    (image_folder.parent / "lacking" / "a").mkdir(parents=True)
+    (image_folder.parent / "lacking" / "b").mkdir()
+    (tmp_path / "text.keras").write_text("no model")
+    (tmp_path / "file").write_text("in the way")
+    return tmp_path
+
+
+def finetune(data, *changes):
+    return ["finetune", data, *TINY, *changes]
+
+
+CASES = {
+    "empty folder": (lambda d: finetune(d / "empty", "--output", d / "out"), "at least 2 classes"),
+    "class without image": (
+        lambda d: finetune(d / "lacking", "--output", d / "out"),
+        "has no image",
+    ),
+    "wrong backbone": (
+        lambda d: finetune(d / "images", "--output", d / "out", "--backbone", "MobileNetV9"),
+        "Received: MobileNetV9",
+    ),
+    "missing weights": (
+        lambda d: finetune(d / "images", "--output", d / "out", "--weights", "none.h5"),
+        "No file at: none.h5",
+    ),
+    "output is a file": (
+        lambda d: finetune(d / "images", "--output", d / "file" / "out"),
+        "Received a file",
+    ),
+    "not writable": (
+        lambda d: finetune(d / "images", "--output", "/proc/out"),
+        "Cannot write to directory /proc/out",
+    ),
+    "not a model": (
+        lambda d: [
+            *("export", d / "text.keras", "--output", d / "out", "--verification", d / "images")
+        ],
+        "a file that is not one",
+    ),
+    "unknown augmentation": (
+        lambda d: finetune(d / "images", "--output", d / "out", "--augment", "mixup"),
+        "crop, flip, color. Received: mixup",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input_is_one_sentence(case, bad):
+    make, message = CASES[case]
+    before = {p.name for p in bad.iterdir()}
+    done = run(*make(bad))
+    said = [line for line in done.stderr.splitlines() if line.startswith("keras-cbam: ")]
+    assert done.returncode == 2
+    assert len(said) == 1
+    assert message in said[0]
+    assert "Traceback" not in done.stderr + done.stdout
+    assert {p.name for p in bad.iterdir()} == before
+
+
+def test_finetune_names_corrupt_files_and_export_follows(image_folder, tmp_path):
+    (image_folder / "red" / "broken.jpg").write_bytes(b"\xff\xd8\xff but no more")
+    done = run(*finetune(image_folder, "--output", tmp_path / "run"))
+    assert done.returncode == 0, done.stderr
+    assert "broken.jpg" in done.stdout.replace("\n", "")
+    report = (tmp_path / "run" / "report.md").read_text()
+    assert "could not be decoded: 1" in report
+    assert "broken.jpg" in report
+
+    model = tmp_path / "run" / "model.keras"
+    arguments = ["export", model, "--output", tmp_path / "export", "--formats", "onnx"]
+    done = run(*arguments, "--verification", image_folder)
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads((tmp_path / "export" / "manifest.json").read_text())
+    assert manifest["labels"] == ["blue", "red"]
+    assert manifest["accuracy"] is not None
+    done = run(*finetune(image_folder, "--output", tmp_path / "run"))
+    assert done.returncode == 2
+    assert "finished run" in done.stderr.replace("\n", " ")
+
+
+def test_export_chooses_tensorflow_itself():
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    done = subprocess.run(
+        command("export", "none.keras", "--output", "x", "--verification", "y"),
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "No file at: none.keras" in done.stderr
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_and_resumed(image_folder, tmp_path):
+    """Ten kills, at any moment from the start of the process to its end."""
+    draw = random.Random(0)
+    whole = finetune(image_folder, "--checkpoint-seconds", "0", "--output")
+    start = time.monotonic()
+    assert run(*whole, tmp_path / "whole").returncode == 0
+    length = time.monotonic() - start
+    for number in range(10):
+        output = tmp_path / f"run{number}"
+        process = subprocess.Popen(
+            command(*whole, output), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(draw.uniform(0.2, 1) * length)
+        process.send_signal(draw.choice([signal.SIGKILL, signal.SIGINT]))
+        process.wait()
+        finished = (output / "report.md").exists()
+        left = sorted(p.name for p in output.iterdir()) if output.exists() else []
+        done = run(*whole, output, "--resume")
+        print(number, "left", left, "then", done.returncode)
+        assert done.returncode == (2 if finished else 0), done.stderr
+        keras.saving.load_model(output / "model.keras")
+        assert len(json.loads((output / "history.json").read_text())["epochs"]) == 2
+        assert not (output / ".state").exists()
