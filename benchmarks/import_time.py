@@ -1,4 +1,4 @@
-"""Print the time `import keras_cbam` adds to `import keras`: minimum and median of alternating runs.
+"""Print the time `import keras_cbam` adds to `import keras`, each time in a fresh process.
 
 python benchmarks/import_time.py
 """

@@ -51,7 +51,7 @@ class ChannelAttention(AttentionLayer):
 
     Example:
         >>> x = keras.random.normal((2, 8, 8, 32))
-        >>> ChannelAttention(reduction_ratio=8)(x).shape
+        >>> tuple(ChannelAttention(reduction_ratio=8)(x).shape)
         (2, 8, 8, 32)
     """
 

@@ -53,7 +53,7 @@ class SpatialAttention(AttentionLayer):
 
     Example:
         >>> x = keras.random.normal((2, 8, 8, 32))
-        >>> SpatialAttention().attention(x).shape
+        >>> tuple(SpatialAttention().attention(x).shape)
         (2, 8, 8, 1)
     """
 
