@@ -18,9 +18,10 @@ import numpy as np
 from keras_cbam.errors import InputError
 from keras_cbam.files import check_writable
 
+from .child import RuntimeFailure
 from .formats import ARTIFACTS, FORMATS, PRECISIONS, Artifact
 from .report import ArtifactReport, Report, VerificationError, compare
-from .runtimes import RuntimeFailure, run_in_child
+from .runtimes import run_artifact
 from .serving import Serving
 
 MANIFEST = "manifest.json"
@@ -218,7 +219,7 @@ def _verify(
     size, digest = _size_and_hash(path)
     parity: tuple[Any, ...] = ()
     try:
-        outputs, facts = run_in_child(artifact.runtime, path, samples)
+        outputs, facts = run_artifact(artifact.runtime, path, samples)
         parity = compare(artifact, outputs, reference, truth)
         notes = [*notes, *facts]
         missed = [miss for p in parity for miss in p.misses(artifact.tolerance)]

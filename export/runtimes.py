@@ -1,16 +1,9 @@
-"""The runtimes that artifacts are verified in, each in a child process of its own.
-
-A file that a runtime cannot take may abort the whole process, so nothing is loaded here in the
-caller's. The child runs this file by its path, without the package, so that LiteRT and ONNX Runtime
-are alone in it, with no TensorFlow beside them: nothing here may be imported relatively.
-"""
+"""The runtimes that artifacts are verified in, each run in a child process of its own."""
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,17 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from .child import RuntimeFailure, run_in_child
+
 BATCH_SIZE = 32
 
 Outputs = dict[str, np.ndarray]
 Notes = list[str]
 
 
-class RuntimeFailure(RuntimeError):
-    """The runtime refused the artifact, or died of it."""
-
-
-def run_in_child(runtime: str, artifact: Path, inputs: Path) -> tuple[Outputs, Notes]:
+def run_artifact(runtime: str, artifact: Path, inputs: Path) -> tuple[Outputs, Notes]:
     """Run an artifact on inputs stored as `.npz`, by input name, in a child process.
 
     Args:
@@ -40,26 +31,14 @@ def run_in_child(runtime: str, artifact: Path, inputs: Path) -> tuple[Outputs, N
         The outputs by name, and what the runtime reports about the artifact.
 
     Raises:
-        RuntimeFailure: if the child fails, with the last line it wrote.
+        RuntimeFailure: if the runtime refuses the artifact or dies of it.
     """
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder) / "outputs.npz"
-        start = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='__main__')"
-        # -P: without it the folder of this file would come first and hide other packages.
-        command = [sys.executable, "-P", "-c", start, __file__]
-        process = subprocess.run(
-            [*command, runtime, str(artifact), str(inputs), str(results)],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-            check=False,
-        )
-        if process.returncode != 0:
-            lines = [line for line in process.stderr.splitlines() if line.strip()]
-            how = f"signal {-process.returncode}" if process.returncode < 0 else "an error"
-            raise RuntimeFailure(
-                f"{runtime} ended with {how} on {artifact.name}: {lines[-1] if lines else ''}"
-            )
+        try:
+            run_in_child("runtimes", runtime, artifact, inputs, results)
+        except RuntimeFailure as error:
+            raise RuntimeFailure(f"{artifact.name} in {runtime}: {error}") from error
         with np.load(results) as file:
             outputs = {name: file[name] for name in file.files if name != "__notes__"}
             return outputs, json.loads(str(file["__notes__"]))
@@ -156,13 +135,10 @@ RUNTIMES: dict[str, Callable[[str, Outputs], tuple[Outputs, Notes]]] = {
 }
 
 
-def _main(runtime: str, artifact: str, inputs: str, results: str) -> None:
+def main(runtime: str, artifact: str, inputs: str, results: str) -> None:
+    """In the child process: run the artifact and store what it answers."""
     with np.load(inputs) as file:
         arrays = {name: file[name] for name in file.files}
     outputs, notes = RUNTIMES[runtime](artifact, arrays)
     written: dict[str, Any] = {"__notes__": json.dumps(notes), **outputs}
     np.savez(results, **written)
-
-
-if __name__ == "__main__":
-    _main(*sys.argv[2:])

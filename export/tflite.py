@@ -10,18 +10,21 @@ from keras_cbam.errors import InputError
 
 from . import saved_model
 from .serving import Serving
+from .tflite_bias import IMAGES, correct_biases
 from .tflite_scales import QuantizedGraph, repair_scales
 
 
 def write_float32(serving: Serving, path: Path) -> list[str]:
     """Write float32 weights and arithmetic."""
-    path.write_bytes(_convert(serving, quantize=False))
+    path.write_bytes(_float32(serving))
     return []
 
 
 def write_int8(serving: Serving, path: Path) -> list[str]:
     """Write int8 weights, activations, inputs and outputs, calibrated on the representative set."""
     content, repaired = repair_scales(_convert(serving, quantize=True))
+    samples = [array[:IMAGES] for array in serving.representative or []]
+    content = correct_biases(content, _float32(serving), samples)
     zero = QuantizedGraph(content).zero_scales()
     if zero:
         raise InputError(
@@ -31,6 +34,14 @@ def write_int8(serving: Serving, path: Path) -> list[str]:
     path.write_bytes(content)
     count = len(repaired)
     return [f"{count} scales next to zero were raised to what the runtime takes"] if count else []
+
+
+def _float32(serving: Serving) -> bytes:
+    """The float32 file, converted once for all that need it."""
+    kept = serving.scratch / "float32.tflite"
+    if not kept.exists():
+        kept.write_bytes(_convert(serving, quantize=False))
+    return kept.read_bytes()
 
 
 def _convert(serving: Serving, *, quantize: bool) -> bytes:

@@ -57,10 +57,10 @@ class QuantizedGraph:
             yield self.kinds[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())], operation
 
     def weighted(self) -> Iterator[Weighted]:
-        """Yield the quantized convolutions and dense operations."""
+        """Yield the convolutions and dense operations, in the order of computation."""
         for kind, operation in self.operations():
-            inputs = operation.InputsAsNumpy()
-            if kind in WEIGHTED and len(self.scales(int(inputs[0]))):
+            if kind in WEIGHTED:
+                inputs = operation.InputsAsNumpy()
                 bias = int(inputs[2]) if len(inputs) > 2 else -1
                 yield Weighted(int(inputs[0]), int(inputs[1]), bias, int(operation.Outputs(0)))
 
@@ -70,6 +70,34 @@ class QuantizedGraph:
         if quantization is None or not quantization.ScaleLength():
             return np.empty(0, "float32")
         return quantization.ScaleAsNumpy()
+
+    def shape(self, tensor: int) -> tuple[int, ...]:
+        """The tensor's shape."""
+        return tuple(int(size) for size in self.graph.Tensors(tensor).ShapeAsNumpy())
+
+    def quantize(self, value: np.ndarray, tensor: int) -> np.ndarray:
+        """Real values in the tensor's own units; as they are if it is not quantized."""
+        scales = self.scales(tensor)
+        if not len(scales):
+            return value
+        shifted = np.rint(value / scales[0]) + self._zero_point(tensor)
+        return np.clip(shifted, -128, 127).astype("int8")
+
+    def dequantize(self, value: np.ndarray, tensor: int) -> np.ndarray:
+        """The tensor's values in real units, float64."""
+        scales = self.scales(tensor)
+        value = value.astype("float64")
+        return (value - self._zero_point(tensor)) * float(scales[0]) if len(scales) else value
+
+    def add_to_bias(self, tensor: int, steps: np.ndarray) -> None:
+        """Add to a bias, in units of its scale."""
+        values = self.bias_values(tensor)
+        limits = np.iinfo("int32")
+        values[:] = np.clip(np.rint(values + steps), limits.min, limits.max).astype("int32")
+
+    def _zero_point(self, tensor: int) -> int:
+        quantization = self.graph.Tensors(tensor).Quantization()
+        return int(quantization.ZeroPoint(0)) if quantization.ZeroPointLength() else 0
 
     def name(self, tensor: int) -> str:
         """The tensor's name."""
@@ -102,6 +130,8 @@ def repair_scales(content: bytes) -> tuple[bytes, list[str]]:
     repaired = []
     for operation in operations:
         scale = graph.scales(operation.output)
+        if not len(scale):
+            continue
         products = graph.scales(operation.features)[0] * graph.scales(operation.weights)
         smallest = products.max() / LARGEST_FACTOR
         if scale[0] < smallest:

@@ -12,9 +12,10 @@ import pytest
 from keras_cbam.errors import InputError
 from keras_cbam.export import ARTIFACTS, VerificationError, export, load_model
 from keras_cbam.export import pipeline as pipeline_module
+from keras_cbam.export.child import RuntimeFailure
 from keras_cbam.export.formats import Tolerance
 from keras_cbam.export.report import Parity
-from keras_cbam.export.runtimes import RuntimeFailure, run_in_child
+from keras_cbam.export.runtimes import run_artifact
 from tests.conftest import BACKEND
 from tests.export_stage.conftest import small_network
 
@@ -132,8 +133,8 @@ def test_a_file_that_kills_its_runtime_is_reported(tmp_path, images):
     np.savez(tmp_path / "inputs.npz", image=images[:1])
     bad = tmp_path / "bad.tflite"
     bad.write_bytes(b"not a model at all")
-    with pytest.raises(RuntimeFailure, match=r"litert ended with .* on bad.tflite"):
-        run_in_child("litert", bad, tmp_path / "inputs.npz")
+    with pytest.raises(RuntimeFailure, match=r"bad.tflite in litert: .* ended with"):
+        run_artifact("litert", bad, tmp_path / "inputs.npz")
 
 
 def test_few_inputs_and_constant_outputs_warn(images, tmp_path):

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from keras_cbam.export import export
-from keras_cbam.export.runtimes import run_in_child
+from keras_cbam.export.runtimes import run_artifact
 from keras_cbam.export.serving import Serving
 from keras_cbam.export.tflite import _convert
+from keras_cbam.export.tflite_bias import correct_biases
 from keras_cbam.export.tflite_scales import QuantizedGraph, repair_scales
 from tests.conftest import BACKEND
 
@@ -52,7 +53,7 @@ def test_the_dead_unit_is_repaired_and_its_reader_keeps_its_bias(dead_unit, tmp_
     path = tmp_path / "repaired.tflite"
     path.write_bytes(fixed)
     np.savez(tmp_path / "inputs.npz", image=images)
-    found, _ = run_in_child("litert", path, tmp_path / "inputs.npz")
+    found, _ = run_artifact("litert", path, tmp_path / "inputs.npz")
     expected = dead_unit.predict(images, verbose=0)
     assert np.ptp(expected, axis=0).min() > 0.05
     assert np.abs(found["y"] - expected).max() < 0.05
@@ -77,3 +78,19 @@ def test_export_names_the_repair(dead_unit, tmp_path):
         on_mismatch="report",
     )
     assert any("1 scales next to zero" in note for note in report.artifacts[0].notes)
+
+
+def test_biases_are_corrected_towards_the_float_network(network, images, tmp_path):
+    """A shift put into one convolution's bias is taken back, to the resolution of its output."""
+    serving = Serving(network, tmp_path, [images[:50]])
+    plain = _convert(serving, quantize=False)
+    graph = QuantizedGraph(_convert(serving, quantize=True))
+    shifted = next(o for o in graph.weighted() if o.bias >= 0)
+    original = graph.bias_values(shifted.bias).copy()
+    step = graph.scales(shifted.output)[0] / graph.scales(shifted.bias)
+    graph.add_to_bias(shifted.bias, 10 * step)
+    corrected = QuantizedGraph(correct_biases(bytes(graph.buffer), plain, [images[:12]]))
+    left = np.abs(corrected.bias_values(shifted.bias) - original) / step
+    assert left.max() < 1.5
+    other = correct_biases(plain, plain, [images[:2]])
+    assert other == plain
