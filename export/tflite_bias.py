@@ -2,7 +2,8 @@
 
 Rounding of weights and activations shifts the mean of each channel, and a deep network adds the
 shifts up. Each convolution's bias takes back what its channel is off by on a few calibration
-images, in the order of computation, so that every correction sees those before it ([Nagel et al., 2019](https://arxiv.org/abs/1906.04721), section 4.2, with means measured).
+images, in the order of computation, so that every correction sees those before it:
+[Nagel et al., 2019](https://arxiv.org/abs/1906.04721), section 4.2, with means measured.
 """
 
 from __future__ import annotations
