@@ -27,8 +27,11 @@ def load_model(path: str | Path) -> keras.Model:
         raise InputError(f"Expected a .keras model. No file at: {path}")
     if path.suffix != ".keras" or not zipfile.is_zipfile(path):
         raise InputError(f"Expected a .keras model. Received a file that is not one: {path}")
-    with zipfile.ZipFile(path) as archive:
-        unpacked = sum(entry.file_size for entry in archive.infolist())
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except zipfile.BadZipFile as error:
+        raise InputError(f"{path} is damaged: {error}.") from error
     if unpacked > LARGEST_UNPACKED:
         raise InputError(f"{path} would unpack to {unpacked / 2**30:.0f} GiB; it is not loaded.")
     try:

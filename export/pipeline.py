@@ -28,8 +28,8 @@ MANIFEST = "manifest.json"
 PACKAGES = ("keras", "tensorflow", "ai-edge-litert", "tf2onnx", "onnx", "onnxruntime", "numpy")
 # Below this a share of agreement moves in steps too coarse to judge by.
 ENOUGH_IMAGES = 200
-# Outputs must vary between inputs by this many times the tolerance, or parity is vacuous.
-ENOUGH_SPREAD = 100
+# Outputs must vary between inputs by a hundred times the float tolerance, or parity is vacuous.
+ENOUGH_SPREAD = 100 * 1e-4
 
 
 def export(
@@ -88,7 +88,7 @@ def export(
         serving = Serving(model, staging, representative)
         say("Keras: reference outputs")
         reference = _reference(serving, inputs)
-        spread = max(float(np.ptp(value, axis=0).max()) for value in reference.values())
+        spread = min(float(np.ptp(value, axis=0).max()) for value in reference.values())
         samples = staging / "inputs.npz"
         named: dict[str, Any] = dict(zip(serving.input_names, inputs, strict=True))
         np.savez(samples, **named)
@@ -117,7 +117,7 @@ def export(
             artifacts=tuple(reports),
             labels=tuple(labels or ()),
             versions=_versions(),
-            warnings=_warnings(len(inputs[0]), spread, chosen),
+            warnings=_warnings(len(inputs[0]), spread),
         )
         if on_mismatch == "raise" and not report.verified:
             missed = "; ".join(f"{r.name}: {m}" for r in reports for m in r.missed)
@@ -146,6 +146,9 @@ def _check(
                 f"Expected static sizes but the batch. Received: input {tensor.name} of shape "
                 f"{tuple(tensor.shape)}"
             )
+    names = list(model.output_names)
+    if len(set(names)) != len(names):
+        raise InputError(f"Expected outputs of different names. Received: {', '.join(names)}")
     classes = model.outputs[0].shape[-1]
     if labels is not None and len(labels) != classes:
         raise InputError(f"Expected {classes} labels, one a class. Received: {len(labels)}")
@@ -186,6 +189,11 @@ def _arrays(data: Any, model: keras.Model, name: str) -> list[np.ndarray] | None
         arrays = []
     if not arrays or not len(arrays[0]):
         raise InputError(f"Expected {name} with an array for each input. Received: {type(data)}")
+    if len(arrays) != len(model.inputs) or len({len(array) for array in arrays}) != 1:
+        raise InputError(
+            f"Expected {name} with {len(model.inputs)} arrays of one length. Received: "
+            f"{[array.shape for array in arrays]}"
+        )
     for array, tensor in zip(arrays, model.inputs, strict=True):
         if array.shape[1:] != tuple(tensor.shape[1:]):
             raise InputError(
@@ -200,7 +208,12 @@ def _verification(data: Any, model: keras.Model) -> tuple[list[np.ndarray], np.n
     arrays = _arrays(inputs, model, "verification_data")
     if arrays is None:
         raise InputError("Expected verification_data, inputs the artifacts are compared on.")
-    return arrays, None if truth is None else np.asarray(truth)
+    truth = None if truth is None else np.asarray(truth)
+    if truth is not None and truth.shape != (len(arrays[0]),):
+        raise InputError(
+            f"Expected one label for each of {len(arrays[0])} inputs. Received: {truth.shape}"
+        )
+    return arrays, truth
 
 
 def _reference(serving: Serving, inputs: list[np.ndarray]) -> dict[str, np.ndarray]:
@@ -263,14 +276,13 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _warnings(images: int, spread: float, chosen: list[Artifact]) -> tuple[str, ...]:
+def _warnings(images: int, spread: float) -> tuple[str, ...]:
     warnings = []
     if images < ENOUGH_IMAGES:
         warnings.append(
             f"agreement was judged on {images} inputs; {ENOUGH_IMAGES} or more tell reliably"
         )
-    bounds = [a.tolerance.largest_error for a in chosen if a.tolerance.largest_error]
-    if bounds and spread < ENOUGH_SPREAD * max(bounds):
+    if spread < ENOUGH_SPREAD:
         warnings.append(
             f"Keras's outputs vary by only {spread:.2g} between inputs, too little for parity to "
             "prove anything"

@@ -28,7 +28,8 @@ class Parity:
         output: the output's name.
         largest_error: largest absolute difference.
         mean_error: mean absolute difference.
-        agreement: share of inputs on which the largest value is in the same place.
+        agreement: share of inputs on which the largest value is in the same place; of an output of
+            one value, share of inputs on which it is within a tenth of Keras's range.
         accuracy: share of right answers, where labels were given.
         accuracy_change: that share minus Keras's.
     """
@@ -102,8 +103,8 @@ class Report:
         inputs: shape of each input by name, the batch first.
         outputs: names of the outputs.
         images: how many inputs the artifacts were compared on.
-        spread: largest difference between two inputs in Keras's own outputs; parity on outputs that
-            do not vary proves nothing.
+        spread: largest difference between two inputs in Keras's own outputs, of the output that
+            varies least; parity on outputs that do not vary proves nothing.
         accuracy: Keras's accuracy, where labels were given.
         artifacts: one entry an artifact.
         labels: class names, if given.
@@ -134,7 +135,12 @@ class Report:
 
     def rows(self) -> list[tuple[str, ...]]:
         """The table: one row an output of an artifact, under `COLUMNS`."""
-        return [
+        refused: list[tuple[str, ...]] = [
+            (a.name, a.precision, f"{a.bytes / 2**20:.2f} MiB", "", "", "", "MISSED")
+            for a in self.artifacts
+            if not a.parity
+        ]
+        return refused + [
             (
                 artifact.name,
                 artifact.precision,
@@ -180,8 +186,9 @@ def compare(
         found = outputs[name].reshape(expected.shape)
         error = np.abs(found.astype("float64") - expected)
         top, expected_top = found.argmax(-1), expected.argmax(-1)
+        same = top == expected_top if expected.shape[-1] > 1 else error <= 0.1 * np.ptp(expected)
         accuracy = change = None
-        if labels is not None:
+        if labels is not None and expected.ndim == 2:
             accuracy = float(np.mean(top == labels))
             change = accuracy - float(np.mean(expected_top == labels))
         parities.append(
@@ -189,7 +196,7 @@ def compare(
                 name,
                 float(error.max()),
                 float(error.mean()),
-                float(np.mean(top == expected_top)),
+                float(np.mean(same)),
                 accuracy,
                 change,
             )

@@ -21,6 +21,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary = final.with_name(f".partial-{os.getpid()}-{final.name}")
     try:
         yield temporary
+        if temporary.is_file():
+            # Without this a power cut may leave the new name on old, or no, content.
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
         os.replace(temporary, final)
     finally:
         temporary.unlink(missing_ok=True)

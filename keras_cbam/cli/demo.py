@@ -12,6 +12,7 @@ import typer
 from keras_cbam.cli import finetune
 from keras_cbam.cli.export import show
 from keras_cbam.cli.terminal import out
+from keras_cbam.errors import InputError
 from keras_cbam.export import Report
 from keras_cbam.export import export as export_model
 from keras_cbam.export.report import COLUMNS
@@ -34,6 +35,9 @@ RUN: dict[str, Any] = {
     "crop_area": 0.7,
     "val_split": 0.2,
 }
+FOLDERS = ("digits", "model", "export")
+# What is left by a demo may be replaced by the next one.
+MARKER = ".keras_cbam_demo"
 CALIBRATION_IMAGES = 200
 PICTURES = 6
 
@@ -45,8 +49,14 @@ def demo(
 ) -> None:
     """Fine-tune, export and verify on an embedded data set; needs no network."""
     check_writable(output)
-    for name in ("digits", "model", "export"):
+    if not (output / MARKER).exists():
+        found = [name for name in FOLDERS if (output / name).exists()]
+        if found:
+            raise InputError(f"{output / found[0]} is in the way, and no demo wrote it.")
+    for name in FOLDERS:
         shutil.rmtree(output / name, ignore_errors=True)
+    output.mkdir(parents=True, exist_ok=True)
+    (output / MARKER).touch()
     write_digits(output / "digits")
     config = FineTuneConfig(data=str(output / "digits"), output=str(output / "model"), **RUN)
     result = finetune.run(config)

@@ -29,7 +29,7 @@ def export(
         Path | None, typer.Option(help="Folder of images that int8 is calibrated on.")
     ] = None,
     calibration_images: Annotated[
-        int, typer.Option(help="How many of them, drawn at random.")
+        int, typer.Option(min=1, help="How many of them, drawn at random.")
     ] = 200,
     formats: Annotated[str, typer.Option(help="Formats, separated by commas.")] = ",".join(FORMATS),
     precisions: Annotated[
@@ -89,7 +89,8 @@ def _labels(path: Path) -> list[str] | None:
 
 def _image_size(model: keras.Model) -> int:
     shape = tuple(model.inputs[0].shape)
-    if len(model.inputs) != 1 or len(shape) != 4 or shape[1] != shape[2] or shape[3] != 3:
+    square = len(shape) == 4 and shape[1] is not None and shape[1] == shape[2]
+    if len(model.inputs) != 1 or not square or shape[3] != 3:
         raise InputError(
             f"Expected a model of one square RGB image, (None, size, size, 3). Received: {shape}"
         )

@@ -28,14 +28,16 @@ def finetune(
         str, typer.Option(help="'cbam', 'channel', 'spatial', or 'none' for the plain backbone.")
     ] = DEFAULTS.attention,
     image_size: Annotated[
-        int, typer.Option(help="Side of the images, in pixels.")
+        int, typer.Option(min=1, help="Side of the images, in pixels.")
     ] = DEFAULTS.image_size,
-    batch_size: Annotated[int, typer.Option(help="Images a step.")] = DEFAULTS.batch_size,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images a step.")] = DEFAULTS.batch_size,
     head_epochs: Annotated[
         int | None,
-        typer.Option(help="Epochs of the head alone; by default 2, without weights 0."),
+        typer.Option(min=0, help="Epochs of the head alone; by default 2, without weights 0."),
     ] = DEFAULTS.head_epochs,
-    epochs: Annotated[int, typer.Option(help="Epochs of the whole network.")] = DEFAULTS.epochs,
+    epochs: Annotated[
+        int, typer.Option(min=0, help="Epochs of the whole network.")
+    ] = DEFAULTS.epochs,
     head_learning_rate: Annotated[
         float, typer.Option(help="Peak learning rate of the head alone.")
     ] = DEFAULTS.head_learning_rate,
@@ -43,7 +45,7 @@ def finetune(
         float, typer.Option(help="Peak learning rate of the whole network.")
     ] = DEFAULTS.learning_rate,
     dropout: Annotated[
-        float, typer.Option(help="Share of the pooled features dropped in training.")
+        float, typer.Option(min=0, max=0.99, help="Share of pooled features dropped in training.")
     ] = DEFAULTS.dropout,
     batch_norm_momentum: Annotated[
         float | None,
@@ -66,7 +68,7 @@ def finetune(
         list[str] | None,
         typer.Option(help="A further argument of the builder, such as alpha=0.25; repeatable."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = DEFAULTS.seed,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = DEFAULTS.seed,
     checkpoint_seconds: Annotated[
         float, typer.Option(help="Seconds between two saves of the state to resume from.")
     ] = DEFAULTS.checkpoint_seconds,

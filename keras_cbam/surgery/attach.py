@@ -73,7 +73,11 @@ def attach_attention(
         model, call_function=call, input_tensors=_fresh_inputs(model)
     )
     for layer in model.layers:
-        attached.get_layer(layer.name).set_weights(layer.get_weights())
+        copy = attached.get_layer(layer.name)
+        copy.set_weights(layer.get_weights())
+        if isinstance(copy, keras.layers.Normalization):
+            # It computes with values derived from its weights, which are still those of a new one.
+            copy.finalize_state()
     return attached
 
 
@@ -103,11 +107,13 @@ def _factory(model: keras.Model, attention: str | Factory, identity_init: bool |
             f"Received: attention={attention}"
         )
 
+    operations = {operation.name: operation for operation in model.operations}
+
     def make(point: AttentionPoint) -> keras.layers.Layer:
         settings: dict[str, Any] = {
             "identity_init": identity_init is not False,
             "data_format": _data_format(model),
-            "dtype": model.get_layer(point.layer).dtype_policy,
+            "dtype": getattr(operations[point.layer], "dtype_policy", None),
             "name": f"{point.layer}_{attention}",
         }
         return ATTENTIONS[attention](**settings)

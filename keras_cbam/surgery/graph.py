@@ -87,7 +87,7 @@ def _histories(value: Any) -> Iterator[str]:
 
 
 def _stride(node: Node) -> float:
-    if node.kind.startswith("Global") or node.kind in ("Flatten", "Dense"):
+    if node.kind.startswith("Global") or node.kind == "Flatten":
         return math.inf
     if node.kind.startswith("UpSampling") or node.kind.endswith("Transpose"):
         scale = node.config.get("size", node.config.get("strides", 1))

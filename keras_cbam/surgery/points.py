@@ -82,11 +82,12 @@ def attention_points(model: keras.Model) -> tuple[AttentionPoint, ...]:
         names = []
     strides = sorted({graph[name].stride for name in names})
     counts: dict[int, int] = {}
+    outputs = {operation.name: operation.output for operation in model.operations}
     points = []
     for name in names:
         stage = strides.index(graph[name].stride) + 1
         counts[stage] = counts.get(stage, 0) + 1
-        shape = tuple(model.get_layer(name).output.shape)
+        shape = tuple(outputs[name].shape)
         points.append(AttentionPoint(name, stage, counts[stage], shape))
     return tuple(points)
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 
 from keras_cbam.errors import InputError
 
@@ -15,9 +14,9 @@ class PixelRule(NamedTuple):
     """What a family does to RGB pixels in 0..255 before its first layer: `pixels * scale + offset`.
 
     Attributes:
-        scale: one factor for each channel, in the network's channel order.
-        offset: one summand for each channel, in the network's channel order.
-        reverse_channels: whether the network takes BGR.
+        scale: one factor for each channel, red first.
+        offset: one summand for each channel, red first.
+        reverse_channels: whether published weights expect blue first.
     """
 
     scale: tuple[float, ...]
@@ -35,7 +34,7 @@ PIXEL_RULES: dict[str, PixelRule | None] = {
         tuple(1 / 255 / s for s in _STD),
         tuple(-m / s for m, s in zip(_MEAN, _STD, strict=True)),
     ),
-    "caffe": PixelRule((1.0,) * 3, (-103.939, -116.779, -123.68), reverse_channels=True),
+    "caffe": PixelRule((1.0,) * 3, (-123.68, -116.779, -103.939), reverse_channels=True),
 }
 
 # The longest prefix of the builder's name that stands here decides.
@@ -54,6 +53,9 @@ FAMILIES = {
     "VGG": "caffe",
     "Xception": "tf",
 }
+
+# Arguments of the builders that building a classifier decides.
+SET_HERE = {"classes", "include_top", "input_shape", "input_tensor", "pooling", "weights"}
 
 BACKBONES: tuple[str, ...] = tuple(
     sorted(
@@ -77,14 +79,7 @@ def preprocess(inputs: Any, backbone: str) -> Any:
     rule = pixel_rule(backbone)
     if rule is None:
         return inputs
-    if not rule.reverse_channels:
-        return keras.layers.Rescaling(rule.scale, rule.offset, name="preprocessing")(inputs)
-    # One frozen 1x1 convolution reverses, scales and shifts: a builtin operation of every runtime,
-    # where a reversal or a gather would leave the accelerated graph.
-    layer = keras.layers.Conv2D(3, kernel_size=1, trainable=False, name="preprocessing")
-    outputs = layer(inputs)
-    layer.set_weights([np.diag(rule.scale)[::-1].reshape(1, 1, 3, 3), np.array(rule.offset)])
-    return outputs
+    return keras.layers.Rescaling(rule.scale, rule.offset, name="preprocessing")(inputs)
 
 
 def build_backbone(
@@ -98,6 +93,9 @@ def build_backbone(
         inputs: a Keras tensor, `(batch, height, width, 3)`, the output of `preprocess`.
         options: further arguments of the builder, such as `{"alpha": 0.25}`.
 
+    Returns:
+        The network; one whose published weights expect BGR is turned to take RGB.
+
     Raises:
         InputError: on an unknown name or option, or weights that are missing or do not fit.
     """
@@ -105,6 +103,9 @@ def build_backbone(
         raise InputError(
             f"Expected a backbone of keras.applications: {', '.join(BACKBONES)}. Received: {name}"
         )
+    taken = set(options or {}) & SET_HERE
+    if taken:
+        raise InputError(f"The backbone option {min(taken)} is not for the user to set.")
     builder = getattr(keras.applications, name)
     named = weights if weights == "imagenet" else None
     try:
@@ -116,7 +117,17 @@ def build_backbone(
         ) from error
     if weights not in ("imagenet", "none"):
         load_backbone_weights(backbone, weights)
+    rule = pixel_rule(name)
+    if rule and rule.reverse_channels and weights != "none":
+        _take_rgb(backbone)
     return backbone
+
+
+def _take_rgb(backbone: keras.Model) -> None:
+    """Turn the first convolution of a network learned on BGR, so that no pixel has to be moved."""
+    first = next(x for x in backbone.layers if isinstance(x, keras.layers.Conv2D))
+    kernel, *bias = first.get_weights()
+    first.set_weights([kernel[:, :, ::-1], *bias])
 
 
 def load_backbone_weights(backbone: keras.Model, path: str) -> None:
@@ -148,7 +159,7 @@ def _load_by_name(backbone: keras.Model, path: str) -> None:
     with h5py.File(path, "r") as file:
         group = file.get("model_weights", file)
         stored = {str(name) for name in group}
-    wanted = {layer.name for layer in backbone.layers if layer.weights} - {"preprocessing"}
+    wanted = {layer.name for layer in backbone.layers if layer.weights}
     missing = sorted(wanted - stored)
     if missing:
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -48,8 +49,9 @@ class FineTuneConfig:
         head_learning_rate: peak rate of the head alone, of Adam with cosine decay.
         learning_rate: peak rate of the whole network, likewise.
         dropout: share of the pooled features dropped in training.
-        batch_norm_momentum: momentum of every batch normalization; `None` keeps the backbone's own,
-            such as MobileNetV2's 0.999, which takes thousands of steps to settle.
+        batch_norm_momentum: momentum of the backbone's batch normalization, for training without
+            weights; `None` keeps its own, such as MobileNetV2's 0.999, which takes thousands of
+            steps to settle.
         selection_split: share of train held out, by whose accuracy the best weights are chosen.
         val_split: share of one folder of classes set apart and scored once at the end.
         augmentations: names out of `AUGMENTATIONS`.
@@ -89,7 +91,7 @@ class FineTuneConfig:
             Phase("head", head_epochs, self.head_learning_rate),
             Phase("whole", self.epochs, self.learning_rate),
         )
-        return tuple(phase for phase in phases if phase.epochs)
+        return tuple(phase for phase in phases if phase.epochs > 0)
 
 
 class Phase(NamedTuple):
@@ -180,6 +182,10 @@ class _Run:
         if self.state:
             self.position = self.state[1]
             self._check_same_run()
+        else:
+            self.best_path.unlink(missing_ok=True)
+        for left in self.output.glob("**/.partial-*"):
+            left.unlink()
         self.position["run"] = self._identity()
         self.state_path.parent.mkdir(parents=True, exist_ok=True)
 
@@ -196,13 +202,23 @@ class _Run:
             )
         if not self.phases or self.config.batch_size < 1 or self.config.image_size < 1:
             raise InputError("Expected at least one epoch, one image a batch and one pixel.")
+        if self.config.batch_norm_momentum is not None and self.config.weights != "none":
+            raise InputError(
+                "A batch norm momentum goes with weights 'none': with pretrained weights batch "
+                "normalization keeps its statistics."
+            )
         check_augmentations(self.config.augmentations, self.config.crop_area)
 
     def _identity(self) -> dict[str, Any]:
         """What has to be the same for a run to be resumed."""
         config = asdict(replace(self.config, output="", data="", checkpoint_seconds=0))
-        images = {name: len(getattr(self.folder, name)) for name in ("train", "selection", "val")}
-        return json.loads(json.dumps({**config, **images, "backend": keras.config.backend()}))
+        root = Path(self.config.data)
+        sets = {name: getattr(self.folder, name) for name in ("train", "selection", "val")}
+        digests = {}
+        for name, images in sets.items():
+            paths = "\n".join(path.relative_to(root).as_posix() for path in images.paths)
+            digests[f"{name} images"] = hashlib.sha256(paths.encode()).hexdigest()[:12]
+        return json.loads(json.dumps({**config, **digests, "backend": keras.config.backend()}))
 
     def _check_same_run(self) -> None:
         before, now = self.position["run"], self._identity()
@@ -231,7 +247,7 @@ class _Run:
                 running_metrics if first_batch else [],
             )
             batches = self._batches(index, epoch, first_batch)
-            logs = self._fit(batches, epoch, [saver, *callbacks]) if len(batches) else {}
+            logs = self._fit(batches, epoch, [saver, *callbacks])
             self._end_epoch(phase, epoch, logs)
 
     def _fit(self, batches: ImageBatches, epoch: int, callbacks: Sequence[Any]) -> dict[str, float]:
@@ -281,7 +297,7 @@ class _Run:
         """Whether a layer is trained with the whole network."""
         pretrained = self.config.weights != "none"
         normalizes = isinstance(layer, keras.layers.BatchNormalization)
-        return layer.name != "preprocessing" and not (pretrained and normalizes)
+        return not (pretrained and normalizes)
 
     def _restore(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
         """Put saved values back; return those of the running metrics, which `fit` will reset."""

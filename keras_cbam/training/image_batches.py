@@ -99,12 +99,13 @@ class ImageBatches(keras.utils.PyDataset):
 
 def read_image(path: Path, size: int, crop: Crop) -> Any:
     """Read an image, crop it and resize the crop to `(size, size)` RGB, antialiased bilinear."""
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     with Image.open(path) as file:
         # A JPEG of more than twice the size wanted is decoded at a half, quarter or eighth.
         file.draft("RGB", (2 * size, 2 * size))
-        image = file.convert("RGB")
+        # Cameras store which way is up beside the pixels.
+        image = ImageOps.exif_transpose(file).convert("RGB")
     return image.resize(
         (size, size), Image.Resampling.BILINEAR, box=crop(image.width, image.height)
     )

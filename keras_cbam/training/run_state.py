@@ -81,7 +81,9 @@ class SaveState(keras.callbacks.Callback):
         self.saved = time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):
-        if time.monotonic() - self.saved >= self.seconds:
+        # The end of the epoch is saved with the scores that follow it.
+        last = batch + 1 == self.params["steps"]
+        if not last and time.monotonic() - self.saved >= self.seconds:
             arrays = [variable.numpy() for variable in state_variables(self.model)]
             done = self.first_batch + batch + 1
             save_arrays(self.path, arrays, {**self.description, "batch": done})

@@ -125,6 +125,25 @@ def test_sequential_without_residuals(rng):
     assert np.array_equal(outputs(attach_attention(model), images), outputs(model, images))
 
 
+def test_adapted_normalization_keeps_its_statistics(rng):
+    inputs = keras.Input((16, 16, 3))
+    normalize = keras.layers.Normalization()
+    normalize.adapt(rng.uniform(0, 255, (8, 16, 16, 3)))
+    x = keras.layers.Conv2D(8, 3, activation="relu")(normalize(inputs))
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+    images = rng.uniform(0, 255, (2, 16, 16, 3)).astype("float32")
+    assert np.array_equal(outputs(attach_attention(model), images), outputs(model, images))
+
+
+def test_operations_of_keras_ops_can_be_points(rng):
+    inputs = keras.Input((16, 16, 3))
+    x = keras.ops.relu(keras.layers.Conv2D(8, 3)(inputs))
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+    assert len(attention_points(model)) == 1
+    images = rng.uniform(0, 255, (2, 16, 16, 3)).astype("float32")
+    assert np.array_equal(outputs(attach_attention(model), images), outputs(model, images))
+
+
 @pytest.mark.parametrize(
     ("points", "expected"),
     [

@@ -15,11 +15,14 @@ from keras_cbam.training.backbones import BACKBONES, build_backbone, pixel_rule,
 def test_pixel_rule_is_the_one_of_keras(name, rng):
     module = sys.modules[inspect.getmodule(getattr(keras.applications, name)).__name__]
     images = rng.uniform(0, 255, (2, 4, 4, 3)).astype("float32")
-    expected = module.preprocess_input(images.copy())
+    expected = np.asarray(module.preprocess_input(images.copy()))
+    rule = pixel_rule(name)
+    if rule and rule.reverse_channels:
+        expected = expected[..., ::-1]
     inputs = keras.Input((4, 4, 3))
     found = np.asarray(keras.Model(inputs, preprocess(inputs, name))(images))
-    assert np.abs(found - np.asarray(expected)).max() < 1e-4
-    assert (pixel_rule(name) is None) == np.array_equal(expected, images)
+    assert np.abs(found - expected).max() < 1e-4
+    assert (rule is None) == np.array_equal(expected, images)
 
 
 def build(weights, **settings):
@@ -63,3 +66,16 @@ def test_unknown_backbone_and_option():
         build_backbone("MobileNetV9", "none", keras.Input((96, 96, 3)))
     with pytest.raises(InputError, match="could not be built"):
         build("none", width=3)
+
+
+def test_a_network_of_bgr_gives_the_same_features_from_rgb(tmp_path, rng):
+    """As `weights="imagenet"` does: the file is loaded into the network that the builder gives."""
+    published = keras.applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3))
+    published.save_weights(tmp_path / "vgg.weights.h5")
+    image = keras.Input((32, 32, 3))
+    weights = str(tmp_path / "vgg.weights.h5")
+    model = build_backbone("VGG16", weights, preprocess(image, "VGG16"))
+    images = rng.uniform(0, 255, (2, 32, 32, 3)).astype("float32")
+    expected = np.asarray(published(keras.applications.vgg16.preprocess_input(images.copy())))
+    assert np.ptp(expected, axis=0).max() > 1e-3
+    assert np.abs(np.asarray(model([images])) - expected).max() < 1e-4 * np.ptp(expected)

@@ -65,9 +65,10 @@ def test_run_writes_everything_and_resumes_to_the_same_end(image_folder, tmp_pat
     pixels = np.full((1, 32, 32, 3), 120, "float32")
     assert np.allclose(loaded.predict(pixels, verbose=0).sum(), 1, atol=1e-5)
 
-    # 14 training images of 4 a batch are 3 batches an epoch: batch 5 is in the middle of the
-    # second phase's first epoch.
-    for cut in (1, 5, 6):
+    # 16 training images of 4 a batch are 4 batches an epoch: within the first epoch, at its last
+    # batch, and within the second phase.
+    assert record["images"]["train"] == 16
+    for cut in (1, 4, 6):
         output = tmp_path / f"cut{cut}"
         with pytest.raises(KeyboardInterrupt):
             fine_tune(config(image_folder, output), callbacks=[StopAt(cut)])
