@@ -72,6 +72,11 @@ class AttentionLayer(keras.layers.Layer):
 
     def attention(self, inputs: Any, training: bool | None = None) -> Any:
         """Return the gates that `call` multiplies the inputs by."""
+        if not self.built:
+            self.build(tuple(inputs.shape))
+        return self._attention(inputs, training)
+
+    def _attention(self, inputs: Any, training: bool | None) -> Any:
         raise NotImplementedError
 
     def call(self, inputs, training=None):

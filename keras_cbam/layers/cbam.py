@@ -98,7 +98,7 @@ class CBAM(AttentionLayer):
         self.channel_attention.build(input_shape)
         self.spatial_attention.build(input_shape)
 
-    def attention(self, inputs, training=None):
+    def _attention(self, inputs, training):
         channel = self.channel_attention.attention(inputs, training=training)
         spatial = self.spatial_attention.attention(inputs * channel, training=training)
         return channel, spatial

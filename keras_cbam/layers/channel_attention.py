@@ -91,7 +91,7 @@ class ChannelAttention(AttentionLayer):
         self.squeeze.build((None, 1, 1, channels))
         self.excite.build((None, 1, 1, hidden))
 
-    def attention(self, inputs, training=None):
+    def _attention(self, inputs, training):
         logits = sum(self._mlp(self._pool(name, inputs)) for name in self.pooling)
         return self._from_channels_last(self._gate(logits))
 

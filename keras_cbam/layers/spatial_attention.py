@@ -104,7 +104,7 @@ class SpatialAttention(AttentionLayer):
             )
             self.batch_norm.build((None, None, None, 1))
 
-    def attention(self, inputs, training=None):
+    def _attention(self, inputs, training):
         logits = sum(self._conv(index, inputs) for index in range(len(self.pooling)))
         if self.bias is not None:
             logits = logits + ops.cast(self.bias, self.compute_dtype)
