@@ -72,6 +72,7 @@ class AttentionLayer(keras.layers.Layer):
 
     def attention(self, inputs: Any, training: bool | None = None) -> Any:
         """Return the gates that `call` multiplies the inputs by."""
+        inputs = ops.convert_to_tensor(inputs, dtype=self.compute_dtype)
         if not self.built:
             self.build(tuple(inputs.shape))
         return self._attention(inputs, training)
