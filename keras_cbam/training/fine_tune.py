@@ -133,8 +133,8 @@ def fine_tune(
         config: the run.
         resume: whether to go on with an interrupted run in `config.output`, from its last saved
             step: weights, optimizer, random state and place in the data. Where there is none, the
-            run starts from the beginning. On TensorFlow it ends as an uninterrupted run does; on JAX
-            and PyTorch the epoch that was cut has been seen to differ.
+            run starts from the beginning. On TensorFlow it ends as an uninterrupted run does; on
+            JAX and PyTorch the epoch that was cut has been seen to differ.
         callbacks: Keras callbacks, such as a progress bar.
         progress: called with the number of image files checked and the number of all.
 
