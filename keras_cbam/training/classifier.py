@@ -21,6 +21,7 @@ def build_classifier(
     attention: str = "cbam",
     image_size: int = 224,
     dropout: float = 0.2,
+    seed: int | None = None,
     options: dict[str, Any] | None = None,
 ) -> keras.Model:
     """Build a classifier on a `keras.applications` backbone with attention attached.
@@ -34,6 +35,8 @@ def build_classifier(
         attention: a name that `attach_attention` knows, or `"none"` for the plain backbone.
         image_size: height and width of the input, in pixels.
         dropout: share of the pooled features dropped in training, in [0, 1).
+        seed: seed of the dropout. With `None` PyTorch draws it from its own generator, whose state
+            no Keras variable holds.
         options: further arguments of the builder.
 
     Returns:
@@ -52,7 +55,7 @@ def build_classifier(
     if attention != "none":
         model = attach_attention(model, attention)
     x = keras.layers.GlobalAveragePooling2D(name="pool")(model.output)
-    x = keras.layers.Dropout(dropout, name="dropout")(x)
+    x = keras.layers.Dropout(dropout, seed=seed, name="dropout")(x)
     outputs = keras.layers.Dense(
         classes, activation="softmax", dtype="float32", name="probabilities"
     )(x)

@@ -133,8 +133,7 @@ def fine_tune(
         config: the run.
         resume: whether to go on with an interrupted run in `config.output`, from its last saved
             step: weights, optimizer, random state and place in the data. Where there is none, the
-            run starts from the beginning. On TensorFlow it ends as an uninterrupted run does; on
-            JAX and PyTorch the epoch that was cut has been seen to differ.
+            run starts from the beginning. It ends as the uninterrupted run would have.
         callbacks: Keras callbacks, such as a progress bar.
         progress: called with the number of image files checked and the number of all.
 
@@ -176,6 +175,7 @@ class _Run:
             attention=config.attention,
             image_size=config.image_size,
             dropout=config.dropout,
+            seed=config.seed,
             options=config.backbone_options,
         )
         self.state = load_arrays(self.state_path)
@@ -292,7 +292,22 @@ class _Run:
             # XLA on a CPU has no fast depthwise convolution: 4 to 15 times slower than oneDNN.
             jit_compile="auto" if keras.config.backend() == "jax" else False,
         )
-        self.model.optimizer.build(self.model.trainable_variables)
+        self._build_training_state()
+
+    def _build_training_state(self) -> None:
+        """Create the optimizer's and the metrics' variables now, not in the first step of `fit`.
+
+        There TensorFlow would trace the step a second time, and JAX and PyTorch would take a batch
+        out of the queue of `ImageBatches`, which then goes on with the second one. Variables that
+        exist can also be restored.
+        """
+        model = self.model
+        model.optimizer.build(model.trainable_variables)
+        classes = np.zeros(1, "int32")
+        probabilities = np.full((1, len(self.folder.classes)), 1 / len(self.folder.classes))
+        model.compute_loss(y=classes, y_pred=probabilities.astype("float32"))
+        model.compute_metrics(None, classes, probabilities.astype("float32"))
+        model.reset_metrics()
 
     def _learns(self, layer: keras.layers.Layer) -> bool:
         """Whether a layer is trained with the whole network."""
@@ -302,8 +317,6 @@ class _Run:
 
     def _restore(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
         """Put saved values back; return those of the running metrics, which `fit` will reset."""
-        # Metrics have no variables before their first batch.
-        self.model.test_on_batch(*self._batches(0, 0, 0)[0])
         variables = state_variables(self.model)
         for variable, value in zip(variables, arrays, strict=True):
             variable.assign(value)
