@@ -64,6 +64,10 @@ class QuantizedGraph:
                 bias = int(inputs[2]) if len(inputs) > 2 else -1
                 yield Weighted(int(inputs[0]), int(inputs[1]), bias, int(operation.Outputs(0)))
 
+    def outputs(self) -> np.ndarray:
+        """The tensors that the graph gives out, a view into the file."""
+        return self.graph.OutputsAsNumpy()
+
     def scales(self, tensor: int) -> np.ndarray:
         """The scales of a tensor, a view into the file; empty if it is not quantized."""
         quantization = self.graph.Tensors(tensor).Quantization()

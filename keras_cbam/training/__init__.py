@@ -1,7 +1,8 @@
 """Image folders in, a fine-tuned classifier out."""
 
 from keras_cbam.training.classifier import build_classifier
-from keras_cbam.training.fine_tune import FineTuneConfig, FineTuneResult, fine_tune
+from keras_cbam.training.fine_tune import FineTuneResult, fine_tune
+from keras_cbam.training.fine_tune_config import FineTuneConfig
 from keras_cbam.training.image_batches import ImageBatches
 from keras_cbam.training.image_folder import ImageFolder, ImageSet, find_images, read_image_folder
 
