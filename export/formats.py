@@ -58,5 +58,12 @@ ARTIFACTS: tuple[Artifact, ...] = (
     Artifact("onnx", "float32", "model.onnx", onnx_file.write, "onnxruntime", FLOAT),
 )
 
+# What has to be installed to write for a runtime and to verify in it.
+MODULES = {
+    "tensorflow": ("tensorflow",),
+    "litert": ("tensorflow", "ai_edge_litert"),
+    "onnxruntime": ("tensorflow", "tf2onnx", "onnx", "onnxruntime"),
+}
+
 FORMATS: tuple[str, ...] = tuple(dict.fromkeys(a.format for a in ARTIFACTS))
 PRECISIONS: tuple[str, ...] = tuple(dict.fromkeys(a.precision for a in ARTIFACTS))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from keras_cbam.errors import InputError, MissingPackageError
+from keras_cbam.errors import InputError
 
 from .serving import Serving
 
@@ -16,11 +16,8 @@ OPSET = 17
 def write(serving: Serving, path: Path) -> list[str]:
     """Write a float32 ONNX file."""
     import tensorflow as tf
+    import tf2onnx
 
-    try:
-        import tf2onnx
-    except ImportError as error:
-        raise MissingPackageError("tf2onnx", "onnx") from error
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     try:
         proto, _ = tf2onnx.convert.from_function(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,12 +14,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_cbam.errors import InputError
-from keras_cbam.files import check_writable
+from keras_cbam.errors import InputError, require
+from keras_cbam.files import check_writable, remove, staging_directory
 
 from .child import RuntimeFailure
-from .formats import ARTIFACTS, FORMATS, PRECISIONS, Artifact
-from .report import ArtifactReport, Report, VerificationError, compare
+from .formats import ARTIFACTS, FORMATS, MODULES, PRECISIONS, Artifact
+from .report import ArtifactReport, Report, VerificationError, compare, differing_shapes
 from .runtimes import run_artifact
 from .serving import Serving
 
@@ -81,10 +80,7 @@ def export(
     representative = _arrays(representative_dataset, model, "representative_dataset")
     chosen = _choose(formats, precisions, representative is not None)
 
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".partial-{directory.name}-"
-    with tempfile.TemporaryDirectory(prefix=prefix, dir=directory.parent) as folder:
-        staging = Path(folder)
+    with staging_directory(directory) as staging:
         serving = Serving(model, staging, representative)
         say("Keras: reference outputs")
         reference = _reference(serving, inputs)
@@ -171,6 +167,8 @@ def _choose(
         )
     if not calibrated and any(artifact.calibrated for artifact in chosen):
         raise InputError("Precision int8 needs a representative dataset to calibrate on.")
+    for artifact in chosen:
+        require(*MODULES[artifact.runtime])
     return chosen
 
 
@@ -233,9 +231,11 @@ def _verify(
     parity: tuple[Any, ...] = ()
     try:
         outputs, facts = run_artifact(artifact.runtime, path, samples)
-        parity = compare(artifact, outputs, reference, truth)
         notes = [*notes, *facts]
-        missed = [miss for p in parity for miss in p.misses(artifact.tolerance)]
+        missed = differing_shapes(outputs, reference)
+        if not missed:
+            parity = compare(outputs, reference, truth)
+            missed = [miss for p in parity for miss in p.misses(artifact.tolerance)]
     except RuntimeFailure as error:
         missed = [str(error)]
     return ArtifactReport(
@@ -291,10 +291,18 @@ def _warnings(images: int, spread: float) -> tuple[str, ...]:
 
 
 def _publish(staging: Path, directory: Path, names: list[str]) -> None:
-    directory.mkdir(exist_ok=True)
-    (directory / MANIFEST).unlink(missing_ok=True)
+    """Put the new artifacts in the place of those of an earlier export."""
+    for name in (MANIFEST, *_listed(directory / MANIFEST), *names):
+        remove(directory / name)
     for name in names:
-        final = directory / name
-        if final.is_dir():
-            shutil.rmtree(final)
-        os.replace(staging / name, final)
+        os.replace(staging / name, directory / name)
+
+
+def _listed(manifest: Path) -> list[str]:
+    """The artifacts that the manifest of an earlier export lists, of those this package writes."""
+    try:
+        entries = json.loads(manifest.read_text(encoding="utf-8"))["artifacts"]
+        found = {entry["name"] for entry in entries}
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return [artifact.name for artifact in ARTIFACTS if artifact.name in found]

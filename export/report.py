@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .formats import Artifact, Tolerance
+from .formats import Tolerance
 
 
 class VerificationError(RuntimeError):
@@ -177,13 +177,17 @@ COLUMNS = (
 )
 
 
-def compare(
-    artifact: Artifact, outputs: dict[str, Any], reference: dict[str, Any], labels: Any
-) -> tuple[Parity, ...]:
+def differing_shapes(outputs: dict[str, Any], reference: dict[str, Any]) -> list[str]:
+    """Where an artifact's outputs cannot be compared with Keras's, in words; empty if nowhere."""
+    found, expected = ({n: v.shape for n, v in each.items()} for each in (outputs, reference))
+    return [] if found == expected else [f"outputs {found}, expected {expected}"]
+
+
+def compare(outputs: dict[str, Any], reference: dict[str, Any], labels: Any) -> tuple[Parity, ...]:
     """Compare an artifact's outputs with Keras's, output by output."""
     parities = []
     for name, expected in reference.items():
-        found = outputs[name].reshape(expected.shape)
+        found = outputs[name]
         error = np.abs(found.astype("float64") - expected)
         top, expected_top = found.argmax(-1), expected.argmax(-1)
         same = top == expected_top if expected.shape[-1] > 1 else error <= 0.1 * np.ptp(expected)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,35 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, final)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def staging_directory(directory: str | Path) -> Iterator[Path]:
+    """Yield a hidden directory within `directory`, and remove it at the end.
+
+    Where `directory` did not exist, it and its parents are made, and removed again if they stay
+    empty. What a killed process left of an earlier staging is removed first.
+    """
+    directory = Path(directory)
+    made = [path for path in (directory, *directory.parents) if not path.exists()]
+    directory.mkdir(parents=True, exist_ok=True)
+    for left in directory.glob(".partial-*"):
+        remove(left)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".partial-", dir=directory) as folder:
+            yield Path(folder)
+    finally:
+        for path in made:
+            if not any(path.iterdir()):
+                path.rmdir()
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a directory, if there is one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def check_writable(directory: str | Path) -> None:

@@ -36,7 +36,7 @@ def version(show: bool = typer.Option(False, "--version", help="Print the versio
 
 
 def run() -> None:
-    """Run the command line: bad input is one sentence and exit code 2, Ctrl-C is 130."""
+    """Run the command line: bad input is one sentence and exit code 2; typer makes Ctrl-C 130."""
     if NEED_TENSORFLOW & set(sys.argv[1:2]) and keras.config.backend() != "tensorflow":
         _restart_on_tensorflow()
     try:
@@ -44,9 +44,6 @@ def run() -> None:
     except (InputError, MissingPackageError) as error:
         errors.print(f"keras-cbam: {error}", style="red", markup=False, highlight=False)
         sys.exit(2)
-    except KeyboardInterrupt:
-        errors.print("keras-cbam: interrupted", style="red")
-        sys.exit(130)
 
 
 def _restart_on_tensorflow() -> None:

@@ -102,8 +102,12 @@ def finetune(
 
 def run(config: FineTuneConfig, *, resume: bool = False) -> FineTuneResult:
     """Run `fine_tune` with its progress on the terminal."""
-    with progress_bar() as bar, counting(bar, "images checked") as update:
-        return fine_tune(config, resume=resume, callbacks=[EpochProgress(bar)], progress=update)
+    try:
+        with progress_bar() as bar, counting(bar, "images checked") as update:
+            return fine_tune(config, resume=resume, callbacks=[EpochProgress(bar)], progress=update)
+    except KeyboardInterrupt:
+        out.print("interrupted; the same command with --resume goes on from here", markup=False)
+        raise
 
 
 def show(result: FineTuneResult, config: FineTuneConfig) -> None:

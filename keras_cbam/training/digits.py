@@ -6,16 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_cbam.errors import MissingPackageError
+from keras_cbam.errors import require
 
 
 def write_digits(folder: Path) -> None:
     """Write the 1,797 digits of 8x8 pixels as PNG files, a folder for each of the ten classes."""
-    try:
-        from PIL import Image
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise MissingPackageError("scikit-learn or pillow", "demo,viz") from error
+    require("PIL", "sklearn")
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
     digits = load_digits()
     for index, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
         directory = folder / str(label)

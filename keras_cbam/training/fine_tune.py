@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_cbam.errors import InputError
+from keras_cbam.errors import InputError, require
 from keras_cbam.files import check_writable
 from keras_cbam.surgery.gates import gate_movement
 from keras_cbam.training.classifier import HEAD, build_classifier
@@ -121,6 +121,7 @@ class _Run:
         self.state_path.parent.mkdir(parents=True, exist_ok=True)
 
     def _check(self, resume: bool) -> None:
+        require("PIL", "matplotlib")
         check_writable(self.output)
         if (self.output / "report.md").exists():
             raise InputError(

@@ -8,7 +8,6 @@ from typing import Any
 
 import keras
 
-from keras_cbam.errors import MissingPackageError
 from keras_cbam.files import atomic_path
 from keras_cbam.training.image_folder import ImageFolder
 
@@ -33,10 +32,8 @@ def _write_text(path: Path, text: str) -> None:
 
 def draw_curves(record: dict[str, Any], path: Path) -> None:
     """Draw loss and accuracy by epoch, on train and on the images held out for selection."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingPackageError("matplotlib", "viz") from error
+    from matplotlib.figure import Figure
+
     rows = record["epochs"]
     epochs = range(1, len(rows) + 1)
     head = sum(row["phase"] == "head" for row in rows)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_cbam.errors import InputError, MissingPackageError
+from keras_cbam.errors import InputError, require
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
 
@@ -118,6 +118,7 @@ def find_images(
     root = Path(folder)
     if not root.is_dir():
         raise InputError(f"Expected a folder of images. No folder at: {root}")
+    require("PIL")
     indices = {name: index for index, name in enumerate(classes or ())}
     paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES)
     with ThreadPoolExecutor() as pool:
@@ -177,10 +178,8 @@ def _readable(
 
 
 def _can_decode(path: Path) -> bool:
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise MissingPackageError("pillow", "viz") from error
+    from PIL import Image
+
     try:
         with Image.open(path) as image:
             # Decoding a JPEG at an eighth of its size reads all of the file at a fraction of the

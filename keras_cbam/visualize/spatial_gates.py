@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_cbam.errors import MissingPackageError
+from keras_cbam.errors import require
 from keras_cbam.surgery.gates import attention_gates
 
 
@@ -26,10 +26,9 @@ def draw_spatial_gates(
         titles: one line for each image.
         path: where the picture goes, PNG by its suffix.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingPackageError("matplotlib", "viz") from error
+    require("matplotlib")
+    from matplotlib.figure import Figure
+
     maps = _last_of_each_size(attention_gates(model, images))
     rows, columns = len(images), len(maps) + 1
     figure = Figure(figsize=(1.75 * columns + 0.4, 1.6 * rows + 0.7), layout="constrained")

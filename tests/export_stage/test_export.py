@@ -1,6 +1,7 @@
 """The export: four artifacts that answer as Keras does, or nothing at all."""
 
 import hashlib
+import importlib.util
 import json
 import subprocess
 import sys
@@ -9,12 +10,12 @@ import keras
 import numpy as np
 import pytest
 
-from keras_cbam.errors import InputError
+from keras_cbam.errors import InputError, MissingPackageError
 from keras_cbam.export import ARTIFACTS, VerificationError, export, load_model
 from keras_cbam.export import pipeline as pipeline_module
 from keras_cbam.export.child import RuntimeFailure
 from keras_cbam.export.formats import Tolerance
-from keras_cbam.export.report import Parity
+from keras_cbam.export.report import Parity, differing_shapes
 from keras_cbam.export.runtimes import run_artifact
 from tests.conftest import BACKEND
 from tests.export_stage.conftest import small_network
@@ -198,3 +199,31 @@ def test_tolerances_judge_each_bound():
     parity = Parity("y", 0.5, 0.1, 0.97, 0.9, -0.02)
     assert parity.misses(Tolerance(None, 0.97, 0.02)) == []
     assert len(parity.misses(Tolerance(0.4, 0.98, 0.01))) == 3
+
+
+def test_a_second_export_leaves_nothing_of_the_first(network, images, tmp_path):
+    for formats, expected in (
+        (["onnx"], {"model.onnx", "manifest.json"}),
+        (["saved_model"], {"saved_model", "manifest.json", "mine.txt"}),
+    ):
+        export(network, tmp_path, formats=formats, verification_data=images)
+        (tmp_path / ".partial-killed").mkdir()
+        assert {p.name for p in tmp_path.iterdir()} == {*expected, ".partial-killed"}
+        (tmp_path / "mine.txt").write_text("kept")
+
+
+def test_what_is_missing_is_said_before_the_work(network, images, tmp_path, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else find(name)
+    )
+    with pytest.raises(MissingPackageError, match=r"onnxruntime .*'keras-cbam\[onnx\]'"):
+        export(network, tmp_path / "out", formats=["onnx"], verification_data=images)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_outputs_of_another_shape_are_missed():
+    expected = {"y": np.zeros((3, 4))}
+    assert differing_shapes({"y": np.zeros((3, 4))}, expected) == []
+    for found in ({"y": np.zeros((3, 1))}, {"z": np.zeros((3, 4))}, {}):
+        assert len(differing_shapes(found, expected)) == 1
