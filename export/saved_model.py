@@ -11,10 +11,10 @@ from .serving import Serving
 SIGNATURE = "serving_default"
 
 
-def write(serving: Serving, path: Path, batch_size: int | None = None) -> list[str]:
-    """Write a SavedModel directory; a `batch_size` fixes it."""
+def write(serving: Serving, path: Path) -> list[str]:
+    """Write a SavedModel directory."""
     archive = keras.export.ExportArchive()
     archive.track(serving.model)
-    archive.add_endpoint(SIGNATURE, serving.function, input_signature=serving.signature(batch_size))
+    archive.add_endpoint(SIGNATURE, serving.function, input_signature=serving.signature(None))
     archive.write_out(path, verbose=False)
     return []
