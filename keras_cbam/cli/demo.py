@@ -26,8 +26,8 @@ RUN: dict[str, Any] = {
     "backbone_options": {"alpha": 0.35},
     "weights": "none",
     "image_size": 64,
-    "batch_size": 64,
-    "epochs": 14,
+    "batch_size": 128,
+    "epochs": 18,
     "learning_rate": 6e-3,
     # So short a training does not overfit.
     "dropout": 0.0,
