@@ -1,10 +1,10 @@
-"""Fine-tune pretrained MobileNetV2 with CBAM and plain, three seeds each; print the table.
+"""Fine-tune pretrained MobileNetV2 with CBAM, plain, and its head alone; print the table.
 
     python benchmarks/imagenette.py --output runs
 
-Runs `keras-cbam finetune` on `$KERAS_CBAM_DATA/imagenette_subset` for each seed, with and without
-attention. Weights are selected on a tenth held out of train; val is scored once. Finished runs in
-the output directory are kept, interrupted ones resumed.
+Runs `keras-cbam finetune` on `$KERAS_CBAM_DATA/imagenette_subset` three ways with three seeds each.
+Weights are selected on a tenth held out of train; val is scored once. Finished runs in the output
+directory are kept, interrupted ones resumed.
 """
 
 import argparse
@@ -16,16 +16,21 @@ import sys
 from pathlib import Path
 
 SEEDS = (0, 1, 2)
-ATTENTIONS = ("cbam", "none")
+# The probe is the plain network with all but its head frozen.
+WAYS = {
+    "cbam": ("--attention", "cbam"),
+    "none": ("--attention", "none"),
+    "probe": ("--attention", "none", "--head-epochs", "7", "--epochs", "0"),
+}
 
 
-def command(data: Path, output: Path, attention: str, seed: int) -> list[str]:
+def command(data: Path, output: Path, way: str, seed: int) -> list[str]:
     """The command of one run; the README shows the same."""
     weights = data / "weights" / "mobilenet_v2_1.0_224_dequant.h5"
     return [
         *("keras-cbam", "finetune", str(data / "imagenette_subset"), "--output", str(output)),
         *("--backbone", "MobileNetV2", "--weights", str(weights), "--image-size", "160"),
-        *("--attention", attention, "--seed", str(seed)),
+        *(*WAYS[way], "--seed", str(seed)),
     ]
 
 
@@ -35,20 +40,20 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("runs"))
     arguments = parser.parse_args()
     data = Path(os.environ["KERAS_CBAM_DATA"])
-    print("| attention | parameters | " + " | ".join(f"seed {s}" for s in SEEDS) + " | mean | sd |")
+    print("| run | parameters | " + " | ".join(f"seed {s}" for s in SEEDS) + " | mean | sd |")
     print("|---" * (len(SEEDS) + 4) + "|")
-    for attention in ATTENTIONS:
+    for way in WAYS:
         scores = []
         for seed in SEEDS:
-            output = arguments.output / f"{attention}_{seed}"
+            output = arguments.output / f"{way}_{seed}"
             if not (output / "report.md").exists():
-                run = [*command(data, output, attention, seed), "--resume"]
+                run = [*command(data, output, way, seed), "--resume"]
                 subprocess.run(run, check=True, stdout=sys.stderr)
             record = json.loads((output / "history.json").read_text())
             scores.append(100 * record["val"]["accuracy"])
         cells = " | ".join(f"{score:.1f}" for score in scores)
         mean, spread = statistics.mean(scores), statistics.stdev(scores)
-        print(f"| {attention} | {record['parameters']:,} | {cells} | {mean:.2f} | {spread:.2f} |")
+        print(f"| {way} | {record['parameters']:,} | {cells} | {mean:.2f} | {spread:.2f} |")
 
 
 if __name__ == "__main__":

@@ -64,7 +64,8 @@ def fine_tune(
         resume: whether to go on with an interrupted run in `config.output`, from its last saved
             step: weights, optimizer, random state and place in the data. Where there is none, the
             run starts from the beginning. It ends as the uninterrupted run would have.
-        callbacks: Keras callbacks, such as a progress bar.
+        callbacks: Keras callbacks, such as a progress bar. Each epoch is a call of `fit`, so one
+            that compares epochs, such as `EarlyStopping`, sees but one of them.
         progress: called with the number of image files checked and the number of all.
 
     Returns:
@@ -287,7 +288,8 @@ class _Run:
         weights, best = saved
         self.model.set_weights(weights)
         val = self.evaluate(self.folder.val)
-        sample = ImageBatches(self.folder.val, self.config.image_size, 64)[0][0]
+        # As many as training took, so they fit in memory.
+        sample = ImageBatches(self.folder.val, self.config.image_size, self.config.batch_size)[0][0]
         record = {
             "config": asdict(self.config),
             "classes": list(self.folder.classes),
