@@ -28,7 +28,15 @@ def command(data: Path, output: Path, way: str, seed: int) -> list[str]:
     """The command of one run; the README shows the same."""
     weights = data / "weights" / "mobilenet_v2_1.0_224_dequant.h5"
     return [
-        *("keras-cbam", "finetune", str(data / "imagenette_subset"), "--output", str(output)),
+        *(
+            sys.executable,
+            "-m",
+            "keras_cbam.cli",
+            "finetune",
+            str(data / "imagenette_subset"),
+            "--output",
+            str(output),
+        ),
         *("--backbone", "MobileNetV2", "--weights", str(weights), "--image-size", "160"),
         *(*WAYS[way], "--seed", str(seed)),
     ]

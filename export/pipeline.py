@@ -19,7 +19,7 @@ from keras_cbam.files import check_writable, remove, staging_directory
 
 from .child import RuntimeFailure
 from .formats import ARTIFACTS, FORMATS, MODULES, PRECISIONS, Artifact
-from .report import ArtifactReport, Report, VerificationError, compare, differing_shapes
+from .report import ArtifactReport, Report, VerificationError, accuracy, compare, differing_shapes
 from .runtimes import run_artifact
 from .serving import Serving
 
@@ -51,7 +51,8 @@ def export(
 
     Args:
         model: a functional or Sequential `keras.Model` in float32, with static sizes but the batch.
-        directory: where the artifacts go; made if it does not exist.
+        directory: where the artifacts go; made if it does not exist. The artifacts of an earlier
+            export in it are replaced, all of them.
         formats: of `"saved_model"`, `"tflite"` and `"onnx"`.
         precisions: of `"float32"` and `"int8"`; `None` means float32, and int8 when a
             representative dataset is given.
@@ -79,6 +80,8 @@ def export(
     inputs, truth = _verification(verification_data, model)
     representative = _arrays(representative_dataset, model, "representative_dataset")
     chosen = _choose(formats, precisions, representative is not None)
+    names = [*(artifact.name for artifact in chosen), MANIFEST]
+    _check_ours(directory, names)
 
     with staging_directory(directory) as staging:
         serving = Serving(model, staging, representative)
@@ -109,7 +112,7 @@ def export(
             outputs=tuple(serving.output_names),
             images=len(inputs[0]),
             spread=spread,
-            accuracy=_accuracy(reference, truth),
+            accuracy=accuracy(next(iter(reference.values())), truth),
             artifacts=tuple(reports),
             labels=tuple(labels or ()),
             versions=_versions(),
@@ -119,7 +122,7 @@ def export(
             missed = "; ".join(f"{r.name}: {m}" for r in reports for m in r.missed)
             raise VerificationError(f"Nothing was exported, because of {missed}.", report)
         report.write_manifest(staging / MANIFEST)
-        _publish(staging, directory, [*(a.name for a in chosen), MANIFEST])
+        _publish(staging, directory, names)
     return report
 
 
@@ -198,7 +201,7 @@ def _arrays(data: Any, model: keras.Model, name: str) -> list[np.ndarray] | None
                 f"Expected {name} of shape {(None, *tensor.shape[1:])}. Received: {array.shape}"
             )
     types = [tensor.dtype for tensor in model.inputs]
-    return [array.astype(dtype) for array, dtype in zip(arrays, types, strict=True)]
+    return [array.astype(dtype, copy=False) for array, dtype in zip(arrays, types, strict=True)]
 
 
 def _verification(data: Any, model: keras.Model) -> tuple[list[np.ndarray], np.ndarray | None]:
@@ -260,12 +263,6 @@ def _size_and_hash(path: Path) -> tuple[int, str]:
     return sum(file.stat().st_size for file in files), digest.hexdigest()
 
 
-def _accuracy(reference: dict[str, np.ndarray], truth: np.ndarray | None) -> float | None:
-    if truth is None:
-        return None
-    return float(np.mean(next(iter(reference.values())).argmax(-1) == truth))
-
-
 def _versions() -> dict[str, str]:
     found = {}
     for package in PACKAGES:
@@ -288,6 +285,14 @@ def _warnings(images: int, spread: float) -> tuple[str, ...]:
             "prove anything"
         )
     return tuple(warnings)
+
+
+def _check_ours(directory: Path, names: list[str]) -> None:
+    """Refuse to replace what no earlier export wrote."""
+    ours = _listed(directory / MANIFEST)
+    for name in names:
+        if (directory / name).exists() and not ours:
+            raise InputError(f"{directory / name} is in the way, and no export wrote it.")
 
 
 def _publish(staging: Path, directory: Path, names: list[str]) -> None:

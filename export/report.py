@@ -177,6 +177,13 @@ COLUMNS = (
 )
 
 
+def accuracy(output: np.ndarray, labels: np.ndarray | None) -> float | None:
+    """Share of right answers; `None` without labels or without a score for each class."""
+    if labels is None or output.ndim != 2 or output.shape[1] == 1:
+        return None
+    return float(np.mean(output.argmax(-1) == labels))
+
+
 def differing_shapes(outputs: dict[str, Any], reference: dict[str, Any]) -> list[str]:
     """Where an artifact's outputs cannot be compared with Keras's, in words; empty if nowhere."""
     found, expected = ({n: v.shape for n, v in each.items()} for each in (outputs, reference))
@@ -191,17 +198,15 @@ def compare(outputs: dict[str, Any], reference: dict[str, Any], labels: Any) -> 
         error = np.abs(found.astype("float64") - expected)
         top, expected_top = found.argmax(-1), expected.argmax(-1)
         same = top == expected_top if expected.shape[-1] > 1 else error <= 0.1 * np.ptp(expected)
-        accuracy = change = None
-        if labels is not None and expected.ndim == 2:
-            accuracy = float(np.mean(top == labels))
-            change = accuracy - float(np.mean(expected_top == labels))
+        score, expected_score = accuracy(found, labels), accuracy(expected, labels)
+        change = None if score is None or expected_score is None else score - expected_score
         parities.append(
             Parity(
                 name,
                 float(error.max()),
                 float(error.mean()),
                 float(np.mean(same)),
-                accuracy,
+                score,
                 change,
             )
         )

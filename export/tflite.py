@@ -8,10 +8,11 @@ from typing import Any
 
 from keras_cbam.errors import InputError
 
+from .child import RuntimeFailure
 from .saved_model import SIGNATURE
 from .serving import Serving
 from .tflite_bias import IMAGES, correct_biases
-from .tflite_scales import QuantizedGraph, repair_scales
+from .tflite_scales import QuantizedGraph, repair_scales, separate_biases
 
 
 def write_float32(serving: Serving, path: Path) -> list[str]:
@@ -22,18 +23,25 @@ def write_float32(serving: Serving, path: Path) -> list[str]:
 
 def write_int8(serving: Serving, path: Path) -> list[str]:
     """Write int8 weights, activations, inputs and outputs, calibrated on the representative set."""
-    content, repaired = repair_scales(_convert(serving, quantize=True))
-    samples = [array[:IMAGES] for array in serving.representative or []]
-    content = correct_biases(content, _float32(serving), samples)
+    content, repaired = repair_scales(separate_biases(_convert(serving, quantize=True)))
     zero = QuantizedGraph(content).zero_scales()
     if zero:
         raise InputError(
             f"The int8 graph has {len(zero)} tensors of scale 0, which abort the runtime, the "
             f"first of them {zero[0]}; calibrate on more varied images."
         )
-    path.write_bytes(content)
-    count = len(repaired)
-    return [f"{count} scales next to zero were raised to what the runtime takes"] if count else []
+    samples = [array[:IMAGES] for array in serving.representative or []]
+    try:
+        corrected = correct_biases(content, _float32(serving), samples)
+    except RuntimeFailure as error:
+        raise InputError(f"LiteRT does not run the int8 graph: {error}") from error
+    path.write_bytes(corrected)
+    notes = []
+    if repaired:
+        notes.append(f"{len(repaired)} scales next to zero were raised to what the runtime takes")
+    if corrected == content:
+        notes.append("biases stay uncorrected: the float graph has other convolutions")
+    return notes
 
 
 def _float32(serving: Serving) -> bytes:

@@ -117,6 +117,32 @@ class QuantizedGraph:
         return [self.name(t) for t in tensors if (self.scales(t) == 0).any()]
 
 
+def separate_biases(content: bytes) -> bytes:
+    """Give each bias a buffer of its own: the converter lets equal ones, such as zeros, share one.
+
+    Only then can one be changed without the others, which read it in other scales.
+    """
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    graph = QuantizedGraph(content)
+    biases = [operation.bias for operation in graph.weighted() if operation.bias >= 0]
+    model = schema.ModelT.InitFromPackedBuf(content)
+    tensors = model.subgraphs[0].tensors
+    taken: set[int] = set()
+    for bias in dict.fromkeys(biases):
+        shared = tensors[bias].buffer
+        if shared in taken:
+            own = schema.BufferT()
+            own.data = model.buffers[shared].data
+            tensors[bias].buffer = len(model.buffers)
+            model.buffers.append(own)
+        taken.add(shared)
+    builder = flatbuffers.Builder(len(content))
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
 def repair_scales(content: bytes) -> tuple[bytes, list[str]]:
     """Raise the output scales that a runtime would refuse to the smallest it takes.
 

@@ -67,11 +67,11 @@ def check_writable(directory: str | Path) -> None:
     """
     directory = Path(directory)
     existing = directory
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
-    if not existing.is_dir():
-        raise InputError(f"Expected a directory to write to. Received a file: {existing}")
     try:
+        while not existing.exists() and existing != existing.parent:
+            existing = existing.parent
+        if not existing.is_dir():
+            raise InputError(f"Expected a directory to write to. Received a file: {existing}")
         with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:

@@ -1,6 +1,5 @@
 """The `keras-cbam` command: one thin module a subcommand, no logic of its own."""
 
-import os
 import sys
 
 
@@ -8,8 +7,6 @@ def main() -> None:
     """Run the command line, with one sentence and an exit code for what goes wrong."""
     from keras_cbam.errors import MissingPackageError
 
-    # TensorFlow otherwise describes the machine on stderr; its errors are still shown.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         from keras_cbam.cli.app import run
     except ImportError as error:

@@ -11,7 +11,7 @@ import typer
 from keras_cbam import __version__
 from keras_cbam.cli import demo, export, finetune
 from keras_cbam.cli.terminal import errors
-from keras_cbam.errors import InputError, MissingPackageError
+from keras_cbam.errors import InputError, MissingPackageError, require
 
 # Commands that export need TensorFlow; the others run on whichever backend Keras is set to.
 NEED_TENSORFLOW = {"demo", "export"}
@@ -37,11 +37,12 @@ def version(show: bool = typer.Option(False, "--version", help="Print the versio
 
 def run() -> None:
     """Run the command line: bad input is one sentence and exit code 2; typer makes Ctrl-C 130."""
-    if NEED_TENSORFLOW & set(sys.argv[1:2]) and keras.config.backend() != "tensorflow":
-        _restart_on_tensorflow()
     try:
+        if NEED_TENSORFLOW & set(sys.argv[1:2]) and keras.config.backend() != "tensorflow":
+            require("tensorflow")
+            _restart_on_tensorflow()
         app(standalone_mode=True)
-    except (InputError, MissingPackageError) as error:
+    except (InputError, MissingPackageError, PermissionError) as error:
         errors.print(f"keras-cbam: {error}", style="red", markup=False, highlight=False)
         sys.exit(2)
 

@@ -9,12 +9,11 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from keras_cbam.cli import finetune
-from keras_cbam.cli.export import show
+from keras_cbam.cli import export, finetune
 from keras_cbam.cli.terminal import out
-from keras_cbam.errors import InputError
+from keras_cbam.errors import InputError, require
 from keras_cbam.export import Report
-from keras_cbam.export import export as export_model
+from keras_cbam.export.formats import MODULES
 from keras_cbam.export.report import COLUMNS
 from keras_cbam.files import atomic_path, check_writable
 from keras_cbam.training import FineTuneConfig, FineTuneResult, ImageBatches
@@ -50,6 +49,7 @@ def demo(
     ),
 ) -> None:
     """Fine-tune, export and verify on an embedded data set; needs no network."""
+    require("sklearn", *(module for modules in MODULES.values() for module in modules))
     check_writable(output)
     if not (output / MARKER).exists():
         found = [name for name in FOLDERS if (output / name).exists()]
@@ -65,16 +65,13 @@ def demo(
     finetune.show(result, config)
     train = ImageBatches(result.folder.train, config.image_size, CALIBRATION_IMAGES, training=True)
     images, labels = ImageBatches(result.folder.val, config.image_size, len(result.folder.val))[0]
-    with out.status("exporting") as status:
-        report = export_model(
-            result.model,
-            output / "export",
-            representative_dataset=train[0][0],
-            verification_data=(images, labels),
-            labels=result.folder.classes,
-            progress=lambda line: status.update(line),
-        )
-    show(report)
+    report = export.run(
+        result.model,
+        output / "export",
+        representative_dataset=train[0][0],
+        verification_data=(images, labels),
+        labels=result.folder.classes,
+    )
     with atomic_path(output / "report.html") as path:
         write_report(result, report, images, labels, path)
     out.print(f"open {output / 'report.html'}", markup=False)

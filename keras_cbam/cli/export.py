@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import keras
 import numpy as np
@@ -21,7 +21,10 @@ from keras_cbam.training import ImageBatches, ImageSet, find_images
 
 def export(
     model: Annotated[Path, typer.Argument(help="A .keras file that takes RGB pixels in 0..255.")],
-    output: Annotated[Path, typer.Option(help="Directory of the artifacts.")],
+    output: Annotated[
+        Path,
+        typer.Option(help="Directory of the artifacts; those of an earlier export are replaced."),
+    ],
     verification: Annotated[
         Path, typer.Option(help="Folder of images, or of class folders, to compare on.")
     ],
@@ -46,31 +49,39 @@ def export(
     loaded = load_model(model)
     labels = _labels(model.with_name("labels.txt"))
     size = _image_size(loaded)
+    with out.status("reading images"):
+        images = _find(verification, labels)
+        pixels = _read(images, size)
+        samples = _calibration(calibration, size, calibration_images)
+    report = run(
+        loaded,
+        output,
+        formats=tuple(formats.split(",")),
+        precisions=tuple(precisions.split(",")) if precisions else None,
+        representative_dataset=samples,
+        verification_data=(
+            pixels,
+            images.labels if labels and (images.labels >= 0).all() else None,
+        ),
+        on_mismatch="report" if keep_mismatches else "raise",
+        labels=labels,
+    )
+    out.print(f"written to {report.directory}", markup=False)
+    if not report.verified:
+        raise typer.Exit(1)
+
+
+def run(model: keras.Model, output: Path, **arguments: Any) -> Report:
+    """Export with progress on the terminal and print the table; exit code 1 if a gate fails."""
     try:
-        with out.status("reading images") as status:
-            images = _find(verification, labels)
-            report = export_model(
-                loaded,
-                output,
-                formats=tuple(formats.split(",")),
-                precisions=tuple(precisions.split(",")) if precisions else None,
-                representative_dataset=_calibration(calibration, size, calibration_images),
-                verification_data=(
-                    _read(images, size),
-                    images.labels if labels and (images.labels >= 0).all() else None,
-                ),
-                on_mismatch="report" if keep_mismatches else "raise",
-                labels=labels,
-                progress=lambda line: status.update(line),
-            )
+        with out.status("exporting") as status:
+            report = export_model(model, output, **arguments, progress=status.update)
     except VerificationError as error:
         show(error.report)
         errors.print(f"keras-cbam: {error}", style="red", markup=False, highlight=False)
         raise typer.Exit(1) from error
     show(report)
-    out.print(f"written to {report.directory}", markup=False)
-    if not report.verified:
-        raise typer.Exit(1)
+    return report
 
 
 def show(report: Report) -> None:

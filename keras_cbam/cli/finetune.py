@@ -97,27 +97,31 @@ def finetune(
         seed=seed,
         checkpoint_seconds=checkpoint_seconds,
     )
-    show(run(config, resume=resume), config)
+    try:
+        result = run(config, resume=resume)
+    except KeyboardInterrupt:
+        out.print("interrupted; with --resume the same command goes on from the last saved step")
+        raise
+    show(result, config)
+    out.print(
+        f"next: keras-cbam export {config.output}/model.keras --output ... --verification ...",
+        markup=False,
+    )
 
 
 def run(config: FineTuneConfig, *, resume: bool = False) -> FineTuneResult:
     """Run `fine_tune` with its progress on the terminal."""
-    try:
-        with progress_bar() as bar, counting(bar, "images checked") as update:
-            return fine_tune(config, resume=resume, callbacks=[EpochProgress(bar)], progress=update)
-    except KeyboardInterrupt:
-        out.print("interrupted; the same command with --resume goes on from here", markup=False)
-        raise
+    with progress_bar() as bar, counting(bar, "images checked") as update:
+        return fine_tune(config, resume=resume, callbacks=[EpochProgress(bar)], progress=update)
 
 
 def show(result: FineTuneResult, config: FineTuneConfig) -> None:
-    """Print what came out, and the next command."""
+    """Print what came out."""
     for path in result.record["skipped"]:
         out.print(f"left out, not an image that can be decoded: {path}", markup=False)
     val = result.record["val"]
     out.print(f"accuracy on val: [bold]{val['accuracy']:.2%}[/] (loss {val['loss']:.4f})")
     out.print(f"report: {config.output}/report.md", markup=False)
-    out.print(f"next: keras-cbam export {config.output}/model.keras --output ...", markup=False)
 
 
 def _option(text: str) -> tuple[str, Any]:

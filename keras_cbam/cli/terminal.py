@@ -48,6 +48,11 @@ class EpochProgress(keras.callbacks.Callback):
         note = "  ".join(f"{name} {float(value):.4f}" for name, value in (logs or {}).items())
         self.bar.update(self.task, completed=batch + 1, note=note)
 
+    def on_epoch_end(self, epoch, logs=None):
+        scores = "  ".join(f"{name} {float(value):.4f}" for name, value in (logs or {}).items())
+        self.bar.remove_task(self.task)
+        self.bar.console.print(f"epoch {epoch + 1}  {scores}", highlight=False)
+
 
 @contextmanager
 def counting(bar: Progress, description: str) -> Iterator:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -75,10 +75,17 @@ def attach_attention(
     for layer in model.layers:
         copy = attached.get_layer(layer.name)
         copy.set_weights(layer.get_weights())
-        if isinstance(copy, keras.layers.Normalization):
+        for normalization in _normalizations(copy):
             # It computes with values derived from its weights, which are still those of a new one.
-            copy.finalize_state()
+            normalization.finalize_state()
     return attached
+
+
+def _normalizations(layer: keras.layers.Layer) -> Iterator[keras.layers.Normalization]:
+    if isinstance(layer, keras.layers.Normalization):
+        yield layer
+    for inner in getattr(layer, "layers", ()):
+        yield from _normalizations(inner)
 
 
 def _fresh_inputs(model: keras.Model) -> Any:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 
 from keras_cbam.errors import InputError
 
@@ -82,6 +85,19 @@ def preprocess(inputs: Any, backbone: str) -> Any:
     return keras.layers.Rescaling(rule.scale, rule.offset, name="preprocessing")(inputs)
 
 
+def check_backbone(name: str, weights: str, options: dict[str, Any] | None = None) -> None:
+    """Raise an `InputError` for what `build_backbone` is sure to refuse."""
+    if name not in BACKBONES:
+        raise InputError(
+            f"Expected a backbone of keras.applications: {', '.join(BACKBONES)}. Received: {name}"
+        )
+    taken = set(options or {}) & SET_HERE
+    if taken:
+        raise InputError(f"The backbone option {min(taken)} is not for the user to set.")
+    if weights not in ("imagenet", "none") and not Path(weights).is_file():
+        raise InputError(f"Expected 'imagenet', 'none' or a weights file. No file at: {weights}")
+
+
 def build_backbone(
     name: str, weights: str, inputs: Any, options: dict[str, Any] | None = None
 ) -> keras.Model:
@@ -99,13 +115,7 @@ def build_backbone(
     Raises:
         InputError: on an unknown name or option, or weights that are missing or do not fit.
     """
-    if name not in BACKBONES:
-        raise InputError(
-            f"Expected a backbone of keras.applications: {', '.join(BACKBONES)}. Received: {name}"
-        )
-    taken = set(options or {}) & SET_HERE
-    if taken:
-        raise InputError(f"The backbone option {min(taken)} is not for the user to set.")
+    check_backbone(name, weights, options)
     builder = getattr(keras.applications, name)
     named = weights if weights == "imagenet" else None
     try:
@@ -117,6 +127,7 @@ def build_backbone(
         ) from error
     if weights not in ("imagenet", "none"):
         load_backbone_weights(backbone, weights)
+        _scale_as_published(backbone)
     rule = pixel_rule(name)
     if rule and rule.reverse_channels and weights != "none":
         _take_rgb(backbone)
@@ -125,19 +136,39 @@ def build_backbone(
 
 def _take_rgb(backbone: keras.Model) -> None:
     """Turn the first convolution of a network learned on BGR, so that no pixel has to be moved."""
+    _change_first_kernel(backbone, lambda kernel: kernel[:, :, ::-1])
+
+
+def _change_first_kernel(backbone: keras.Model, change: Callable[[np.ndarray], np.ndarray]) -> None:
     first = next(x for x in backbone.layers if isinstance(x, keras.layers.Conv2D))
     kernel, *bias = first.get_weights()
-    first.set_weights([kernel[:, :, ::-1], *bias])
+    first.set_weights([change(kernel), *bias])
+
+
+def _scale_as_published(backbone: keras.Model) -> None:
+    """Scale the pixels of EfficientNet as its published weights expect.
+
+    For `weights="imagenet"` Keras builds another Rescaling between Normalization and the first
+    convolution, which stands in no file; here that convolution takes it over. Published weights are
+    known by the ImageNet mean in their Normalization.
+    """
+    normalization = next(
+        (x for x in backbone.layers if isinstance(x, keras.layers.Normalization)), None
+    )
+    if not backbone.name.startswith("efficientnetb") or normalization is None:
+        return
+    mean = np.ravel(keras.ops.convert_to_numpy(normalization.mean))
+    if np.allclose(mean, _MEAN, atol=1e-3):
+        scale = 1 / np.sqrt(np.asarray(_STD))
+        _change_first_kernel(backbone, lambda kernel: kernel * scale[:, None])
 
 
 def load_backbone_weights(backbone: keras.Model, path: str) -> None:
     """Load a weights file, with or without top, into a backbone without top.
 
     Raises:
-        InputError: if the file is missing, unreadable, or lacks a layer of the backbone.
+        InputError: if the file is unreadable, or lacks a layer of the backbone.
     """
-    if not Path(path).is_file():
-        raise InputError(f"Expected 'imagenet', 'none' or a weights file. No file at: {path}")
     loader = _load_keras_weights if path.endswith(".weights.h5") else _load_by_name
     try:
         loader(backbone, path)
@@ -159,6 +190,11 @@ def _load_by_name(backbone: keras.Model, path: str) -> None:
     with h5py.File(path, "r") as file:
         group = file.get("model_weights", file)
         stored = {str(name) for name in group}
+    for layer in backbone.layers:
+        # An automatic name counts up within a process: normalization, normalization_1 and so on.
+        unnumbered = re.sub(r"_\d+$", "", layer.name)
+        if layer.name not in stored and unnumbered in stored - {x.name for x in backbone.layers}:
+            layer.name = unnumbered
     wanted = {layer.name for layer in backbone.layers if layer.weights}
     missing = sorted(wanted - stored)
     if missing:

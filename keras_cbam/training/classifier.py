@@ -13,6 +13,14 @@ from keras_cbam.training.backbones import build_backbone, preprocess
 HEAD = ("probabilities",)
 
 
+def check_attention(name: str) -> None:
+    """Raise an `InputError` unless `name` is one that `attach_attention` knows, or `"none"`."""
+    if name not in (*ATTENTIONS, "none"):
+        raise InputError(
+            f"Expected an attention of {', '.join(ATTENTIONS)} or none. Received: {name}"
+        )
+
+
 def build_classifier(
     backbone: str,
     classes: int,
@@ -46,10 +54,7 @@ def build_classifier(
     Raises:
         InputError: on a backbone, weights, attention or option that does not exist or fit.
     """
-    if attention not in (*ATTENTIONS, "none"):
-        raise InputError(
-            f"Expected an attention of {', '.join(ATTENTIONS)} or none. Received: {attention}"
-        )
+    check_attention(attention)
     image = keras.Input((image_size, image_size, 3), name="image")
     model = build_backbone(backbone, weights, preprocess(image, backbone), options)
     if attention != "none":

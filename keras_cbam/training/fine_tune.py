@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,9 +14,10 @@ import keras
 import numpy as np
 
 from keras_cbam.errors import InputError, require
-from keras_cbam.files import check_writable
+from keras_cbam.files import check_writable, remove
 from keras_cbam.surgery.gates import gate_movement
-from keras_cbam.training.classifier import HEAD, build_classifier
+from keras_cbam.training.backbones import check_backbone
+from keras_cbam.training.classifier import HEAD, build_classifier, check_attention
 from keras_cbam.training.fine_tune_config import FineTuneConfig, Phase
 from keras_cbam.training.fine_tune_report import write_outputs
 from keras_cbam.training.image_batches import ImageBatches, check_augmentations
@@ -116,8 +117,9 @@ class _Run:
             self._check_same_run()
         else:
             self.best_path.unlink(missing_ok=True)
-        for left in self.output.glob("**/.partial-*"):
-            left.unlink()
+        for folder in (self.output, self.state_path.parent):
+            for left in folder.glob(".partial-*"):
+                remove(left)
         self.position["run"] = self._identity()
         self.state_path.parent.mkdir(parents=True, exist_ok=True)
 
@@ -125,6 +127,8 @@ class _Run:
         require("PIL", "matplotlib")
         check_writable(self.output)
         if (self.output / "report.md").exists():
+            # What a kill between the last two steps of a run leaves.
+            remove(self.state_path.parent)
             raise InputError(
                 f"{self.output} holds a finished run; remove it or choose another directory."
             )
@@ -141,6 +145,8 @@ class _Run:
                 "normalization keeps its statistics."
             )
         check_augmentations(self.config.augmentations, self.config.crop_area)
+        check_backbone(self.config.backbone, self.config.weights, self.config.backbone_options)
+        check_attention(self.config.attention)
 
     def _identity(self) -> dict[str, Any]:
         """What has to be the same for a run to be resumed."""
@@ -280,16 +286,15 @@ class _Run:
 
     def finish(self) -> FineTuneResult:
         """Score the best weights on val, once, and write the results."""
-        if not self.model.compiled:
-            self._compile(self.phases[-1])
         saved = load_arrays(self.best_path)
         if saved is None:
             raise RuntimeError(f"The best weights are missing from {self.best_path}.")
         weights, best = saved
         self.model.set_weights(weights)
         val = self.evaluate(self.folder.val)
-        # As many as training took, so they fit in memory.
-        sample = ImageBatches(self.folder.val, self.config.image_size, self.config.batch_size)[0][0]
+        # Of all classes, and as many as training took, so that they fit in memory.
+        some = self.folder.val.take(range(0, len(self.folder.val), self._stride()))
+        sample = ImageBatches(some, self.config.image_size, self.config.batch_size)[0][0]
         record = {
             "config": asdict(self.config),
             "classes": list(self.folder.classes),
@@ -302,8 +307,11 @@ class _Run:
             "gates": [asdict(moved) for moved in gate_movement(self.model, sample)],
         }
         write_outputs(self.model, self.folder, record, self.output)
-        shutil.rmtree(self.state_path.parent)
+        remove(self.state_path.parent)
         return FineTuneResult(self.model, self.folder, record)
+
+    def _stride(self) -> int:
+        return math.ceil(len(self.folder.val) / self.config.batch_size)
 
 
 def _rank(scores: dict[str, float]) -> tuple[float, float]:

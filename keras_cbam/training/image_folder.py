@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_cbam.errors import InputError, require
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,10 @@ def read_image_folder(
     if not root.is_dir():
         raise InputError(f"Expected a folder of images. No folder at: {root}")
     rng = np.random.default_rng(seed)
-    if (root / "train").is_dir() and (root / "val").is_dir():
+    found = {name for name in ("train", "val") if (root / name).is_dir()}
+    if len(found) == 1:
+        raise InputError(f"Expected train/ and val/ in {root}. Found only: {found.pop()}/")
+    if found:
         if val_split is not None:
             raise InputError(f"{root} has train/ and val/, so no val split can be stated.")
         classes = _class_names(root / "train")
@@ -186,6 +189,9 @@ def _can_decode(path: Path) -> bool:
             # cost.
             image.draft("RGB", (1, 1))
             image.load()
+            if image.mode.startswith(("I", "F")):
+                # More than 8 bits a channel, and nothing that says what range they span.
+                return False
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return False
     return True

@@ -55,8 +55,9 @@ def _last_of_each_size(gates: dict[str, tuple[np.ndarray, ...]]) -> dict[str, np
     """The last spatial gate of more than one place at each resolution, as (images, H, W)."""
     found: dict[tuple[int, ...], tuple[str, np.ndarray]] = {}
     for name, group in gates.items():
-        spatial = np.squeeze(group[-1], axis=-1 if group[-1].shape[-1] == 1 else 1)
-        if spatial.ndim == 3 and spatial.shape[1] * spatial.shape[2] > 1:
+        # A spatial gate has one channel, first or last; a channel gate has one row and one column.
+        if group[-1].shape[1:].count(1) == 1:
+            spatial = np.squeeze(group[-1], axis=-1 if group[-1].shape[-1] == 1 else 1)
             found[spatial.shape] = (name, spatial)
     return dict(found.values())
 

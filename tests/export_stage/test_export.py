@@ -15,7 +15,7 @@ from keras_cbam.export import ARTIFACTS, VerificationError, export, load_model
 from keras_cbam.export import pipeline as pipeline_module
 from keras_cbam.export.child import RuntimeFailure
 from keras_cbam.export.formats import Tolerance
-from keras_cbam.export.report import Parity, differing_shapes
+from keras_cbam.export.report import Parity, accuracy, differing_shapes
 from keras_cbam.export.runtimes import run_artifact
 from tests.conftest import BACKEND
 from tests.export_stage.conftest import small_network
@@ -227,3 +227,17 @@ def test_outputs_of_another_shape_are_missed():
     assert differing_shapes({"y": np.zeros((3, 4))}, expected) == []
     for found in ({"y": np.zeros((3, 1))}, {"z": np.zeros((3, 4))}, {}):
         assert len(differing_shapes(found, expected)) == 1
+
+
+def test_files_that_no_export_wrote_stay(network, images, tmp_path):
+    (tmp_path / "manifest.json").write_text('{"name": "a web page"}')
+    with pytest.raises(InputError, match=r"manifest.json is in the way, and no export wrote it"):
+        export(network, tmp_path, formats=["onnx"], verification_data=images)
+    assert [p.name for p in tmp_path.iterdir()] == ["manifest.json"]
+
+
+def test_accuracy_needs_a_score_for_each_class():
+    scores = np.array([[0.1, 0.9], [0.8, 0.2]])
+    assert accuracy(scores, np.array([1, 1])) == 0.5
+    assert accuracy(scores, None) is None
+    assert accuracy(scores[:, :1], np.array([1, 1])) is None

@@ -9,7 +9,7 @@ from keras_cbam.export.runtimes import run_artifact
 from keras_cbam.export.serving import Serving
 from keras_cbam.export.tflite import _convert
 from keras_cbam.export.tflite_bias import correct_biases
-from keras_cbam.export.tflite_scales import QuantizedGraph, repair_scales
+from keras_cbam.export.tflite_scales import QuantizedGraph, repair_scales, separate_biases
 from tests.conftest import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
@@ -89,8 +89,29 @@ def test_biases_are_corrected_towards_the_float_network(network, images, tmp_pat
     original = graph.bias_values(shifted.bias).copy()
     step = graph.scales(shifted.output)[0] / graph.scales(shifted.bias)
     graph.add_to_bias(shifted.bias, 10 * step)
-    corrected = QuantizedGraph(correct_biases(bytes(graph.buffer), plain, [images[:12]]))
+    content = separate_biases(bytes(graph.buffer))
+    corrected = QuantizedGraph(correct_biases(content, plain, [images[:12]]))
     left = np.abs(corrected.bias_values(shifted.bias) - original) / step
     assert left.max() < 1.5
     other = correct_biases(plain, plain, [images[:2]])
     assert other == plain
+
+
+def test_equal_biases_are_separated(network, images, tmp_path):
+    """The spatial convolutions have zero biases, which the converter stores once."""
+
+    def buffers(content):
+        graph = QuantizedGraph(content)
+        return [graph.graph.Tensors(o.bias).Buffer() for o in graph.weighted() if o.bias >= 0]
+
+    content = _convert(Serving(network, tmp_path, [images[:50]]), quantize=True)
+    separated = separate_biases(content)
+    assert len(set(buffers(content))) < len(buffers(content))
+    assert len(set(buffers(separated))) == len(buffers(separated))
+    answers = []
+    np.savez(tmp_path / "inputs.npz", image=images[:8])
+    for name, each in (("before", content), ("after", separated)):
+        (tmp_path / f"{name}.tflite").write_bytes(each)
+        found, _ = run_artifact("litert", tmp_path / f"{name}.tflite", tmp_path / "inputs.npz")
+        answers.append(found["probabilities"])
+    assert np.array_equal(*answers)

@@ -1,6 +1,7 @@
 """What each backbone does to pixels, and weights from files."""
 
 import inspect
+import re
 import sys
 
 import keras
@@ -9,6 +10,7 @@ import pytest
 
 from keras_cbam.errors import InputError
 from keras_cbam.training.backbones import BACKBONES, build_backbone, pixel_rule, preprocess
+from tests.conftest import vary
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -79,3 +81,49 @@ def test_a_network_of_bgr_gives_the_same_features_from_rgb(tmp_path, rng):
     expected = np.asarray(published(keras.applications.vgg16.preprocess_input(images.copy())))
     assert np.ptp(expected, axis=0).max() > 1e-3
     assert np.abs(np.asarray(model([images])) - expected).max() < 1e-4 * np.ptp(expected)
+
+
+def test_efficientnet_from_a_file_is_the_published_network(tmp_path, rng, monkeypatch):
+    """With `weights="imagenet"` Keras builds one Rescaling more than without."""
+    builder, where = keras.applications.EfficientNetB0, str(tmp_path / "b0.weights.h5")
+    source = builder(include_top=False, weights=None, input_shape=(32, 32, 3))
+    normalization = next(x for x in source.layers if isinstance(x, keras.layers.Normalization))
+    published_values = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225], 0)
+    normalization.set_weights([np.asarray(value) for value in published_values])
+    normalization.finalize_state()
+    vary(source).save_weights(where)
+    module = sys.modules[inspect.getmodule(builder).__name__]
+    monkeypatch.setattr(module.file_utils, "get_file", lambda *args, **kwargs: where)
+    published = builder(include_top=False, weights="imagenet", input_shape=(32, 32, 3))
+    images = rng.uniform(0, 255, (2, 32, 32, 3)).astype("float32")
+    # Random statistics amplify rounding in a deep network, so its beginning is compared.
+    expected, found = (
+        np.asarray(keras.Model(m.inputs, m.get_layer("block2a_project_bn").output)([images]))
+        for m in (published, build_backbone("EfficientNetB0", where, keras.Input((32, 32, 3))))
+    )
+    assert np.ptp(expected, axis=0).max() > 1e-3
+    assert np.abs(found - expected).max() < 1e-4 * np.ptp(expected)
+
+
+def test_automatic_names_do_not_hide_a_layer(tmp_path):
+    import h5py
+
+    path = tmp_path / "b0.h5"
+    inputs = keras.Input((32, 32, 3))
+    first = keras.applications.EfficientNetB0(include_top=False, weights=None, input_tensor=inputs)
+    with h5py.File(path, "w") as file:
+        names = []
+        for layer in first.layers:
+            group = file.create_group(re.sub(r"^(normalization)_\d+$", r"\1", layer.name))
+            names.append(group.name[1:])
+            stored = [f"{layer.name}/{i}" for i in range(len(layer.weights))]
+            group.attrs["weight_names"] = stored
+            for name, weight in zip(stored, layer.get_weights(), strict=True):
+                group[name] = weight
+        file.attrs["layer_names"] = names
+        file.attrs["keras_version"] = keras.__version__
+        file.attrs["backend"] = "tensorflow"
+    loaded = build_backbone("EfficientNetB0", str(path), keras.Input((32, 32, 3)))
+    assert any(layer.name == "normalization" for layer in loaded.layers)
+    for a, b in zip(first.get_weights(), loaded.get_weights(), strict=True):
+        assert np.array_equal(a, b)

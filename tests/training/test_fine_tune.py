@@ -65,13 +65,14 @@ def test_run_writes_everything_and_resumes_to_the_same_end(image_folder, tmp_pat
     pixels = np.full((1, 32, 32, 3), 120, "float32")
     assert np.allclose(loaded.predict(pixels, verbose=0).sum(), 1, atol=1e-5)
 
-    # 16 training images of 4 a batch are 4 batches an epoch. Cut within the first epoch; at its
-    # last batch, which is then done again; and within the second phase.
+    # 16 training images of 4 a batch are 4 batches an epoch. Cut within the first epoch; in the
+    # second phase, with nothing saved since the first ended; and there again.
     assert record["images"]["train"] == 16
     output = tmp_path / "cut"
-    for more in (1, 3, 3):
+    for more, seconds in ((1, 0.0), (4, 1e9), (2, 0.0)):
+        again = config(image_folder, output, checkpoint_seconds=seconds)
         with pytest.raises(KeyboardInterrupt):
-            fine_tune(config(image_folder, output), resume=more > 1, callbacks=[StopAt(more)])
+            fine_tune(again, resume=more > 1, callbacks=[StopAt(more)])
         assert {p.name for p in output.iterdir()} == {STATE_DIRECTORY}
     with pytest.raises(InputError, match="interrupted run; give --resume"):
         fine_tune(config(image_folder, output))

@@ -129,3 +129,18 @@ def test_evaluation_takes_the_central_square(tmp_path):
     Image.fromarray(pixels).save(tmp_path / "wide.png")
     images, _ = find_images(tmp_path)
     assert (ImageBatches(images, 8, 1)[0][0] == 200).all()
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+def test_images_of_more_than_8_bits_are_named_and_left_out(mode, image_folder):
+    suffix = "png" if mode == "I;16" else "tiff"
+    deep = image_folder / "red" / "deep.png"
+    Image.new(mode, (24, 24), 30000).save(deep, format=suffix)
+    assert [p.name for p in read_image_folder(image_folder, val_split=0.25).skipped] == ["deep.png"]
+
+
+def test_train_without_val_is_no_class(tmp_path, rng):
+    write_images(tmp_path / "train", rng, count=10)
+    write_images(tmp_path / "test", rng, count=4)
+    with pytest.raises(InputError, match=r"Expected train/ and val/ in .* Found only: train/"):
+        read_image_folder(tmp_path, val_split=0.2)
