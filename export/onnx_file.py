@@ -15,13 +15,12 @@ OPSET = 17
 
 def write(serving: Serving, path: Path) -> list[str]:
     """Write a float32 ONNX file."""
-    import tensorflow as tf
     import tf2onnx
 
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     try:
         proto, _ = tf2onnx.convert.from_function(
-            tf.function(serving.function),
+            serving.traced(None),
             input_signature=serving.signature(None),
             opset=OPSET,
             output_path=str(path),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class Serving:
     model: keras.Model
     scratch: Path
     representative: list[np.ndarray] | None = None
+    _traced: dict[int | None, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def input_names(self) -> list[str]:
@@ -52,6 +53,16 @@ class Serving:
             tf.TensorSpec((batch_size, *tensor.shape[1:]), tensor.dtype, name=name)
             for tensor, name in zip(self.model.inputs, self.input_names, strict=True)
         ]
+
+    def traced(self, batch_size: int | None) -> Any:
+        """The `tf.function` of that signature, traced once for all formats that are made of it."""
+        import tensorflow as tf
+
+        if batch_size not in self._traced:
+            self._traced[batch_size] = tf.function(
+                self.function, input_signature=self.signature(batch_size), autograph=False
+            )
+        return self._traced[batch_size]
 
     def function(self, *inputs: Any) -> dict[str, Any]:
         """Call the model in inference mode and name its outputs."""

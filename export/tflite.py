@@ -8,8 +8,8 @@ from typing import Any
 
 from keras_cbam.errors import InputError
 
+from . import saved_model
 from .child import RuntimeFailure
-from .saved_model import SIGNATURE
 from .serving import Serving
 from .tflite_bias import IMAGES, correct_biases
 from .tflite_scales import QuantizedGraph, repair_scales, separate_biases
@@ -57,12 +57,12 @@ def _convert(serving: Serving, *, quantize: bool) -> bytes:
 
     source = serving.scratch / "saved_model_batch_1"
     if not source.exists():
-        _write_source(serving, source)
+        saved_model.write(serving, source, batch_size=1)
     with warnings.catch_warnings():
         # Calibration runs in TensorFlow's own interpreter, which warns that it is deprecated.
         warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated.*")
         converter = tf.lite.TFLiteConverter.from_saved_model(
-            str(source), signature_keys=[SIGNATURE]
+            str(source), signature_keys=[saved_model.SIGNATURE]
         )
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         if quantize:
@@ -73,17 +73,6 @@ def _convert(serving: Serving, *, quantize: bool) -> bytes:
             raise InputError(
                 f"The model has operations that TFLite's builtin set has not: {_first_line(error)}"
             ) from error
-
-
-def _write_source(serving: Serving, path: Path) -> None:
-    """Write what the converter reads: the bare function at batch 1, its variables beside it."""
-    import tensorflow as tf
-
-    module = tf.Module()
-    module.kept = [variable.value for variable in serving.model.variables]
-    function = tf.function(serving.function, input_signature=serving.signature(1))
-    signatures = {SIGNATURE: function.get_concrete_function()}
-    tf.saved_model.save(module, str(path), signatures=signatures)
 
 
 def _set_int8(converter: Any, serving: Serving, tf: Any) -> None:

@@ -26,7 +26,7 @@ RUN: dict[str, Any] = {
     "weights": "none",
     "image_size": 64,
     "batch_size": 128,
-    "epochs": 18,
+    "epochs": 16,
     "learning_rate": 6e-3,
     # So short a training does not overfit.
     "dropout": 0.0,
