@@ -125,11 +125,13 @@ def test_sequential_without_residuals(rng):
     assert np.array_equal(outputs(attach_attention(model), images), outputs(model, images))
 
 
-def test_adapted_normalization_keeps_its_statistics(rng):
+@pytest.mark.parametrize("nested", [False, True])
+def test_adapted_normalization_keeps_its_statistics(nested, rng):
     inputs = keras.Input((16, 16, 3))
     normalize = keras.layers.Normalization()
     normalize.adapt(rng.uniform(0, 255, (8, 16, 16, 3)))
-    x = keras.layers.Conv2D(8, 3, activation="relu")(normalize(inputs))
+    first = keras.Sequential([keras.Input((16, 16, 3)), normalize]) if nested else normalize
+    x = keras.layers.Conv2D(8, 3, activation="relu")(first(inputs))
     model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
     images = rng.uniform(0, 255, (2, 16, 16, 3)).astype("float32")
     assert np.array_equal(outputs(attach_attention(model), images), outputs(model, images))
