@@ -289,10 +289,14 @@ def _warnings(images: int, spread: float) -> tuple[str, ...]:
 
 def _check_ours(directory: Path, names: list[str]) -> None:
     """Refuse to replace what no earlier export wrote."""
-    ours = _listed(directory / MANIFEST)
+    listed = _listed(directory / MANIFEST)
+    ours = {*listed, MANIFEST} if listed else set()
     for name in names:
-        if (directory / name).exists() and not ours:
-            raise InputError(f"{directory / name} is in the way, and no export wrote it.")
+        if (directory / name).exists() and name not in ours:
+            raise InputError(
+                f"{directory / name} is in the way, and no manifest of an export lists it; remove "
+                "it or choose another directory."
+            )
 
 
 def _publish(staging: Path, directory: Path, names: list[str]) -> None:

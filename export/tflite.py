@@ -40,7 +40,7 @@ def write_int8(serving: Serving, path: Path) -> list[str]:
     if repaired:
         notes.append(f"{len(repaired)} scales next to zero were raised to what the runtime takes")
     if corrected == content:
-        notes.append("biases stay uncorrected: the float graph has other convolutions")
+        notes.append("no bias was corrected")
     return notes
 
 

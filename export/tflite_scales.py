@@ -118,19 +118,20 @@ class QuantizedGraph:
 
 
 def separate_biases(content: bytes) -> bytes:
-    """Give each bias a buffer of its own: the converter lets equal ones, such as zeros, share one.
+    """Give each bias a buffer of its own: the converter lets equal constants share one.
 
-    Only then can one be changed without the others, which read it in other scales.
+    Only then can one be changed without the others, which read it in other scales, if it is a bias
+    to them at all.
     """
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
     graph = QuantizedGraph(content)
-    biases = [operation.bias for operation in graph.weighted() if operation.bias >= 0]
+    biases = {operation.bias for operation in graph.weighted() if operation.bias >= 0}
     model = schema.ModelT.InitFromPackedBuf(content)
     tensors = model.subgraphs[0].tensors
-    taken: set[int] = set()
-    for bias in dict.fromkeys(biases):
+    taken = {tensor.buffer for index, tensor in enumerate(tensors) if index not in biases}
+    for bias in sorted(biases):
         shared = tensors[bias].buffer
         if shared in taken:
             own = schema.BufferT()

@@ -119,7 +119,9 @@ def _calibration(folder: Path | None, size: int, count: int) -> np.ndarray | Non
 def _find(folder: Path, labels: list[str] | None) -> ImageSet:
     images, skipped = find_images(folder, labels)
     for path in skipped:
-        errors.print(f"left out, not an image that can be decoded: {path}", markup=False)
+        errors.print(
+            f"left out, no image that can be decoded in 8 bits a channel: {path}", markup=False
+        )
     return images
 
 

@@ -118,7 +118,9 @@ def run(config: FineTuneConfig, *, resume: bool = False) -> FineTuneResult:
 def show(result: FineTuneResult, config: FineTuneConfig) -> None:
     """Print what came out."""
     for path in result.record["skipped"]:
-        out.print(f"left out, not an image that can be decoded: {path}", markup=False)
+        out.print(
+            f"left out, no image that can be decoded in 8 bits a channel: {path}", markup=False
+        )
     val = result.record["val"]
     out.print(f"accuracy on val: [bold]{val['accuracy']:.2%}[/] (loss {val['loss']:.4f})")
     out.print(f"report: {config.output}/report.md", markup=False)

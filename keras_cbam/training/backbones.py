@@ -105,7 +105,8 @@ def build_backbone(
 
     Args:
         name: the builder's name, such as `"MobileNetV2"`.
-        weights: `"imagenet"`, `"none"`, or the path of an `.h5` or `.weights.h5` weights file.
+        weights: `"imagenet"`, `"none"`, or the path of an `.h5` or `.weights.h5` weights file, of
+            the network as `keras.applications` builds it.
         inputs: a Keras tensor, `(batch, height, width, 3)`, the output of `preprocess`.
         options: further arguments of the builder, such as `{"alpha": 0.25}`.
 
@@ -127,7 +128,7 @@ def build_backbone(
         ) from error
     if weights not in ("imagenet", "none"):
         load_backbone_weights(backbone, weights)
-        _scale_as_published(backbone)
+        _scale_as_published(backbone, name)
     rule = pixel_rule(name)
     if rule and rule.reverse_channels and weights != "none":
         _take_rgb(backbone)
@@ -145,7 +146,7 @@ def _change_first_kernel(backbone: keras.Model, change: Callable[[np.ndarray], n
     first.set_weights([change(kernel), *bias])
 
 
-def _scale_as_published(backbone: keras.Model) -> None:
+def _scale_as_published(backbone: keras.Model, name: str) -> None:
     """Scale the pixels of EfficientNet as its published weights expect.
 
     For `weights="imagenet"` Keras builds another Rescaling between Normalization and the first
@@ -155,7 +156,7 @@ def _scale_as_published(backbone: keras.Model) -> None:
     normalization = next(
         (x for x in backbone.layers if isinstance(x, keras.layers.Normalization)), None
     )
-    if not backbone.name.startswith("efficientnetb") or normalization is None:
+    if not name.startswith("EfficientNetB") or normalization is None:
         return
     mean = np.ravel(keras.ops.convert_to_numpy(normalization.mean))
     if np.allclose(mean, _MEAN, atol=1e-3):

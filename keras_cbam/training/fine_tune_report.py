@@ -63,7 +63,8 @@ def report_text(record: dict[str, Any]) -> str:
         f"- trained on {images['train']} images of {len(record['classes'])} classes at "
         f"{config['image_size']}x{config['image_size']} pixels, seed {config['seed']}",
         f"- parameters: {record['parameters']:,}",
-        f"- files left out because they could not be decoded: {len(record['skipped'])}",
+        "- files left out because they could not be decoded in 8 bits a channel: "
+        f"{len(record['skipped'])}",
         *(f"  - `{path}`" for path in record["skipped"]),
         "",
         "The model takes RGB pixels in 0..255; preprocessing is inside its graph.",

@@ -76,9 +76,10 @@ def read_image_folder(
     if not root.is_dir():
         raise InputError(f"Expected a folder of images. No folder at: {root}")
     rng = np.random.default_rng(seed)
-    found = {name for name in ("train", "val") if (root / name).is_dir()}
+    # A folder of that name that holds images and no folders is a class like any other.
+    found = [name for name in ("train", "val") if _folders(root / name)]
     if len(found) == 1:
-        raise InputError(f"Expected train/ and val/ in {root}. Found only: {found.pop()}/")
+        raise InputError(f"Expected train/ and val/ in {root}. Found only: {found[0]}/")
     if found:
         if val_split is not None:
             raise InputError(f"{root} has train/ and val/, so no val split can be stated.")
@@ -113,7 +114,8 @@ def find_images(
 
     Returns:
         The images, labelled by the folder directly below `folder` that each lies in, -1 where it is
-        none of `classes`; and the files that could not be decoded, which are left out.
+        none of `classes`; and the files that could not be decoded in 8 bits a channel, which are
+        left out.
 
     Raises:
         InputError: if the folder is missing or has no image that can be decoded.
@@ -134,8 +136,14 @@ def find_images(
     return ImageSet(tuple(kept), np.asarray(labels, "int32")), skipped
 
 
+def _folders(folder: Path) -> list[str]:
+    """The names of the folders in a folder; none where it does not exist."""
+    inside = folder.iterdir() if folder.is_dir() else ()
+    return sorted(p.name for p in inside if p.is_dir() and not p.name.startswith("."))
+
+
 def _class_names(folder: Path) -> tuple[str, ...]:
-    names = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    names = _folders(folder)
     if len(names) < 2:
         raise InputError(
             f"Expected a folder for each of at least 2 classes in {folder}. Found: {len(names)}"

@@ -210,6 +210,9 @@ def test_a_second_export_leaves_nothing_of_the_first(network, images, tmp_path):
         (tmp_path / ".partial-killed").mkdir()
         assert {p.name for p in tmp_path.iterdir()} == {*expected, ".partial-killed"}
         (tmp_path / "mine.txt").write_text("kept")
+    (tmp_path / "model.onnx").write_text("not of the last export")
+    with pytest.raises(InputError, match=r"model.onnx is in the way"):
+        export(network, tmp_path, formats=["onnx"], verification_data=images)
 
 
 def test_what_is_missing_is_said_before_the_work(network, images, tmp_path, monkeypatch):
@@ -231,7 +234,7 @@ def test_outputs_of_another_shape_are_missed():
 
 def test_files_that_no_export_wrote_stay(network, images, tmp_path):
     (tmp_path / "manifest.json").write_text('{"name": "a web page"}')
-    with pytest.raises(InputError, match=r"manifest.json is in the way, and no export wrote it"):
+    with pytest.raises(InputError, match=r"manifest.json is in the way, and no manifest"):
         export(network, tmp_path, formats=["onnx"], verification_data=images)
     assert [p.name for p in tmp_path.iterdir()] == ["manifest.json"]
 

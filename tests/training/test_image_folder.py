@@ -144,3 +144,8 @@ def test_train_without_val_is_no_class(tmp_path, rng):
     write_images(tmp_path / "test", rng, count=4)
     with pytest.raises(InputError, match=r"Expected train/ and val/ in .* Found only: train/"):
         read_image_folder(tmp_path, val_split=0.2)
+
+
+def test_a_class_may_be_called_train(image_folder):
+    (image_folder / "red").rename(image_folder / "train")
+    assert read_image_folder(image_folder, val_split=0.25).classes == ("blue", "train")
