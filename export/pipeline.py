@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import json
-import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,15 +13,15 @@ import keras
 import numpy as np
 
 from keras_cbam.errors import InputError, require
-from keras_cbam.files import check_writable, remove, staging_directory
+from keras_cbam.files import check_writable, staging_directory
 
 from .child import RuntimeFailure
 from .formats import ARTIFACTS, FORMATS, MODULES, PRECISIONS, Artifact
+from .publish import MANIFEST, check_ours, publish
 from .report import ArtifactReport, Report, VerificationError, accuracy, compare, differing_shapes
 from .runtimes import run_artifact
 from .serving import Serving
 
-MANIFEST = "manifest.json"
 PACKAGES = ("keras", "tensorflow", "ai-edge-litert", "tf2onnx", "onnx", "onnxruntime", "numpy")
 # Below this a share of agreement moves in steps too coarse to judge by.
 ENOUGH_IMAGES = 200
@@ -81,7 +79,7 @@ def export(
     representative = _arrays(representative_dataset, model, "representative_dataset")
     chosen = _choose(formats, precisions, representative is not None)
     names = [*(artifact.name for artifact in chosen), MANIFEST]
-    _check_ours(directory, names)
+    check_ours(directory, names)
 
     with staging_directory(directory) as staging:
         serving = Serving(model, staging, representative)
@@ -122,7 +120,7 @@ def export(
             missed = "; ".join(f"{r.name}: {m}" for r in reports for m in r.missed)
             raise VerificationError(f"Nothing was exported, because of {missed}.", report)
         report.write_manifest(staging / MANIFEST)
-        _publish(staging, directory, names)
+        publish(staging, directory, names)
     return report
 
 
@@ -285,33 +283,3 @@ def _warnings(images: int, spread: float) -> tuple[str, ...]:
             "prove anything"
         )
     return tuple(warnings)
-
-
-def _check_ours(directory: Path, names: list[str]) -> None:
-    """Refuse to replace what no earlier export wrote."""
-    listed = _listed(directory / MANIFEST)
-    ours = {*listed, MANIFEST} if listed else set()
-    for name in names:
-        if (directory / name).exists() and name not in ours:
-            raise InputError(
-                f"{directory / name} is in the way, and no manifest of an export lists it; remove "
-                "it or choose another directory."
-            )
-
-
-def _publish(staging: Path, directory: Path, names: list[str]) -> None:
-    """Put the new artifacts in the place of those of an earlier export."""
-    for name in (MANIFEST, *_listed(directory / MANIFEST), *names):
-        remove(directory / name)
-    for name in names:
-        os.replace(staging / name, directory / name)
-
-
-def _listed(manifest: Path) -> list[str]:
-    """The artifacts that the manifest of an earlier export lists, of those this package writes."""
-    try:
-        entries = json.loads(manifest.read_text(encoding="utf-8"))["artifacts"]
-        found = {entry["name"] for entry in entries}
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-    return [artifact.name for artifact in ARTIFACTS if artifact.name in found]

@@ -17,11 +17,12 @@ from keras_cbam.errors import InputError, require
 from keras_cbam.files import check_writable, remove
 from keras_cbam.surgery.gates import gate_movement
 from keras_cbam.training.backbones import check_backbone
-from keras_cbam.training.classifier import HEAD, build_classifier, check_attention
+from keras_cbam.training.classifier import build_classifier, check_attention
 from keras_cbam.training.fine_tune_config import FineTuneConfig, Phase
 from keras_cbam.training.fine_tune_report import write_outputs
 from keras_cbam.training.image_batches import ImageBatches, check_augmentations
 from keras_cbam.training.image_folder import ImageFolder, read_image_folder
+from keras_cbam.training.phases import compile_phase
 from keras_cbam.training.run_state import (
     SaveState,
     load_arrays,
@@ -128,7 +129,7 @@ class _Run:
         check_writable(self.output)
         if (self.output / "report.md").exists():
             # What a kill between the last two steps of a run leaves.
-            remove(self.state_path.parent)
+            self._drop_state()
             raise InputError(
                 f"{self.output} holds a finished run; remove it or choose another directory."
             )
@@ -170,7 +171,8 @@ class _Run:
 
     def train(self, index: int, phase: Phase, callbacks: Sequence[Any]) -> None:
         """Train one phase, from the saved position if the run stopped within it."""
-        self._compile(phase)
+        steps = phase.epochs * self._batches(0, 0, 0).batches_per_epoch
+        compile_phase(self.model, phase, self.config, steps)
         running_metrics: list[np.ndarray] = []
         if self.state and self.position["phase"] == index:
             running_metrics = self._restore(self.state[0])
@@ -213,45 +215,6 @@ class _Run:
         self.position.update(epoch=epoch + 1, batch=0)
         arrays = [variable.numpy() for variable in state_variables(self.model)]
         save_arrays(self.state_path, arrays, self.position)
-
-    def _compile(self, phase: Phase) -> None:
-        for layer in self.model.layers:
-            layer.trainable = layer.name in HEAD if phase.name == "head" else self._learns(layer)
-            normalizes = isinstance(layer, keras.layers.BatchNormalization)
-            if normalizes and self.config.batch_norm_momentum is not None:
-                layer.momentum = self.config.batch_norm_momentum
-        steps = max(phase.epochs * self._batches(0, 0, 0).batches_per_epoch, 1)
-        self.model.compile(
-            optimizer=keras.optimizers.Adam(
-                keras.optimizers.schedules.CosineDecay(phase.learning_rate, steps)
-            ),
-            loss="sparse_categorical_crossentropy",
-            metrics=["accuracy"],
-            # XLA on a CPU has no fast depthwise convolution: 4 to 15 times slower than oneDNN.
-            jit_compile="auto" if keras.config.backend() == "jax" else False,
-        )
-        self._build_training_state()
-
-    def _build_training_state(self) -> None:
-        """Create the optimizer's and the metrics' variables now, not in the first step of `fit`.
-
-        There TensorFlow would trace the step a second time, and JAX and PyTorch would take a batch
-        out of the queue of `ImageBatches`, which then goes on with the second one. Variables that
-        exist can also be restored.
-        """
-        model = self.model
-        model.optimizer.build(model.trainable_variables)
-        classes = np.zeros(1, "int32")
-        probabilities = np.full((1, len(self.folder.classes)), 1 / len(self.folder.classes))
-        model.compute_loss(y=classes, y_pred=probabilities.astype("float32"))
-        model.compute_metrics(None, classes, probabilities.astype("float32"))
-        model.reset_metrics()
-
-    def _learns(self, layer: keras.layers.Layer) -> bool:
-        """Whether a layer is trained with the whole network."""
-        pretrained = self.config.weights != "none"
-        normalizes = isinstance(layer, keras.layers.BatchNormalization)
-        return not (pretrained and normalizes)
 
     def _restore(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
         """Put saved values back; return those of the running metrics, which `fit` will reset."""
@@ -307,8 +270,16 @@ class _Run:
             "gates": [asdict(moved) for moved in gate_movement(self.model, sample)],
         }
         write_outputs(self.model, self.folder, record, self.output)
-        remove(self.state_path.parent)
+        self._drop_state()
         return FineTuneResult(self.model, self.folder, record)
+
+    def _drop_state(self) -> None:
+        """Remove what this package wrote, and the directory if nothing else is in it."""
+        folder = self.state_path.parent
+        for path in (self.state_path, self.best_path):
+            path.unlink(missing_ok=True)
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
     def _stride(self) -> int:
         return math.ceil(len(self.folder.val) / self.config.batch_size)

@@ -96,8 +96,14 @@ def test_resume_refuses_another_run(image_folder, tmp_path):
         fine_tune(config(image_folder, output, learning_rate=0.1), resume=True)
     shutil.rmtree(output)
     fine_tune(config(image_folder, output, epochs=0), resume=True)
+    # A kill between the last two steps leaves the state; what is not ours stays.
+    state = output / STATE_DIRECTORY
+    state.mkdir()
+    (state / "state.npz").touch()
+    (state / "mine.txt").touch()
     with pytest.raises(InputError, match="finished run"):
         fine_tune(config(image_folder, output), resume=True)
+    assert [path.name for path in state.iterdir()] == ["mine.txt"]
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="one backend shows which layers are trained")
