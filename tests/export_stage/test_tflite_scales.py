@@ -97,15 +97,32 @@ def test_biases_are_corrected_towards_the_float_network(network, images, tmp_pat
     assert other == plain
 
 
+def sharers(content):
+    """How many tensors read each bias's buffer."""
+    graph = QuantizedGraph(content)
+    read = [graph.graph.Tensors(t).Buffer() for t in range(graph.graph.TensorsLength())]
+    return [read.count(read[o.bias]) for o in graph.weighted() if o.bias >= 0]
+
+
+def test_a_bias_is_separated_from_a_constant_that_is_none(network, images, tmp_path):
+    """As one of -1 is stored with the axis of a reduction."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    content = separate_biases(_convert(Serving(network, tmp_path, [images[:50]]), quantize=True))
+    operation = next(o for o in QuantizedGraph(content).weighted() if o.bias >= 0)
+    model = schema.ModelT.InitFromPackedBuf(content)
+    tensors = model.subgraphs[0].tensors
+    tensors[operation.bias].buffer = tensors[operation.weights].buffer
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    shared = bytes(builder.Output())
+    assert sharers(shared)[0] == 2
+    assert max(sharers(separate_biases(shared))) == 1
+
+
 def test_equal_biases_are_separated(network, images, tmp_path):
     """The spatial convolutions have zero biases, which the converter stores once."""
-
-    def sharers(content):
-        """How many tensors read each bias's buffer."""
-        graph = QuantizedGraph(content)
-        read = [graph.graph.Tensors(t).Buffer() for t in range(graph.graph.TensorsLength())]
-        return [read.count(read[o.bias]) for o in graph.weighted() if o.bias >= 0]
-
     content = _convert(Serving(network, tmp_path, [images[:50]]), quantize=True)
     separated = separate_biases(content)
     assert max(sharers(content)) > 1
