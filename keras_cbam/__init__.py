@@ -3,16 +3,18 @@
 import importlib
 from types import ModuleType
 
-from keras_cbam.layers import CBAM, ChannelAttention, SpatialAttention
+from keras_cbam.layers import BAM, CBAM, ChannelAttention, SpatialAttention, SqueezeExcite
 from keras_cbam.surgery import AttentionPoint, attach_attention, attention_points, freeze_backbone
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BAM",
     "CBAM",
     "AttentionPoint",
     "ChannelAttention",
     "SpatialAttention",
+    "SqueezeExcite",
     "attach_attention",
     "attention_points",
     "freeze_backbone",

@@ -1,8 +1,10 @@
 """Attention layers: `keras.ops` only, every backend, either data format."""
 
+from keras_cbam.layers.bam import BAM
 from keras_cbam.layers.base import AttentionLayer
 from keras_cbam.layers.cbam import CBAM
 from keras_cbam.layers.channel_attention import ChannelAttention
 from keras_cbam.layers.spatial_attention import SpatialAttention
+from keras_cbam.layers.squeeze_excite import SqueezeExcite
 
-__all__ = ["CBAM", "AttentionLayer", "ChannelAttention", "SpatialAttention"]
+__all__ = ["BAM", "CBAM", "AttentionLayer", "ChannelAttention", "SpatialAttention", "SqueezeExcite"]

@@ -1,15 +1,18 @@
-"""What every attention layer shares: data format, gate, and the multiplication by its gates."""
+"""What every attention layer shares: its options, the precision of gates, the multiplication."""
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import keras
 from keras import ops
 
-DATA_FORMATS = ("channels_last", "channels_first")
-
-# The axes that bring a rank-4 tensor to channels_last and back again.
+# The axes of a feature map, and the permutations that bring it to channels_last and back again.
+AXES = {
+    "channels_last": "(batch, height, width, channels)",
+    "channels_first": "(batch, channels, height, width)",
+}
 _TO_CHANNELS_LAST = {"channels_last": None, "channels_first": (0, 2, 3, 1)}
 _FROM_CHANNELS_LAST = {"channels_last": None, "channels_first": (0, 3, 1, 2)}
 
@@ -17,39 +20,56 @@ _FROM_CHANNELS_LAST = {"channels_last": None, "channels_first": (0, 3, 1, 2)}
 class AttentionLayer(keras.layers.Layer):
     """Base of the attention layers: `call` multiplies the inputs by `attention(inputs)`.
 
-    Convolutions inside a gate always run `channels_last`, whatever the data format of the feature
-    map: TensorFlow has no `channels_first` convolution on a CPU, and what they read is a pooled
-    vector or a two-channel map, so the transposition costs next to nothing.
+    Gates are computed in float32, or in float64 under that policy, whatever the inputs' precision,
+    and cast to it at the end: pools of a half precision map and what an MLP or a convolution makes
+    of them soon pass 65504, where float16 ends. Weights are of that type too. (On JAX and PyTorch
+    Keras's own mean and batch normalization pass through float32 under a float64 policy too.)
+
+    Convolutions inside a gate run `channels_last`, whatever the data format of the feature map:
+    TensorFlow has no `channels_first` convolution on a CPU, and nearly all that they read is a
+    pooled vector or a map of two channels, so the transposition costs next to nothing.
 
     Args:
         gate_activation: name or callable, the function that turns logits into gates.
         identity_init: whether gates are `2 * gate_activation(logits)` with logits that start at
-            exactly zero, so that the new layer returns its input bit for bit. The factor of 2 stays
-            for the layer's life.
+            exactly zero, so that the new layer returns its input bit for bit, in training mode too.
+            It trains as any other: within three steps gradients reach every weight, and one step of
+            1e-4 moves the outputs by less than 0.5 % of their range. The factor of 2 stays for the
+            layer's life.
+        kernel_initializer: initializer of the kernels, but for a last one that `identity_init`
+            starts at zero.
+        bias_initializer: initializer of the biases, likewise.
+        kernel_regularizer: regularizer of the kernels.
+        bias_regularizer: regularizer of the biases.
         data_format: `"channels_last"`, `"channels_first"`, or `None` for Keras's own default.
         **kwargs: `name`, `dtype` and `trainable`, as for any Keras layer.
 
     Raises:
-        ValueError: on an unknown data format, or where `identity_init` is asked of a gate whose
-            value at zero is not 0.5.
+        ValueError: on an unknown activation or data format, or where `identity_init` is asked of a
+            gate whose value at zero is not 0.5.
     """
 
     def __init__(
         self,
+        *,
         gate_activation: Any = "sigmoid",
         identity_init: bool = False,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
         data_format: str | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.gate_activation = keras.activations.get(gate_activation)
+        self.gate_activation = get_activation("gate_activation", gate_activation)
         self.identity_init = identity_init
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
         self.data_format = data_format or keras.config.image_data_format()
-        if self.data_format not in DATA_FORMATS:
-            raise ValueError(
-                f"Argument `data_format` must be one of {DATA_FORMATS} or None. "
-                f"Received: data_format={data_format}"
-            )
+        validate_choice("data_format", self.data_format, AXES)
         if identity_init:
             at_zero = float(ops.convert_to_numpy(self.gate_activation(ops.zeros((1,))))[0])
             if at_zero != 0.5:
@@ -58,7 +78,6 @@ class AttentionLayer(keras.layers.Layer):
                     "sigmoid and hard_sigmoid are. "
                     f"Received: gate_activation={gate_activation}, which is {at_zero} at zero"
                 )
-        self.input_spec = keras.layers.InputSpec(ndim=4)
 
     @property
     def channel_axis(self) -> int:
@@ -70,14 +89,36 @@ class AttentionLayer(keras.layers.Layer):
         """The axes of height and width in the feature map."""
         return (1, 2) if self.data_format == "channels_last" else (2, 3)
 
+    @property
+    def gate_dtype(self) -> str:
+        """The type that gates are computed in, and that the weights have."""
+        return "float64" if self.compute_dtype == "float64" else "float32"
+
+    def build(self, input_shape):
+        self._validate_rank(input_shape)
+        channels = input_shape[self.channel_axis]
+        axes = {} if channels is None else {self.channel_axis: channels}
+        self.input_spec = keras.layers.InputSpec(ndim=4, axes=axes)
+
     def attention(self, inputs: Any, training: bool | None = None) -> Any:
-        """Return the gates that `call` multiplies the inputs by."""
-        inputs = ops.convert_to_tensor(inputs, dtype=self.compute_dtype)
+        """Return the gates that `call` multiplies the inputs by.
+
+        Args:
+            inputs: a feature map, as `call` takes it.
+            training: whether batch normalization, where the layer has it, works in training mode.
+
+        Returns:
+            Gates of the layer's compute dtype that broadcast against the feature map; the shape is
+            in the docstring of each layer.
+        """
+        wide = self._widen(inputs)
+        self._validate_rank(wide.shape)
         if not self.built:
-            self.build(tuple(inputs.shape))
-        return self._attention(inputs, training)
+            self.build(tuple(wide.shape))
+        return keras.tree.map_structure(self._narrow, self._attention(wide, training))
 
     def _attention(self, inputs: Any, training: bool | None) -> Any:
+        """Return the gates for inputs of the gate dtype, in that dtype."""
         raise NotImplementedError
 
     def call(self, inputs, training=None):
@@ -91,21 +132,59 @@ class AttentionLayer(keras.layers.Layer):
             **super().get_config(),
             "gate_activation": keras.activations.serialize(self.gate_activation),
             "identity_init": self.identity_init,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
             "data_format": self.data_format,
         }
+
+    def _validate_rank(self, input_shape) -> None:
+        if len(input_shape) != 4:
+            raise ValueError(
+                f"Inputs to {type(self).__name__} must be of rank 4, {AXES[self.data_format]} for "
+                f"data_format={self.data_format!r}. Received: input_shape={tuple(input_shape)}"
+            )
 
     def _channels(self, input_shape) -> int:
         channels = input_shape[self.channel_axis]
         if channels is None:
             raise ValueError(
-                f"The channel dimension of the inputs to {type(self).__name__} must be defined. "
-                f"Received: input_shape={tuple(input_shape)} with data_format={self.data_format}"
+                f"The channel dimension of the inputs to {type(self).__name__} must be defined, "
+                f"{AXES[self.data_format]} for data_format={self.data_format!r}. "
+                f"Received: input_shape={tuple(input_shape)}"
             )
         return channels
+
+    def _widen(self, inputs):
+        return ops.convert_to_tensor(inputs, dtype=self.gate_dtype)
+
+    def _narrow(self, gates):
+        return None if gates is None else ops.cast(gates, self.compute_dtype)
 
     def _gate(self, logits):
         gates = self.gate_activation(logits)
         return 2 * gates if self.identity_init else gates
+
+    def _conv(self, name, filters, kernel_size=1, *, dilation=1, use_bias=True, zero=False):
+        """A convolution of the gate; `zero` starts it at zero, where `identity_init` needs that."""
+        return keras.layers.Conv2D(
+            filters,
+            kernel_size,
+            padding="same",
+            dilation_rate=dilation,
+            use_bias=use_bias,
+            kernel_initializer="zeros" if zero else fresh(self.kernel_initializer),
+            bias_initializer="zeros" if zero else fresh(self.bias_initializer),
+            kernel_regularizer=self.kernel_regularizer,
+            bias_regularizer=self.bias_regularizer,
+            data_format="channels_last",
+            dtype=self.gate_dtype,
+            name=name,
+        )
+
+    def _batch_norm(self, name, **settings):
+        return keras.layers.BatchNormalization(dtype=self.gate_dtype, name=name, **settings)
 
     def _to_channels_last(self, x):
         axes = _TO_CHANNELS_LAST[self.data_format]
@@ -116,21 +195,58 @@ class AttentionLayer(keras.layers.Layer):
         return x if axes is None else ops.transpose(x, axes)
 
 
-def validate_pooling(pooling: Any, known: dict[str, Any]) -> tuple[str, ...]:
-    """Return `pooling` as a tuple of names, each of them a key of `known`.
-
-    Raises:
-        ValueError: if it is empty or names a pool that is not in `known`.
-    """
-    names = (pooling,) if isinstance(pooling, str) else tuple(pooling)
-    if not names or any(name not in known for name in names):
-        raise ValueError(
-            f"Argument `pooling` must name one or more of {tuple(known)}. "
-            f"Received: pooling={pooling}"
-        )
-    return names
+def hidden_channels(channels: int, reduction_ratio: int) -> int:
+    """Return the width of a bottleneck: the authors' `C // r`, but at least one channel."""
+    return max(channels // reduction_ratio, 1)
 
 
-def fresh_initializer(initializer: Any) -> Any:
+def fresh(initializer: Any) -> Any:
     """Return a copy that draws anew: an unseeded Keras initializer repeats its draw when reused."""
     return initializer.clone() if isinstance(initializer, keras.Initializer) else initializer
+
+
+def get_activation(argument: str, value: Any) -> Any:
+    """Return `value` as a callable.
+
+    Raises:
+        ValueError: if it is neither a callable nor the name of a Keras activation.
+    """
+    try:
+        return keras.activations.get(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"Argument `{argument}` must be a callable or the name of one of `keras.activations`, "
+            f"such as 'relu', 'sigmoid' or 'hard_sigmoid'. Received: {argument}={value}"
+        ) from error
+
+
+def validate_choice(argument: str, value: Any, known: Any) -> None:
+    """Raise ValueError unless `value` is one of `known`."""
+    if value not in known:
+        raise ValueError(
+            f"Argument `{argument}` must be one of {tuple(known)}. Received: {argument}={value}"
+        )
+
+
+def validate_positive(argument: str, value: Any, *, odd: bool = False) -> None:
+    """Raise ValueError unless `value` is an integer of at least 1, and odd where asked."""
+    if not isinstance(value, Integral) or value < 1 or (odd and value % 2 == 0):
+        raise ValueError(
+            f"Argument `{argument}` must be an {'odd ' if odd else ''}integer of at least 1. "
+            f"Received: {argument}={value}"
+        )
+
+
+def validate_pooling(argument: str, value: Any, known: Any) -> tuple[str, ...]:
+    """Return `value` as a tuple of pools.
+
+    Raises:
+        ValueError: if it is empty, names a pool twice, or one that is not in `known`.
+    """
+    names = (value,) if isinstance(value, str) else tuple(value)
+    if not names or len(set(names)) < len(names) or any(name not in known for name in names):
+        raise ValueError(
+            f"Argument `{argument}` must name one or more of {tuple(known)}, each once. "
+            f"Received: {argument}={value}"
+        )
+    return names

@@ -1,14 +1,26 @@
-"""CBAM: channel attention, then spatial attention."""
+"""CBAM: channel attention and spatial attention, one after the other or side by side."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
-from keras_cbam.layers.base import AttentionLayer
-from keras_cbam.layers.channel_attention import ChannelAttention
-from keras_cbam.layers.spatial_attention import SpatialAttention
+from keras_cbam.layers.base import AttentionLayer, validate_choice, validate_pooling
+from keras_cbam.layers.channel_attention import POOLS, ChannelAttention
+from keras_cbam.layers.spatial_attention import POOLINGS, SpatialAttention
+
+# The halves of each order, as they multiply the feature map. Each sees the map that the one before
+# it has refined, but for PARALLEL, where both see the input.
+PARALLEL = "parallel"
+ORDERS = {
+    "channel_spatial": ("channel", "spatial"),
+    "spatial_channel": ("spatial", "channel"),
+    PARALLEL: ("channel", "spatial"),
+    "channel": ("channel",),
+    "spatial": ("spatial",),
+}
 
 
 @keras.saving.register_keras_serializable(package="keras_cbam")
@@ -23,14 +35,26 @@ class CBAM(AttentionLayer):
     Args:
         reduction_ratio: integer of at least 1, of the channel attention's MLP. Defaults to `16`.
         kernel_size: odd integer, of the spatial attention's convolution. Defaults to `7`.
+        order: `"channel_spatial"`, `"spatial_channel"`, or `"parallel"`, which is
+            `x * Mc(x) * Ms(x)`: the paper's table 3; or one half alone, `"channel"` or `"spatial"`.
+            Defaults to `"channel_spatial"`, the best of that table.
+        channel_pooling: pools of the channel attention, of `"avg"`, `"max"`, `"lp"` and `"lse"`.
+            Defaults to `("avg", "max")`.
+        spatial_pooling: pools of the spatial attention, of `"avg"`, `"max"` and `"conv"`. Defaults
+            to `("avg", "max")`.
+        hidden_activation: activation between the two layers of the MLP. Defaults to `"relu"`.
         gate_activation: activation of both gates. Defaults to `"sigmoid"`.
         use_bias: whether the MLP has biases. Defaults to `True`.
-        use_batch_norm: whether the spatial convolution is followed by batch normalization. Defaults
-            to `True`.
+        use_batch_norm: whether the spatial convolution is followed by batch normalization; without
+            it, it has a bias. Defaults to `True`.
         identity_init: whether the layer starts as the identity, bit for bit. Defaults to `False`,
             the paper, which scales its input by about 0.22 at the start.
         kernel_initializer: initializer of the kernels. Defaults to `"glorot_uniform"`.
+        bias_initializer: initializer of the biases. Defaults to `"zeros"`.
+        gamma_initializer: initializer of the normalization's gamma, which the authors' networks
+            start at zero. Defaults to `"ones"`.
         kernel_regularizer: regularizer of the kernels. Defaults to `None`.
+        bias_regularizer: regularizer of the biases. Defaults to `None`.
         data_format: `"channels_last"` or `"channels_first"`; `None` means Keras's default.
         **kwargs: `name`, `dtype` and `trainable`, as for any Keras layer.
 
@@ -39,81 +63,130 @@ class CBAM(AttentionLayer):
         `(batch, channels, height, width)` for `channels_first`; channels defined.
 
     Output shape:
-        That of the input. `attention(x)` is the tuple `(channel, spatial)` of
-        `ChannelAttention.attention` and `SpatialAttention.attention`, the latter of the feature map
-        already refined by channel.
+        That of the input. `attention(x)` is the tuple `(channel, spatial)` of what
+        `ChannelAttention.attention` and `SpatialAttention.attention` give, each for the feature map
+        that it sees in this order; `None` stands for a half that the order leaves out.
 
     Raises:
-        ValueError: as the two halves do.
+        ValueError: on an unknown order, and as the two halves do.
 
     Example:
         >>> x = keras.random.normal((2, 8, 8, 32))
         >>> y = CBAM(identity_init=True)(x)
         >>> bool(keras.ops.all(y == x))
         True
+        >>> channel, spatial = CBAM(order="spatial_channel").attention(x)
+        >>> tuple(channel.shape), tuple(spatial.shape)
+        ((2, 1, 1, 32), (2, 8, 8, 1))
     """
 
     def __init__(
         self,
         reduction_ratio: int = 16,
         kernel_size: int = 7,
+        order: str = "channel_spatial",
+        channel_pooling: str | Sequence[str] = ("avg", "max"),
+        spatial_pooling: str | Sequence[str] = ("avg", "max"),
+        hidden_activation: Any = "relu",
         gate_activation: Any = "sigmoid",
         use_bias: bool = True,
         use_batch_norm: bool = True,
         identity_init: bool = False,
         kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
         kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
         data_format: str | None = None,
         **kwargs: Any,
     ):
-        super().__init__(gate_activation, identity_init, data_format, **kwargs)
+        super().__init__(
+            gate_activation=gate_activation,
+            identity_init=identity_init,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            data_format=data_format,
+            **kwargs,
+        )
+        validate_choice("order", order, ORDERS)
         self.reduction_ratio = reduction_ratio
         self.kernel_size = kernel_size
+        self.order = order
+        self.channel_pooling = validate_pooling("channel_pooling", channel_pooling, POOLS)
+        self.spatial_pooling = validate_pooling("spatial_pooling", spatial_pooling, POOLINGS)
         self.use_bias = use_bias
         self.use_batch_norm = use_batch_norm
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         shared = {
-            "gate_activation": gate_activation,
+            "gate_activation": self.gate_activation,
             "identity_init": identity_init,
             "kernel_initializer": self.kernel_initializer,
+            "bias_initializer": self.bias_initializer,
             "kernel_regularizer": self.kernel_regularizer,
+            "bias_regularizer": self.bias_regularizer,
             "data_format": self.data_format,
-            "dtype": self.dtype_policy,
+            # Between the halves the map stays wide: the product of input and first gate may pass
+            # float16's range where the output does not.
+            "dtype": self.gate_dtype,
         }
-        self.channel_attention = ChannelAttention(
+        channel = ChannelAttention(
             reduction_ratio,
+            pooling=self.channel_pooling,
+            hidden_activation=hidden_activation,
             use_bias=use_bias,
             name="channel_attention",
             **shared,
         )
-        self.spatial_attention = SpatialAttention(
+        spatial = SpatialAttention(
             kernel_size,
+            pooling=self.spatial_pooling,
             use_batch_norm=use_batch_norm,
+            gamma_initializer=gamma_initializer,
             name="spatial_attention",
             **shared,
         )
+        self.hidden_activation = channel.hidden_activation
+        self.gamma_initializer = spatial.gamma_initializer
+        self.channel_attention = channel if "channel" in ORDERS[order] else None
+        self.spatial_attention = spatial if "spatial" in ORDERS[order] else None
 
     def build(self, input_shape):
-        self.channel_attention.build(input_shape)
-        self.spatial_attention.build(input_shape)
-
-    def _attention(self, inputs, training):
-        channel = self.channel_attention.attention(inputs, training=training)
-        spatial = self.spatial_attention.attention(inputs * channel, training=training)
-        return channel, spatial
+        super().build(input_shape)
+        for half in ORDERS[self.order]:
+            self._half(half).build(input_shape)
 
     def call(self, inputs, training=None):
-        refined = self.channel_attention(inputs, training=training)
-        return self.spatial_attention(refined, training=training)
+        refined, _ = self._refine(self._widen(inputs), training)
+        return self._narrow(refined)
 
     def get_config(self):
         return {
             **super().get_config(),
             "reduction_ratio": self.reduction_ratio,
             "kernel_size": self.kernel_size,
+            "order": self.order,
+            "channel_pooling": self.channel_pooling,
+            "spatial_pooling": self.spatial_pooling,
+            "hidden_activation": keras.activations.serialize(self.hidden_activation),
             "use_bias": self.use_bias,
             "use_batch_norm": self.use_batch_norm,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "gamma_initializer": keras.initializers.serialize(self.gamma_initializer),
         }
+
+    def _attention(self, inputs, training):
+        _, gates = self._refine(inputs, training)
+        return gates.get("channel"), gates.get("spatial")
+
+    def _refine(self, inputs, training):
+        """Return the refined feature map, and the gates by half."""
+        refined, gates = inputs, {}
+        for half in ORDERS[self.order]:
+            seen = inputs if self.order == PARALLEL else refined
+            with keras.name_scope(half):
+                gates[half] = self._half(half).attention(seen, training=training)
+                refined = refined * gates[half]
+        return refined, gates
+
+    def _half(self, name):
+        return getattr(self, f"{name}_attention")

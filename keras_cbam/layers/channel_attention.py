@@ -8,9 +8,27 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_cbam.layers.base import AttentionLayer, fresh_initializer, validate_pooling
+from keras_cbam.layers.base import (
+    AttentionLayer,
+    get_activation,
+    hidden_channels,
+    validate_pooling,
+    validate_positive,
+)
 
-POOLS = {"avg": ops.mean, "max": ops.max}
+
+def _root_of_sum_of_squares(x, axis, keepdims):
+    # The addend, lost beside any other sum, keeps the gradient of a channel of zeros finite.
+    return ops.sqrt(ops.sum(ops.square(x), axis=axis, keepdims=keepdims) + 1e-36)
+
+
+# The authors' pools over height and width; `lp` and `lse` are sums there, not means.
+POOLS = {
+    "avg": ops.mean,
+    "max": ops.max,
+    "lp": _root_of_sum_of_squares,
+    "lse": ops.logsumexp,
+}
 
 
 @keras.saving.register_keras_serializable(package="keras_cbam")
@@ -25,15 +43,21 @@ class ChannelAttention(AttentionLayer):
     Args:
         reduction_ratio: integer of at least 1. The hidden layer has
             `max(channels // reduction_ratio, 1)` units. Defaults to `16`.
-        pooling: a pool or a sequence of pools over height and width, of `"avg"` and `"max"`; the
-            MLP's answers to each are added. Defaults to both.
+        pooling: a pool or a sequence of pools over height and width; the MLP's answers to each are
+            added. `"avg"` is the mean, `"max"` the maximum, `"lp"` the square root of the sum of
+            squares, `"lse"` the logarithm of the sum of exponentials. Defaults to
+            `("avg", "max")`, the best of the paper's table 1.
         hidden_activation: activation between the two layers of the MLP. Defaults to `"relu"`.
         gate_activation: activation that makes gates of the sum. Defaults to `"sigmoid"`.
-        use_bias: whether the MLP has biases, as in the authors' code. Defaults to `True`.
+        use_bias: whether the MLP has biases, as in the authors' code. The last one is added once
+            for each pool. Defaults to `True`.
         identity_init: whether the layer starts as the identity, bit for bit: the MLP's last kernel
-            starts at zero and gates are `2 * gate_activation(z)`. Defaults to `False`, the paper.
+            and bias start at zero and gates are `2 * gate_activation(z)`. Defaults to `False`, the
+            paper.
         kernel_initializer: initializer of the MLP's kernels. Defaults to `"glorot_uniform"`.
+        bias_initializer: initializer of the MLP's biases. Defaults to `"zeros"`.
         kernel_regularizer: regularizer of the MLP's kernels. Defaults to `None`.
+        bias_regularizer: regularizer of the MLP's biases. Defaults to `None`.
         data_format: `"channels_last"` or `"channels_first"`; `None` means Keras's default.
         **kwargs: `name`, `dtype` and `trainable`, as for any Keras layer.
 
@@ -43,16 +67,17 @@ class ChannelAttention(AttentionLayer):
 
     Output shape:
         That of the input. `attention(x)` has `(batch, 1, 1, channels)` or
-        `(batch, channels, 1, 1)`, with values in (0, 1), or in (0, 2) with `identity_init`.
+        `(batch, channels, 1, 1)`; a sigmoid gate is in (0, 1), or in (0, 2) with `identity_init`.
 
     Raises:
-        ValueError: on a reduction ratio below 1, an unknown pool, an undefined channel dimension or
-            an input that is not of rank 4.
+        ValueError: on a reduction ratio below 1, an unknown pool or activation, an undefined
+            channel dimension or an input that is not of rank 4.
 
     Example:
         >>> x = keras.random.normal((2, 8, 8, 32))
-        >>> tuple(ChannelAttention(reduction_ratio=8)(x).shape)
-        (2, 8, 8, 32)
+        >>> layer = ChannelAttention(reduction_ratio=8, pooling=("avg", "max", "lse"))
+        >>> tuple(layer(x).shape), tuple(layer.attention(x).shape)
+        ((2, 8, 8, 32), (2, 1, 1, 32))
     """
 
     def __init__(
@@ -64,29 +89,35 @@ class ChannelAttention(AttentionLayer):
         use_bias: bool = True,
         identity_init: bool = False,
         kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
         kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
         data_format: str | None = None,
         **kwargs: Any,
     ):
-        super().__init__(gate_activation, identity_init, data_format, **kwargs)
-        if reduction_ratio < 1:
-            raise ValueError(
-                "Argument `reduction_ratio` must be at least 1. "
-                f"Received: reduction_ratio={reduction_ratio}"
-            )
+        super().__init__(
+            gate_activation=gate_activation,
+            identity_init=identity_init,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            data_format=data_format,
+            **kwargs,
+        )
+        validate_positive("reduction_ratio", reduction_ratio)
         self.reduction_ratio = reduction_ratio
-        self.pooling = validate_pooling(pooling, POOLS)
-        self.hidden_activation = keras.activations.get(hidden_activation)
+        self.pooling = validate_pooling("pooling", pooling, POOLS)
+        self.hidden_activation = get_activation("hidden_activation", hidden_activation)
         self.use_bias = use_bias
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
 
     def build(self, input_shape):
+        super().build(input_shape)
         channels = self._channels(input_shape)
-        hidden = max(channels // self.reduction_ratio, 1)
-        self.squeeze = self._dense("squeeze", hidden, self.kernel_initializer)
-        self.excite = self._dense(
-            "excite", channels, "zeros" if self.identity_init else self.kernel_initializer
+        hidden = hidden_channels(channels, self.reduction_ratio)
+        self.squeeze = self._conv("squeeze", hidden, use_bias=self.use_bias)
+        self.excite = self._conv(
+            "excite", channels, use_bias=self.use_bias, zero=self.identity_init
         )
         self.squeeze.build((None, 1, 1, channels))
         self.excite.build((None, 1, 1, hidden))
@@ -102,21 +133,7 @@ class ChannelAttention(AttentionLayer):
             "pooling": self.pooling,
             "hidden_activation": keras.activations.serialize(self.hidden_activation),
             "use_bias": self.use_bias,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
         }
-
-    def _dense(self, name, units, kernel_initializer):
-        return keras.layers.Conv2D(
-            units,
-            kernel_size=1,
-            use_bias=self.use_bias,
-            kernel_initializer=fresh_initializer(kernel_initializer),
-            kernel_regularizer=self.kernel_regularizer,
-            data_format="channels_last",
-            dtype=self.dtype_policy,
-            name=name,
-        )
 
     def _pool(self, name, inputs):
         pooled = POOLS[name](inputs, axis=self.spatial_axes, keepdims=True)

@@ -8,9 +8,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_cbam.layers.base import AttentionLayer, fresh_initializer, validate_pooling
+from keras_cbam.layers.base import AttentionLayer, fresh, validate_pooling, validate_positive
 
 POOLS = {"avg": ops.mean, "max": ops.max}
+# A pool with weights, beside those of the table.
+CONV = "conv"
+POOLINGS = (*POOLS, CONV)
 
 # The authors' code: epsilon 1e-5 and PyTorch's momentum 0.01, which is 0.99 in Keras's convention.
 BATCH_NORM = {"momentum": 0.99, "epsilon": 1e-5}
@@ -26,34 +29,42 @@ class SpatialAttention(AttentionLayer):
 
     Args:
         kernel_size: odd integer of at least 1, the convolution's side. Defaults to `7`.
-        pooling: a pool or a sequence of pools over the channels, of `"avg"` and `"max"`; their maps
-            are concatenated in this order. Defaults to both.
+        pooling: a pool or a sequence of pools over the channels; their maps are concatenated in
+            this order. `"avg"` is the mean, `"max"` the maximum, `"conv"` a 1x1 convolution to one
+            channel, without a bias, the variant of the paper's table 2. Defaults to
+            `("avg", "max")`, the best of that table.
         gate_activation: activation that makes gates of the logits. Defaults to `"sigmoid"`.
         use_batch_norm: whether the convolution is followed by batch normalization; without it, it
             has a bias. Defaults to `True`.
         identity_init: whether the layer starts as the identity, bit for bit: gates are
             `2 * gate_activation(z)`, and z starts at zero through the normalization's gamma, or
-            through the kernel where there is no normalization. Defaults to `False`, the paper.
-        kernel_initializer: initializer of the kernel. Defaults to `"glorot_uniform"`.
-        kernel_regularizer: regularizer of the kernel. Defaults to `None`.
+            through the kernel and bias where there is no normalization. Defaults to `False`, the
+            paper.
+        kernel_initializer: initializer of the kernels. Defaults to `"glorot_uniform"`.
+        bias_initializer: initializer of the bias. Defaults to `"zeros"`.
+        gamma_initializer: initializer of the normalization's gamma, which the authors' networks
+            start at zero. Defaults to `"ones"`.
+        kernel_regularizer: regularizer of the kernels. Defaults to `None`.
+        bias_regularizer: regularizer of the bias. Defaults to `None`.
         data_format: `"channels_last"` or `"channels_first"`; `None` means Keras's default.
         **kwargs: `name`, `dtype` and `trainable`, as for any Keras layer.
 
     Input shape:
         `(batch, height, width, channels)` for `channels_last`,
-        `(batch, channels, height, width)` for `channels_first`; height and width may be dynamic.
+        `(batch, channels, height, width)` for `channels_first`; height and width may be dynamic,
+        channels too unless pooled by `"conv"`.
 
     Output shape:
         That of the input. `attention(x)` has `(batch, height, width, 1)` or
-        `(batch, 1, height, width)`, with values in (0, 1), or in (0, 2) with `identity_init`.
+        `(batch, 1, height, width)`; a sigmoid gate is in (0, 1), or in (0, 2) with `identity_init`.
 
     Raises:
-        ValueError: on an even or non-positive kernel, an unknown pool or an input that is not of
-            rank 4.
+        ValueError: on an even or non-positive kernel, an unknown pool or activation, or an input
+            that is not of rank 4.
 
     Example:
         >>> x = keras.random.normal((2, 8, 8, 32))
-        >>> tuple(SpatialAttention().attention(x).shape)
+        >>> tuple(SpatialAttention(kernel_size=3, pooling="conv").attention(x).shape)
         (2, 8, 8, 1)
     """
 
@@ -65,50 +76,70 @@ class SpatialAttention(AttentionLayer):
         use_batch_norm: bool = True,
         identity_init: bool = False,
         kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
         kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
         data_format: str | None = None,
         **kwargs: Any,
     ):
-        super().__init__(gate_activation, identity_init, data_format, **kwargs)
-        if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ValueError(
-                "Argument `kernel_size` must be an odd integer of at least 1. "
-                f"Received: kernel_size={kernel_size}"
-            )
+        super().__init__(
+            gate_activation=gate_activation,
+            identity_init=identity_init,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            data_format=data_format,
+            **kwargs,
+        )
+        validate_positive("kernel_size", kernel_size, odd=True)
         self.kernel_size = kernel_size
-        self.pooling = validate_pooling(pooling, POOLS)
+        self.pooling = validate_pooling("pooling", pooling, POOLINGS)
         self.use_batch_norm = use_batch_norm
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.gamma_initializer = keras.initializers.get(gamma_initializer)
 
     def build(self, input_shape):
+        super().build(input_shape)
+        self.pool: Any = None
+        if CONV in self.pooling:
+            self.pool = self._conv("pool", 1, use_bias=False)
+            self.pool.build((None, None, None, self._channels(input_shape)))
         # Zero either the normalization's gamma or the kernel, never both: batch normalization
         # rescales a zero kernel to unit variance at the first training step.
-        zero_kernel = self.identity_init and not self.use_batch_norm
+        zero = self.identity_init and not self.use_batch_norm
         self.kernel = self.add_weight(
             shape=(self.kernel_size, self.kernel_size, len(self.pooling), 1),
-            initializer="zeros" if zero_kernel else fresh_initializer(self.kernel_initializer),
+            initializer="zeros" if zero else fresh(self.kernel_initializer),
             regularizer=self.kernel_regularizer,
+            dtype=self.gate_dtype,
+            autocast=False,
             name="kernel",
         )
-        self.bias = None
-        if not self.use_batch_norm:
-            self.bias = self.add_weight(shape=(1,), initializer="zeros", name="bias")
-        self.batch_norm = None
+        self.bias = self.batch_norm = None
         if self.use_batch_norm:
-            self.batch_norm = keras.layers.BatchNormalization(
-                gamma_initializer="zeros" if self.identity_init else "ones",
-                dtype=self.dtype_policy,
-                name="batch_norm",
+            self.batch_norm = self._batch_norm(
+                "batch_norm",
+                gamma_initializer="zeros" if self.identity_init else fresh(self.gamma_initializer),
                 **BATCH_NORM,
             )
             self.batch_norm.build((None, None, None, 1))
+        else:
+            self.bias = self.add_weight(
+                shape=(1,),
+                initializer="zeros" if zero else fresh(self.bias_initializer),
+                regularizer=self.bias_regularizer,
+                dtype=self.gate_dtype,
+                autocast=False,
+                name="bias",
+            )
 
     def _attention(self, inputs, training):
-        logits = sum(self._conv(index, inputs) for index in range(len(self.pooling)))
-        if self.bias is not None:
-            logits = logits + ops.cast(self.bias, self.compute_dtype)
-        if self.batch_norm is not None:
+        pooled = [self._pool(name, inputs) for name in self.pooling]
+        logits = self._convolve(pooled)
+        if self.batch_norm is None:
+            logits = logits + self.bias
+        else:
             logits = self.batch_norm(logits, training=training)
         return self._from_channels_last(self._gate(logits))
 
@@ -118,19 +149,24 @@ class SpatialAttention(AttentionLayer):
             "kernel_size": self.kernel_size,
             "pooling": self.pooling,
             "use_batch_norm": self.use_batch_norm,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "gamma_initializer": keras.initializers.serialize(self.gamma_initializer),
         }
 
-    def _conv(self, index, inputs):
-        """Convolve one pooled map with its slice of the kernel.
+    def _pool(self, name, inputs):
+        if name == CONV:
+            return self.pool(self._to_channels_last(inputs))
+        return self._to_channels_last(POOLS[name](inputs, axis=self.channel_axis, keepdims=True))
+
+    def _convolve(self, pooled):
+        """Convolve each pooled map with its slice of the kernel, and add.
 
         The sum over the maps is the convolution of their concatenation. Written as a concatenation,
         TFLite's quantizer gives the maps one scale and carries it back through the maximum to the
         feature map, whose negative values it then cuts off.
         """
-        kernel = ops.cast(self.kernel[:, :, index : index + 1, :], self.compute_dtype)
-        pooled = POOLS[self.pooling[index]](inputs, axis=self.channel_axis, keepdims=True)
-        return ops.conv(
-            self._to_channels_last(pooled), kernel, padding="same", data_format="channels_last"
+        return sum(
+            ops.conv(
+                x, self.kernel[:, :, i : i + 1, :], padding="same", data_format="channels_last"
+            )
+            for i, x in enumerate(pooled)
         )

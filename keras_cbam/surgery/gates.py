@@ -47,7 +47,9 @@ def attention_gates(model: keras.Model, inputs: Any) -> dict[str, tuple[np.ndarr
     for layer, feature in zip(layers, features, strict=True):
         found = layer.attention(feature, training=False)
         found = found if isinstance(found, tuple) else (found,)
-        gates[layer.name] = tuple(keras.ops.convert_to_numpy(gate) for gate in found)
+        gates[layer.name] = tuple(
+            keras.ops.convert_to_numpy(gate) for gate in found if gate is not None
+        )
     return gates
 
 

@@ -1,0 +1,165 @@
+"""BAM: one gate for every value, from a channel branch and a dilated spatial branch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_cbam.layers.base import (
+    AttentionLayer,
+    get_activation,
+    hidden_channels,
+    validate_choice,
+    validate_positive,
+)
+
+# How the logits of the two branches become one: in the authors' code, and in the paper's text.
+FUSIONS = {"multiply": ops.multiply, "add": ops.add}
+
+# PyTorch's defaults, as the authors' code leaves them; its momentum is one minus Keras's.
+BATCH_NORM = {"momentum": 0.9, "epsilon": 1e-5}
+
+DILATED_CONVOLUTIONS = 2
+
+
+@keras.saving.register_keras_serializable(package="keras_cbam")
+class BAM(AttentionLayer):
+    """Bottleneck Attention Module: `x * (1 + sigmoid(Mc(x) * Ms(x)))`.
+
+    [BAM](https://arxiv.org/abs/1807.06514), by the authors of CBAM, for the ends of a network's
+    stages. `Mc` is an MLP on the channels' means, with batch normalization between its layers, and
+    `Ms` a 1x1 convolution to `C / reduction_ratio` channels, two dilated 3x3 convolutions and a
+    1x1 convolution to one channel, each but the last followed by batch normalization. The authors'
+    code, whose published weights this fits, multiplies the branches; equation 2 of the text adds
+    them.
+
+    Args:
+        reduction_ratio: integer of at least 1. Both bottlenecks have
+            `max(channels // reduction_ratio, 1)` channels. Defaults to `16`.
+        dilation: integer of at least 1, of the two 3x3 convolutions. Defaults to `4`.
+        fusion: `"multiply"`, the authors' code, or `"add"`, their text. Defaults to `"multiply"`.
+        hidden_activation: activation after each normalization. Defaults to `"relu"`.
+        gate_activation: activation of the branches' product or sum. Defaults to `"sigmoid"`.
+        identity_init: whether the layer starts as the identity, bit for bit: gates are
+            `2 * gate_activation(z)` in place of `1 + gate_activation(z)`, and the MLP's last kernel
+            and bias start at zero; with `fusion="add"` those of the spatial branch too. Defaults to
+            `False`, the paper, which scales its input by about 1.5 at the start.
+        kernel_initializer: initializer of the kernels. Defaults to `"glorot_uniform"`.
+        bias_initializer: initializer of the biases. Defaults to `"zeros"`.
+        kernel_regularizer: regularizer of the kernels. Defaults to `None`.
+        bias_regularizer: regularizer of the biases. Defaults to `None`.
+        data_format: `"channels_last"` or `"channels_first"`; `None` means Keras's default.
+        **kwargs: `name`, `dtype` and `trainable`, as for any Keras layer.
+
+    Input shape:
+        `(batch, height, width, channels)` for `channels_last`,
+        `(batch, channels, height, width)` for `channels_first`; channels defined. The channel
+        branch normalizes over the batch alone: with a batch of one it learns nothing.
+
+    Output shape:
+        That of the input. `attention(x)` has that shape too; a sigmoid gate is in (1, 2), or in
+        (0, 2) with `identity_init`.
+
+    Raises:
+        ValueError: on a reduction ratio or dilation below 1, an unknown fusion or activation, an
+            undefined channel dimension or an input that is not of rank 4.
+
+    Example:
+        >>> x = keras.random.normal((2, 8, 8, 32))
+        >>> gates = BAM().attention(x)
+        >>> tuple(gates.shape), bool(keras.ops.min(gates) >= 1)
+        ((2, 8, 8, 32), True)
+    """
+
+    def __init__(
+        self,
+        reduction_ratio: int = 16,
+        dilation: int = 4,
+        fusion: str = "multiply",
+        hidden_activation: Any = "relu",
+        gate_activation: Any = "sigmoid",
+        identity_init: bool = False,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(
+            gate_activation=gate_activation,
+            identity_init=identity_init,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            data_format=data_format,
+            **kwargs,
+        )
+        validate_positive("reduction_ratio", reduction_ratio)
+        validate_positive("dilation", dilation)
+        validate_choice("fusion", fusion, FUSIONS)
+        self.reduction_ratio = reduction_ratio
+        self.dilation = dilation
+        self.fusion = fusion
+        self.hidden_activation = get_activation("hidden_activation", hidden_activation)
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        channels = self._channels(input_shape)
+        hidden = hidden_channels(channels, self.reduction_ratio)
+        self.squeeze = self._conv("squeeze", hidden)
+        self.squeeze_norm = self._batch_norm("squeeze_norm", **BATCH_NORM)
+        self.excite = self._conv("excite", channels, zero=self.identity_init)
+        self.reduce = self._conv("reduce", hidden)
+        self.reduce_norm = self._batch_norm("reduce_norm", **BATCH_NORM)
+        self.dilated, self.dilated_norms = [], []
+        for i in range(DILATED_CONVOLUTIONS):
+            self.dilated.append(self._conv(f"dilated_{i}", hidden, 3, dilation=self.dilation))
+            self.dilated_norms.append(self._batch_norm(f"dilated_{i}_norm", **BATCH_NORM))
+        # A product is zero by one factor; with both at zero no gradient would reach either.
+        zero = self.identity_init and self.fusion == "add"
+        self.score = self._conv("score", 1, zero=zero)
+        for layer in (self.squeeze, self.reduce):
+            layer.build((None, None, None, channels))
+        for layer in (
+            self.squeeze_norm,
+            self.excite,
+            self.reduce_norm,
+            *self.dilated,
+            *self.dilated_norms,
+            self.score,
+        ):
+            layer.build((None, None, None, hidden))
+
+    def _attention(self, inputs, training):
+        logits = FUSIONS[self.fusion](
+            self._channel_branch(inputs, training), self._spatial_branch(inputs, training)
+        )
+        return self._from_channels_last(self._gate(logits))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "reduction_ratio": self.reduction_ratio,
+            "dilation": self.dilation,
+            "fusion": self.fusion,
+            "hidden_activation": keras.activations.serialize(self.hidden_activation),
+        }
+
+    def _gate(self, logits):
+        return super()._gate(logits) if self.identity_init else 1 + self.gate_activation(logits)
+
+    def _channel_branch(self, inputs, training):
+        x = self._to_channels_last(ops.mean(inputs, axis=self.spatial_axes, keepdims=True))
+        x = self.hidden_activation(self.squeeze_norm(self.squeeze(x), training=training))
+        return self.excite(x)
+
+    def _spatial_branch(self, inputs, training):
+        x = self._to_channels_last(inputs)
+        x = self.hidden_activation(self.reduce_norm(self.reduce(x), training=training))
+        for conv, norm in zip(self.dilated, self.dilated_norms, strict=True):
+            x = self.hidden_activation(norm(conv(x), training=training))
+        return self.score(x)

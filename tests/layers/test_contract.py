@@ -1,0 +1,250 @@
+"""What every public attention layer keeps, in every variant of the registry, on each backend."""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+
+import keras_cbam
+import keras_cbam.layers
+from tests.conftest import BACKEND
+from tests.layers.registry import (
+    FIRST_OF_EACH,
+    back,
+    double_precision,
+    every_layer,
+    every_variant,
+    numpy,
+    present,
+    put,
+    randomize,
+    reach,
+    to_first,
+    wide,
+)
+
+pytestmark = pytest.mark.backends
+
+both_formats = pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+both_modes = pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
+# One shape wherever the shape does not matter: backends compile for each.
+SHAPE = (3, 6, 9, 16)
+# Relative errors: for the half precisions those of rounding the gate and the product, no more. On
+# JAX and PyTorch Keras's own mean and batch normalization pass through float32 in float64 too.
+TOLERANCE = {
+    "float32": 2**-18,
+    "float16": 1.1 * 2**-10,
+    "bfloat16": 1.1 * 2**-7,
+    "float64": 2**-40 if BACKEND == "tensorflow" else 2**-18,
+}
+# The largest share of the outputs' range by which one step of 1e-4 may move a fresh identity.
+SMALL_STEP = 0.005
+
+
+def test_every_public_layer_is_in_the_registry():
+    public = {
+        getattr(keras_cbam.layers, name)
+        for name in keras_cbam.layers.__all__
+        if name != "AttentionLayer"
+    }
+    assert public == set(FIRST_OF_EACH)
+    assert public == {
+        value
+        for value in (getattr(keras_cbam, name) for name in keras_cbam.__all__)
+        if inspect.isclass(value) and issubclass(value, keras.layers.Layer)
+    }
+
+
+@every_variant
+@both_modes
+@both_formats
+def test_agrees_with_numpy(variant, data_format, training, rng):
+    """In both data formats, so that they give the same numbers."""
+    x = rng.normal(0, 1, SHAPE).astype("float32")
+    layer = variant.built(x.shape, data_format=data_format)
+    expected, gates = variant.expected(layer, x, training)
+    given = put(x, data_format)
+    found = present(layer.attention(given, training=training))
+    for a, b in zip(found, present(gates), strict=True):
+        assert np.ptp(b) > 0.03  # The reference varies.
+        assert back(numpy(a), data_format).shape == b.shape
+        assert np.abs(back(numpy(a), data_format) - b).max() < 1e-5 * reach(b)
+    y = numpy(layer(given, training=training))
+    assert np.abs(back(y, data_format) - expected).max() < 1e-5 * reach(expected)
+
+
+@every_variant
+def test_config_round_trip(variant):
+    layer = variant.make(identity_init=True, data_format="channels_first", name="refine")
+    config = layer.get_config()
+    assert type(layer).from_config(config).get_config() == config
+    arguments = {
+        name
+        for c in type(layer).__mro__
+        if issubclass(c, keras_cbam.layers.AttentionLayer)
+        for name in inspect.signature(c.__init__).parameters
+    } - {"self", "kwargs"}
+    if type(layer) is keras_cbam.SqueezeExcite:
+        arguments.remove("pooling")
+    assert arguments <= set(config)
+    assert all(hasattr(layer, name) for name in arguments)
+
+
+@every_variant
+def test_saved_model_loads_without_custom_objects(variant, tmp_path, rng):
+    inputs = keras.Input((None, None, 16))
+    model = keras.Model(inputs, variant.make()(inputs))
+    randomize(model, rng)
+    model.save(tmp_path / "model.keras")
+    x = rng.normal(0, 1, SHAPE).astype("float32")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert np.array_equal(numpy(loaded(x)), numpy(model(x)))
+
+
+@every_variant
+@both_formats
+def test_dynamic_shapes(variant, data_format, rng):
+    """Any batch, height and width, non-square and 1x1, with one set of weights."""
+    shape = (None, None, None, 16)
+    inputs = keras.Input(batch_shape=shape if data_format == "channels_last" else to_first(shape))
+    layer = variant.make(data_format=data_format)
+    outputs = layer(inputs)
+    assert outputs.shape == inputs.shape
+    assert layer.compute_output_shape(inputs.shape) == inputs.shape
+    model = keras.Model(inputs, outputs)
+    randomize(layer, rng)
+    for drawn in [(1, 1, 1, 16), (3, 5, 2, 16), (2, 1, 8, 16)]:
+        x = rng.normal(0, 1, drawn).astype("float32")
+        expected, _ = variant.expected(layer, x)
+        y = numpy(model(put(x, data_format)))
+        assert np.abs(back(y, data_format) - expected).max() < 1e-5 * reach(expected)
+
+
+@every_variant
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16", "float64"])
+def test_precision(variant, policy, rng):
+    """In half precision too the gates are those of the reference until they are rounded."""
+    with double_precision(policy):
+        x = keras.ops.convert_to_tensor(
+            rng.normal(0, 1, SHAPE), dtype=policy.removeprefix("mixed_")
+        )
+        layer = variant.built(x.shape, dtype=policy)
+        y = layer(x)
+        dtype = keras.backend.standardize_dtype(y.dtype)
+        assert dtype == policy.removeprefix("mixed_")
+        assert all(
+            keras.backend.standardize_dtype(gate.dtype) == dtype
+            for gate in present(layer.attention(x))
+        )
+        kept = "float64" if policy == "float64" else "float32"
+        assert {weight.dtype for weight in layer.weights} == {kept}
+        as_numpy = numpy if policy == "float64" else wide
+        expected, _ = variant.expected(layer, as_numpy(x))
+        error = np.abs(as_numpy(y) - expected)
+    assert (error <= TOLERANCE[dtype] * np.abs(expected) + TOLERANCE[dtype] ** 2).all()
+
+
+@every_variant
+def test_xla(variant, rng):
+    x = rng.normal(0, 1, SHAPE).astype("float32")
+    layer = variant.built(x.shape)
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        compiled = tf.function(layer, jit_compile=True)(tf.constant(x))
+    elif BACKEND == "jax":
+        import jax
+
+        values = [w.value for w in layer.trainable_variables]
+        others = [w.value for w in layer.non_trainable_variables]
+        compiled, _ = jax.jit(layer.stateless_call)(values, others, x)
+    else:
+        pytest.skip("PyTorch's Keras backend does not compile with XLA")
+    expected, _ = variant.expected(layer, x)
+    assert np.abs(numpy(compiled) - expected).max() < 1e-5 * reach(expected)
+
+
+@every_layer
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="SavedModel is TensorFlow's format")
+def test_saved_model(variant, tmp_path, rng):
+    import tensorflow as tf
+
+    inputs = keras.Input((None, None, 16))
+    model = keras.Model(inputs, variant.make()(inputs))
+    randomize(model, rng)
+    model.export(tmp_path / "saved", verbose=False)
+    loaded = tf.saved_model.load(tmp_path / "saved")
+    for shape in [(1, 6, 4, 16), (3, 5, 7, 16)]:
+        x = rng.normal(0, 1, shape).astype("float32")
+        expected, _ = variant.expected(model.layers[-1], x)
+        assert np.abs(loaded.serve(x).numpy() - expected).max() < 1e-5 * reach(expected)
+
+
+@every_variant
+@both_modes
+@both_formats
+def test_identity_start_is_exact(variant, data_format, training, rng):
+    x = rng.normal(0, 30, SHAPE).astype("float32")
+    x[:, :4] = 0  # A dead region, as ReLU leaves them.
+    given = put(x, data_format)
+    options = {"data_format": data_format, "bias_initializer": "ones"}
+    layer = variant.make(identity_init=True, **options)
+    assert np.array_equal(numpy(layer(given, training=training)), given)
+    assert all(np.all(numpy(gate) == 1) for gate in present(layer.attention(given)))
+    plain = variant.make(**options)
+    assert not np.allclose(numpy(plain(given)), given)
+
+
+@every_variant
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_identity_start_is_exact_in_half_precision(variant, policy, rng):
+    # The smallest numbers of float16 among them, which have no half.
+    x = rng.normal(0, 1, SHAPE) * 10.0 ** rng.integers(-8, 4, SHAPE)
+    given = keras.ops.cast(x.astype("float32"), policy.removeprefix("mixed_"))
+    layer = variant.make(identity_init=True, dtype=policy)
+    assert np.array_equal(wide(layer(given, training=True)), wide(given))
+
+
+@every_variant
+def test_identity_start_trains(variant, rng):
+    """Each small step moves little; three of them reach every weight.
+
+    A zero kernel under batch normalization would be rescaled to unit variance by the first step.
+    """
+    x = rng.normal(0, 1, SHAPE).astype("float32")
+    inputs = keras.Input(SHAPE[1:])
+    layer = variant.make(identity_init=True)
+    model = keras.Model(inputs, layer(inputs))
+    before = [numpy(weight) for weight in layer.weights]
+    model.compile(keras.optimizers.Adam(1e-4), "mse")
+    seen = x
+    for _ in range(3):
+        model.train_on_batch(x, 2 * x * np.abs(x))
+        now = numpy(layer(x, training=True))
+        assert 0 < np.abs(now - seen).max() < SMALL_STEP * np.ptp(x)
+        seen = now
+    for weight, old in zip(layer.weights, before, strict=True):
+        assert not np.array_equal(numpy(weight), old), weight.path
+
+
+@every_layer
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_training_lowers_the_loss(variant, policy, rng):
+    x = rng.normal(0, 1, (24, *SHAPE[1:])).astype("float32")
+    inputs = keras.Input(SHAPE[1:])
+    model = keras.Model(inputs, variant.make(dtype=policy)(inputs))
+    model.compile(keras.optimizers.Adam(1e-2), "mse")
+    losses = model.fit(x, 0.8 * x, batch_size=SHAPE[0], epochs=2, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+
+
+@every_variant
+def test_calling_leaves_frozen_weights_alone(variant, rng):
+    """`trainable = False` stops the moving statistics too, as in every Keras layer."""
+    x = rng.normal(3, 2, SHAPE).astype("float32")
+    layer = variant.built(x.shape)
+    layer.trainable = False
+    before = [numpy(weight) for weight in layer.weights]
+    layer(x, training=True)
+    assert all(np.array_equal(numpy(w), old) for w, old in zip(layer.weights, before, strict=True))

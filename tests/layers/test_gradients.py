@@ -1,0 +1,64 @@
+"""Gradients in float64 against finite differences of the reference."""
+
+import keras
+import numpy as np
+import pytest
+
+from tests.conftest import BACKEND
+from tests.layers.gradients import gradients
+from tests.layers.registry import double_precision, every_variant, named_weights
+
+pytestmark = pytest.mark.backends
+
+STEP = 1e-6
+# On JAX and PyTorch Keras's own mean and batch normalization pass through float32, and where the
+# variance is small the latter enlarges what is lost.
+TOLERANCE = 1e-7 if BACKEND == "tensorflow" else 1e-3
+
+
+@every_variant
+@pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
+def test_gradients_agree_with_finite_differences(variant, training, rng):
+    x = rng.normal(0, 1, (4, 2, 3, 8))
+    weigh = rng.normal(0, 1, x.shape)
+    with double_precision("float64"):
+        layer = variant.built(x.shape, dtype="float64", **wide_bottleneck(variant))
+        weights = named_weights(layer)
+        trainable = list(named_weights(layer, layer.trainable_weights))
+        by_x, by_weights = gradients(
+            layer,
+            keras.ops.convert_to_tensor(x, dtype="float64"),
+            lambda y: keras.ops.sum(y * keras.ops.convert_to_tensor(weigh, dtype="float64")),
+            training,
+        )
+
+    def loss():
+        outputs, _ = variant.reference(x, weights, training=training)
+        return (outputs * weigh).sum()
+
+    for name, found in [("x", by_x), *zip(trainable, by_weights, strict=True)]:
+        array = x if name == "x" else weights[name]
+        expected = central_differences(loss, array)
+        scale = np.abs(expected).max()
+        if not (training and name.endswith("bias")):
+            assert scale > 1e-3, name  # The reference feels this weight.
+        assert np.abs(found - expected).max() < TOLERANCE * max(scale, 1), name
+
+
+def central_differences(loss, array):
+    """The derivative of `loss()` by each element of an array that it reads."""
+    found = np.zeros(array.shape)
+    for index in np.ndindex(array.shape):
+        value = array[index]
+        array[index] = value + STEP
+        above = loss()
+        array[index] = value - STEP
+        below = loss()
+        array[index] = value
+        found[index] = (above - below) / (2 * STEP)
+    return found
+
+
+def wide_bottleneck(variant):
+    """With few hidden units the drawn ones may all be dead, and nothing reaches their weights."""
+    return {"reduction_ratio": 1} if "reduction_ratio" in variant.options else {}
