@@ -20,7 +20,7 @@ __all__ = [
     "freeze_backbone",
 ]
 
-_LAZY_MODULES = ("export", "training", "visualize")
+_LAZY_MODULES = ("checkpoints", "export", "training", "visualize")
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -1,23 +1,33 @@
-"""The examples of public docstrings run."""
+"""The examples of public docstrings run, and every public name has one."""
 
 import doctest
+import inspect
 
 import keras
 import pytest
 
 import keras_cbam
-from keras_cbam.layers import cbam, channel_attention, spatial_attention
-from keras_cbam.surgery import attach, points
+from keras_cbam import checkpoints, layers
 
-MODULES = (cbam, channel_attention, spatial_attention, attach, points)
+PUBLIC = {
+    f"{module.__name__}.{name}": getattr(module, name)
+    for module in (keras_cbam, layers, checkpoints)
+    for name in module.__all__
+}
+# A base and a plain tuple: nothing to call.
+WITHOUT_EXAMPLE = {"AttentionLayer", "AttentionPoint"}
 
 
 @pytest.mark.backends
-@pytest.mark.parametrize("module", MODULES, ids=lambda m: m.__name__)
-def test_examples(module):
-    names = {"keras": keras, **{name: getattr(keras_cbam, name) for name in keras_cbam.__all__}}
-    tests = [t for t in doctest.DocTestFinder().find(module, extraglobs=names) if t.examples]
-    assert tests
-    for test in tests:
+@pytest.mark.parametrize("name", PUBLIC)
+def test_examples(name):
+    public = PUBLIC[name]
+    names = {"keras": keras, **{path.split(".")[-1]: value for path, value in PUBLIC.items()}}
+    tests = doctest.DocTestFinder(recurse=False).find(
+        public, name, module=inspect.getmodule(public), extraglobs=names
+    )
+    examples = [test for test in tests if test.examples]
+    assert bool(examples) != (public.__name__ in WITHOUT_EXAMPLE)
+    for test in examples:
         failed, _ = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test)
         assert not failed

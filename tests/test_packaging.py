@@ -18,6 +18,7 @@ PACKAGE = ROOT / "keras_cbam"
 DIRECTIONS = {
     "layers": set(),
     "surgery": {"layers"},
+    "checkpoints": {"layers"},
     "training": {"layers", "surgery"},
     "visualize": {"layers", "surgery"},
     "export": set(),

@@ -20,6 +20,15 @@ def freeze_backbone(model: keras.Model, *, head: Collection[str] = ()) -> None:
 
     Raises:
         ValueError: if `head` names a layer that the model has not.
+
+    Example:
+        >>> inputs = keras.Input((8, 8, 3))
+        >>> x = keras.layers.Conv2D(16, 3)(inputs)
+        >>> x = keras.layers.GlobalAveragePooling2D()(CBAM(name="cbam")(x))
+        >>> model = keras.Model(inputs, keras.layers.Dense(2, name="classifier")(x))
+        >>> freeze_backbone(model, head=["classifier"])
+        >>> [layer.name for layer in model.layers if layer.trainable and layer.weights]
+        ['cbam', 'classifier']
     """
     unknown = set(head) - {layer.name for layer in model.layers}
     if unknown:
