@@ -23,6 +23,12 @@ def data():
     return folder
 
 
+@pytest.fixture(autouse=True)
+def _seeded():
+    """Initializers without a seed draw the same in every run."""
+    keras.utils.set_random_seed(0)
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)

@@ -23,7 +23,7 @@ def gradients(layer, x, loss, training=False):
             outputs, _ = layer.stateless_call(values, others, x, training=training)
             return loss(outputs)
 
-        by_x, by_weights = jax.grad(run, argnums=(0, 1))(x, values)
+        by_x, by_weights = jax.jit(jax.grad(run, argnums=(0, 1)))(x, values)
     else:
         x = x.detach().requires_grad_()
         layer.zero_grad()

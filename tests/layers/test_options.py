@@ -291,3 +291,5 @@ def test_inputs_unlike_those_it_was_built_for_are_refused(variant):
         layer(np.zeros((1, 6, 9, 8), "float32"))
     with pytest.raises(ValueError, match="expected ndim=4, found ndim=3"):
         layer(np.zeros((6, 9, 16), "float32"))
+    with pytest.raises(ValueError, match=r"must be of rank 4.*Received: input_shape=\(6, 9, 16\)$"):
+        layer.attention(np.zeros((6, 9, 16), "float32"))
