@@ -66,6 +66,13 @@ def test_same_outputs_in_both_modes(name, x):
         gates = expected / x.transpose(0, 3, 1, 2)
         assert np.ptp(gates) > 0.1  # The reference varies.
         assert np.abs(found - expected).max() < 1e-5 * np.ptp(expected)
+    # Moving means have moved alike; variances do not, PyTorch divides by one less.
+    moved = type(layer).from_config(layer.get_config())
+    moved.build(given.shape)
+    load_reference_module(moved, module.state_dict())
+    for a, b in zip(layer.weights, moved.weights, strict=True):
+        if "moving_mean" in a.path:
+            assert np.abs(numpy(a) - numpy(b)).max() < 1e-5 * max(np.abs(numpy(b)).max(), 1)
 
 
 def test_a_prefix_picks_one_module_of_a_network(module, x):
