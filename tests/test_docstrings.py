@@ -1,4 +1,4 @@
-"""The examples of public docstrings run, and every public name has one."""
+"""Public names of the package, its layers and checkpoints have examples, and they run."""
 
 import doctest
 import inspect
@@ -10,7 +10,7 @@ import keras_cbam
 from keras_cbam import checkpoints, layers
 
 PUBLIC = {
-    f"{module.__name__}.{name}": getattr(module, name)
+    name: getattr(module, name)
     for module in (keras_cbam, layers, checkpoints)
     for name in module.__all__
 }
@@ -22,7 +22,7 @@ WITHOUT_EXAMPLE = {"AttentionLayer", "AttentionPoint"}
 @pytest.mark.parametrize("name", PUBLIC)
 def test_examples(name):
     public = PUBLIC[name]
-    names = {"keras": keras, **{path.split(".")[-1]: value for path, value in PUBLIC.items()}}
+    names = {"keras": keras, **PUBLIC}
     tests = doctest.DocTestFinder(recurse=False).find(
         public, name, module=inspect.getmodule(public), extraglobs=names
     )

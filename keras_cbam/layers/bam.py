@@ -56,7 +56,8 @@ class BAM(AttentionLayer):
     Input shape:
         `(batch, height, width, channels)` for `channels_last`,
         `(batch, channels, height, width)` for `channels_first`; channels defined. The channel
-        branch normalizes over the batch alone: with a batch of one it learns nothing.
+        branch normalizes over the batch alone: in training mode with a batch of one it sees nothing
+        of its input.
 
     Output shape:
         That of the input. `attention(x)` has that shape too; a sigmoid gate is in (1, 2), or in

@@ -48,7 +48,7 @@ class CBAM(AttentionLayer):
         use_batch_norm: whether the spatial convolution is followed by batch normalization; without
             it, it has a bias. Defaults to `True`.
         identity_init: whether the layer starts as the identity, bit for bit. Defaults to `False`,
-            the paper, which scales its input by about 0.22 at the start.
+            the paper, which scales its input down to about a quarter at the start.
         kernel_initializer: initializer of the kernels. Defaults to `"glorot_uniform"`.
         bias_initializer: initializer of the biases. Defaults to `"zeros"`.
         gamma_initializer: initializer of the normalization's gamma, which the authors' networks
@@ -114,8 +114,8 @@ class CBAM(AttentionLayer):
         self.reduction_ratio = reduction_ratio
         self.kernel_size = kernel_size
         self.order = order
-        self.channel_pooling = validate_pooling("channel_pooling", channel_pooling, POOLS)
-        self.spatial_pooling = validate_pooling("spatial_pooling", spatial_pooling, POOLINGS)
+        self.channel_pooling = channel_pooling
+        self.spatial_pooling = spatial_pooling
         self.use_bias = use_bias
         self.use_batch_norm = use_batch_norm
         shared = {
@@ -132,7 +132,7 @@ class CBAM(AttentionLayer):
         }
         channel = ChannelAttention(
             reduction_ratio,
-            pooling=self.channel_pooling,
+            pooling=validate_pooling("channel_pooling", channel_pooling, POOLS),
             hidden_activation=hidden_activation,
             use_bias=use_bias,
             name="channel_attention",
@@ -140,7 +140,7 @@ class CBAM(AttentionLayer):
         )
         spatial = SpatialAttention(
             kernel_size,
-            pooling=self.spatial_pooling,
+            pooling=validate_pooling("spatial_pooling", spatial_pooling, POOLINGS),
             use_batch_norm=use_batch_norm,
             gamma_initializer=gamma_initializer,
             name="spatial_attention",
@@ -155,6 +155,7 @@ class CBAM(AttentionLayer):
         super().build(input_shape)
         for half in ORDERS[self.order]:
             self._half(half).build(input_shape)
+        self.input_spec = self._half(ORDERS[self.order][0]).input_spec
 
     def call(self, inputs, training=None):
         refined, _ = self._refine(self._widen(inputs), training)

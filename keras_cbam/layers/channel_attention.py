@@ -107,7 +107,8 @@ class ChannelAttention(AttentionLayer):
         )
         validate_positive("reduction_ratio", reduction_ratio)
         self.reduction_ratio = reduction_ratio
-        self.pooling = validate_pooling("pooling", pooling, POOLS)
+        self.pooling = pooling
+        self.pools = validate_pooling("pooling", pooling, POOLS)
         self.hidden_activation = get_activation("hidden_activation", hidden_activation)
         self.use_bias = use_bias
 
@@ -123,7 +124,7 @@ class ChannelAttention(AttentionLayer):
         self.excite.build((None, 1, 1, hidden))
 
     def _attention(self, inputs, training):
-        logits = sum(self._mlp(self._pool(name, inputs)) for name in self.pooling)
+        logits = sum(self._mlp(self._pool(name, inputs)) for name in self.pools)
         return self._from_channels_last(self._gate(logits))
 
     def get_config(self):

@@ -95,21 +95,22 @@ class SpatialAttention(AttentionLayer):
         )
         validate_positive("kernel_size", kernel_size, odd=True)
         self.kernel_size = kernel_size
-        self.pooling = validate_pooling("pooling", pooling, POOLINGS)
+        self.pooling = pooling
+        self.pools = validate_pooling("pooling", pooling, POOLINGS)
         self.use_batch_norm = use_batch_norm
         self.gamma_initializer = keras.initializers.get(gamma_initializer)
 
     def build(self, input_shape):
         super().build(input_shape)
         self.pool: Any = None
-        if CONV in self.pooling:
+        if CONV in self.pools:
             self.pool = self._conv("pool", 1, use_bias=False)
             self.pool.build((None, None, None, self._channels(input_shape)))
         # Zero either the normalization's gamma or the kernel, never both: batch normalization
         # rescales a zero kernel to unit variance at the first training step.
         zero = self.identity_init and not self.use_batch_norm
         self.kernel = self.add_weight(
-            shape=(self.kernel_size, self.kernel_size, len(self.pooling), 1),
+            shape=(self.kernel_size, self.kernel_size, len(self.pools), 1),
             initializer="zeros" if zero else fresh(self.kernel_initializer),
             regularizer=self.kernel_regularizer,
             dtype=self.gate_dtype,
@@ -135,7 +136,7 @@ class SpatialAttention(AttentionLayer):
             )
 
     def _attention(self, inputs, training):
-        pooled = [self._pool(name, inputs) for name in self.pooling]
+        pooled = [self._pool(name, inputs) for name in self.pools]
         logits = self._convolve(pooled)
         if self.batch_norm is None:
             logits = logits + self.bias

@@ -18,7 +18,7 @@ class GateMovement:
     Attributes:
         layer: name of the attention layer.
         mean: mean absolute distance from 1 of each of its gates, over the inputs; for CBAM the
-            channel gate and the spatial gate.
+            channel gate and the spatial gate, or the one it has.
         largest: the largest absolute distance, likewise.
     """
 
@@ -35,8 +35,8 @@ def attention_gates(model: keras.Model, inputs: Any) -> dict[str, tuple[np.ndarr
         inputs: a batch of inputs, small enough for all feature maps to fit in memory.
 
     Returns:
-        A dictionary from layer names to tuples of arrays: `(channel, spatial)` for CBAM, one gate
-        for the others, in the shapes of `layer.attention`.
+        A dictionary from layer names to tuples of arrays in the shapes of `layer.attention`:
+        `(channel, spatial)` for CBAM, one gate for half a CBAM and for the others.
     """
     layers = [layer for layer in model.layers if isinstance(layer, AttentionLayer)]
     if not layers:

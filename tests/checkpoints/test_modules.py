@@ -110,12 +110,24 @@ def test_all_that_does_not_fit_is_listed_and_nothing_changes(module, x):
     ("layer", "message"),
     [
         (CBAM(), r"^Argument `layer` must be built.*Received: layer=<CBAM"),
-        (CBAM(identity_init=True), r"^Argument `layer` must have `identity_init=False`.*<CBAM"),
+        *(
+            (
+                layer,
+                rf"^Argument `layer` must have `{option}` of .*Received: layer=<.* with {option}=",
+            )
+            for option, layer in (
+                ("identity_init", CBAM(identity_init=True)),
+                ("gate_activation", ChannelAttention(gate_activation="hard_sigmoid")),
+                ("hidden_activation", CBAM(hidden_activation="tanh")),
+                ("order", CBAM(order="parallel")),
+                ("fusion", BAM(fusion="add")),
+            )
+        ),
         (keras.layers.Dense(2), r"^Argument `layer` must be one of \('ChannelAttention', .*<Dense"),
     ],
 )
 def test_layers_that_cannot_take_them(layer, message, module, x):
-    if getattr(layer, "identity_init", False):
+    if "must have" in message:
         layer.build(x.shape)
     with pytest.raises(ValueError, match=message):
         load_reference_module(layer, module.state_dict())

@@ -83,6 +83,11 @@ every_layer = pytest.mark.parametrize(
 )
 
 
+def wide_bottleneck(variant):
+    """With few hidden units the drawn ones may all be dead, and nothing reaches their weights."""
+    return {"reduction_ratio": 1} if "reduction_ratio" in variant.options else {}
+
+
 def double_precision(policy):
     """JAX computes in float64 only where told to."""
     if policy != "float64" or BACKEND != "jax":

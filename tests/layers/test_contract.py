@@ -11,6 +11,7 @@ import keras_cbam.layers
 from tests.conftest import BACKEND
 from tests.layers.registry import (
     FIRST_OF_EACH,
+    VARIANTS,
     back,
     double_precision,
     every_layer,
@@ -22,6 +23,7 @@ from tests.layers.registry import (
     reach,
     to_first,
     wide,
+    wide_bottleneck,
 )
 
 pytestmark = pytest.mark.backends
@@ -74,21 +76,50 @@ def test_agrees_with_numpy(variant, data_format, training, rng):
     assert np.abs(back(y, data_format) - expected).max() < 1e-5 * reach(expected)
 
 
-@every_variant
+# Every argument of every layer, with a value that is not its default.
+NOT_DEFAULT = {
+    "reduction_ratio": 4,
+    "kernel_size": 3,
+    "dilation": 2,
+    "order": "parallel",
+    "fusion": "add",
+    "pooling": ("max", "avg"),
+    "channel_pooling": "lse",
+    "spatial_pooling": ("conv",),
+    "hidden_activation": "tanh",
+    "gate_activation": "hard_sigmoid",
+    "use_bias": False,
+    "use_batch_norm": False,
+    "identity_init": True,
+    "kernel_initializer": keras.initializers.HeNormal(),
+    "bias_initializer": "ones",
+    "gamma_initializer": "zeros",
+    "kernel_regularizer": "l1",
+    "bias_regularizer": "l2",
+    "data_format": "channels_first",
+}
+
+
+@every_layer
 def test_config_round_trip(variant):
-    layer = variant.make(identity_init=True, data_format="channels_first", name="refine")
-    config = layer.get_config()
-    assert type(layer).from_config(config).get_config() == config
+    layer_class = variant.layer_class
     arguments = {
         name
-        for c in type(layer).__mro__
+        for c in layer_class.__mro__
         if issubclass(c, keras_cbam.layers.AttentionLayer)
         for name in inspect.signature(c.__init__).parameters
     } - {"self", "kwargs"}
-    if type(layer) is keras_cbam.SqueezeExcite:
+    if layer_class is keras_cbam.SqueezeExcite:
         arguments.remove("pooling")
-    assert arguments <= set(config)
-    assert all(hasattr(layer, name) for name in arguments)
+    default = layer_class()
+    layer = layer_class(**{name: NOT_DEFAULT[name] for name in arguments}, name="refine")
+    config = layer.get_config()
+    for name in arguments:
+        assert hasattr(layer, name)
+        assert config[name] != default.get_config()[name], name
+    restored = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+    assert type(restored) is layer_class
+    assert restored.get_config() == config
 
 
 @every_variant
@@ -146,23 +177,27 @@ def test_precision(variant, policy, rng):
 
 
 @every_variant
+@pytest.mark.skipif(BACKEND == "torch", reason="Keras's PyTorch backend does not compile by XLA")
 def test_xla(variant, rng):
     x = rng.normal(0, 1, SHAPE).astype("float32")
     layer = variant.built(x.shape)
+    expected, _ = variant.expected(layer, x)
+    assert np.abs(compiled(layer, x) - expected).max() < 1e-5 * reach(expected)
+    identity = variant.make(identity_init=True, gate_activation="sigmoid")
+    identity.build(x.shape)
+    assert np.array_equal(compiled(identity, x), x)
+
+
+def compiled(layer, x):
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
-        compiled = tf.function(layer, jit_compile=True)(tf.constant(x))
-    elif BACKEND == "jax":
-        import jax
+        return tf.function(layer, jit_compile=True)(tf.constant(x)).numpy()
+    import jax
 
-        values = [w.value for w in layer.trainable_variables]
-        others = [w.value for w in layer.non_trainable_variables]
-        compiled, _ = jax.jit(layer.stateless_call)(values, others, x)
-    else:
-        pytest.skip("PyTorch's Keras backend does not compile with XLA")
-    expected, _ = variant.expected(layer, x)
-    assert np.abs(numpy(compiled) - expected).max() < 1e-5 * reach(expected)
+    values = [w.value for w in layer.trainable_variables]
+    others = [w.value for w in layer.non_trainable_variables]
+    return numpy(jax.jit(layer.stateless_call)(values, others, x)[0])
 
 
 @every_layer
@@ -214,7 +249,7 @@ def test_identity_start_trains(variant, rng):
     """
     x = rng.normal(0, 1, SHAPE).astype("float32")
     inputs = keras.Input(SHAPE[1:])
-    layer = variant.make(identity_init=True)
+    layer = variant.make(identity_init=True, **wide_bottleneck(variant))
     model = keras.Model(inputs, layer(inputs))
     before = [numpy(weight) for weight in layer.weights]
     model.compile(keras.optimizers.Adam(1e-4), "mse")
@@ -239,12 +274,73 @@ def test_training_lowers_the_loss(variant, policy, rng):
     assert losses[-1] < losses[0]
 
 
-@every_variant
-def test_calling_leaves_frozen_weights_alone(variant, rng):
-    """`trainable = False` stops the moving statistics too, as in every Keras layer."""
+@pytest.mark.parametrize("name", ["cbam", "spatial", "bam"])
+def test_frozen_statistics_do_not_move(name, rng):
+    """`trainable = False` stops batch normalization, as in every Keras layer."""
     x = rng.normal(3, 2, SHAPE).astype("float32")
-    layer = variant.built(x.shape)
-    layer.trainable = False
-    before = [numpy(weight) for weight in layer.weights]
-    layer(x, training=True)
-    assert all(np.array_equal(numpy(w), old) for w, old in zip(layer.weights, before, strict=True))
+    layer = VARIANTS[name].built(x.shape)
+    for trainable in (False, True):
+        layer.trainable = trainable
+        before = [numpy(weight) for weight in layer.weights]
+        layer(x, training=True)
+        moved = [
+            not np.array_equal(numpy(w), old) for w, old in zip(layer.weights, before, strict=True)
+        ]
+        assert any(moved) == trainable
+
+
+WIDE = [("cbam", {}, (2, 7, 7, 2048), 0.02), ("channel", {"pooling": "lp"}, (2, 28, 28, 512), 0.04)]
+
+
+@pytest.mark.parametrize(("name", "options", "shape", "bound"), WIDE)
+def test_a_small_step_on_a_wide_map_moves_an_identity_little(name, options, shape, bound, rng):
+    x = np.maximum(rng.normal(0, 1, shape), 0).astype("float32")
+    inputs = keras.Input(shape[1:])
+    layer = VARIANTS[name].make(identity_init=True, reduction_ratio=16, **options)
+    model = keras.Model(inputs, layer(inputs))
+    model.compile(keras.optimizers.Adam(1e-4), "mse")
+    model.train_on_batch(x, 2 * x)
+    assert 0.001 < np.abs(numpy(layer(x, training=True)) - x).max() / np.ptp(x) < bound
+
+
+@every_layer
+def test_a_layer_may_be_made_while_a_model_is_traced(variant, rng):
+    """As in `build` of a subclassed model that `fit` builds."""
+
+    class Refine(keras.Model):
+        def build(self, input_shape):
+            self.refine = variant.make(identity_init=True)
+            self.refine.build(input_shape)
+
+        def call(self, x, training=None):
+            return self.refine(x, training=training)
+
+    x = rng.normal(0, 1, SHAPE).astype("float32")
+    model = Refine()
+    model.compile("sgd", "mse")
+    model.fit(x, 2 * x, verbose=0)
+
+
+@every_layer
+def test_integers_become_floats(variant, rng):
+    x = rng.integers(0, 255, SHAPE).astype("uint8")
+    layer = variant.built(SHAPE)
+    assert np.array_equal(numpy(layer(x)), numpy(layer(x.astype("float32"))))
+
+
+@every_layer
+def test_attention_refuses_symbolic_tensors(variant):
+    with pytest.raises(
+        TypeError, match=r"^`attention` takes a tensor that holds values.*Received:"
+    ):
+        variant.make().attention(keras.Input(SHAPE[1:]))
+
+
+@every_layer
+def test_data_format_defaults_to_that_of_keras(variant):
+    assert variant.make().data_format == "channels_last"
+    keras.config.set_image_data_format("channels_first")
+    try:
+        assert variant.make().data_format == "channels_first"
+    finally:
+        keras.config.set_image_data_format("channels_last")

@@ -12,6 +12,8 @@ pytestmark = pytest.mark.backends
 
 SHAPE = (1, 512, 512, 4)
 LARGEST = 65504
+# Where Keras's LossScaleOptimizer starts.
+LOSS_SCALE = 2.0**15
 CHANNEL_POOLS = ("avg", "max", "lp", "lse")
 SPATIAL_POOLS = ("avg", "max", "conv")
 CASES = {
@@ -57,9 +59,15 @@ def test_outputs_and_gradients_are_finite(case, identity_init, inputs):
     if case.layer_class is not BAM and not identity_init:
         assert representable.all()
     assert np.ptp(outputs[representable]) > 0
-    by_x, by_weights = gradients(layer, inputs, keras.ops.mean, training=True)
-    assert np.isfinite(by_x).all()
-    assert all(np.isfinite(g).all() for g in by_weights)
+    for scale in (1.0, LOSS_SCALE):
+        by_x, by_weights = gradients(
+            layer,
+            inputs,
+            lambda y, scale=scale: scale * keras.ops.mean(keras.ops.cast(y, "float32")),
+            training=True,
+        )
+        assert np.isfinite(by_x).all()
+        assert all(np.isfinite(g).all() for g in by_weights)
 
 
 @pytest.mark.parametrize("order", ["channel_spatial", "spatial_channel", "parallel"])

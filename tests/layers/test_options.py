@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_cbam import BAM, CBAM, ChannelAttention, SpatialAttention, SqueezeExcite
-from tests.layers.registry import Variant, every_layer, named_weights, numpy
+from tests.layers.registry import Variant, every_layer, named_weights, numpy, wide
 
 pytestmark = pytest.mark.backends
 
@@ -32,6 +32,9 @@ PARAMETERS = [
     (SpatialAttention(3, pooling="conv", use_batch_norm=False), 64, 64 + 9 + 1),
     (ChannelAttention(use_bias=False), 64, 512),
     (SqueezeExcite(), 64, 580),
+    (SqueezeExcite(4), 64, 64 * 16 * 2 + 16 + 64),
+    # MLP 64*16*2, convolution 3*3*2 and its bias.
+    (CBAM(4, 3, use_bias=False, use_batch_norm=False), 64, 2048 + 19),
     # Channel: MLP and normalization; spatial: 64*4 + 4, twice 3*3*4*4 + 4, 4 + 1, three times 8.
     (BAM(), 64, 580 + 8 + 260 + 2 * 148 + 5 + 24),
     # Narrower than the reduction ratio: one hidden channel.
@@ -154,6 +157,13 @@ def test_half_a_cbam_is_that_half(rng):
         half.build(SHAPE)
         half.set_weights(layer.get_weights())
         assert np.array_equal(numpy(layer(x)), numpy(half(x)))
+        in_half = [
+            type(a).from_config({**a.get_config(), "dtype": "mixed_float16"}) for a in (layer, half)
+        ]
+        for a in in_half:
+            a.build(SHAPE)
+            a.set_weights(layer.get_weights())
+        assert np.array_equal(*(wide(a(x)) for a in in_half))
         gates = dict(zip(("channel", "spatial"), layer.attention(x), strict=True))
         assert np.array_equal(numpy(gates.pop(order)), numpy(half.attention(x)))
         assert list(gates.values()) == [None]
@@ -161,6 +171,7 @@ def test_half_a_cbam_is_that_half(rng):
 
 def test_channels_may_be_undefined_where_no_weight_depends_on_them(rng):
     layer = SpatialAttention()
+    assert layer(keras.Input((None, None, 16))).shape == (None, None, None, 16)
     assert layer(keras.Input((None, None, None))).shape == (None, None, None, None)
     for channels in (3, 5):
         x = rng.normal(0, 1, (1, 4, 4, channels)).astype("float32")
@@ -177,7 +188,7 @@ BAD_ARGUMENTS = [
             rf"Received: reduction_ratio={v}$",
         )
         for c in (ChannelAttention, CBAM, SqueezeExcite, BAM)
-        for v in (0, 2.5)
+        for v in (0, 2.5, True)
     ),
     *(
         (
@@ -197,6 +208,15 @@ BAD_ARGUMENTS = [
         r"^Argument `pooling` must name one or more of \('avg', 'max', 'lp', 'lse'\), each once\. "
         "Received: pooling=median$",
     ),
+    *(
+        (
+            lambda v=v: ChannelAttention(pooling=v),
+            r"^Argument `pooling` must name one or more of .* Received: pooling=",
+        )
+        for v in (None, 3, [["avg"]], {"avg", "max"})
+    ),
+    (lambda: CBAM(order=["parallel"]), r"^Argument `order` must be one of .* Received: order=\["),
+    (lambda: CBAM(data_format=""), r"^Argument `data_format` must be one of .* Received: data_"),
     (
         lambda: SpatialAttention(pooling=("avg", "avg")),
         r"^Argument `pooling` must name one or more of \('avg', 'max', 'conv'\), each once\. "
@@ -229,7 +249,7 @@ BAD_ARGUMENTS = [
     *(
         (
             lambda c=c: c(gate_activation="gate"),
-            r"^Argument `gate_activation` must be a callable or the name of one of "
+            r"^Argument `gate_activation` must be a function or the name of one of "
             r"`keras\.activations`, such as 'relu', 'sigmoid' or 'hard_sigmoid'\. "
             "Received: gate_activation=gate$",
         )
@@ -237,7 +257,7 @@ BAD_ARGUMENTS = [
     ),
     (
         lambda: ChannelAttention(hidden_activation=3),
-        "^Argument `hidden_activation` must be a callable or .* Received: hidden_activation=3$",
+        "^Argument `hidden_activation` must be a function or .* Received: hidden_activation=3$",
     ),
     *(
         (
@@ -287,11 +307,20 @@ def test_bad_arguments(make, message):
         make()
 
 
+@pytest.mark.parametrize("activation", [keras.layers.PReLU(), "gate", 3])
+def test_hidden_activation_is_a_function(activation):
+    with pytest.raises(
+        ValueError, match=r"^Argument `hidden_activation` must be a function or the"
+    ):
+        ChannelAttention(hidden_activation=activation)
+
+
 @every_layer
 def test_inputs_unlike_those_it_was_built_for_are_refused(variant):
     layer = variant.built(SHAPE)
-    with pytest.raises(ValueError, match="expected axis -1 of input shape to have value 16"):
-        layer(np.zeros((1, 6, 9, 8), "float32"))
+    if variant.layer_class is not SpatialAttention:
+        with pytest.raises(ValueError, match="expected axis -1 of input shape to have value 16"):
+            layer(np.zeros((1, 6, 9, 8), "float32"))
     with pytest.raises(ValueError, match="expected ndim=4, found ndim=3"):
         layer(np.zeros((6, 9, 16), "float32"))
     with pytest.raises(ValueError, match=r"must be of rank 4.*Received: input_shape=\(6, 9, 16\)$"):
