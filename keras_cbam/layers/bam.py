@@ -7,13 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_cbam.layers.base import (
-    AttentionLayer,
-    get_activation,
-    hidden_channels,
-    validate_choice,
-    validate_positive,
-)
+from keras_cbam.layers.arguments import get_activation, validate_choice, validate_positive
+from keras_cbam.layers.base import AttentionLayer, hidden_channels
 
 # How the logits of the two branches become one: in the authors' code, and in the paper's text.
 FUSIONS = {"multiply": ops.multiply, "add": ops.add}

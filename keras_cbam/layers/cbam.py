@@ -7,7 +7,8 @@ from typing import Any
 
 import keras
 
-from keras_cbam.layers.base import AttentionLayer, validate_choice, validate_pooling
+from keras_cbam.layers.arguments import validate_choice, validate_pooling
+from keras_cbam.layers.base import AttentionLayer
 from keras_cbam.layers.channel_attention import POOLS, ChannelAttention
 from keras_cbam.layers.spatial_attention import POOLINGS, SpatialAttention
 

@@ -8,13 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_cbam.layers.base import (
-    AttentionLayer,
-    get_activation,
-    hidden_channels,
-    validate_pooling,
-    validate_positive,
-)
+from keras_cbam.layers.arguments import get_activation, validate_pooling, validate_positive
+from keras_cbam.layers.base import AttentionLayer, hidden_channels
 
 
 def _root_of_sum_of_squares(x, axis, keepdims):

@@ -8,7 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_cbam.layers.base import AttentionLayer, fresh, validate_pooling, validate_positive
+from keras_cbam.layers.arguments import validate_pooling, validate_positive
+from keras_cbam.layers.base import AttentionLayer, fresh
 
 POOLS = {"avg": ops.mean, "max": ops.max}
 # A pool with weights, beside those of the table.

@@ -18,6 +18,8 @@ REFERENCES = {
     SpatialAttention: reference.spatial_attention,
     SqueezeExcite: reference.squeeze_excite,
 }
+# One shape wherever the shape does not matter: backends compile for each.
+SHAPE = (3, 6, 9, 16)
 # Options that show in the shapes of the weights, so that the reference needs no word of them.
 SEEN_IN_WEIGHTS = {
     "reduction_ratio",
@@ -76,6 +78,8 @@ VARIANTS = {
     "bam_add": Variant(BAM, {**SMALL, "fusion": "add", "dilation": 2}),
 }
 every_variant = pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS.keys())
+both_formats = pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+both_modes = pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
 # One variant of each class, for tests that take long.
 FIRST_OF_EACH = {variant.layer_class: name for name, variant in reversed(VARIANTS.items())}
 every_layer = pytest.mark.parametrize(
