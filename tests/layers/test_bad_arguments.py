@@ -150,7 +150,8 @@ def test_hidden_activation_is_a_function(activation):
 def test_inputs_unlike_those_it_was_built_for_are_refused(variant):
     layer = variant.built(SHAPE)
     if variant.layer_class is not SpatialAttention:
-        with pytest.raises(ValueError, match="expected axis -1 of input shape to have value 16"):
+        message = f"layer .{layer.name}. .* expected axis -1 of input shape to have value 16"
+        with pytest.raises(ValueError, match=message):
             layer(np.zeros((1, 6, 9, 8), "float32"))
     with pytest.raises(ValueError, match="expected ndim=4, found ndim=3"):
         layer(np.zeros((6, 9, 16), "float32"))
