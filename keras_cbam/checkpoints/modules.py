@@ -159,12 +159,8 @@ def _array(value: Any) -> np.ndarray:
     return np.asarray(value)
 
 
-def _linear(name: str, path: str) -> Table:
-    return {f"{name}.weight": (f"{path}/kernel", LINEAR), f"{name}.bias": (f"{path}/bias", VECTOR)}
-
-
-def _conv(name: str, path: str) -> Table:
-    return {f"{name}.weight": (f"{path}/kernel", CONV), f"{name}.bias": (f"{path}/bias", VECTOR)}
+def _affine(name: str, path: str, layout: Layout) -> Table:
+    return {f"{name}.weight": (f"{path}/kernel", layout), f"{name}.bias": (f"{path}/bias", VECTOR)}
 
 
 def _norm(name: str, path: str) -> Table:
@@ -181,7 +177,7 @@ def _within(name: str, folder: str, table: Table) -> Table:
 
 
 def _channel(layer: ChannelAttention) -> Table:
-    return {**_linear("mlp.1", "squeeze"), **_linear("mlp.3", "excite")}
+    return {**_affine("mlp.1", "squeeze", LINEAR), **_affine("mlp.3", "excite", LINEAR)}
 
 
 def _spatial(layer: SpatialAttention) -> Table:
@@ -210,15 +206,15 @@ def _cbam(layer: CBAM) -> Table:
 def _bam(layer: BAM) -> Table:
     channel, spatial = "channel_att.gate_c.gate_c", "spatial_att.gate_s.gate_s"
     table = {
-        **_linear(f"{channel}_fc_0", "squeeze"),
+        **_affine(f"{channel}_fc_0", "squeeze", LINEAR),
         **_norm(f"{channel}_bn_1", "squeeze_norm"),
-        **_linear(f"{channel}_fc_final", "excite"),
-        **_conv(f"{spatial}_conv_reduce0", "reduce"),
+        **_affine(f"{channel}_fc_final", "excite", LINEAR),
+        **_affine(f"{spatial}_conv_reduce0", "reduce", CONV),
         **_norm(f"{spatial}_bn_reduce0", "reduce_norm"),
-        **_conv(f"{spatial}_conv_final", "score"),
+        **_affine(f"{spatial}_conv_final", "score", CONV),
     }
     for i in range(len(layer.dilated)):
-        table |= _conv(f"{spatial}_conv_di_{i}", f"dilated_{i}")
+        table |= _affine(f"{spatial}_conv_di_{i}", f"dilated_{i}", CONV)
         table |= _norm(f"{spatial}_bn_di_{i}", f"dilated_{i}_norm")
     return table
 

@@ -27,7 +27,7 @@ class BAM(AttentionLayer):
     stages. `Mc` is an MLP on the channels' means, with batch normalization between its layers, and
     `Ms` a 1x1 convolution to `C / reduction_ratio` channels, two dilated 3x3 convolutions and a
     1x1 convolution to one channel, each but the last followed by batch normalization. The authors'
-    code, whose published weights this fits, multiplies the branches; equation 2 of the text adds
+    code, whose parameters this has one by one, multiplies the branches; equation 2 of the text adds
     them.
 
     Args:

@@ -16,8 +16,6 @@ AXES = {
 }
 _TO_CHANNELS_LAST = {"channels_last": None, "channels_first": (0, 2, 3, 1)}
 _FROM_CHANNELS_LAST = {"channels_last": None, "channels_first": (0, 3, 1, 2)}
-
-
 # Gates that `identity_init` need not try out, which it cannot while a model is being traced.
 HALF_AT_ZERO = (keras.activations.sigmoid, keras.activations.hard_sigmoid)
 
@@ -25,10 +23,11 @@ HALF_AT_ZERO = (keras.activations.sigmoid, keras.activations.hard_sigmoid)
 class AttentionLayer(keras.layers.Layer):
     """Base of the attention layers: `call` multiplies the inputs by `attention(inputs)`.
 
-    Gates are computed in float32, or in float64 under that policy, whatever the inputs' precision,
-    and cast to it at the end: pools of a half precision map and what an MLP or a convolution makes
-    of them soon pass 65504, where float16 ends. Weights are of that type too. (On JAX and PyTorch
-    Keras's own mean and batch normalization pass through float32 under a float64 policy too.)
+    Gates and their product with the inputs are computed in float32, or in float64 under that
+    policy, and only the result is cast to the compute dtype: pools of a half precision map, what an
+    MLP or a convolution makes of them, and the gradient of a gate, a sum over the map, soon pass
+    65504, where float16 ends. Weights are of that type too. (On JAX and PyTorch Keras's own mean
+    and batch normalization pass through float32 under a float64 policy too.)
 
     Convolutions inside a gate run `channels_last`, whatever the data format of the feature map:
     TensorFlow has no `channels_first` convolution on a CPU, and what most of them read is a pooled
@@ -178,8 +177,8 @@ class AttentionLayer(keras.layers.Layer):
         inputs = ops.convert_to_tensor(inputs, dtype=self.compute_dtype)
         return ops.cast(inputs, self.gate_dtype)
 
-    def _narrow(self, gates):
-        return None if gates is None else ops.cast(gates, self.compute_dtype)
+    def _narrow(self, x):
+        return None if x is None else ops.cast(x, self.compute_dtype)
 
     def _gate(self, logits):
         gates = self.gate_activation(logits)

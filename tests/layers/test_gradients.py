@@ -16,9 +16,10 @@ from tests.layers.registry import (
 pytestmark = pytest.mark.backends
 
 STEP = 1e-6
-# On JAX and PyTorch Keras's own mean and batch normalization pass through float32, and where the
-# variance is small the latter enlarges what is lost.
-TOLERANCE = 1e-7 if BACKEND == "tensorflow" else 1e-3
+# On JAX and PyTorch Keras's own mean and batch normalization pass through float32, and in training
+# mode the latter enlarges what is lost by one over the deviation of the batch.
+TOLERANCE = 1e-7 if BACKEND == "tensorflow" else 1e-5
+BATCH_NORM_TOLERANCE = 1e-7 if BACKEND == "tensorflow" else 1e-3
 
 
 @every_variant
@@ -41,6 +42,8 @@ def test_gradients_agree_with_finite_differences(variant, training, rng):
         outputs, _ = variant.reference(x, weights, training=training)
         return (outputs * weigh).sum()
 
+    normalized = training and any("moving_mean" in name for name in weights)
+    tolerance = BATCH_NORM_TOLERANCE if normalized else TOLERANCE
     # A bias before a normalization by the batch moves nothing.
     for name, found in [("x", by_x), *zip(trainable, by_weights, strict=True)]:
         array = x if name == "x" else weights[name]
@@ -48,7 +51,7 @@ def test_gradients_agree_with_finite_differences(variant, training, rng):
         scale = np.abs(expected).max()
         if not (training and f"{name.removesuffix('/bias')}_norm/beta" in trainable):
             assert scale > 1e-3, name  # The reference feels this weight.
-        assert np.abs(found - expected).max() < TOLERANCE * max(scale, 1), name
+        assert np.abs(found - expected).max() < tolerance * max(scale, 1), name
 
 
 def central_differences(loss, array):

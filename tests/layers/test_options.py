@@ -10,13 +10,8 @@ from tests.layers.registry import SHAPE, Variant, every_layer, named_weights, nu
 pytestmark = pytest.mark.backends
 
 
-def shapes(layer, channels):
-    layer.build((None, None, None, channels))
-    return {name: value.shape for name, value in named_weights(layer).items()}
-
-
 def trainable(layer, channels):
-    shapes(layer, channels)
+    layer.build((None, None, None, channels))
     return sum(int(np.prod(weight.shape)) for weight in layer.trainable_weights)
 
 
