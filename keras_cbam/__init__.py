@@ -4,7 +4,14 @@ import importlib
 from types import ModuleType
 
 from keras_cbam.layers import BAM, CBAM, ChannelAttention, SpatialAttention, SqueezeExcite
-from keras_cbam.surgery import AttentionPoint, attach_attention, attention_points, freeze_backbone
+from keras_cbam.surgery import (
+    AttentionPoint,
+    attach_attention,
+    attention_points,
+    detach_attention,
+    freeze_backbone,
+    summarize_parameters,
+)
 
 __version__ = "0.1.0"
 
@@ -17,7 +24,9 @@ __all__ = [
     "SqueezeExcite",
     "attach_attention",
     "attention_points",
+    "detach_attention",
     "freeze_backbone",
+    "summarize_parameters",
 ]
 
 _LAZY_MODULES = ("checkpoints", "export", "training", "visualize")

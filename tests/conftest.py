@@ -53,16 +53,33 @@ def write_images(folder, rng, *, count, size=24):
 
 
 def vary(model, seed=0):
-    """Give a model random normalization, with statistics that fit, so that its outputs vary."""
+    """Give a model random normalization and layer scale, with statistics that fit its activations.
+
+    A fresh network answers nearly the same to every image, and agreement would prove nothing.
+    """
     rng = np.random.default_rng(seed)
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.gamma.assign(rng.uniform(0.5, 1.5, layer.gamma.shape))
-            layer.beta.assign(rng.normal(0, 0.5, layer.beta.shape))
-            layer.momentum = 0.0
-    shape = [size or 64 for size in model.inputs[0].shape[1:]]
-    model(rng.uniform(0, 255, (8, *shape)).astype("float32"), training=True)
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.99
+    layers = list(model._flatten_layers())  # those inside blocks and nested models too
+    for variable in {id(v): v for layer in layers for v in layer.variables}.values():
+        if variable.name == "gamma":
+            variable.assign(rng.uniform(0.5, 1.5, variable.shape))
+        elif variable.name == "beta":
+            variable.assign(rng.normal(0, 0.5, variable.shape))
+    normalizations = [x for x in layers if isinstance(x, keras.layers.BatchNormalization)]
+    momenta = [layer.momentum for layer in normalizations]
+    for layer in normalizations:
+        layer.momentum = 0.0
+    model(example(model, rng, count=8), training=True)
+    for layer, momentum in zip(normalizations, momenta, strict=True):
+        layer.momentum = momentum
     return model
+
+
+def example(model, rng, count=4):
+    """Random inputs of a model, pixels in 0..255, in the structure that it takes."""
+
+    def draw(tensor):
+        shape = [size or 64 for size in tensor.shape[1:]]
+        return rng.uniform(0, 255, (count, *shape)).astype(tensor.dtype)
+
+    sequential = isinstance(model, keras.Sequential)
+    return keras.tree.map_structure(draw, model.inputs[0] if sequential else model.input)

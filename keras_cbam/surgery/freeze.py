@@ -7,6 +7,7 @@ from collections.abc import Collection
 import keras
 
 from keras_cbam.layers import AttentionLayer
+from keras_cbam.surgery.addresses import walk
 
 
 def freeze_backbone(model: keras.Model, *, head: Collection[str] = ()) -> None:
@@ -16,7 +17,9 @@ def freeze_backbone(model: keras.Model, *, head: Collection[str] = ()) -> None:
 
     Args:
         model: a `keras.Model`, such as `attach_attention` returns.
-        head: names of further layers that stay trainable, such as a new classifier.
+        head: names of further layers that stay trainable, such as a new classifier; a nested
+            model's name stands for all of its layers, and a layer inside one is named by that
+            model's name, a slash, and its own.
 
     Raises:
         ValueError: if `head` names a layer that the model has not.
@@ -30,11 +33,18 @@ def freeze_backbone(model: keras.Model, *, head: Collection[str] = ()) -> None:
         >>> [layer.name for layer in model.layers if layer.trainable and layer.weights]
         ['cbam', 'classifier']
     """
-    unknown = set(head) - {layer.name for layer in model.layers}
+    layers = dict(walk(model))
+    unknown = {name for name in head if not any(_within(address, [name]) for address in layers)}
     if unknown:
         raise ValueError(
             f"Argument `head` must name layers of the model. Received: {sorted(unknown)}, which "
             f"model {model.name} has not"
         )
-    for layer in model.layers:
-        layer.trainable = isinstance(layer, AttentionLayer) or layer.name in head
+    # A model's own setting is passed on to all of its layers, so it comes first.
+    model.trainable = True
+    for address, layer in layers.items():
+        layer.trainable = isinstance(layer, AttentionLayer) or _within(address, head)
+
+
+def _within(address: str, names: Collection[str]) -> bool:
+    return any(address == name or address.startswith(f"{name}/") for name in names)

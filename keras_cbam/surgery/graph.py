@@ -1,98 +1,242 @@
-"""The graph of a functional model, read from its public configuration."""
+"""The graph of a functional model, read from its public configuration, nested models and all."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
 
+from keras_cbam.layers import AttentionLayer
 
-@dataclass
+
+@dataclass(eq=False, repr=False)
 class Node:
-    """One operation of the graph: a layer, or a `keras.ops` operation.
+    """One call of one operation: of a layer, or of a `keras.ops` operation.
 
     Attributes:
-        name: the operation's name in the model.
+        address: the operation's name; inside a nested model, after that model's and a slash.
+        operation: the operation itself.
         kind: its class name, such as `"Conv2D"` or `"Add"`.
         config: its own configuration.
-        inputs: names of the operations it reads, in the order it reads them.
-        consumers: names of the operations that read it.
-        calls: how often the model calls it; a shared layer is called more than once.
+        inputs: the nodes it reads, in the order it reads them.
+        shared: whether the model that holds it calls it more than once.
+        order: position among the nodes of the graph, in the order they are computed.
+        consumers: the nodes that read it.
+        shape: shape of what it computes, of its first output if it has several.
         stride: input pixels to one step of its output, `math.inf` once there are no places left.
     """
 
-    name: str
+    address: str
+    operation: Any
     kind: str
     config: dict[str, Any]
-    inputs: list[str]
-    calls: int
-    consumers: list[str] = field(default_factory=list)
+    inputs: list[Node]
+    shared: bool
+    order: int
+    consumers: list[Node] = field(default_factory=list)
+    shape: tuple[int | None, ...] = ()
     stride: float = 1
+
+    @property
+    def convolutions(self) -> int:
+        """How many convolution kernels it holds: 1 for `Conv2D`, more for a block in one layer."""
+        shapes = [tuple(weight.shape) for weight in getattr(self.operation, "weights", ())]
+        # A scale of each channel may have four axes too.
+        return sum(len(shape) == 4 and shape[:3] != (1, 1, 1) for shape in shapes)
+
+
+def has_graph(model: Any) -> bool:
+    """Whether the layers of `model` and their connections can be seen, and are all that it does."""
+    if isinstance(model, keras.Sequential):
+        return model.built and type(model).call is keras.Sequential.call
+    if not isinstance(model, keras.Model) or not hasattr(model, "operations"):
+        return False
+    return type(model).call is type(_plain(model)).call
 
 
 def as_functional(model: keras.Model) -> keras.Model:
-    """Return `model` as a functional model over the same layers.
+    """Return `model` as a plain functional model over the same layers.
 
     Raises:
         TypeError: if the model has no graph to read, as a subclassed or an unbuilt model has not.
     """
-    if isinstance(model, keras.Sequential) and model.built:
-        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
-    config = model.get_config() if isinstance(model, keras.Model) else {}
-    if "input_layers" not in config:
+    if not has_graph(model):
         raise TypeError(
-            "Expected a functional or a built Sequential Keras model, whose layers can be seen. "
-            f"Received: model={model} of class {type(model).__name__}"
+            "Expected a functional or a built Sequential Keras model, whose layers and connections "
+            f"can be seen; {_reason(model)}. Received: model={model}"
         )
-    return model
+    return _plain(model)
 
 
-def read_graph(model: keras.Model) -> dict[str, Node]:
-    """Return the nodes of a functional model by name, in the order they are computed."""
-    entries = model.get_config()["layers"]
-    nodes = {
-        entry["name"]: Node(
-            name=entry["name"],
-            kind=entry["class_name"],
-            config=entry["config"],
-            inputs=list(_histories(entry["inbound_nodes"])),
-            calls=len(entry["inbound_nodes"]),
+def _plain(model: keras.Model) -> keras.Model:
+    if isinstance(model, keras.Sequential):
+        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    return keras.Model(model.input, model.output, name=model.name)
+
+
+def _reason(model: Any) -> str:
+    if not isinstance(model, keras.Model):
+        return f"this is a {type(model).__name__}"
+    if isinstance(model, keras.Sequential) and not model.built:
+        return "this Sequential model has not been built: give it an Input first"
+    if hasattr(model, "operations") or isinstance(model, keras.Sequential):
+        return f"class {type(model).__name__} has its own `call`, which its graph does not show"
+    return f"class {type(model).__name__} computes in its own `call`, which has no graph"
+
+
+def read_graph(model: keras.Model) -> list[Node]:
+    """Return the nodes of a model in the order they are computed, nested models opened.
+
+    Attention layers of keras_cbam are passed over, so that a network with attention has the graph
+    of the network without.
+
+    Raises:
+        TypeError: if the model has no graph to read, or a layer gives no configuration.
+    """
+    graph: list[Node] = []
+    _read(model, None, "", graph)
+    for node in graph:
+        node.stride = _stride(node)
+        for source in node.inputs:
+            source.consumers.append(node)
+    return graph
+
+
+def _read(model: keras.Model, fed: list[Node] | None, prefix: str, graph: list[Node]) -> list[Node]:
+    """Append the nodes of `model`, called on the nodes `fed`, and return those of its outputs."""
+    functional = as_functional(model)
+    config = _config(functional)
+    operations = {operation.name: operation for operation in functional.operations}
+    # What each call of each operation computes: one node, or one for each output of a nested model.
+    computed: dict[tuple[str, int], list[Node]] = {}
+
+    def resolve(history: History) -> Node:
+        outputs = computed[history.name, history.call]
+        node = outputs[history.index] if len(outputs) > 1 else outputs[0]
+        if not node.shape and history.index == 0:
+            node.shape = history.shape
+        return node
+
+    def compute(entry: dict[str, Any], sources: list[Node], shared: bool) -> list[Node]:
+        operation = operations[entry["name"]]
+        address = prefix + entry["name"]
+        if isinstance(operation, AttentionLayer):
+            return sources[:1]
+        if has_graph(operation):
+            return _read(operation, sources, f"{address}/", graph)
+        node = Node(
+            address, operation, entry["class_name"], entry["config"], sources, shared, len(graph)
         )
-        for entry in entries
-    }
-    order = [operation.name for operation in model.operations]
-    nodes = {name: nodes[name] for name in order}
-    for node in nodes.values():
-        for name in node.inputs:
-            nodes[name].consumers.append(node.name)
-        # A gate of no extent may join a feature map, as in squeeze-and-excitation: the map counts.
-        before = min((nodes[name].stride for name in node.inputs), default=1)
-        node.stride = before * _stride(node)
-    return nodes
+        graph.append(node)
+        return [node]
+
+    names = [end.name for end in _ends(config["input_layers"])]
+    for index, name in enumerate(names):
+        entry = next(entry for entry in config["layers"] if entry["name"] == name)
+        computed[name, 0] = [fed[index]] if fed else compute(entry, [], False)
+    pending = [
+        (entry, call, list(_histories(node)))
+        for entry in config["layers"]
+        for call, node in enumerate(entry["inbound_nodes"])
+    ]
+    while pending:
+        waiting = []
+        for entry, call, histories in pending:
+            try:
+                sources = [resolve(history) for history in histories]
+            except KeyError:
+                waiting.append((entry, call, histories))
+                continue
+            outputs = compute(entry, sources, len(entry["inbound_nodes"]) > 1)
+            computed[entry["name"], call] = outputs
+        if len(waiting) == len(pending):
+            name = waiting[0][0]["name"]
+            raise TypeError(f"The graph of model {model.name} does not connect at {name}")
+        pending = waiting
+    # Among the outputs, and only there, Keras counts the calls of a functional model from 1.
+    ends = [
+        resolve(replace(end, call=end.call - hasattr(operations[end.name], "operations")))
+        for end in _ends(config["output_layers"])
+    ]
+    for end, tensor in zip(ends, functional.outputs, strict=True):
+        end.shape = end.shape or tuple(tensor.shape)
+    return ends
 
 
-def _histories(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        if value.get("class_name") == "__keras_tensor__":
-            yield value["config"]["keras_history"][0]
+def _config(functional: keras.Model) -> dict[str, Any]:
+    try:
+        return functional.get_config()
+    except Exception as error:
+        raise TypeError(
+            f"Model {functional.name} has a layer that gives no configuration, so that it cannot "
+            f"be copied: {error}"
+        ) from error
+
+
+@dataclass(frozen=True)
+class History:
+    """Where a tensor comes from: one output of one call of one operation."""
+
+    name: str
+    call: int
+    index: int
+    shape: tuple[int | None, ...] = ()
+
+
+def _histories(node: Any) -> Iterator[History]:
+    """The tensors that a call reads, in the order `keras.tree` flattens them."""
+    if isinstance(node, dict):
+        if node.get("class_name") == "__keras_tensor__":
+            config = node["config"]
+            name, call, index = config["keras_history"]
+            yield History(name, call, index, tuple(config["shape"]))
             return
-        value = value.values()
-    elif not isinstance(value, list | tuple):
-        return
-    for item in value:
-        yield from _histories(item)
+        node = [node[key] for key in sorted(node)]
+    if isinstance(node, list | tuple):
+        for item in node:
+            yield from _histories(item)
+
+
+def _ends(structure: Any) -> list[History]:
+    """The inputs or outputs of a model's configuration, in the same order."""
+    if isinstance(structure, dict):
+        structure = [structure[key] for key in sorted(structure)]
+    if isinstance(structure[0], str):
+        return [History(*structure)]
+    return [end for item in structure for end in _ends(item)]
+
+
+# Kinds, beside `Global...`, that leave no places of a feature map.
+REDUCTIONS = {"Amax", "Max", "Mean"}
+# Kinds whose step is told by the sizes before and after.
+RESIZINGS = {"Resize", "Resizing"}
 
 
 def _stride(node: Node) -> float:
-    if node.kind.startswith("Global") or node.kind == "Flatten":
+    # A gate of no extent may join a feature map, as in squeeze-and-excitation: the map counts.
+    before = min((source.stride for source in node.inputs), default=1)
+    extents = [size for size in node.shape[1:] if size != 1]
+    if before == math.inf and node.kind == "Reshape" and len(extents) > 1:
+        return 1  # a vector made a feature map, as generators do
+    return before * _step(node)
+
+
+def _step(node: Node) -> float:
+    if len(node.shape) == 2 or node.kind.startswith("Global") or node.kind in REDUCTIONS:
         return math.inf
     if node.kind.startswith("UpSampling") or node.kind.endswith("Transpose"):
-        scale = node.config.get("size", node.config.get("strides", 1))
-        return 1 / _first(scale)
+        return 1 / _first(node.config.get("size", node.config.get("strides", 1)))
+    if node.kind in RESIZINGS:
+        return _ratio(node.inputs[0].shape, node.shape)
     return _first(node.config.get("strides") or 1)
+
+
+def _ratio(before: tuple[int | None, ...], after: tuple[int | None, ...]) -> float:
+    sizes = zip(before[1:], after[1:], strict=True)
+    return next((b / a for b, a in sizes if b and a and b != a), 1)
 
 
 def _first(value: Any) -> int:

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import keras
 
-from keras_cbam.surgery.graph import Node, as_functional, read_graph
-
-Graph = dict[str, Node]
-
-ADDITIONS = {"Add"}
-CONVOLUTIONS = {"Conv2D", "SeparableConv2D", "DepthwiseConv2D"}
-DEPTHWISE = {"DepthwiseConv2D"}
-NORMALIZATIONS = {
-    "BatchNormalization",
-    "GroupNormalization",
-    "LayerNormalization",
-    "RMSNormalization",
-}
-ACTIVATIONS = {"Activation", "ELU", "LeakyReLU", "PReLU", "ReLU", "Relu", "Relu6", "Silu", "Gelu"}
-DROPS = {"AlphaDropout", "Dropout", "GaussianDropout", "SpatialDropout2D", "StochasticDepth"}
-POOLINGS = {"AveragePooling2D", "MaxPooling2D"}
+from keras_cbam.surgery.blocks import open_blocks
+from keras_cbam.surgery.graph import Node, read_graph
+from keras_cbam.surgery.rules import RULES, block_output
 
 
 class AttentionPoint(NamedTuple):
     """A place for attention: the output of one layer.
 
     Attributes:
-        layer: name of the layer whose output is refined.
+        layer: name of the layer whose output is refined; of one inside a nested model, that model's
+            name, a slash, and the layer's.
         stage: 1 for the points at the finest resolution, 2 at the next, and so on.
         block: position within the stage, from 1.
         shape: shape of the feature map as the model gives it, `(None, height, width, channels)` for
@@ -43,143 +31,112 @@ class AttentionPoint(NamedTuple):
     shape: tuple[int | None, ...]
 
 
-def attention_points(model: keras.Model) -> tuple[AttentionPoint, ...]:
+Choice = Sequence[str] | Callable[[AttentionPoint], bool] | str | None
+
+
+def attention_points(model: keras.Model, points: Choice = None) -> tuple[AttentionPoint, ...]:
     """Return the places where the paper puts attention, in the order they are computed.
 
-    The first rule that finds a place decides, all from the graph, none by the network's name:
+    The first rule that finds a place decides, all from the graph; only NASNet and EfficientNetV2
+    are known by the names of their layers.
 
     1. Residual networks: the end of each residual branch, before dropout, stochastic depth and the
        addition; and the linear projection that ends an inverted bottleneck without an addition.
     2. Networks of depthwise and pointwise convolutions without residuals (the paper's MobileNet):
        after each depthwise and each pointwise stage.
-    3. Any other network: the end of each block, before it is pooled.
+    3. Blocks that are one layer with convolutions of its own: after each.
+    4. Networks that concatenate (Inception, DenseNet): the end of each block.
+    5. Any other network: the end of each run of convolutions at one resolution.
+
+    Nested models are looked into, and so are the blocks of KerasHub's EfficientNet and MobileNet.
+    Attention that is there already changes nothing.
 
     Args:
         model: a functional or a built Sequential `keras.Model`.
+        points: which of them: a sequence of layer names, a predicate on a point, `"last_stage"`, or
+            `None` for all of them; or `"stage_ends"`, the end of each stage but the last, after its
+            addition, where BAM goes.
 
     Returns:
         A tuple of `AttentionPoint`, empty if the model has no such place.
 
     Raises:
         TypeError: if `model` has no graph to read, as a subclassed model has not.
+        ValueError: if `points` names no point of the model.
 
     Source: section 3 and figure 3 of [CBAM](https://arxiv.org/abs/1807.06521), which places the
-    module on the residual branch, and its section 4.1 on MobileNet.
+    module on the residual branch, and its section 4.1 on MobileNet; section 3 of
+    [BAM](https://arxiv.org/abs/1807.06514), which places it at the bottlenecks between stages.
 
     Example:
         >>> model = keras.applications.MobileNetV2(weights=None)
         >>> len(attention_points(model))
         17
+        >>> [point.layer for point in attention_points(model, "last_stage")][-1]
+        'block_16_project_BN'
     """
-    model = as_functional(model)
-    graph = read_graph(model)
-    for rule in RULES:
-        found = set(rule(graph))
-        names = [name for name in graph if name in found and graph[name].calls == 1]
-        if names:
-            break
-    else:
-        names = []
-    strides = sorted({graph[name].stride for name in names})
+    return find_points(read_graph(open_blocks(model)), points)
+
+
+def find_points(graph: list[Node], points: Choice = None) -> tuple[AttentionPoint, ...]:
+    """Return the chosen attention points of a graph.
+
+    Raises:
+        ValueError: if `points` names or chooses no point of the graph.
+    """
+    ends = _block_ends(graph)
+    strides = sorted({node.stride for node in ends})
+    if points == "stage_ends":
+        last = {node.stride: node for node in ends}
+        ends = [_place(block_output(last[stride])) for stride in strides[: len(strides) - 1 or 1]]
     counts: dict[int, int] = {}
-    outputs = {operation.name: operation.output for operation in model.operations}
-    points = []
-    for name in names:
-        stage = strides.index(graph[name].stride) + 1
+    found = []
+    for node in ends:
+        stage = strides.index(node.stride) + 1
         counts[stage] = counts.get(stage, 0) + 1
-        shape = tuple(outputs[name].shape)
-        points.append(AttentionPoint(name, stage, counts[stage], shape))
-    return tuple(points)
+        found.append(AttentionPoint(node.address, stage, counts[stage], node.shape))
+    return tuple(_choose(found, points))
 
 
-def _residual_branches(graph: Graph) -> Iterator[str]:
-    branches = [branch for node in graph.values() if (branch := _residual_branch(graph, node))]
-    yield from branches
-    if branches:
-        yield from _linear_bottlenecks(graph)
+def _block_ends(graph: list[Node]) -> list[Node]:
+    """What the first rule finds that finds anything, in order, a nested model's once."""
+    for rule in RULES:
+        ends: dict[str, Node] = {}
+        for node in sorted(map(_place, rule(graph)), key=lambda node: node.order):
+            if node.inputs and len(node.shape) == 4 and node.stride < math.inf:
+                ends.setdefault(node.address, node)
+        if ends:
+            return list(ends.values())
+    return []
 
 
-def _residual_branch(graph: Graph, node: Node) -> str | None:
-    if node.kind not in ADDITIONS or len(node.inputs) != 2 or node.stride == math.inf:
-        return None
-    first, second = (_ancestors(graph, name) for name in node.inputs)
-    depths = [
-        sum(graph[name].kind in CONVOLUTIONS for name in own)
-        for own in (first - second, second - first)
-    ]
-    if depths[0] == depths[1]:
-        return None
-    end = node.inputs[depths.index(max(depths))]
-    while graph[end].kind in DROPS:
-        end = graph[end].inputs[0]
-    return end
+def _place(node: Node) -> Node:
+    """Where the attention goes for a block that ends at `node`.
 
-
-def _linear_bottlenecks(graph: Graph) -> Iterator[str]:
-    for node in graph.values():
-        if node.kind not in NORMALIZATIONS or graph[node.inputs[0]].kind not in CONVOLUTIONS:
-            continue
-        kinds = {graph[name].kind for name in node.consumers}
-        linear = not kinds & ACTIVATIONS and (not kinds or kinds - ADDITIONS)
-        if linear and _follows_depthwise(graph, graph[node.inputs[0]]):
-            yield node.name
-
-
-def _follows_depthwise(graph: Graph, projection: Node) -> bool:
-    """Whether a depthwise convolution comes before the next convolution on the main path."""
-    node = projection
-    while node.inputs:
-        # Where a gate joins the main path, as in squeeze-and-excitation, the path with more places
-        # is the main one.
-        node = min((graph[name] for name in node.inputs), key=lambda n: n.stride)
-        if node.kind in CONVOLUTIONS:
-            return node.kind in DEPTHWISE
-    return False
-
-
-def _separable_stages(graph: Graph) -> Iterator[str]:
-    for node in graph.values():
-        if node.kind in DEPTHWISE and node.stride < math.inf:
-            depthwise = _stage_end(graph, node)
-            yield depthwise.name
-            for name in depthwise.consumers:
-                if graph[name].kind == "Conv2D":
-                    yield _stage_end(graph, graph[name]).name
-
-
-def _stage_end(graph: Graph, node: Node) -> Node:
-    while len(node.consumers) == 1:
-        follower = graph[node.consumers[0]]
-        if follower.kind not in NORMALIZATIONS | ACTIVATIONS:
-            break
-        node = follower
+    It follows a layer wherever the model calls that layer, as the weights do. A layer without
+    weights that stands in several places gives way to the one before it.
+    """
+    while node.shared and not getattr(node.operation, "weights", ()) and node.inputs:
+        node = node.inputs[0]
     return node
 
 
-def _block_ends(graph: Graph) -> Iterator[str]:
-    """The last feature map of each run of convolutions: what is pooled, flattened or returned."""
-    for node in graph.values():
-        if node.kind in CONVOLUTIONS and node.stride < math.inf:
-            end = _stage_end(graph, node)
-            kinds = {graph[name].kind for name in end.consumers}
-            leaves = any(graph[name].stride == math.inf for name in end.consumers)
-            if not kinds or kinds & POOLINGS or leaves:
-                yield end.name
-
-
-RULES: tuple[Callable[[Graph], Iterator[str]], ...] = (
-    _residual_branches,
-    _separable_stages,
-    _block_ends,
-)
-
-
-def _ancestors(graph: Graph, name: str) -> set[str]:
-    found: set[str] = set()
-    pending = [name]
-    while pending:
-        current = pending.pop()
-        if current not in found:
-            found.add(current)
-            pending.extend(graph[current].inputs)
-    return found
+def _choose(found: list[AttentionPoint], points: Choice) -> list[AttentionPoint]:
+    if points is None or points == "stage_ends" or not found:
+        return found
+    if points == "last_stage":
+        last = max(point.stage for point in found)
+        return [point for point in found if point.stage == last]
+    names = [point.layer for point in found]
+    if callable(points):
+        chosen = [point for point in found if points(point)]
+    elif isinstance(points, str) or not set(points) <= set(names):
+        raise ValueError(
+            "Argument `points` must be 'last_stage', 'stage_ends', a predicate, or names among the "
+            f"model's attention points {names}. Received: points={points}"
+        )
+    else:
+        chosen = [point for point in found if point.layer in set(points)]
+    if not chosen:
+        raise ValueError(f"Argument `points` chooses none of {names}. Received: points={points}")
+    return chosen

@@ -1,0 +1,166 @@
+"""Networks written by hand: attention where it belongs, nothing lost, or a reasoned refusal."""
+
+import keras
+import pytest
+from keras import layers
+
+from keras_cbam import attach_attention, attention_points, detach_attention
+from tests.conftest import example, vary
+from tests.surgery.graphs import GRAPHS
+from tests.surgery.proof import assert_agree, assert_nothing_lost, assert_same_state, call, state
+
+pytestmark = pytest.mark.backends
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_nothing_is_lost(name, rng, tmp_path):
+    graph = GRAPHS[name]
+    model = vary(graph.build())
+    assert [point.layer for point in attention_points(model)] == graph.points
+    attached = assert_nothing_lost(
+        model, example(model, rng), tmp_path, safe_mode=name != "with_lambda"
+    )
+    assert [point.layer for point in attention_points(attached)] == graph.points
+
+
+def test_shared_attention_is_one_layer():
+    attached = attach_attention(GRAPHS["siamese"].build())
+    encoders = [layer for layer in attached.layers if layer.name == "encoder"]
+    assert len(encoders) == 1
+    attached = attach_attention(GRAPHS["shared_layers"].build())
+    assert [x.name for x in attached.layers].count("shared_conv2_cbam") == 1
+
+
+def test_training_the_copy_leaves_the_original(rng):
+    """Backends that give buffers away in training must not give away the caller's."""
+    model = vary(GRAPHS["two_inputs"].build())
+    model.compile("adam", "mse")
+    inputs = example(model, rng)
+    targets = rng.normal(size=(4, 3)).astype("float32")
+    model.train_on_batch(inputs, targets)
+    before, expected = state(model), call(model, inputs)
+    optimizer = [keras.ops.convert_to_numpy(v) for v in model.optimizer.variables]
+    attached = attach_attention(model)
+    attached.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=False)
+    attached.train_on_batch(inputs, targets)
+    assert abs(call(attached, inputs)[0] - expected[0]).max() > 1e-3
+    assert_same_state(state(model), before)
+    assert_agree(call(model, inputs), expected)
+    assert_agree([keras.ops.convert_to_numpy(v) for v in model.optimizer.variables], optimizer)
+    assert model.loss == "mse"
+    model.train_on_batch(inputs, targets)
+
+
+def test_detached_keeps_what_the_copy_learned(rng):
+    model = vary(GRAPHS["nested_twice"].build())
+    inputs = example(model, rng)
+    attached = attach_attention(model)
+    attached.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=False)
+    attached.train_on_batch(inputs, rng.normal(size=(4, 3)).astype("float32"))
+    learned = attached.get_layer("features").get_layer("backbone").get_layer("block1_1_conv")
+    detached = detach_attention(attached)
+    found = detached.get_layer("features").get_layer("backbone").get_layer("block1_1_conv")
+    assert (found.get_weights()[0] == learned.get_weights()[0]).all()
+    original = model.get_layer("features").get_layer("backbone").get_layer("block1_1_conv")
+    assert (found.get_weights()[0] != original.get_weights()[0]).any()
+
+
+class Unconfigured(layers.Layer):
+    """A layer whose arguments no configuration keeps."""
+
+    def __init__(self, factor, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def call(self, x):
+        return x
+
+
+class Growing(layers.Layer):
+    """A layer whose weights its configuration does not tell."""
+
+    units = 3
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(shape[-1], self.units))
+
+    def call(self, x):
+        return x @ self.kernel
+
+
+class Scaled(keras.Model):
+    """A functional model with a `call` of its own."""
+
+    def call(self, inputs, training=None, mask=None):
+        return 2 * super().call(inputs, training=training, mask=mask)
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.conv = layers.Conv2D(8, 3)
+
+    def call(self, x):
+        return self.conv(x)
+
+
+def wrap(layer, cls=keras.Model):
+    """A small network with `layer` in it."""
+    inputs = keras.Input((16, 16, 3))
+    x = layer(layers.Conv2D(8, 3, name="conv")(inputs))
+    x = layers.Dense(2)(layers.GlobalAveragePooling2D()(x))
+    return cls(inputs, x, name="wrapped")
+
+
+def lambda_over_a_layer():
+    inner = layers.Dense(4)
+    return wrap(layers.Lambda(lambda x: inner(x), name="hidden"))
+
+
+REFUSED = {
+    "subclassed": (Subclassed, "class Subclassed computes in its own `call`, which has no graph"),
+    "own call": (
+        lambda: wrap(layers.ReLU(), Scaled),
+        "class Scaled has its own `call`, which its graph does not show",
+    ),
+    "unbuilt": (
+        lambda: keras.Sequential([layers.Conv2D(8, 3)]),
+        "has not been built: give it an Input first",
+    ),
+    "no model": (lambda: layers.Conv2D(8, 3), "this is a Conv2D"),
+    "lambda over a layer": (
+        lambda_over_a_layer,
+        "Layer hidden of class Lambda cannot be copied: its function uses inner, a Dense",
+    ),
+    "subclassed inside": (
+        lambda: wrap(Subclassed()),
+        "Layer subclassed.* of class Subclassed cannot be copied",
+    ),
+}
+
+
+@pytest.mark.parametrize("surgery", [attach_attention, detach_attention])
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_with_a_reason(name, surgery):
+    build, reason = REFUSED[name]
+    with pytest.raises(TypeError, match=reason):
+        surgery(build())
+
+
+def test_layer_without_configuration_is_refused():
+    model = wrap(Unconfigured(object(), name="factor"))
+    with pytest.raises(TypeError, match="Unconfigured.*Received|factor of class Unconfigured"):
+        attach_attention(model)
+
+
+def test_layer_whose_configuration_builds_another_is_refused(monkeypatch):
+    model = wrap(Growing(name="growing"))
+    monkeypatch.setattr(Growing, "units", 5)
+    with pytest.raises(TypeError, match=r"growing.*it has weights \[\(8, 5\)\]"):
+        attach_attention(model)
+
+
+def test_attention_twice_is_refused():
+    attached = attach_attention(GRAPHS["sequential"].build())
+    with pytest.raises(ValueError, match="two_cbam"):
+        attach_attention(attached)
