@@ -172,7 +172,7 @@ def _config(functional: keras.Model) -> dict[str, Any]:
     except Exception as error:
         raise TypeError(
             f"Model {functional.name} has a layer that gives no configuration, so that it cannot "
-            f"be copied: {error}"
+            f"be copied: {' '.join(str(error).split())}"
         ) from error
 
 

@@ -126,7 +126,8 @@ def siamese():
         name="encoder",
     )
     left, right = keras.Input((32, 32, 3), name="left"), keras.Input((32, 32, 3), name="right")
-    distance = keras.ops.norm(encoder(left) - encoder(right), axis=-1, keepdims=True)
+    difference = keras.ops.square(encoder(left) - encoder(right))
+    distance = keras.ops.sqrt(keras.ops.mean(difference, axis=-1, keepdims=True))
     return keras.Model([left, right], distance, name="siamese")
 
 
