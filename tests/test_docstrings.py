@@ -1,4 +1,4 @@
-"""Public names of the package, its layers and checkpoints have examples, and they run."""
+"""Public names of the package, its layers, surgery and checkpoints have examples, and they run."""
 
 import doctest
 import inspect
@@ -7,15 +7,22 @@ import keras
 import pytest
 
 import keras_cbam
-from keras_cbam import checkpoints, layers
+from keras_cbam import checkpoints, layers, surgery
 
 PUBLIC = {
     name: getattr(module, name)
-    for module in (keras_cbam, layers, checkpoints)
+    for module in (keras_cbam, layers, checkpoints, surgery)
     for name in module.__all__
 }
-# A base and a plain tuple: nothing to call.
-WITHOUT_EXAMPLE = {"AttentionLayer", "AttentionPoint"}
+# Bases, plain tuples and tables: nothing to call.
+WITHOUT_EXAMPLE = {
+    "ATTENTIONS",
+    "AddedParameters",
+    "AttentionLayer",
+    "AttentionPoint",
+    "FeaturePyramidModel",
+    "ParameterCount",
+}
 
 
 @pytest.mark.backends
@@ -27,7 +34,7 @@ def test_examples(name):
         public, name, module=inspect.getmodule(public), extraglobs=names
     )
     examples = [test for test in tests if test.examples]
-    assert bool(examples) != (public.__name__ in WITHOUT_EXAMPLE)
+    assert bool(examples) != (name in WITHOUT_EXAMPLE)
     for test in examples:
         failed, _ = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test)
         assert not failed

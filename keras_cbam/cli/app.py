@@ -9,7 +9,7 @@ import keras
 import typer
 
 from keras_cbam import __version__
-from keras_cbam.cli import demo, export, finetune
+from keras_cbam.cli import demo, export, finetune, points
 from keras_cbam.cli.terminal import errors
 from keras_cbam.errors import InputError, MissingPackageError, require
 
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 app.command("finetune")(finetune.finetune)
 app.command("export")(export.export)
+app.command("points")(points.points)
 app.command("demo")(demo.demo)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from keras_cbam.cli.backbone_options import BackboneOptions, parse
 from keras_cbam.cli.terminal import EpochProgress, counting, out, progress_bar
-from keras_cbam.errors import InputError
+from keras_cbam.surgery import ATTENTIONS
 from keras_cbam.training import FineTuneConfig, FineTuneResult, fine_tune
 
 DEFAULTS = FineTuneConfig(data="", output="")
@@ -25,7 +25,7 @@ def finetune(
         str, typer.Option(help="'imagenet', 'none', or the path of a weights file.")
     ] = DEFAULTS.weights,
     attention: Annotated[
-        str, typer.Option(help="'cbam', 'channel', 'spatial', or 'none' for the plain backbone.")
+        str, typer.Option(help=f"One of {', '.join(ATTENTIONS)}; or none.")
     ] = DEFAULTS.attention,
     image_size: Annotated[
         int, typer.Option(min=1, help="Side of the images, in pixels.")
@@ -64,10 +64,7 @@ def finetune(
     crop_area: Annotated[
         float, typer.Option(help="Smallest share of an image that a random crop keeps.")
     ] = DEFAULTS.crop_area,
-    backbone_option: Annotated[
-        list[str] | None,
-        typer.Option(help="A further argument of the builder, such as alpha=0.25; repeatable."),
-    ] = None,
+    backbone_option: BackboneOptions = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = DEFAULTS.seed,
     checkpoint_seconds: Annotated[
         float, typer.Option(help="Seconds between two saves of the state to resume from.")
@@ -93,7 +90,7 @@ def finetune(
         val_split=val_split,
         augmentations=() if augment == "none" else tuple(augment.split(",")),
         crop_area=crop_area,
-        backbone_options=dict(_option(text) for text in backbone_option or ()),
+        backbone_options=parse(backbone_option),
         seed=seed,
         checkpoint_seconds=checkpoint_seconds,
     )
@@ -124,13 +121,3 @@ def show(result: FineTuneResult, config: FineTuneConfig) -> None:
     val = result.record["val"]
     out.print(f"accuracy on val: [bold]{val['accuracy']:.2%}[/] (loss {val['loss']:.4f})")
     out.print(f"report: {config.output}/report.md", markup=False)
-
-
-def _option(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise InputError(f"Expected a backbone option NAME=VALUE. Received: {text}")
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value

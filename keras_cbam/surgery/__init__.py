@@ -1,17 +1,21 @@
 """Attention into an existing model, nothing of the model lost."""
 
-from keras_cbam.surgery.attach import ATTENTIONS, attach_attention
+from keras_cbam.surgery.attach import attach_attention
+from keras_cbam.surgery.cost import AddedParameters, added_parameters
 from keras_cbam.surgery.detach import detach_attention
 from keras_cbam.surgery.freeze import freeze_backbone
+from keras_cbam.surgery.plan import ATTENTIONS
 from keras_cbam.surgery.points import AttentionPoint, attention_points
 from keras_cbam.surgery.pyramid import FeaturePyramidModel
 from keras_cbam.surgery.summary import ParameterCount, summarize_parameters
 
 __all__ = [
     "ATTENTIONS",
+    "AddedParameters",
     "AttentionPoint",
     "FeaturePyramidModel",
     "ParameterCount",
+    "added_parameters",
     "attach_attention",
     "attention_points",
     "detach_attention",

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
 
-from keras_cbam.layers import BAM, CBAM, ChannelAttention, SpatialAttention, SqueezeExcite
 from keras_cbam.surgery.blocks import open_blocks
 from keras_cbam.surgery.copying import copy_model
-from keras_cbam.surgery.graph import Node, read_graph
-from keras_cbam.surgery.points import AttentionPoint, Choice, find_points
-
-ATTENTIONS: dict[str, Callable[..., keras.layers.Layer]] = {
-    "cbam": CBAM,
-    "se": SqueezeExcite,
-    "bam": BAM,
-    "channel": ChannelAttention,
-    "spatial": SpatialAttention,
-}
-
-# Where a name goes that does not go to every point.
-PLACES: dict[str, Choice] = {"bam": "stage_ends"}
-
-Factory = Callable[[AttentionPoint], keras.layers.Layer]
+from keras_cbam.surgery.graph import read_graph
+from keras_cbam.surgery.plan import Factory, plan
+from keras_cbam.surgery.points import Choice
 
 
 def attach_attention(
@@ -80,69 +66,15 @@ def attach_attention(
             f"for itself. Received: identity_init={identity_init} with attention={attention}"
         )
     model = open_blocks(model)
-    graph = read_graph(model)
-    make = attention if callable(attention) else by_name(attention, graph, identity_init)
-    chosen = {point.layer: point for point in find_points(graph, _places(attention, points))}
-    if not chosen:
-        raise ValueError(
-            "The model has no attention point: no convolution that ends a block. "
-            f"Received: model={model}"
-        )
+    planned = plan(read_graph(model), attention, points, identity_init)
     inserted: dict[str, keras.layers.Layer] = {}
 
     def call(address: str, operation: Any, *args: Any, **kwargs: Any) -> Any:
         outputs = operation(*args, **kwargs)
-        if address not in chosen:
+        if address not in planned:
             return outputs
         if address not in inserted:
-            inserted[address] = _layer(make, chosen[address])
+            inserted[address] = planned[address].make()
         return inserted[address](outputs)
 
     return copy_model(model, call)
-
-
-def _places(attention: str | Factory, points: Choice) -> Choice:
-    return PLACES.get(attention) if isinstance(attention, str) and points is None else points
-
-
-def _layer(make: Factory, point: AttentionPoint) -> keras.layers.Layer:
-    layer = make(point)
-    if not isinstance(layer, keras.layers.Layer):
-        raise TypeError(
-            "Argument `attention` must be a factory that returns a Keras layer. "
-            f"Received: {layer} for {point}"
-        )
-    return layer
-
-
-def by_name(attention: str, graph: list[Node], identity_init: bool | None = None) -> Factory:
-    """Return the factory of a named attention for the points of a graph.
-
-    The layers take the data format and the precision of what stands before them.
-
-    Raises:
-        ValueError: on an unknown name.
-    """
-    if attention not in ATTENTIONS:
-        raise ValueError(
-            f"Argument `attention` must be one of {tuple(ATTENTIONS)} or a callable. "
-            f"Received: attention={attention}"
-        )
-    nodes = {node.address: node for node in graph}
-
-    def make(point: AttentionPoint) -> keras.layers.Layer:
-        settings: dict[str, Any] = {
-            "identity_init": identity_init is not False,
-            "data_format": _nearest(nodes[point.layer], "data_format"),
-            "dtype": _nearest(nodes[point.layer], "dtype_policy"),
-            "name": f"{point.layer.split('/')[-1]}_{attention}",
-        }
-        return ATTENTIONS[attention](**settings)
-
-    return make
-
-
-def _nearest(node: Node, attribute: str) -> Any:
-    """The attribute of the node's operation, or of the first before it that has one."""
-    value = getattr(node.operation, attribute, None)
-    return _nearest(node.inputs[0], attribute) if value is None and node.inputs else value

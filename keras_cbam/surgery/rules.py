@@ -27,7 +27,7 @@ POOLINGS = {"AveragePooling2D", "MaxPooling2D"}
 POINTWISE = {"Dense", "EinsumDense"}
 DROPS = {"AlphaDropout", "Dropout", "GaussianDropout", "SpatialDropout2D", "StochasticDepth"}
 # Activations that make scores of a convolution, not features.
-SCORES = {"linear", "sigmoid", "softmax", "tanh"}
+SCORES = ("linear", "sigmoid", "softmax", "tanh")
 # What may stand between the end of a block and what reads it.
 TRANSPARENT = DROPS | {"ZeroPadding2D"}
 
@@ -229,13 +229,16 @@ def _is_head(node: Node) -> bool:
     run = [node]
     while run[-1] is not (end := _run_end(node)):
         run.append(run[-1].consumers[0])
-    activations = {part.config.get("activation", "linear") for part in run if _activates(part)}
-    rectified = {part.kind for part in run} & (NORMALIZATIONS | ACTIVATIONS - {"Activation"})
-    return not rectified and activations <= SCORES and not _feeds_weights(end)
+    return all(map(_keeps_scores, run)) and not _feeds_weights(end)
 
 
-def _activates(node: Node) -> bool:
-    return isinstance(node.config.get("activation", "linear"), str)
+def _keeps_scores(node: Node) -> bool:
+    """Whether what it computes may be scores: an activation that makes features says no."""
+    own = not type(node.operation).__module__.startswith("keras.")
+    features = NORMALIZATIONS | ACTIVATIONS - {"Activation"}
+    return (
+        not own and node.kind not in features and node.config.get("activation", "linear") in SCORES
+    )
 
 
 def _feeds_weights(node: Node) -> bool:

@@ -60,7 +60,7 @@ def summarize_parameters(model: keras.Model) -> tuple[ParameterCount, ...]:
         >>> model = attach_attention(keras.applications.MobileNetV2(weights=None))
         >>> freeze_backbone(model)
         >>> summarize_parameters(model)[0]
-        ParameterCount(kind='attention', layers=17, parameters=60583, trainable=60549)
+        ParameterCount(kind='attention', layers=17, parameters=31747, trainable=31713)
     """
     kinds: dict[str, list[keras.layers.Layer]] = {kind: [] for kind in KINDS}
     for layer in {id(layer): layer for _, layer in walk(model) if layer.weights}.values():
@@ -70,8 +70,8 @@ def summarize_parameters(model: keras.Model) -> tuple[ParameterCount, ...]:
         ParameterCount(
             kind,
             len(layers),
-            sum(_count(layer.weights) for layer in layers),
-            sum(_count(layer.trainable_weights) for layer in layers),
+            sum(count_parameters(layer.weights) for layer in layers),
+            sum(count_parameters(layer.trainable_weights) for layer in layers),
         )
         for kind, layers in kinds.items()
         if layers
@@ -80,5 +80,6 @@ def summarize_parameters(model: keras.Model) -> tuple[ParameterCount, ...]:
     return (*counts, ParameterCount("total", *map(int, totals)))
 
 
-def _count(weights: list[keras.Variable]) -> int:
+def count_parameters(weights: list[keras.Variable]) -> int:
+    """Return how many numbers the weights hold."""
     return sum(int(np.prod(weight.shape)) for weight in weights)

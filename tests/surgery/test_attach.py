@@ -4,9 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_cbam import CBAM, ChannelAttention, attach_attention, attention_points, freeze_backbone
+from keras_cbam import BAM, CBAM, ChannelAttention, attach_attention, attention_points
 from keras_cbam.surgery.gates import gate_movement
-from tests.conftest import vary
 
 
 def outputs(model, images):
@@ -20,26 +19,6 @@ def test_exact_parameter_count_of_the_paper():
         int(np.prod(v.shape)) for v in model.trainable_variables
     )
     assert added == 28_089_624 - 25_557_032
-
-
-@pytest.fixture(scope="module")
-def small():
-    """A residual block with a projection, one with an identity, and dropout on the branch."""
-    x = inputs = keras.Input((16, 16, 3), name="pixels")
-    x = keras.layers.Conv2D(16, 3, padding="same", name="stem")(x)
-    for block, strides in (("a", 2), ("b", 1)):
-        shortcut = x
-        y = keras.layers.Conv2D(24, 3, strides, padding="same", name=f"{block}_conv1")(x)
-        y = keras.layers.BatchNormalization(name=f"{block}_bn1")(y)
-        y = keras.layers.ReLU(name=f"{block}_relu1")(y)
-        y = keras.layers.Conv2D(24, 3, padding="same", name=f"{block}_conv2")(y)
-        y = keras.layers.BatchNormalization(name=f"{block}_bn2")(y)
-        y = keras.layers.Dropout(0.1, name=f"{block}_drop")(y)
-        if strides == 2:
-            shortcut = keras.layers.Conv2D(24, 1, strides, name=f"{block}_proj")(shortcut)
-        x = keras.layers.Add(name=f"{block}_add")([shortcut, y] if strides == 2 else [y, shortcut])
-    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
-    return vary(keras.Model(inputs, keras.layers.Dense(5, name="scores")(x), name="small"))
 
 
 @pytest.mark.backends
@@ -118,6 +97,52 @@ def test_paper_start_is_not_the_identity(small, rng):
     assert isinstance(attached.get_layer("a_bn2_channel"), ChannelAttention)
 
 
+def test_bam_goes_to_stage_ends_after_the_addition(small, rng):
+    """One stage alone has an end; of several, the last is followed by no other."""
+    assert [p.layer for p in attention_points(small, "stage_ends")] == ["b_add"]
+    resnet = keras.applications.ResNet50(weights=None, include_top=False, input_shape=(64, 64, 3))
+    attached = attach_attention(resnet, "bam")
+    found = [layer.name for layer in attached.layers if isinstance(layer, BAM)]
+    ends = ("conv2_block3_out", "conv3_block4_out", "conv4_block6_out")
+    assert found == [f"{name}_bam" for name in ends]
+    assert all(
+        layer.input is attached.get_layer(name).output
+        for layer, name in zip(map(attached.get_layer, found), ends, strict=True)
+    )
+    images = rng.uniform(0, 255, (4, 16, 16, 3)).astype("float32")
+    everywhere = attach_attention(small, "bam", points=lambda point: True)
+    assert [p.name for p in everywhere.layers if isinstance(p, BAM)] == ["a_bn2_bam", "b_bn2_bam"]
+    expected = outputs(small, images)
+    assert np.array_equal(outputs(attach_attention(small, "bam"), images), expected)
+
+
+@pytest.mark.parametrize("attention", ["se", "bam", "channel", "spatial"])
+def test_every_attention_starts_as_the_identity(small, attention, rng):
+    images = rng.uniform(0, 255, (4, 16, 16, 3)).astype("float32")
+    attached = attach_attention(small, attention)
+    names = [layer.name for layer in attached.layers if layer.name.endswith(f"_{attention}")]
+    assert names
+    assert np.array_equal(outputs(attached, images), outputs(small, images))
+    paper = attach_attention(small, attention, identity_init=False)
+    assert not np.allclose(outputs(paper, images), outputs(small, images))
+
+
+class Swish(keras.layers.Layer):
+    """An activation of the user's own."""
+
+    def call(self, x):
+        return x * keras.ops.sigmoid(x)
+
+
+def test_attention_follows_an_activation_of_the_users_own():
+    x = inputs = keras.Input((16, 16, 3))
+    for index in range(2):
+        x = keras.layers.Conv2D(8, 3, name=f"conv{index}")(x)
+        x = Swish(name=f"swish{index}")(x)
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+    assert [point.layer for point in attention_points(model)] == ["swish1"]
+
+
 def test_factory_receives_the_point(small):
     seen = []
 
@@ -160,15 +185,6 @@ def test_model_without_a_place_is_refused():
     inputs = keras.Input((8,))
     with pytest.raises(ValueError, match="no attention point"):
         attach_attention(keras.Model(inputs, keras.layers.Dense(2)(inputs)))
-
-
-def test_freeze_backbone_leaves_attention_and_head(small):
-    attached = attach_attention(small)
-    freeze_backbone(attached, head=["scores"])
-    trained = {v.path.split("/")[0] for v in attached.trainable_variables}
-    assert trained == {"a_bn2_cbam", "b_bn2_cbam", "scores"}
-    with pytest.raises(ValueError, match="`head` must name layers"):
-        freeze_backbone(attached, head=["score"])
 
 
 @pytest.mark.backends

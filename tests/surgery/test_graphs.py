@@ -149,7 +149,7 @@ def test_refused_with_a_reason(name, surgery):
 
 def test_layer_without_configuration_is_refused():
     model = wrap(Unconfigured(object(), name="factor"))
-    with pytest.raises(TypeError, match="wrapped has a layer .* Object Unconfigured"):
+    with pytest.raises(TypeError, match=r"wrapped has a layer .* Object Unconfigured"):
         attach_attention(model)
 
 

@@ -1,0 +1,99 @@
+"""`keras-cbam points`: where attention would go in a network, and what it would add."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import keras
+import typer
+from rich.table import Column, Table
+
+from keras_cbam.cli.backbone_options import BackboneOptions, parse
+from keras_cbam.cli.terminal import out
+from keras_cbam.errors import InputError
+from keras_cbam.export import load_model
+from keras_cbam.surgery import ATTENTIONS, AddedParameters, added_parameters
+from keras_cbam.training.backbones import build_backbone
+
+IMAGE_SIZE = 224
+
+
+def points(
+    backbone: Annotated[
+        str, typer.Argument(help="A builder of keras.applications, or the path of a .keras file.")
+    ],
+    attention: Annotated[str, typer.Option(help=f"One of {', '.join(ATTENTIONS)}.")] = "cbam",
+    points: Annotated[
+        str | None,
+        typer.Option(
+            help="Names of layers, separated by commas, last_stage or stage_ends; by default all "
+            "points, for bam the stage ends."
+        ),
+    ] = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(min=1, help=f"Side of the images, in pixels.  [default: {IMAGE_SIZE}]"),
+    ] = None,
+    backbone_option: BackboneOptions = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Show where attention goes in a network, with shapes and added parameters."""
+    with out.status("reading the network"):
+        model = _model(backbone, image_size, parse(backbone_option))
+        try:
+            added = added_parameters(model, attention, points=_choice(points))
+        except (TypeError, ValueError) as error:
+            raise InputError(str(error)) from error
+    summary = {
+        "model": model.name,
+        "parameters": model.count_params(),
+        "attention": attention,
+        "added_parameters": sum(row.parameters for row in added),
+        "added_trainable": sum(row.trainable for row in added),
+    }
+    if as_json:
+        rows = [
+            {**point._asdict(), "added_parameters": parameters, "added_trainable": trainable}
+            for point, parameters, trainable in added
+        ]
+        typer.echo(json.dumps({**summary, "points": rows}, indent=2))
+    else:
+        show(added, summary)
+
+
+def show(added: tuple[AddedParameters, ...], summary: dict[str, Any]) -> None:
+    """Print the table of points, and what they add in all."""
+    table = Table(Column("layer", overflow="fold"))
+    for name in ("stage", "block", "shape", "added parameters"):
+        table.add_column(name, justify="right")
+    for point, parameters, _ in added:
+        shape = " x ".join("?" if size is None else str(size) for size in point.shape[1:])
+        table.add_row(point.layer, str(point.stage), str(point.block), shape, f"{parameters:,}")
+    out.print(table)
+    total = summary["added_parameters"]
+    share = f" (+{total / summary['parameters']:.1%})" if summary["parameters"] else ""
+    out.print(
+        f"{summary['attention']} at {len(added)} points of {summary['model']} adds {total:,} "
+        f"parameters, {summary['added_trainable']:,} of them trainable, to "
+        f"{summary['parameters']:,}{share}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _model(name: str, image_size: int | None, options: dict[str, Any]) -> keras.Model:
+    if Path(name).suffix != ".keras":
+        size = image_size or IMAGE_SIZE
+        return build_backbone(name, "none", keras.Input((size, size, 3)), options)
+    if image_size or options:
+        raise InputError("--image-size and --backbone-option go with a builder, not with a file.")
+    return load_model(name)
+
+
+def _choice(points: str | None) -> str | list[str] | None:
+    if points is None or points in ("last_stage", "stage_ends"):
+        return points
+    return points.split(",")

@@ -1,0 +1,97 @@
+"""Which attention goes to which point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import keras
+
+from keras_cbam.layers import BAM, CBAM, ChannelAttention, SpatialAttention, SqueezeExcite
+from keras_cbam.surgery.graph import Node
+from keras_cbam.surgery.points import AttentionPoint, Choice, find_points
+
+ATTENTIONS: dict[str, Callable[..., keras.layers.Layer]] = {
+    "cbam": CBAM,
+    "se": SqueezeExcite,
+    "bam": BAM,
+    "channel": ChannelAttention,
+    "spatial": SpatialAttention,
+}
+
+# Where a name goes that does not go to every point.
+PLACES: dict[str, Choice] = {"bam": "stage_ends"}
+
+Factory = Callable[[AttentionPoint], keras.layers.Layer]
+
+
+class Insertion(NamedTuple):
+    """A point, and what makes the layer that refines it."""
+
+    point: AttentionPoint
+    factory: Factory
+
+    def make(self) -> keras.layers.Layer:
+        """Return a new layer for the point."""
+        layer = self.factory(self.point)
+        if not isinstance(layer, keras.layers.Layer):
+            raise TypeError(
+                "Argument `attention` must be a factory that returns a Keras layer. "
+                f"Received: {layer} for {self.point}"
+            )
+        return layer
+
+
+def plan(
+    graph: list[Node],
+    attention: str | Factory,
+    points: Choice = None,
+    identity_init: bool | None = None,
+) -> dict[str, Insertion]:
+    """Return what goes where in a graph, by the address of the layer that it follows.
+
+    Raises:
+        ValueError: as `attach_attention` does.
+    """
+    factory = attention if callable(attention) else _by_name(attention, graph, identity_init)
+    places = PLACES.get(attention) if isinstance(attention, str) and points is None else points
+    planned = {p.layer: Insertion(p, factory) for p in find_points(graph, places)}
+    if not planned:
+        raise ValueError(
+            "The model has no attention point: no convolution that ends a block, of which a "
+            "feature map is left"
+        )
+    return planned
+
+
+def _by_name(attention: str, graph: list[Node], identity_init: bool | None) -> Factory:
+    """Return the factory of a named attention for the points of a graph.
+
+    The layers take the data format and the precision of what stands before them.
+
+    Raises:
+        ValueError: on an unknown name.
+    """
+    if attention not in ATTENTIONS:
+        raise ValueError(
+            f"Argument `attention` must be one of {tuple(ATTENTIONS)} or a callable. "
+            f"Received: attention={attention}"
+        )
+    nodes = {node.address: node for node in graph}
+
+    def make(point: AttentionPoint) -> keras.layers.Layer:
+        settings: dict[str, Any] = {
+            "identity_init": identity_init is not False,
+            "data_format": _nearest(nodes[point.layer], "data_format"),
+            "dtype": _nearest(nodes[point.layer], "dtype_policy"),
+            "name": f"{point.layer.split('/')[-1]}_{attention}",
+        }
+        return ATTENTIONS[attention](**settings)
+
+    return make
+
+
+def _nearest(node: Node, attribute: str) -> Any:
+    """The attribute of the node's operation, or of the first before it that has one."""
+    value = getattr(node.operation, attribute, None)
+    return _nearest(node.inputs[0], attribute) if value is None and node.inputs else value
