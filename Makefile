@@ -16,16 +16,17 @@ all: .venv/installed
 demo: .venv/installed
 	$(BIN)/keras-cbam demo --output demo
 
-# Each backend wants a process of its own; what trains is proven on all three.
+# Each backend wants processes of its own; what trains is proven on all three.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 test: .venv/installed
-	$(BIN)/python -m pytest -m "not slow"
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -m "not slow and backends"
-	KERAS_BACKEND=torch $(BIN)/python -m pytest -m "not slow and backends"
+	$(PYTEST) -m "not slow"
+	KERAS_BACKEND=jax $(PYTEST) -m "not slow and backends"
+	KERAS_BACKEND=torch $(PYTEST) -m "not slow and backends"
 
 test-all: .venv/installed
-	$(BIN)/python -m pytest
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -m backends
-	KERAS_BACKEND=torch $(BIN)/python -m pytest -m backends
+	$(PYTEST)
+	KERAS_BACKEND=jax $(PYTEST) -m backends
+	KERAS_BACKEND=torch $(PYTEST) -m backends
 
 lint: .venv/installed
 	$(BIN)/ruff check .

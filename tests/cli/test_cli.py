@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import keras
 import pytest
 
 from keras_cbam.export import load_model
@@ -28,6 +29,37 @@ def command(*arguments):
 
 def run(*arguments):
     return subprocess.run(command(*arguments), capture_output=True, text=True, check=False)
+
+
+def test_points_are_shown_with_what_they_add():
+    arguments = ["points", "VGG16", "--image-size", "32", "--attention", "channel"]
+    done = run(*arguments)
+    assert done.returncode == 0, done.stderr
+    # Two biased layers between C channels and C / 16: 64, 128, 256, 512 and 512 channels.
+    expected = [2 * c * (c // 16) + c // 16 + c for c in (64, 128, 256, 512, 512)]
+    row = next(line for line in done.stdout.splitlines() if "block3_conv3" in line)
+    cells = [cell.strip() for cell in row.strip("│ ").split("│")]
+    assert cells == ["block3_conv3", "3", "1", "8 x 8 x 256", f"{expected[2]:,}"]
+    assert f"channel at 5 points of vgg16 adds {sum(expected):,} parameters" in done.stdout
+
+    shown = json.loads(run(*arguments, "--points", "block1_conv2,block5_conv3", "--json").stdout)
+    assert [point["added_parameters"] for point in shown["points"]] == [expected[0], expected[4]]
+    assert shown["points"][1]["shape"] == [None, 2, 2, 512]
+    assert shown["added_parameters"] == shown["added_trainable"] == expected[0] + expected[4]
+
+
+def test_points_of_a_saved_model(tmp_path):
+    inputs = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(8, 3, activation="relu", name="only")(inputs)
+    x = keras.layers.Dense(2)(keras.layers.Flatten()(x))
+    keras.Model(inputs, x).save(tmp_path / "model.keras")
+    done = run("points", tmp_path / "model.keras", "--json")
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert [(p["layer"], p["shape"]) for p in shown["points"]] == [("only", [None, 14, 14, 8])]
+    done = run("points", tmp_path / "model.keras", "--image-size", "64")
+    assert done.returncode == 2
+    assert "go with a builder" in done.stderr
 
 
 @pytest.fixture
@@ -72,6 +104,12 @@ CASES = {
             *("export", d / "text.keras", "--output", d / "out", "--verification", d / "images")
         ],
         "a file that is not one",
+    ),
+    "points of another backbone": (lambda d: ["points", "MobileNetV9"], "Received: MobileNetV9"),
+    "points of no model": (lambda d: ["points", d / "text.keras"], "a file that is not one"),
+    "points that are not there": (
+        lambda d: ["points", "VGG16", "--image-size", "32", "--points", "block1_conv1"],
+        "block1_conv2",
     ),
     "unknown augmentation": (
         lambda d: finetune(d / "images", "--output", d / "out", "--augment", "mixup"),
