@@ -33,6 +33,50 @@ def photographs(data):
     return images[:32], images[32:192], labels[32:192], images[192:]
 
 
+@pytest.fixture(scope="module")
+def sample(data):
+    """All 1000 images, short side 256, center crop 224, and their labels."""
+    from PIL import Image
+
+    folder = data / "imagenet_sample_1000"
+    with (folder / "labels.csv").open() as file:
+        index = {row["wnid"]: int(row["class_index"]) for row in csv.DictReader(file)}
+    images = []
+    for name in index:
+        image = Image.open(folder / "images" / f"{name}.jpg").convert("RGB")
+        scale = 256 / min(image.size)
+        image = image.resize(
+            [round(side * scale) for side in image.size], Image.Resampling.BILINEAR
+        )
+        left, top = ((side - 224) // 2 for side in image.size)
+        images.append(np.asarray(image.crop((left, top, left + 224, top + 224)), "uint8"))
+    return np.stack(images), np.array(list(index.values()))
+
+
+@pytest.mark.slow
+def test_keeps_its_accuracy_to_the_last_image(plain, sample):
+    images, labels = sample
+    attached = attach_attention(plain)
+
+    def answer(model, batch):
+        inputs = keras.applications.mobilenet_v2.preprocess_input(batch.astype("float32"))
+        return np.asarray(model(inputs)), model.predict(inputs, verbose=0)
+
+    right = {"plain": 0, "attached": 0}
+    for first in range(0, len(images), 50):
+        batch, expected = images[first : first + 50], labels[first : first + 50]
+        plain_bits, plain_answers = answer(plain, batch)
+        attached_bits, attached_answers = answer(attached, batch)
+        assert np.ptp(plain_bits, axis=0).max() > 0.5
+        assert np.array_equal(attached_bits, plain_bits)
+        assert np.array_equal(attached_answers.argmax(-1), plain_answers.argmax(-1))
+        right["plain"] += int((plain_answers.argmax(-1) == expected).sum())
+        right["attached"] += int((attached_answers.argmax(-1) == expected).sum())
+    print(f"\nright of {len(images)}: {right}")
+    assert len(images) == 1000
+    assert right["attached"] == right["plain"] >= 870
+
+
 def count(variables):
     return sum(int(np.prod(v.shape)) for v in variables)
 
