@@ -127,6 +127,21 @@ def test_every_attention_starts_as_the_identity(small, attention, rng):
     assert not np.allclose(outputs(paper, images), outputs(small, images))
 
 
+@pytest.mark.parametrize("data_format", ["channels_first", "channels_last"])
+@pytest.mark.parametrize("dtype", ["float32", "mixed_float16", "bfloat16"])
+def test_attention_takes_data_format_and_precision_of_its_place(data_format, dtype):
+    shape = (3, 16, 16) if data_format == "channels_first" else (16, 16, 3)
+    inputs = keras.Input(shape)
+    x = keras.layers.Conv2D(24, 3, data_format=data_format, dtype=dtype, name="conv")(inputs)
+    x = keras.ops.relu(x)
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D(data_format=data_format)(x))
+    attached = attach_attention(model)
+    layer = next(layer for layer in attached.layers if isinstance(layer, CBAM))
+    assert layer.data_format == data_format
+    assert layer.dtype_policy.name == dtype
+    assert attached.count_params() - model.count_params() == 25 + 48 + 98 + 4
+
+
 class Swish(keras.layers.Layer):
     """An activation of the user's own."""
 

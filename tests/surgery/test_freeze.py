@@ -13,6 +13,9 @@ def test_freeze_backbone_leaves_attention_and_head(small):
     freeze_backbone(attached, head=["scores"])
     trained = {v.path.split("/")[0] for v in attached.trainable_variables}
     assert trained == {"a_bn2_cbam", "b_bn2_cbam", "scores"}
+    attached.trainable = False
+    freeze_backbone(attached)
+    assert {v.path.split("/")[0] for v in attached.trainable_variables} == trained - {"scores"}
     with pytest.raises(ValueError, match="`head` must name layers"):
         freeze_backbone(attached, head=["score"])
 

@@ -6,7 +6,7 @@ from keras import layers
 
 from keras_cbam import attach_attention, attention_points, detach_attention
 from tests.conftest import example, vary
-from tests.surgery.graphs import GRAPHS
+from tests.surgery.graphs import GRAPHS, conv
 from tests.surgery.proof import assert_agree, assert_nothing_lost, assert_same_state, call, state
 
 pytestmark = pytest.mark.backends
@@ -21,6 +21,20 @@ def test_nothing_is_lost(name, rng, tmp_path):
         model, example(model, rng), tmp_path, safe_mode=name != "with_lambda"
     )
     assert [point.layer for point in attention_points(attached)] == graph.points
+
+
+def test_nested_model_at_both_ends(rng, tmp_path):
+    """Keras counts the calls of a nested model differently among the outputs."""
+    inputs = keras.Input((32, 32, 3))
+    backbone = keras.Model(inputs, conv(8, "conv")(inputs), name="backbone")
+    features = keras.Input((None, None, 8))
+    pooled = [layers.GlobalAveragePooling2D()(features), layers.GlobalMaxPooling2D()(features)]
+    heads = keras.Model(features, [layers.Dense(2)(x) for x in pooled], name="heads")
+    inputs = keras.Input((32, 32, 3))
+    left, right = backbone(inputs), backbone(inputs[:, ::-1])
+    model = vary(keras.Model(inputs, [*heads(left), *heads(right), left]))
+    assert [point.layer for point in attention_points(model)] == ["backbone/conv_act"]
+    assert_nothing_lost(model, example(model, rng), tmp_path)
 
 
 def test_shared_attention_is_one_layer():
