@@ -48,8 +48,9 @@ def attention_points(model: keras.Model, points: Choice = None) -> tuple[Attenti
     4. Networks that concatenate (Inception, DenseNet): the end of each block.
     5. Any other network: the end of each run of convolutions at one resolution.
 
-    Nested models are looked into, and so are the blocks of KerasHub's EfficientNet and MobileNet.
-    Attention that is there already changes nothing.
+    Nested models are looked into, and so are the blocks of KerasHub's EfficientNet and MobileNet; a
+    wrapper such as `TimeDistributed` is not: attach to the network before it is wrapped. Attention
+    that is there already changes nothing.
 
     Args:
         model: a functional or a built Sequential `keras.Model`.
