@@ -30,7 +30,8 @@ def attach_attention(
     Nested models are copied too, with attention inside. Attention follows a layer wherever the
     model calls it: shared layers, and nested models called twice, share their attention.
     `pyramid_outputs` of KerasHub backbones are kept. The copy is not compiled, and methods of a
-    subclass of `keras.Model` are not taken along.
+    subclass of `keras.Model` are not taken along. An output that is refined bears the name of its
+    attention layer.
 
     Args:
         model: a functional or a built Sequential `keras.Model`.
@@ -66,15 +67,24 @@ def attach_attention(
             f"for itself. Received: identity_init={identity_init} with attention={attention}"
         )
     model = open_blocks(model)
-    planned = plan(read_graph(model), attention, points, identity_init)
-    inserted: dict[str, keras.layers.Layer] = {}
+    graph = read_graph(model)
+    planned = plan(graph, attention, points, identity_init)
+    chosen = {id(n.operation): planned[n.address] for n in graph if n.address in planned}
+    inserted: dict[int, keras.layers.Layer] = {}
 
-    def call(address: str, operation: Any, *args: Any, **kwargs: Any) -> Any:
-        outputs = operation(*args, **kwargs)
-        if address not in planned:
+    def call(original: Any, copied: Any, /, *args: Any, **kwargs: Any) -> Any:
+        outputs = copied(*args, **kwargs)
+        key = id(original)
+        if key not in chosen:
             return outputs
-        if address not in inserted:
-            inserted[address] = planned[address].make()
-        return inserted[address](outputs)
+        if key not in inserted:
+            inserted[key] = chosen[key].make()
+        refined = inserted[key](outputs)
+        if refined.shape != outputs.shape:
+            raise ValueError(
+                "Argument `attention` must return layers that keep the shape of their input. "
+                f"Received: {inserted[key]}, which makes {refined.shape} of {outputs.shape}"
+            )
+        return refined
 
     return copy_model(model, call)

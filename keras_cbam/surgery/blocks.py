@@ -41,7 +41,7 @@ def _is_block(operation: Any) -> bool:
     return kind.__name__ in BLOCKS and kind.__module__.startswith("keras_hub.")
 
 
-def _open(address: str, operation: Any, *args: Any, **kwargs: Any) -> Any:
+def _open(original: Any, operation: Any, /, *args: Any, **kwargs: Any) -> Any:
     outputs = operation(*args, **kwargs)
     if not _is_block(operation):
         return outputs
@@ -54,6 +54,6 @@ def _open(address: str, operation: Any, *args: Any, **kwargs: Any) -> Any:
     return opened(args[0])
 
 
-def _call_inside(operation: Any, *args: Any, **kwargs: Any) -> Any:
+def _call_inside(operation: Any, /, *args: Any, **kwargs: Any) -> Any:
     call = operation.call if _is_block(operation) else operation
     return call(*args, **kwargs)

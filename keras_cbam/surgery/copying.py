@@ -11,60 +11,88 @@ import keras
 from keras_cbam.surgery.graph import as_functional, has_graph
 from keras_cbam.surgery.pyramid import FeaturePyramidModel, join
 
-# Calls the copy of an operation where the original is called: address, copy, arguments.
+# Calls the copy of an operation where the original is called: original, copy, arguments.
 Call = Callable[..., Any]
 
 
-def call_copy(address: str, operation: Any, *args: Any, **kwargs: Any) -> Any:
+def call_copy(original: Any, copied: Any, /, *args: Any, **kwargs: Any) -> Any:
     """Call the copy as the original was called."""
-    return operation(*args, **kwargs)
+    return copied(*args, **kwargs)
 
 
-def copy_model(model: keras.Model, call: Call = call_copy, *, prefix: str = "") -> keras.Model:
+def copy_model(model: keras.Model, call: Call = call_copy) -> keras.Model:
     """Return a copy of a model's graph with the weights of the original, not compiled.
 
-    Nested models are copied the same way, shared layers stay shared, layers keep their names and
-    whether they are trainable; `pyramid_outputs` are kept where there are any.
+    Nested models are copied the same way. What is shared stays shared, at whatever level it is
+    used; layers keep their names and whether they are trainable; `pyramid_outputs` are kept where
+    there are any.
 
     Args:
         model: a functional or a built Sequential model.
-        call: `call(address, operation, *args, **kwargs)` calls the copy of the operation at
-            `address` and returns what its readers are to read.
-        prefix: what stands before the names of the model's layers in their addresses.
+        call: `call(original, copied, *args, **kwargs)` calls the copy of an operation and returns
+            what its readers are to read.
 
     Raises:
         TypeError: if the model has no graph, or if a layer cannot be copied; it says why.
     """
-    source = as_functional(model)
-    levels = getattr(model, "pyramid_outputs", None)
-    if levels:
-        source = join(source, levels)
-    originals: dict[int, Any] = {}
-    unfilled: dict[int, Any] = {}
+    return Copier(call).copy(model)
 
-    def clone(operation: Any) -> Any:
-        if has_graph(operation):
-            copied = copy_model(operation, call, prefix=f"{prefix}{operation.name}/")
-        else:
-            copied = copy_operation(operation)
-            unfilled[id(copied)] = copied
-        originals[id(copied)] = operation
-        return copied
 
-    def call_and_fill(copied: Any, *args: Any, **kwargs: Any) -> Any:
-        original = originals[id(copied)]
-        outputs = call(prefix + original.name, copied, *args, **kwargs)
-        if unfilled.pop(id(copied), None) is not None and getattr(copied, "built", False):
-            copy_weights(original, copied)
+class Copier:
+    """Copies models with all that they share: each operation once, each variable once.
+
+    Args:
+        call: as for `copy_model`.
+    """
+
+    def __init__(self, call: Call):
+        self.call = call
+        self.copies: dict[int, Any] = {}
+        self.originals: dict[int, Any] = {}
+        self.unfilled: set[int] = set()
+        self.variables: dict[int, keras.Variable] = {}
+
+    def copy(self, model: keras.Model) -> keras.Model:
+        """Return the copy of a model, nested or not."""
+        source = as_functional(model)
+        levels = getattr(model, "pyramid_outputs", None)
+        if levels:
+            source = join(source, levels)
+        copied = keras.models.clone_model(
+            source,
+            input_tensors=_fresh_inputs(source),
+            clone_function=self._clone,
+            call_function=self._call,
+        )
+        return FeaturePyramidModel.from_joint(copied) if levels else copied
+
+    def _clone(self, operation: Any) -> Any:
+        if id(operation) not in self.copies:
+            if has_graph(operation):
+                copied = self.copy(operation)
+            else:
+                copied = copy_operation(operation)
+                self.unfilled.add(id(copied))
+            self.copies[id(operation)] = copied
+            self.originals[id(copied)] = operation
+        return self.copies[id(operation)]
+
+    def _call(self, copied: Any, /, *args: Any, **kwargs: Any) -> Any:
+        original = self.originals[id(copied)]
+        outputs = self.call(original, copied, *args, **kwargs)
+        if id(copied) in self.unfilled and getattr(copied, "built", False):
+            self.unfilled.remove(id(copied))
+            self._fill(original, copied)
         return outputs
 
-    copied = keras.models.clone_model(
-        source,
-        input_tensors=_fresh_inputs(source),
-        clone_function=clone,
-        call_function=call_and_fill,
-    )
-    return FeaturePyramidModel.from_joint(copied) if levels else copied
+    def _fill(self, original: keras.layers.Layer, copied: keras.layers.Layer) -> None:
+        copy_weights(original, copied)
+        for old, new in zip(original.weights, copied.weights, strict=True):
+            if self.variables.setdefault(id(old), new) is not new:
+                raise TypeError(
+                    f"Layer {original.name} of class {type(original).__name__} cannot be copied: "
+                    f"it shares {old.path} with another layer, as its configuration does not tell"
+                )
 
 
 def _fresh_inputs(model: keras.Model) -> Any:
@@ -94,11 +122,11 @@ def copy_operation(operation: Any) -> Any:
 
 def _copy_lambda(layer: keras.layers.Lambda) -> keras.layers.Lambda:
     """A `Lambda` over the same function, which is code, not weights."""
-    for name, value in _closure(layer.function):
-        if isinstance(value, keras.layers.Layer | keras.Variable):
+    for value in _used_by(layer.function, set()):
+        if isinstance(value, keras.Variable) or getattr(value, "weights", None):
             raise TypeError(
-                f"its function uses {name}, a {type(value).__name__}, which the copy would share; "
-                "make it a Layer subclass instead"
+                f"its function uses {value.name}, a {type(value).__name__}, which the copy would "
+                "share; make it a Layer subclass instead"
             )
     config = layer.get_config()
     # The function itself is taken, not its bytecode, which would lose sight of its module.
@@ -108,11 +136,26 @@ def _copy_lambda(layer: keras.layers.Lambda) -> keras.layers.Lambda:
     return copied
 
 
-def _closure(function: Any) -> Iterator[tuple[str, Any]]:
-    if inspect.isfunction(function):
-        found = inspect.getclosurevars(function)
-        yield from found.nonlocals.items()
-        yield from found.globals.items()
+def _used_by(value: Any, seen: set[int]) -> Iterator[Any]:
+    """The layers and variables that a function is, or has at hand."""
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    if isinstance(value, keras.layers.Layer | keras.Variable):
+        yield value
+    elif inspect.ismethod(value):
+        yield from _used_by(value.__self__, seen)
+    elif inspect.isfunction(value):
+        found = inspect.getclosurevars(value)
+        at_hand = [value.__defaults__, value.__kwdefaults__, found.nonlocals, found.globals]
+        for item in at_hand:
+            yield from _used_by(item, seen)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _used_by(item, seen)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _used_by(item, seen)
 
 
 def copy_weights(original: keras.layers.Layer, copied: keras.layers.Layer) -> None:
@@ -128,15 +171,26 @@ def copy_weights(original: keras.layers.Layer, copied: keras.layers.Layer) -> No
             f"from its configuration it has weights {shapes[1]}, the original has {shapes[0]}"
         )
     for old, new in zip(original.weights, copied.weights, strict=True):
-        # A copy in memory: JAX gives buffers away when it trains.
+        # A value of its own: JAX gives buffers away when it trains.
         new.assign(keras.ops.copy(old))
-    for normalization in _normalizations(copied):
-        # It computes with values derived from its weights, which are still those of a new one.
-        normalization.finalize_state()
+    # From the outside in, since a layer's setting is passed on to those inside.
+    for outer, inner in zip(
+        _with_layers_inside(original), _with_layers_inside(copied), strict=True
+    ):
+        inner.trainable = outer.trainable
+        if isinstance(inner, keras.layers.Normalization):
+            # It computes with values derived from its weights, which are still those of a new one.
+            inner.finalize_state()
 
 
-def _normalizations(layer: keras.layers.Layer) -> Iterator[keras.layers.Normalization]:
-    if isinstance(layer, keras.layers.Normalization):
-        yield layer
-    for inner in getattr(layer, "layers", ()):
-        yield from _normalizations(inner)
+def _with_layers_inside(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """The layer and those it holds, in the order it holds them."""
+    found: dict[int, keras.layers.Layer] = {}
+    pending = [layer]
+    while pending:
+        current = pending.pop(0)
+        if id(current) not in found:
+            found[id(current)] = current
+            held = [v for v in vars(current).values() if isinstance(v, list | keras.layers.Layer)]
+            pending += [x for x in keras.tree.flatten(held) if isinstance(x, keras.layers.Layer)]
+    return list(found.values())

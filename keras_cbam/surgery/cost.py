@@ -30,7 +30,7 @@ class AddedParameters(NamedTuple):
 def added_parameters(
     model: keras.Model, attention: str | Factory = "cbam", *, points: Choice = None
 ) -> tuple[AddedParameters, ...]:
-    """Return what `attach_attention` with the same arguments would add, without copying the model.
+    """Return what `attach_attention` with the same arguments would add.
 
     Args:
         model: a functional or a built Sequential `keras.Model`.

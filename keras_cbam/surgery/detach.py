@@ -8,7 +8,9 @@ from typing import Any
 import keras
 
 from keras_cbam.layers import AttentionLayer
+from keras_cbam.surgery.addresses import walk
 from keras_cbam.surgery.copying import copy_model
+from keras_cbam.surgery.graph import as_functional
 
 
 def detach_attention(model: keras.Model, *, layers: Collection[str] = ()) -> keras.Model:
@@ -36,27 +38,30 @@ def detach_attention(model: keras.Model, *, layers: Collection[str] = ()) -> ker
         >>> len(plain.layers) == len(model.layers)
         True
     """
-    unseen = set(layers)
-
-    def call(address: str, operation: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(operation, AttentionLayer):
-            unseen.discard(address)
-            return args[0]
-        outputs = operation(*args, **kwargs)
-        if address not in layers:
-            return outputs
-        unseen.discard(address)
-        if not args or getattr(outputs, "shape", None) != getattr(args[0], "shape", ()):
-            raise ValueError(
-                "Argument `layers` must name layers that return what has the shape of their input. "
-                f"Received: {address} of class {type(operation).__name__}"
-            )
-        return args[0]
-
-    copied = copy_model(model, call)
-    if unseen:
+    if isinstance(layers, str):
+        raise ValueError(f"Argument `layers` must be a collection of names. Received: {layers}")
+    as_functional(model)
+    addresses = {a: x for a, x in walk(model) if not isinstance(x, keras.layers.InputLayer)}
+    unknown = sorted(set(layers) - set(addresses))
+    if unknown:
         raise ValueError(
-            f"Argument `layers` must name layers of the model. Received: {sorted(unseen)}, which "
+            f"Argument `layers` must name layers of the model. Received: {unknown}, which "
             f"model {model.name} has not"
         )
-    return copied
+    removed = {id(addresses[name]) for name in layers}
+
+    def call(original: Any, copied: Any, /, *args: Any, **kwargs: Any) -> Any:
+        inputs = next(iter((*args, *kwargs.values())), None)
+        if isinstance(original, AttentionLayer):
+            return inputs
+        outputs = copied(*args, **kwargs)
+        if id(original) not in removed:
+            return outputs
+        if getattr(outputs, "shape", None) != getattr(inputs, "shape", ()):
+            raise ValueError(
+                "Argument `layers` must name layers that return what has the shape of their input. "
+                f"Received: {original.name} of class {type(original).__name__}"
+            )
+        return inputs
+
+    return copy_model(model, call)

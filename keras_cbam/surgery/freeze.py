@@ -33,6 +33,8 @@ def freeze_backbone(model: keras.Model, *, head: Collection[str] = ()) -> None:
         >>> [layer.name for layer in model.layers if layer.trainable and layer.weights]
         ['cbam', 'classifier']
     """
+    if isinstance(head, str):
+        raise ValueError(f"Argument `head` must be a collection of names. Received: {head}")
     layers = dict(walk(model))
     unknown = {name for name in head if not any(_within(address, [name]) for address in layers)}
     if unknown:

@@ -43,7 +43,8 @@ class Node:
     @property
     def convolutions(self) -> int:
         """How many convolution kernels it holds: 1 for `Conv2D`, more for a block in one layer."""
-        shapes = [tuple(weight.shape) for weight in getattr(self.operation, "weights", ())]
+        weights = getattr(self.operation, "weights", ())
+        shapes = [tuple(w.shape) for w in weights if not w.name.startswith("lora_")]
         # A scale of each channel may have four axes too.
         return sum(len(shape) == 4 and shape[:3] != (1, 1, 1) for shape in shapes)
 

@@ -51,8 +51,16 @@ def plan(
     """Return what goes where in a graph, by the address of the layer that it follows.
 
     Raises:
+        TypeError: as `attach_attention` does.
         ValueError: as `attach_attention` does.
     """
+    if isinstance(attention, type | keras.layers.Layer) or not (
+        isinstance(attention, str) or callable(attention)
+    ):
+        raise TypeError(
+            "Argument `attention` must be a name or a factory that receives a point, such as "
+            f"`lambda point: CBAM(8)`. Received: attention={attention}"
+        )
     factory = attention if callable(attention) else _by_name(attention, graph, identity_init)
     places = PLACES.get(attention) if isinstance(attention, str) and points is None else points
     planned = {p.layer: Insertion(p, factory) for p in find_points(graph, places)}

@@ -102,10 +102,10 @@ def find_points(graph: list[Node], points: Choice = None) -> tuple[AttentionPoin
 def _block_ends(graph: list[Node]) -> list[Node]:
     """What the first rule finds that finds anything, in order, a nested model's once."""
     for rule in RULES:
-        ends: dict[str, Node] = {}
+        ends: dict[int, Node] = {}
         for node in sorted(map(_place, rule(graph)), key=lambda node: node.order):
             if node.inputs and len(node.shape) == 4 and node.stride < math.inf:
-                ends.setdefault(node.address, node)
+                ends.setdefault(id(node.operation), node)
         if ends:
             return list(ends.values())
     return []

@@ -132,7 +132,8 @@ def _linear_projections(graph: Graph) -> Iterator[Node]:
         if node.kind not in NORMALIZATIONS or node.inputs[0].kind != "Conv2D":
             continue
         kinds = {reader.kind for reader in node.consumers}
-        linear = not kinds & ACTIVATIONS and (not kinds or kinds - ADDITIONS)
+        activated = any(_refines(reader) for reader in node.consumers)
+        linear = not activated and (not kinds or kinds - ADDITIONS)
         if linear and _ends_inverted_bottleneck(node.inputs[0]):
             yield node
 
@@ -213,13 +214,20 @@ def block_ends(graph: Graph) -> Iterator[Node]:
 
 def _leaves_its_size(node: Node) -> bool:
     """Whether it is pooled, resized, read by a head or by nothing before another convolution."""
-    return not node.consumers or any(
-        reader.stride != node.stride
-        or reader.kind in POOLINGS
-        or _is_head(reader)
-        or (not reader.convolutions and _leaves_its_size(reader))
-        for reader in node.consumers
-    )
+    seen = {node}
+    pending = [node]
+    while pending:
+        current = pending.pop()
+        if not current.consumers:
+            return True
+        for reader in current.consumers:
+            resized = reader.stride != current.stride or reader.kind in POOLINGS
+            if resized or _is_head(reader):
+                return True
+            if not reader.convolutions and reader not in seen:
+                seen.add(reader)
+                pending.append(reader)
+    return False
 
 
 def _is_head(node: Node) -> bool:

@@ -181,6 +181,14 @@ def test_factory_receives_the_point(small):
             TypeError,
             "a factory decides for itself",
         ),
+        ({"attention": CBAM}, TypeError, "such as `lambda point: CBAM"),
+        ({"attention": CBAM()}, TypeError, "such as `lambda point: CBAM"),
+        ({"attention": 3}, TypeError, "`attention` must be a name or a factory"),
+        (
+            {"attention": lambda p: keras.layers.Conv2D(3, 1)},
+            ValueError,
+            r"keep the shape .* makes \(None, 8, 8, 3\) of \(None, 8, 8, 24\)",
+        ),
     ],
 )
 def test_bad_arguments(small, arguments, error, message):

@@ -4,7 +4,7 @@ import keras
 import pytest
 from keras import layers
 
-from keras_cbam import attach_attention, attention_points, detach_attention
+from keras_cbam import CBAM, attach_attention, attention_points, detach_attention
 from tests.conftest import example, vary
 from tests.surgery.graphs import GRAPHS, conv
 from tests.surgery.proof import assert_agree, assert_nothing_lost, assert_same_state, call, state
@@ -127,8 +127,25 @@ def wrap(layer, cls=keras.Model):
 
 
 def lambda_over_a_layer():
-    inner = layers.Dense(4)
+    inner = layers.Dense(4, name="inner")
     return wrap(layers.Lambda(lambda x: inner(x), name="hidden"))
+
+
+def lambda_that_is_a_layer():
+    return wrap(layers.Lambda(layers.Dense(4, name="inner"), name="hidden"))
+
+
+def lambda_with_a_layer_by_default():
+    inner = layers.Dense(4, name="inner")
+    return wrap(layers.Lambda(lambda x, apply=inner: apply(x), name="hidden"))
+
+
+def shared_through_a_wrapper():
+    dense = layers.Dense(8, name="inner")
+    inputs = keras.Input((16, 16, 3))
+    x = layers.Conv2D(8, 3, activation="relu")(inputs)
+    x = dense(layers.GlobalAveragePooling2D()(layers.TimeDistributed(dense)(x)))
+    return keras.Model(inputs, x)
 
 
 REFUSED = {
@@ -146,6 +163,12 @@ REFUSED = {
         lambda_over_a_layer,
         "Layer hidden of class Lambda cannot be copied: its function uses inner, a Dense",
     ),
+    "lambda that is a layer": (lambda_that_is_a_layer, "its function uses inner, a Dense"),
+    "lambda with a layer by default": (
+        lambda_with_a_layer_by_default,
+        "its function uses inner, a Dense",
+    ),
+    "shared through a wrapper": (shared_through_a_wrapper, "it shares .*inner/kernel with another"),
     "subclassed inside": (
         lambda: wrap(Subclassed()),
         "Layer subclassed.* of class Subclassed cannot be copied",
@@ -172,6 +195,108 @@ def test_layer_whose_configuration_builds_another_is_refused(monkeypatch):
     monkeypatch.setattr(Growing, "units", 5)
     with pytest.raises(TypeError, match=r"growing.*it has weights \[\(8, 5\)\]"):
         attach_attention(model)
+
+
+def shared_across_levels():
+    """A backbone inside two models, and a layer inside a model and outside."""
+    inputs = keras.Input((32, 32, 3))
+    backbone = keras.Model(inputs, conv(8, "conv")(inputs), name="backbone")
+    scores = layers.Dense(3, name="shared_scores")
+
+    def branch(name):
+        inputs = keras.Input((32, 32, 3))
+        x = layers.GlobalAveragePooling2D()(backbone(inputs))
+        return keras.Model(inputs, scores(x), name=name)
+
+    inputs = keras.Input((32, 32, 3))
+    x = layers.GlobalMaxPooling2D()(backbone(inputs))
+    return keras.Model(inputs, [branch("left")(inputs), branch("right")(inputs), scores(x)])
+
+
+def test_what_is_shared_across_levels_stays_shared(rng):
+    model = vary(shared_across_levels())
+    assert len(attention_points(model)) == 1
+    attached = attach_attention(model)
+    added = [layer for layer in attached._flatten_layers() if layer.name == "conv_act_cbam"]
+    assert len({id(layer) for layer in added}) == 1
+    assert attached.count_params() - added[0].count_params() == model.count_params()
+    inputs = example(model, rng)
+    assert_agree(call(attached, inputs), call(model, inputs))
+    detached = detach_attention(attached)
+    assert detached.count_params() == model.count_params()
+    assert_agree(call(detached, inputs), call(model, inputs))
+
+
+class Composite(layers.Layer):
+    """A layer of layers, one of them frozen."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.scale = layers.Normalization()
+        self.inner = [layers.Conv2D(8, 3), layers.BatchNormalization()]
+        self.inner[1].trainable = False
+
+    def call(self, x):
+        x = self.scale(x)
+        for layer in self.inner:
+            x = layer(x)
+        return x
+
+
+def test_layers_inside_layers_keep_their_state(rng):
+    composite = Composite()
+    composite.scale.adapt(rng.uniform(0, 255, (8, 16, 16, 3)))
+    inputs = keras.Input((16, 16, 3))
+    x = layers.ReLU()(layers.Conv2D(8, 3)(composite(inputs)))
+    model = vary(keras.Model(inputs, layers.GlobalAveragePooling2D()(x)))
+    composite.inner[0].trainable = False
+    images = example(model, rng)
+    detached = detach_attention(attach_attention(model))
+    assert_agree(call(detached, images), call(model, images))
+    assert len(detached.trainable_variables) == len(model.trainable_variables) == 2
+
+
+def test_many_additions_between_convolutions():
+    """A transformer between a patch embedding and a decoder: each path is walked once."""
+    inputs = keras.Input((32, 32, 3))
+    x = layers.Reshape((64, 8))(layers.Conv2D(8, 4, 4, activation="relu", name="patches")(inputs))
+    for _ in range(40):
+        x = layers.Add()([x, layers.Dense(8)(layers.LayerNormalization()(x))])
+    x = layers.Conv2D(8, 3, activation="relu", name="decoder")(layers.Reshape((8, 8, 8))(x))
+    model = keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
+    assert [point.layer for point in attention_points(model)] == ["decoder"]
+
+
+@pytest.mark.parametrize(
+    "activation", [keras.ops.leaky_relu, keras.ops.hard_swish, lambda x: x * keras.ops.sigmoid(x)]
+)
+def test_any_activation_in_a_bottleneck(activation):
+    x = inputs = keras.Input((16, 16, 16))
+    for block in range(2):
+        y = x
+        for index, filters in enumerate((8, 8, 16)):
+            y = layers.Conv2D(filters, 3 if index == 1 else 1, padding="same")(y)
+            y = layers.BatchNormalization(name=f"block{block}_bn{index}")(y)
+            y = activation(y) if index < 2 else y
+        x = activation(layers.Add()([x, y]))
+    model = keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
+    assert [point.layer for point in attention_points(model)] == ["block0_bn2", "block1_bn2"]
+
+
+def test_low_rank_adaptation_changes_no_point():
+    model = GRAPHS["sequential"].build()
+    for layer in model.layers:
+        if isinstance(layer, layers.Conv2D):
+            layer.enable_lora(2)
+    assert [point.layer for point in attention_points(model)] == GRAPHS["sequential"].points
+
+
+def test_layer_called_by_keyword(rng):
+    inputs = keras.Input((16, 16, 3))
+    x = layers.ReLU()(layers.Conv2D(8, 3)(inputs))
+    x = CBAM(name="mine")(inputs=x)
+    model = keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
+    assert len(detach_attention(model).layers) == len(model.layers) - 1
 
 
 def test_attention_twice_is_refused():

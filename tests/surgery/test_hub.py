@@ -149,6 +149,13 @@ def test_attention_stands_inside_blocks(name):
     assert len(inner) == BACKBONES[name][2]
 
 
+@pytest.mark.parametrize("name", ["EfficientNetV2", "MobileNet"])
+def test_a_frozen_backbone_stays_frozen(name):
+    model = build(name)
+    model.trainable = False
+    assert not detach_attention(attach_attention(model)).trainable_variables
+
+
 def test_dropout_inside_blocks_still_drops():
     model = vary(keras_hub.models.EfficientNetBackbone(**EFFICIENT_V2, dropout=0.5))
     attached = attach_attention(model)
