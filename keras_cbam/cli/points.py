@@ -96,4 +96,4 @@ def _model(name: str, image_size: int | None, options: dict[str, Any]) -> keras.
 def _choice(points: str | None) -> str | list[str] | None:
     if points is None or points in ("last_stage", "stage_ends"):
         return points
-    return points.split(",")
+    return [name.strip() for name in points.split(",")]

@@ -69,6 +69,12 @@ def attach_attention(
     model = open_blocks(model)
     graph = read_graph(model)
     planned = plan(graph, attention, points, identity_init)
+    for node in graph:
+        if node.attention and node.address in planned:
+            raise ValueError(
+                f"The model has attention after {node.address} already: {node.attention}. Detach "
+                "it first, or choose other `points`"
+            )
     chosen = {id(n.operation): planned[n.address] for n in graph if n.address in planned}
     inserted: dict[int, keras.layers.Layer] = {}
 

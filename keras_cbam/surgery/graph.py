@@ -27,6 +27,7 @@ class Node:
         consumers: the nodes that read it.
         shape: shape of what it computes, of its first output if it has several.
         stride: input pixels to one step of its output, `math.inf` once there are no places left.
+        attention: name of the attention layer that refines its output already.
     """
 
     address: str
@@ -39,6 +40,7 @@ class Node:
     consumers: list[Node] = field(default_factory=list)
     shape: tuple[int | None, ...] = ()
     stride: float = 1
+    attention: str | None = None
 
     @property
     def convolutions(self) -> int:
@@ -125,6 +127,7 @@ def _read(model: keras.Model, fed: list[Node] | None, prefix: str, graph: list[N
         operation = operations[entry["name"]]
         address = prefix + entry["name"]
         if isinstance(operation, AttentionLayer):
+            sources[0].attention = operation.name
             return sources[:1]
         if has_graph(operation):
             return _read(operation, sources, f"{address}/", graph)
@@ -212,8 +215,8 @@ def _ends(structure: Any) -> list[History]:
 
 # Kinds, beside `Global...`, that leave no places of a feature map.
 REDUCTIONS = {"Amax", "Max", "Mean"}
-# Kinds whose step is told by the sizes before and after.
-RESIZINGS = {"Resize", "Resizing"}
+# Kinds that may make a map finer as well as coarser.
+RESIZINGS = {"Repeat", "Resize", "Resizing"}
 
 
 def _stride(node: Node) -> float:
@@ -226,18 +229,33 @@ def _stride(node: Node) -> float:
 
 
 def _step(node: Node) -> float:
-    if len(node.shape) == 2 or node.kind.startswith("Global") or node.kind in REDUCTIONS:
+    if len(node.shape) == 2 or _pools_globally(node):
         return math.inf
     if node.kind.startswith("UpSampling") or node.kind.endswith("Transpose"):
         return 1 / _first(node.config.get("size", node.config.get("strides", 1)))
-    if node.kind in RESIZINGS:
-        return _ratio(node.inputs[0].shape, node.shape)
-    return _first(node.config.get("strides") or 1)
+    strides = node.config.get("strides")
+    return _first(strides) if strides else _ratio(node)
 
 
-def _ratio(before: tuple[int | None, ...], after: tuple[int | None, ...]) -> float:
-    sizes = zip(before[1:], after[1:], strict=True)
-    return next((b / a for b, a in sizes if b and a and b != a), 1)
+def _pools_globally(node: Node) -> bool:
+    built_in = type(node.operation).__module__.startswith("keras.")
+    return node.kind in REDUCTIONS or (built_in and node.kind.startswith("Global"))
+
+
+def _ratio(node: Node) -> float:
+    """The step as sizes tell it, where no configuration does."""
+    source = min(node.inputs, key=lambda source: source.stride, default=node)
+    if len(source.shape) != 4 or len(node.shape) != 4:
+        return 1
+    # Axis 2 is one of places in either data format.
+    before, after = source.shape[2], node.shape[2]
+    if not before or not after:
+        return 1
+    if before > after == 1:
+        return math.inf
+    if before < after:
+        return 1 / round(after / before) if node.kind in RESIZINGS else 1  # or it is padding
+    return round(before / after)
 
 
 def _first(value: Any) -> int:

@@ -66,8 +66,7 @@ def plan(
     planned = {p.layer: Insertion(p, factory) for p in find_points(graph, places)}
     if not planned:
         raise ValueError(
-            "The model has no attention point: no convolution that ends a block, of which a "
-            "feature map is left"
+            "The model has no attention point: no block of it ends in a feature map of places"
         )
     return planned
 

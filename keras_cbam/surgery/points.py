@@ -55,15 +55,15 @@ def attention_points(model: keras.Model, points: Choice = None) -> tuple[Attenti
     Args:
         model: a functional or a built Sequential `keras.Model`.
         points: which of them: a sequence of layer names, a predicate on a point, `"last_stage"`, or
-            `None` for all of them; or `"stage_ends"`, the end of each stage but the last, after its
-            addition, where BAM goes.
+            `None` for all of them; or `"stage_ends"`, the end of each stage but the last (unless it
+            is the only one), after its addition, where BAM goes.
 
     Returns:
         A tuple of `AttentionPoint`, empty if the model has no such place.
 
     Raises:
         TypeError: if `model` has no graph to read, as a subclassed model has not.
-        ValueError: if `points` names no point of the model.
+        ValueError: if `points` names another layer, or a predicate chooses no point of the model.
 
     Source: section 3 and figure 3 of [CBAM](https://arxiv.org/abs/1807.06521), which places the
     module on the residual branch, and its section 4.1 on MobileNet; section 3 of
@@ -89,7 +89,7 @@ def find_points(graph: list[Node], points: Choice = None) -> tuple[AttentionPoin
     strides = sorted({node.stride for node in ends})
     if points == "stage_ends":
         last = {node.stride: node for node in ends}
-        ends = [_place(block_output(last[stride])) for stride in strides[: len(strides) - 1 or 1]]
+        ends = [_place(block_output(last[stride])) for stride in strides[:-1] or strides]
     counts: dict[int, int] = {}
     found = []
     for node in ends:

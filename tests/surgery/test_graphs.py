@@ -283,6 +283,47 @@ def test_any_activation_in_a_bottleneck(activation):
     assert [point.layer for point in attention_points(model)] == ["block0_bn2", "block1_bn2"]
 
 
+class Halving(layers.Layer):
+    """A block in one layer, whose step its configuration does not tell."""
+
+    def __init__(self, filters, **kwargs):
+        super().__init__(**kwargs)
+        self.convolutions = [layers.Conv2D(filters, 3, s, padding="same") for s in (2, 1)]
+
+    def call(self, x):
+        for convolution in self.convolutions:
+            x = keras.ops.relu(convolution(x))
+        return x
+
+
+def test_steps_are_told_by_sizes_where_no_configuration_tells():
+    x = inputs = keras.Input((32, 32, 3))
+    for index in range(3):
+        x = Halving(8, name=f"block{index}")(x)
+    points = attention_points(keras.Model(inputs, layers.GlobalAveragePooling2D()(x)))
+    assert [(p.layer, p.stage) for p in points] == [("block0", 1), ("block1", 2), ("block2", 3)]
+
+    x = inputs = keras.Input((32, 32, 3))
+    for index, halve in enumerate((lambda x: keras.ops.max_pool(x, 2), lambda x: x[:, ::2, ::2])):
+        x = halve(layers.Conv2D(8, 3, activation="relu", name=f"conv{index}")(x))
+    points = attention_points(keras.Model(inputs, layers.GlobalAveragePooling2D()(x)))
+    assert [(p.layer, p.stage) for p in points] == [("conv0", 1), ("conv1", 2)]
+
+
+class GlobalScale(layers.Layer):
+    """A normalization of the user's own, with the name of a pooling."""
+
+    def call(self, x):
+        return x / (1 + keras.ops.mean(x, axis=(1, 2), keepdims=True))
+
+
+def test_a_name_alone_makes_no_pooling():
+    x = inputs = keras.Input((16, 16, 3))
+    x = GlobalScale(name="scale")(layers.Conv2D(8, 3, activation="relu")(x))
+    model = keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
+    assert [point.layer for point in attention_points(model)] == ["scale"]
+
+
 def test_low_rank_adaptation_changes_no_point():
     model = GRAPHS["sequential"].build()
     for layer in model.layers:
@@ -301,5 +342,7 @@ def test_layer_called_by_keyword(rng):
 
 def test_attention_twice_is_refused():
     attached = attach_attention(GRAPHS["sequential"].build())
-    with pytest.raises(ValueError, match="two_cbam"):
+    with pytest.raises(ValueError, match="attention after two already: two_cbam"):
         attach_attention(attached)
+    with pytest.raises(ValueError, match="attention after two already: two_cbam"):
+        attach_attention(attached, "se")
