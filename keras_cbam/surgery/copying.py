@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -113,7 +114,9 @@ def copy_operation(operation: Any) -> Any:
     try:
         if isinstance(operation, keras.layers.Lambda):
             return _copy_lambda(operation)
-        return type(operation).from_config(operation.get_config())
+        copied = type(operation).from_config(operation.get_config())
+        _copy_assets(operation, copied)
+        return copied
     except Exception as error:
         raise TypeError(
             f"Layer {operation.name} of class {type(operation).__name__} cannot be copied: {error}"
@@ -134,6 +137,14 @@ def _copy_lambda(layer: keras.layers.Lambda) -> keras.layers.Lambda:
     copied = type(layer).from_config(config, safe_mode=False)
     copied.function = layer.function
     return copied
+
+
+def _copy_assets(original: Any, copied: Any) -> None:
+    """Hand on what is saved beside the weights, such as the vocabulary of a `StringLookup`."""
+    if hasattr(original, "save_assets") and hasattr(copied, "load_assets"):
+        with tempfile.TemporaryDirectory() as folder:
+            original.save_assets(folder)
+            copied.load_assets(folder)
 
 
 def _used_by(value: Any, seen: set[int]) -> Iterator[Any]:

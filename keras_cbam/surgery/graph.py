@@ -43,12 +43,20 @@ class Node:
     attention: str | None = None
 
     @property
-    def convolutions(self) -> int:
-        """How many convolution kernels it holds: 1 for `Conv2D`, more for a block in one layer."""
+    def kernels(self) -> list[tuple[int, ...]]:
+        """Shapes of its convolution kernels: one for `Conv2D`, more for a block in one layer."""
         weights = getattr(self.operation, "weights", ())
         shapes = [tuple(w.shape) for w in weights if not w.name.startswith("lora_")]
+        kernels = [shape for shape in shapes if len(shape) == 4]
+        if self.kind == "Conv2D":
+            return kernels
         # A scale of each channel may have four axes too.
-        return sum(len(shape) == 4 and shape[:3] != (1, 1, 1) for shape in shapes)
+        return [shape for shape in kernels if shape[:3] != (1, 1, 1)]
+
+    @property
+    def convolutions(self) -> int:
+        """How many convolution kernels it holds."""
+        return len(self.kernels)
 
 
 def has_graph(model: Any) -> bool:

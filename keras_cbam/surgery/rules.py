@@ -83,8 +83,13 @@ def _residual_branch(addition: Node) -> Node | None:
     if own is None or _passes_coarser_maps(addition, *own):
         return None
     depths = [sum(node.convolutions for node in side) for side in own]
+    if depths == [1, 1]:
+        # The projection of a shortcut has the smaller kernel.
+        depths = [sum(map(_kernel_size, side)) for side in own]
     # A shortcut is the identity or one projection; a sum of two deep paths is no residual block.
-    if depths[0] == depths[1] or min(depths) > 1:
+    elif min(depths) > 1:
+        return None
+    if depths[0] == depths[1]:
         return None
     end = second if depths[0] < depths[1] else first
     while _drops(end):
@@ -168,8 +173,12 @@ def _narrows(convolution: Node) -> bool:
 
 
 def _channels(convolution: Node) -> tuple[int, int]:
-    kernel = next(weight for weight in convolution.operation.weights if len(weight.shape) == 4)
-    return kernel.shape[2] * convolution.config.get("groups", 1), kernel.shape[3]
+    kernel = convolution.kernels[0]
+    return kernel[2] * convolution.config.get("groups", 1), kernel[3]
+
+
+def _kernel_size(node: Node) -> int:
+    return sum(kernel[0] * kernel[1] for kernel in node.kernels)
 
 
 def separable_stages(graph: Graph) -> Iterator[Node]:
@@ -268,8 +277,10 @@ def block_output(node: Node) -> Node:
     end = node
     while len(end.consumers) == 1 and _drops(end.consumers[0]):
         end = end.consumers[0]
-    if len(end.consumers) == 1 and end.consumers[0].kind in ADDITIONS:
-        return _follow(end.consumers[0], lambda reader: reader.kind in ACTIVATIONS)
+    addition = end.consumers[0] if len(end.consumers) == 1 else None
+    # Where several blocks share their addition, what follows one would follow them all.
+    if addition and addition.kind in ADDITIONS and not addition.shared:
+        return _follow(addition, lambda reader: reader.kind in ACTIVATIONS)
     return node
 
 

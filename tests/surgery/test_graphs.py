@@ -5,7 +5,7 @@ import pytest
 from keras import layers
 
 from keras_cbam import CBAM, attach_attention, attention_points, detach_attention
-from tests.conftest import example, vary
+from tests.conftest import BACKEND, example, vary
 from tests.surgery.graphs import GRAPHS, conv
 from tests.surgery.proof import assert_agree, assert_nothing_lost, assert_same_state, call, state
 
@@ -265,6 +265,53 @@ def test_many_additions_between_convolutions():
     x = layers.Conv2D(8, 3, activation="relu", name="decoder")(layers.Reshape((8, 8, 8))(x))
     model = keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
     assert [point.layer for point in attention_points(model)] == ["decoder"]
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_branch_of_one_convolution_beside_a_projection(swapped):
+    x = inputs = keras.Input((16, 16, 3))
+    for block in range(2):
+        sides = [
+            layers.Conv2D(8, 3, 2, padding="same", name=f"block{block}_conv")(x),
+            layers.Conv2D(8, 1, 2, padding="same", name=f"block{block}_projection")(x),
+        ]
+        x = layers.ReLU()(layers.Add()(sides[::-1] if swapped else sides))
+    model = keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
+    assert [point.layer for point in attention_points(model)] == ["block0_conv", "block1_conv"]
+
+
+def test_blocks_that_share_their_addition_end_before_it():
+    inputs = keras.Input((32, 32, 3))
+    x = conv(8, "stem", strides=2)(inputs)
+    add = layers.Add(name="add")
+    for block in range(2):
+        x = layers.MaxPooling2D()(x)
+        y = conv(8, f"block{block}", activation=None)(x)
+        x = add([x, y])
+    model = keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
+    assert [point.layer for point in attention_points(model, "stage_ends")] == ["block0_bn"]
+
+
+def test_grouped_convolution_of_one_place_is_depthwise():
+    inputs = keras.Input((16, 16, 8))
+    x = layers.Conv2D(8, 1, groups=8, name="scale")(inputs)
+    x = layers.Conv2D(16, 1, name="mix")(x)
+    model = keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
+    assert [point.layer for point in attention_points(model)] == ["scale", "mix"]
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="only TensorFlow has tensors of text")
+def test_learned_vocabulary_is_kept(rng):
+    import tensorflow as tf
+
+    image = keras.Input((16, 16, 3))
+    tag = keras.Input((1,), dtype="string")
+    lookup = layers.StringLookup(output_mode="multi_hot")
+    lookup.adapt(["cat", "dog", "fish"])
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3, activation="relu")(image))
+    model = keras.Model([image, tag], layers.Dense(4)(layers.Concatenate()([x, lookup(tag)])))
+    inputs = [tf.constant(rng.uniform(0, 1, (2, 16, 16, 3))), tf.constant([["cat"], ["fish"]])]
+    assert_agree(call(attach_attention(model), inputs), call(model, inputs))
 
 
 @pytest.mark.parametrize(
