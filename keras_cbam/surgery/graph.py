@@ -47,7 +47,7 @@ class Node:
         """Shapes of its convolution kernels: one for `Conv2D`, more for a block in one layer."""
         weights = getattr(self.operation, "weights", ())
         shapes = [tuple(w.shape) for w in weights if not w.name.startswith("lora_")]
-        kernels = [shape for shape in shapes if len(shape) == 4]
+        kernels: list[tuple[int, ...]] = [shape for shape in shapes if len(shape) == 4]
         if self.kind == "Conv2D":
             return kernels
         # A scale of each channel may have four axes too.
