@@ -24,6 +24,7 @@ EXTRAS = {
     "sklearn": "demo",
     "tensorflow": "tensorflow",
     "tf2onnx": "onnx",
+    "torch": "torch",
 }
 
 

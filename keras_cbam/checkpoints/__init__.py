@@ -1,5 +1,6 @@
-"""Weights of the authors' PyTorch code, for the layers of keras_cbam."""
+"""Checkpoints of the authors' PyTorch code, and weights of their modules."""
 
 from keras_cbam.checkpoints.modules import load_reference_module
+from keras_cbam.checkpoints.networks import load_reference
 
-__all__ = ["load_reference_module"]
+__all__ = ["load_reference", "load_reference_module"]

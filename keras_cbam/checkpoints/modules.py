@@ -2,41 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import keras
-import numpy as np
 
-from keras_cbam.layers import (
-    BAM,
-    CBAM,
-    AttentionLayer,
-    ChannelAttention,
-    SpatialAttention,
-    SqueezeExcite,
-)
-
-# The pooled maps that the authors' spatial convolution reads, in their order.
-POOLED_MAPS = ("max", "avg")
-# PyTorch counts the batches that a normalization has seen; nothing here needs the number.
-COUNTER = "num_batches_tracked"
-
-
-class Layout(NamedTuple):
-    """How a PyTorch parameter becomes a Keras weight, and the shape it has for a weight's shape."""
-
-    to_keras: Callable[[np.ndarray], np.ndarray]
-    torch_shape: Callable[[tuple[int, ...]], tuple[int, ...]]
-
-
-VECTOR = Layout(lambda w: w, lambda shape: shape)
-# nn.Linear, (out, in), as a 1x1 convolution, (1, 1, in, out).
-LINEAR = Layout(lambda w: w.T[None, None], lambda shape: (shape[3], shape[2]))
-# nn.Conv2d, (out, in, height, width), as (height, width, in, out).
-CONV = Layout(
-    lambda w: w.transpose(2, 3, 1, 0), lambda shape: (shape[3], shape[2], shape[0], shape[1])
-)
+from keras_cbam.checkpoints.assign import assign_weights
+from keras_cbam.checkpoints.layouts import TABLES
+from keras_cbam.layers import AttentionLayer
 
 # What the authors' code computes, where a layer has the option.
 AUTHORS_OPTIONS: dict[str, tuple[Any, ...]] = {
@@ -46,9 +19,6 @@ AUTHORS_OPTIONS: dict[str, tuple[Any, ...]] = {
     "order": ("channel_spatial", "channel", "spatial"),
     "fusion": ("multiply",),
 }
-
-# From names there to the path of the weight here, and the layout it comes in.
-Table = dict[str, tuple[str, Layout]]
 
 
 def load_reference_module(
@@ -91,36 +61,14 @@ def load_reference_module(
         True
     """
     _validate(layer)
-    weights = {weight.path.removeprefix(f"{layer.path}/"): weight for weight in layer.weights}
-    table = {
-        name: (weights[path], layout)
-        for name, (path, layout) in TABLES[type(layer)](layer).items()
-        if path in weights
-    }
-    arrays = {
-        name.removeprefix(prefix): _array(value)
-        for name, value in state_dict.items()
-        if name.startswith(prefix) and not name.endswith(COUNTER)
-    }
-    matched = {id(weight) for weight, _ in table.values()}
-    faults = {
-        **_faults(table, arrays, prefix),
-        "without a counterpart in the authors' code": [
-            path for path, weight in weights.items() if id(weight) not in matched
-        ],
-    }
-    if any(faults.values()):
-        listed = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in faults.items() if names)
-        raise ValueError(
-            f"The state dict does not fit {type(layer).__name__} {layer.name!r}: {listed}"
-        )
-    for name, (weight, layout) in table.items():
-        weight.assign(layout.to_keras(arrays[name]))
+    own = {name: value for name, value in state_dict.items() if name.startswith(prefix)}
+    assign_weights({prefix: layer}, own, f"{type(layer).__name__} {layer.name!r}")
 
 
 def _validate(layer: AttentionLayer) -> None:
-    if type(layer) not in TABLES:
-        names = tuple(known.__name__ for known in TABLES)
+    known = [kind for kind in TABLES if issubclass(kind, AttentionLayer)]
+    if type(layer) not in known:
+        names = tuple(kind.__name__ for kind in known)
         raise ValueError(f"Argument `layer` must be one of {names}. Received: layer={layer}")
     if not layer.built:
         raise ValueError(
@@ -134,95 +82,3 @@ def _validate(layer: AttentionLayer) -> None:
                 f"Argument `layer` must have `{option}` of {allowed}, as the authors' code has. "
                 f"Received: layer={layer} with {option}={value}"
             )
-
-
-def _faults(
-    table: dict[str, tuple[keras.Variable, Layout]], arrays: dict[str, np.ndarray], prefix: str
-) -> dict[str, list[str]]:
-    shapes = {
-        name: layout.torch_shape(tuple(weight.shape)) for name, (weight, layout) in table.items()
-    }
-    return {
-        "missing": [prefix + name for name in table if name not in arrays],
-        "unexpected": [prefix + name for name in arrays if name not in table],
-        "of another shape": [
-            f"{prefix}{name}, {array.shape} in place of {shapes[name]}"
-            for name, array in arrays.items()
-            if name in table and array.shape != shapes[name]
-        ],
-    }
-
-
-def _array(value: Any) -> np.ndarray:
-    if hasattr(value, "detach"):
-        value = value.detach().cpu().double()
-    return np.asarray(value)
-
-
-def _affine(name: str, path: str, layout: Layout) -> Table:
-    return {f"{name}.weight": (f"{path}/kernel", layout), f"{name}.bias": (f"{path}/bias", VECTOR)}
-
-
-def _norm(name: str, path: str) -> Table:
-    return {
-        f"{name}.weight": (f"{path}/gamma", VECTOR),
-        f"{name}.bias": (f"{path}/beta", VECTOR),
-        f"{name}.running_mean": (f"{path}/moving_mean", VECTOR),
-        f"{name}.running_var": (f"{path}/moving_variance", VECTOR),
-    }
-
-
-def _within(name: str, folder: str, table: Table) -> Table:
-    return {f"{name}.{n}": (f"{folder}/{path}", layout) for n, (path, layout) in table.items()}
-
-
-def _channel(layer: ChannelAttention) -> Table:
-    return {**_affine("mlp.1", "squeeze", LINEAR), **_affine("mlp.3", "excite", LINEAR)}
-
-
-def _spatial(layer: SpatialAttention) -> Table:
-    pooled = CONV
-    if set(layer.pools) == set(POOLED_MAPS):
-        order = [POOLED_MAPS.index(pool) for pool in layer.pools]
-        pooled = CONV._replace(to_keras=lambda w: CONV.to_keras(w)[:, :, order])
-    return {
-        "spatial.conv.weight": ("kernel", pooled),
-        "spatial.conv.bias": ("bias", VECTOR),
-        **_norm("spatial.bn", "batch_norm"),
-    }
-
-
-def _cbam(layer: CBAM) -> Table:
-    table: Table = {}
-    if layer.channel_attention is not None:
-        part = _channel(layer.channel_attention)
-        table |= _within("ChannelGate", "channel_attention", part)
-    if layer.spatial_attention is not None:
-        part = _spatial(layer.spatial_attention)
-        table |= _within("SpatialGate", "spatial_attention", part)
-    return table
-
-
-def _bam(layer: BAM) -> Table:
-    channel, spatial = "channel_att.gate_c.gate_c", "spatial_att.gate_s.gate_s"
-    table = {
-        **_affine(f"{channel}_fc_0", "squeeze", LINEAR),
-        **_norm(f"{channel}_bn_1", "squeeze_norm"),
-        **_affine(f"{channel}_fc_final", "excite", LINEAR),
-        **_affine(f"{spatial}_conv_reduce0", "reduce", CONV),
-        **_norm(f"{spatial}_bn_reduce0", "reduce_norm"),
-        **_affine(f"{spatial}_conv_final", "score", CONV),
-    }
-    for i in range(len(layer.dilated)):
-        table |= _affine(f"{spatial}_conv_di_{i}", f"dilated_{i}", CONV)
-        table |= _norm(f"{spatial}_bn_di_{i}", f"dilated_{i}_norm")
-    return table
-
-
-TABLES: dict[type, Callable[[Any], Table]] = {
-    ChannelAttention: _channel,
-    SqueezeExcite: _channel,
-    SpatialAttention: _spatial,
-    CBAM: _cbam,
-    BAM: _bam,
-}

@@ -1,0 +1,133 @@
+"""load_reference: a checkpoint of the authors' PyTorch code as a Keras model with its weights."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_cbam.checkpoints.architecture import Architecture, read_architecture
+from keras_cbam.checkpoints.assign import assign_weights
+from keras_cbam.checkpoints.torch_file import read_state_dict
+from keras_cbam.errors import InputError
+from keras_cbam.models.arguments import image_input
+from keras_cbam.models.builder import SIZES, builder
+from keras_cbam.models.description import Network
+
+# Names of layers here, and what stands before the names of their weights there.
+ADDRESSES = (
+    (r"stem_(conv|bn)", r"\g<1>1."),
+    (r"stage(\d+)_block(\d+)_(conv|bn)(\d)", r"layer\1.\2.\3\4."),
+    (r"stage(\d+)_block(\d+)_shortcut_conv", r"layer\1.\2.downsample.0."),
+    (r"stage(\d+)_block(\d+)_shortcut_bn", r"layer\1.\2.downsample.1."),
+    (r"stage(\d+)_block(\d+)_cbam", r"layer\1.\2.cbam."),
+    (r"stage(\d+)_bam", r"bam\1."),
+    (r"predictions", r"fc."),
+)
+# The mean and the standard deviation of ImageNet's pixels that the authors' networks expect.
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+
+def load_reference(
+    path: str | Path,
+    *,
+    input_shape: tuple[int | None, ...] | None = None,
+    classifier_activation: Any = "softmax",
+    include_preprocessing: bool = False,
+    name: str | None = None,
+) -> keras.Model:
+    """Return the Keras model of a PyTorch checkpoint, with its weights.
+
+    The network is told from names and shapes: a ResNet of any depth of
+    [the authors' code](https://github.com/Jongchan/attention-module), with CBAM, BAM or plain, for
+    ImageNet or for small images; or a plain ResNet, wide ResNet or ResNeXt of torchvision, which
+    has the same names. What names cannot tell is taken to be as in that code: the pools of CBAM,
+    the strides, and that a bottleneck widens four times.
+
+    Args:
+        path: a file that `torch.save` wrote: a state dict, alone or under `"state_dict"` or
+            `"model"`, its names with or without `module.` before them. It is read by
+            `torch.load(weights_only=True)`, which runs no code.
+        input_shape: shape of the images without the batch. Defaults to 224x224, or 32x32 where the
+            stem is that for small images.
+        classifier_activation: activation of the classifier; `None` gives logits, as PyTorch's
+            networks do. Defaults to `"softmax"`.
+        include_preprocessing: whether the model takes RGB pixels in 0..255 and scales them itself,
+            as published networks expect. Defaults to `False`: images scaled by
+            `keras.applications.imagenet_utils.preprocess_input(x, mode="torch")`.
+        name: name of the model. Defaults to that of the network, such as `"resnet50_cbam"`.
+
+    Returns:
+        A functional `keras.Model`, not compiled, with the layer names of `keras_cbam.models`.
+
+    Raises:
+        InputError: a ValueError, if the file cannot be read without running code, or is of another
+            network; all names and shapes that do not fit are listed.
+        MissingPackageError: an ImportError, if PyTorch is not installed.
+
+    Example:
+        >>> import os, tempfile, torch
+        >>> plain = {"conv1.weight": torch.zeros(64, 3, 7, 7)}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "checkpoint.pth")
+        ...     torch.save({"state_dict": plain}, path)
+        ...     try:
+        ...         load_reference(path)
+        ...     except ValueError as error:
+        ...         print(str(error).split(",")[0])
+        Expected the weights of a ResNet
+    """
+    arrays = read_state_dict(path)
+    architecture = read_architecture(arrays)
+    model = _build(architecture, input_shape, classifier_activation, include_preprocessing, name)
+    try:
+        assign_weights(_addressed(model), arrays, f"a {architecture.name}")
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    return model
+
+
+def _build(
+    architecture: Architecture,
+    input_shape: tuple[int | None, ...] | None,
+    activation: Any,
+    include_preprocessing: bool,
+    name: str | None,
+) -> keras.Model:
+    def reference() -> Network:
+        """The network of a checkpoint."""
+        return architecture.network
+
+    images = image_input(
+        input_shape,
+        SIZES[architecture.stem],
+        architecture.network.stride(architecture.stem),
+        architecture.channels,
+    )
+    scaled = images
+    if include_preprocessing:
+        scale, offset = [1 / 255 / s for s in STD], [-m / s for m, s in zip(MEAN, STD, strict=True)]
+        scaled = keras.layers.Rescaling(scale, offset, name="preprocessing")(images)
+    return builder(reference)(
+        architecture.attention,
+        input_tensor=scaled,
+        classes=architecture.classes,
+        classifier_activation=activation,
+        name=name or architecture.name,
+        stem=architecture.stem,
+    )
+
+
+def _addressed(model: keras.Model) -> dict[str, keras.layers.Layer]:
+    """The layers of a model that have weights, by what stands before their names in PyTorch."""
+    return {_address(layer.name): layer for layer in model.layers if layer.weights}
+
+
+def _address(name: str) -> str:
+    # Blocks count from 1 here, from 0 there.
+    name = re.sub(r"(?<=_block)\d+", lambda found: str(int(found[0]) - 1), name)
+    found = ((re.fullmatch(pattern, name), address) for pattern, address in ADDRESSES)
+    return next(match.expand(address) for match, address in found if match)

@@ -1,0 +1,23 @@
+"""The paper's networks, with attention or without, under the signature of `keras.applications`."""
+
+from keras_cbam.models.networks import (
+    MobileNet,
+    ResNet18,
+    ResNet34,
+    ResNet50,
+    ResNet101,
+    ResNeXt50,
+    ResNeXt101,
+    WideResNet18,
+)
+
+__all__ = [
+    "MobileNet",
+    "ResNeXt50",
+    "ResNeXt101",
+    "ResNet18",
+    "ResNet34",
+    "ResNet50",
+    "ResNet101",
+    "WideResNet18",
+]

@@ -1,0 +1,109 @@
+"""From the description of a network to its builder, with the arguments of `keras.applications`."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_cbam.layers.arguments import validate_choice, validate_positive
+from keras_cbam.models.arguments import image_input, validate_tensor, validate_weights
+from keras_cbam.models.attention import Attention
+from keras_cbam.models.blocks import convolve, residual_block, separable_block
+from keras_cbam.models.description import Network, Unit
+from keras_cbam.models.documentation import document
+from keras_cbam.surgery.plan import Factory
+
+POOLINGS: dict[str, type[keras.layers.Layer]] = {
+    "avg": keras.layers.GlobalAveragePooling2D,
+    "max": keras.layers.GlobalMaxPooling2D,
+}
+# Side of the images that a classifier takes by default.
+SIZES = {"imagenet": 224, "cifar": 32}
+
+
+def builder(describe: Callable[..., Network]):
+    """Turn a function that describes a network into one that builds it.
+
+    The builder has the arguments of `keras.applications`, `attention` before and `stem` after them,
+    and those of `describe` as keywords.
+    """
+
+    def build(
+        attention: str | Factory | None = "cbam",
+        include_top: bool = True,
+        weights: str | Path | None = None,
+        input_tensor: keras.KerasTensor | None = None,
+        input_shape: tuple[int | None, ...] | None = None,
+        pooling: str | None = None,
+        classes: int = 1000,
+        classifier_activation: Any = "softmax",
+        name: str | None = None,
+        *,
+        stem: str = "imagenet",
+        **own: Any,
+    ) -> keras.Model:
+        network = describe(**own)
+        validate_choice("stem", stem, network.stems)
+        validate_positive("classes", classes)
+        validate_weights(weights)
+        if pooling is not None:
+            validate_choice("pooling", pooling, POOLINGS)
+        placed = Attention(attention, network.bottlenecks)
+        if input_tensor is None:
+            size = SIZES[stem] if include_top else None
+            images = source = image_input(input_shape, size, network.stride(stem))
+        else:
+            validate_tensor(input_tensor)
+            images, sources = input_tensor, keras.utils.get_source_inputs(input_tensor)
+            source = sources[0] if len(sources) == 1 else sources
+        x = features(images, network, stem, placed)
+        if include_top:
+            x = classifier(x, classes, classifier_activation)
+        elif pooling is not None:
+            x = POOLINGS[pooling](name=f"{pooling}_pool")(x)
+        parts = [describe.__name__.lower(), attention if isinstance(attention, str) else None]
+        model = keras.Model(source, x, name=name or "_".join(filter(None, parts)))
+        if weights is not None:
+            model.load_weights(weights)
+        return model
+
+    shared = inspect.signature(build)
+    own = inspect.signature(describe).parameters.values()
+    parameters = [p for p in shared.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    keywords = [p.replace(kind=p.KEYWORD_ONLY) for p in own]
+    functools.update_wrapper(build, describe, ("__module__", "__name__", "__qualname__"))
+    vars(build)["__signature__"] = shared.replace(parameters=[*parameters, *keywords])
+    build.__doc__ = document(describe)
+    return build
+
+
+def features(images: Any, network: Network, stem: str, attention: Attention) -> Any:
+    """Return the last feature map of a network on images."""
+    first = network.stems[stem]
+    unit = Unit(first.kernel_size, strided=True)
+    x = convolve(images, unit, network.stem_filters, first.strides, "stem")
+    x = keras.layers.ReLU(name="stem_relu")(x)
+    if first.pool:
+        # Zeros are no more than what a ReLU gives, so that they change no maximum.
+        x = keras.layers.ZeroPadding2D(1, name="stem_pool_pad")(x)
+        x = keras.layers.MaxPooling2D(3, 2, name="stem_pool")(x)
+    block = residual_block if network.residual else separable_block
+    for stage, (depth, filters) in enumerate(zip(network.depths, network.filters, strict=True), 1):
+        refine = functools.partial(attention.in_block, stage=stage)
+        for index in range(1, depth + 1):
+            strides = 2 if stage > 1 and index == 1 else 1
+            x, end = block(x, network, filters, strides, f"stage{stage}_block{index}", refine)
+        x = attention.after_stage(x, end, stage=stage)
+    return x
+
+
+def classifier(x: Any, classes: int, activation: Any) -> Any:
+    """Return the scores of the classes for a feature map."""
+    x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
+    normal = keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")
+    return keras.layers.Dense(classes, activation, kernel_initializer=normal, name="predictions")(x)
