@@ -1,4 +1,4 @@
-"""Public names of the package, its layers, surgery and checkpoints have examples, and they run."""
+"""Public names of the package and of its rooms have examples, and they run."""
 
 import doctest
 import inspect
@@ -7,11 +7,11 @@ import keras
 import pytest
 
 import keras_cbam
-from keras_cbam import checkpoints, layers, surgery
+from keras_cbam import checkpoints, layers, models, surgery
 
 PUBLIC = {
     name: getattr(module, name)
-    for module in (keras_cbam, layers, checkpoints, surgery)
+    for module in (keras_cbam, layers, checkpoints, models, surgery)
     for name in module.__all__
 }
 # Bases, plain tuples and tables: nothing to call.

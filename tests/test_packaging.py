@@ -18,11 +18,12 @@ PACKAGE = ROOT / "keras_cbam"
 DIRECTIONS = {
     "layers": set(),
     "surgery": {"layers"},
-    "checkpoints": {"layers"},
+    "models": {"layers", "surgery"},
+    "checkpoints": {"layers", "surgery", "models"},
     "training": {"layers", "surgery"},
     "visualize": {"layers", "surgery"},
     "export": set(),
-    "cli": {"layers", "surgery", "training", "visualize", "export"},
+    "cli": {"layers", "surgery", "models", "checkpoints", "training", "visualize", "export"},
 }
 SHARED = {"errors", "files"}
 OPTIONAL = {

@@ -12,7 +12,7 @@ from keras_cbam.checkpoints.architecture import Architecture, read_architecture
 from keras_cbam.checkpoints.assign import assign_weights
 from keras_cbam.checkpoints.torch_file import read_state_dict
 from keras_cbam.errors import InputError
-from keras_cbam.models.arguments import image_input
+from keras_cbam.models.arguments import image_input, with_channels
 from keras_cbam.models.builder import SIZES, builder
 from keras_cbam.models.description import Network
 
@@ -34,7 +34,7 @@ STD = (0.229, 0.224, 0.225)
 def load_reference(
     path: str | Path,
     *,
-    input_shape: tuple[int | None, ...] | None = None,
+    image_size: tuple[int | None, int | None] | None = None,
     classifier_activation: Any = "softmax",
     include_preprocessing: bool = False,
     name: str | None = None,
@@ -51,8 +51,8 @@ def load_reference(
         path: a file that `torch.save` wrote: a state dict, alone or under `"state_dict"` or
             `"model"`, its names with or without `module.` before them. It is read by
             `torch.load(weights_only=True)`, which runs no code.
-        input_shape: shape of the images without the batch. Defaults to 224x224, or 32x32 where the
-            stem is that for small images.
+        image_size: height and width of the images, `(None, None)` for open ones. Defaults to
+            224x224, or 32x32 where the stem is that for small images.
         classifier_activation: activation of the classifier; `None` gives logits, as PyTorch's
             networks do. Defaults to `"softmax"`.
         include_preprocessing: whether the model takes RGB pixels in 0..255 and scales them itself,
@@ -82,7 +82,7 @@ def load_reference(
     """
     arrays = read_state_dict(path)
     architecture = read_architecture(arrays)
-    model = _build(architecture, input_shape, classifier_activation, include_preprocessing, name)
+    model = _build(architecture, image_size, classifier_activation, include_preprocessing, name)
     try:
         assign_weights(_addressed(model), arrays, f"a {architecture.name}")
     except ValueError as error:
@@ -92,7 +92,7 @@ def load_reference(
 
 def _build(
     architecture: Architecture,
-    input_shape: tuple[int | None, ...] | None,
+    image_size: tuple[int | None, int | None] | None,
     activation: Any,
     include_preprocessing: bool,
     name: str | None,
@@ -101,11 +101,10 @@ def _build(
         """The network of a checkpoint."""
         return architecture.network
 
+    size = SIZES[architecture.stem]
     images = image_input(
-        input_shape,
-        SIZES[architecture.stem],
+        with_channels(image_size or (size, size), architecture.channels),
         architecture.network.stride(architecture.stem),
-        architecture.channels,
     )
     scaled = images
     if include_preprocessing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +50,11 @@ def _load(path: Path) -> Any:
     if not path.is_file():
         raise InputError(f"Expected a checkpoint file. Received: {path}, which is no file")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
-        if "GLOBAL" in str(error) or "Unsupported" in str(error):
+        if "GLOBAL" in str(error):
             raise InputError(
                 f"Checkpoint {path} holds more than tensors and was not read, since that may run "
                 "code of its author's. Save its state dict alone, where you trust it, with "

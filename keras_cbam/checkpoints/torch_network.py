@@ -4,58 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-import keras
 import numpy as np
 
-# The largest error of a logit, relative to the range of the logits.
-TOLERANCE = 1e-4
-# How much of their range the logits must vary between images for agreement to mean anything.
-VARIATION = 100 * TOLERANCE
 EPSILON = 1e-5
-
-
-class LogitParity(NamedTuple):
-    """How a converted network agrees with PyTorch.
-
-    Attributes:
-        images: how many images both were run on.
-        error: the largest difference of a logit, relative to the range of PyTorch's.
-        variation: how far a logit varies between the images, relative to the same range.
-    """
-
-    images: int
-    error: float
-    variation: float
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the error is within the tolerance."""
-        return self.error <= TOLERANCE
-
-    @property
-    def meaningful(self) -> bool:
-        """Whether the outputs vary enough for agreement to prove anything."""
-        return self.variation >= VARIATION
-
-
-def compare_logits(
-    model: keras.Model, state_dict: Mapping[str, np.ndarray], images: np.ndarray
-) -> LogitParity:
-    """Compare the logits of a converted network with PyTorch's, on images that both take as given.
-
-    Args:
-        model: a network that ends in logits, channels last.
-        state_dict: the weights it was made of, as `read_state_dict` gives them.
-        images: an array of shape (N, H, W, C), scaled as the network expects.
-    """
-    expected = torch_logits(state_dict, images)
-    found = keras.ops.convert_to_numpy(model(images, training=False)).astype("float64")
-    span = float(np.ptp(expected)) or 1.0
-    error = float(np.abs(found - expected).max()) / span
-    variation = float(np.ptp(expected, axis=0).max()) / span
-    return LogitParity(len(images), error if np.isfinite(error) else np.inf, variation)
 
 
 def torch_logits(state_dict: Mapping[str, np.ndarray], images: np.ndarray) -> np.ndarray:
@@ -63,13 +16,13 @@ def torch_logits(state_dict: Mapping[str, np.ndarray], images: np.ndarray) -> np
 
     Args:
         state_dict: weights by name, as `read_state_dict` gives them.
-        images: an array of shape (N, H, W, C).
+        images: an array of shape (N, C, H, W), scaled as the network expects.
     """
     import torch
 
     tensors = {name: torch.from_numpy(np.array(a, "float64")) for name, a in state_dict.items()}
     with torch.no_grad():
-        x = torch.from_numpy(images.astype("float64").transpose(0, 3, 1, 2).copy())
+        x = torch.from_numpy(np.array(images, "float64"))
         return _TorchResNet(tensors).logits(x).numpy()
 
 

@@ -20,7 +20,7 @@ out = Console()
 errors = Console(stderr=True, soft_wrap=True)
 
 
-def progress_bar() -> Progress:
+def progress_bar(console: Console = out) -> Progress:
     """A progress bar with counts and times."""
     return Progress(
         TextColumn("{task.description}"),
@@ -29,7 +29,7 @@ def progress_bar() -> Progress:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
-        console=out,
+        console=console,
     )
 
 

@@ -8,17 +8,19 @@ from typing import Any
 import keras
 
 
-def image_input(
-    input_shape: Any, size: int | None, smallest: int, channels: int = 3
-) -> keras.KerasTensor:
-    """Return an input for images of `input_shape`, by default square ones of `size`.
+def with_channels(size: tuple[int | None, int | None], channels: int) -> tuple[int | None, ...]:
+    """Return the shape of images of a height and width, in Keras's own data format."""
+    last = keras.config.image_data_format() == "channels_last"
+    return (*size, channels) if last else (channels, *size)
+
+
+def image_input(input_shape: Any, smallest: int) -> keras.KerasTensor:
+    """Return an input for images of `input_shape`.
 
     Raises:
         ValueError: if it is no shape of an image, or of one smaller than `smallest`.
     """
     last = keras.config.image_data_format() == "channels_last"
-    if input_shape is None:
-        return keras.Input((size, size, channels) if last else (channels, size, size))
     shape = tuple(input_shape) if isinstance(input_shape, list | tuple) else ()
     places = shape[:2] if last else shape[1:]
     if (

@@ -11,7 +11,12 @@ from typing import Any
 import keras
 
 from keras_cbam.layers.arguments import validate_choice, validate_positive
-from keras_cbam.models.arguments import image_input, validate_tensor, validate_weights
+from keras_cbam.models.arguments import (
+    image_input,
+    validate_tensor,
+    validate_weights,
+    with_channels,
+)
 from keras_cbam.models.attention import Attention
 from keras_cbam.models.blocks import convolve, residual_block, separable_block
 from keras_cbam.models.description import Network, Unit
@@ -56,7 +61,8 @@ def builder(describe: Callable[..., Network]):
         placed = Attention(attention, network.bottlenecks)
         if input_tensor is None:
             size = SIZES[stem] if include_top else None
-            images = source = image_input(input_shape, size, network.stride(stem))
+            shape = with_channels((size, size), 3) if input_shape is None else input_shape
+            images = source = image_input(shape, network.stride(stem))
         else:
             validate_tensor(input_tensor)
             images, sources = input_tensor, keras.utils.get_source_inputs(input_tensor)

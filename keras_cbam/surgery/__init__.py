@@ -4,6 +4,7 @@ from keras_cbam.surgery.attach import attach_attention
 from keras_cbam.surgery.cost import AddedParameters, added_parameters
 from keras_cbam.surgery.detach import detach_attention
 from keras_cbam.surgery.freeze import freeze_backbone
+from keras_cbam.surgery.multiply_adds import multiply_adds
 from keras_cbam.surgery.plan import ATTENTIONS
 from keras_cbam.surgery.points import AttentionPoint, attention_points
 from keras_cbam.surgery.pyramid import FeaturePyramidModel
@@ -20,5 +21,6 @@ __all__ = [
     "attention_points",
     "detach_attention",
     "freeze_backbone",
+    "multiply_adds",
     "summarize_parameters",
 ]

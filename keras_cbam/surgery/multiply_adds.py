@@ -53,12 +53,11 @@ def multiply_adds(
             "Argument `input_shape` must be a shape of the model's one input, without the batch. "
             f"Received: input_shape={input_shape} for inputs of shapes {own}"
         )
-    batched = (None, *input_shape)
-    return dict(_walk(functional, [keras.Input(batch_shape=batched, dtype=functional.input.dtype)]))
+    return dict(_walk(functional, [(None, *input_shape)]))
 
 
-def _walk(functional: keras.Model, inputs: list[Any] | None = None) -> Counter[str]:
-    """Count along the graph of a model, called on `inputs` in place of its own."""
+def _walk(functional: keras.Model, shapes: list[Shape] | None = None) -> Counter[str]:
+    """Count along the graph of a model, for inputs of `shapes` in place of its own."""
     counts: Counter[str] = Counter()
 
     def call(operation: keras.Operation, /, *args: Any, **kwargs: Any) -> Any:
@@ -66,8 +65,11 @@ def _walk(functional: keras.Model, inputs: list[Any] | None = None) -> Counter[s
         counts.update(_count(operation, args, kwargs, outputs))
         return outputs
 
-    if inputs is None:
-        inputs = [_like(tensor) for tensor in functional.inputs]
+    own = functional.inputs
+    inputs = [
+        keras.Input(batch_shape=shape, dtype=tensor.dtype, name=tensor.name)
+        for shape, tensor in zip(shapes or [t.shape for t in own], own, strict=True)
+    ]
     keras.models.clone_model(
         functional,
         input_tensors=keras.tree.pack_sequence_as(functional.input, inputs),
@@ -88,18 +90,14 @@ class _Standing(keras.Operation):
         return self.operation.compute_output_spec(*args, **kwargs)
 
 
-def _like(tensor: keras.KerasTensor) -> keras.KerasTensor:
-    return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype)
-
-
 def _count(
     operation: keras.Operation, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: Any
 ) -> Counter[str]:
     """Count what one operation does, by its address or by those of the layers within."""
     tensors = keras.tree.flatten((args, kwargs))
     if has_graph(operation):
-        inner = [x for x in tensors if isinstance(x, keras.KerasTensor)]
-        counts = _walk(as_functional(operation), [_like(tensor) for tensor in inner])
+        shapes = [tuple(x.shape) for x in tensors if isinstance(x, keras.KerasTensor)]
+        counts = _walk(as_functional(operation), shapes)
         return Counter({f"{operation.name}/{name}": count for name, count in counts.items()})
     kind = type(operation).__name__
     if not isinstance(operation, keras.layers.Layer):
@@ -144,7 +142,7 @@ def _opened(
     def fresh(value: Any) -> Any:
         if not isinstance(value, keras.KerasTensor):
             return value
-        inputs.append(_like(value))
+        inputs.append(keras.Input(batch_shape=value.shape, dtype=value.dtype))
         return inputs[-1]
 
     args, kwargs = keras.tree.map_structure(fresh, (args, kwargs))

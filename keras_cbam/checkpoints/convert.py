@@ -1,0 +1,131 @@
+"""convert: a PyTorch checkpoint into a .keras file, written only if its logits are PyTorch's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from keras_cbam.checkpoints.networks import MEAN, STD, load_reference
+from keras_cbam.checkpoints.torch_file import read_state_dict
+from keras_cbam.checkpoints.torch_network import torch_logits
+from keras_cbam.errors import InputError
+from keras_cbam.files import atomic_path, check_writable
+
+IMAGES = 4
+# Side of the images where the model leaves it open.
+OPEN_SIZE = 224
+# The largest error of a logit, relative to the range of the logits.
+TOLERANCE = 1e-4
+# How much of that range a logit must vary between images for agreement to mean anything.
+VARIATION = 100 * TOLERANCE
+
+
+class LogitParity(NamedTuple):
+    """How a converted network agrees with PyTorch.
+
+    Attributes:
+        images: how many images both were run on.
+        error: the largest difference of a logit, relative to the range of PyTorch's.
+        variation: how far a logit varies between the images, relative to the same range.
+    """
+
+    images: int
+    error: float
+    variation: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the error is within the tolerance; an error of NaN is not."""
+        return self.error <= TOLERANCE
+
+    @property
+    def meaningful(self) -> bool:
+        """Whether the outputs vary enough for agreement to prove anything."""
+        return self.variation >= VARIATION
+
+
+class ConversionError(RuntimeError):
+    """The converted network does not give the logits that PyTorch gives."""
+
+
+def convert(
+    checkpoint: str | Path,
+    output: str | Path,
+    *,
+    image_size: int | None = None,
+    include_preprocessing: bool = False,
+) -> LogitParity:
+    """Write the Keras model of a PyTorch checkpoint, if its logits agree with PyTorch's.
+
+    Both are run on random images, PyTorch in float64 on the checkpoint's own weights. The model
+    that is written ends in a softmax.
+
+    Args:
+        checkpoint: as for `load_reference`.
+        output: the `.keras` file to write; it appears complete, or not at all.
+        image_size: height and width of the images. Defaults to those of `load_reference`.
+        include_preprocessing: as for `load_reference`.
+
+    Returns:
+        How the logits agree.
+
+    Raises:
+        ConversionError: if they do not.
+        InputError: as `load_reference`, or if `output` is no place for a `.keras` file.
+        MissingPackageError: if PyTorch is not installed.
+    """
+    output = Path(output)
+    if output.suffix != ".keras" or output.is_dir():
+        raise InputError(f"Expected a .keras file to write. Received: {output}")
+    check_writable(output.parent)
+    model = load_reference(
+        checkpoint,
+        image_size=(image_size, image_size) if image_size else None,
+        classifier_activation=None,
+        include_preprocessing=include_preprocessing,
+    )
+    parity = compare_with_torch(
+        model, read_state_dict(checkpoint), include_preprocessing=include_preprocessing
+    )
+    if not parity.agrees:
+        raise ConversionError(
+            f"The converted network differs from PyTorch's by {parity.error:.1e} of the range of "
+            f"the logits, more than {TOLERANCE:.0e}; nothing was written. Its names do not tell "
+            "all that the checkpoint's network does"
+        )
+    model.get_layer("predictions").activation = keras.activations.softmax
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(output) as path:
+        model.save(path)
+    return parity
+
+
+def compare_with_torch(
+    model: keras.Model, state_dict: Mapping[str, np.ndarray], *, include_preprocessing: bool = False
+) -> LogitParity:
+    """Compare a network's logits with PyTorch's on random images.
+
+    Args:
+        model: a network that ends in logits, of `load_reference`.
+        state_dict: the weights it was made of, as `read_state_dict` gives them.
+        include_preprocessing: whether the model scales pixels in 0..255 itself.
+    """
+    shape = (IMAGES, *(size or OPEN_SIZE for size in model.inputs[0].shape[1:]))
+    draw = np.random.default_rng(0)
+    images = draw.uniform(0, 255, shape) if include_preprocessing else draw.normal(size=shape)
+    images = images.astype("float32")
+    found = keras.ops.convert_to_numpy(model(images, training=False)).astype("float64")
+    if keras.config.image_data_format() == "channels_last":
+        images = images.transpose(0, 3, 1, 2)
+    if include_preprocessing:
+        mean, std = (np.array(values)[:, None, None] for values in (MEAN, STD))
+        images = (images / 255 - mean) / std
+    expected = torch_logits(state_dict, images)
+    span = float(np.ptp(expected)) or 1.0
+    error = float(np.abs(found - expected).max()) / span
+    variation = float(np.ptp(expected, axis=0).max()) / span
+    return LogitParity(IMAGES, error, variation)

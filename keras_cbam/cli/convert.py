@@ -1,0 +1,60 @@
+"""`keras-cbam convert`: a PyTorch checkpoint in, a Keras model out that gives the same logits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keras_cbam.checkpoints.convert import ConversionError
+from keras_cbam.checkpoints.convert import convert as convert_checkpoint
+from keras_cbam.cli.terminal import errors, out
+from keras_cbam.errors import InputError
+
+
+def convert(
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(help="A ResNet's weights, of the authors' code or torchvision's names."),
+    ],
+    output: Annotated[Path, typer.Option(help="The .keras file to write.")],
+    image_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Side of the images, in pixels; by default 224, or 32."),
+    ] = None,
+    include_preprocessing: Annotated[
+        bool,
+        typer.Option(
+            "--include-preprocessing",
+            help="Let the model take RGB pixels in 0..255, as keras-cbam export wants.",
+        ),
+    ] = False,
+) -> None:
+    """Turn a PyTorch checkpoint into a Keras model that gives PyTorch's logits."""
+    try:
+        with out.status("converting and comparing with PyTorch"):
+            parity = convert_checkpoint(
+                checkpoint,
+                output,
+                image_size=image_size,
+                include_preprocessing=include_preprocessing,
+            )
+    except ConversionError as error:
+        errors.print(f"keras-cbam: {error}", style="red", markup=False, highlight=False)
+        raise typer.Exit(1) from error
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    if not parity.meaningful:
+        errors.print(
+            f"the logits vary between images by {parity.variation:.1e} of their range only: that "
+            "they agree proves little",
+            style="yellow",
+        )
+    out.print(
+        f"{output}: logits within {parity.error:.1e} of their range of PyTorch's on "
+        f"{parity.images} random images",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,84 @@
+"""`keras-cbam models`: the paper's networks, what each costs, and what the paper printed."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from keras_cbam.cli.terminal import errors, out, progress_bar
+from keras_cbam.errors import InputError
+from keras_cbam.models.catalogue import ATTENTIONS, VARIANTS, Entry, catalogue
+
+NAMES = {attention or "none": attention for attention in ATTENTIONS}
+COLUMNS = (
+    *("network", "attention", "parameters", "multiply-adds"),
+    *("paper: parameters", "GFLOPs", "top-1 error", "top-5 error"),
+)
+# Columns that the table takes.
+WIDTH = 120
+
+
+def models(
+    networks: Annotated[
+        list[str] | None,
+        typer.Argument(help=f"Of {', '.join(VARIANTS)}; by default all."),
+    ] = None,
+    attention: Annotated[str, typer.Option(help="Attentions, separated by commas.")] = ",".join(
+        NAMES
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """List the paper's networks: parameters, multiply-adds at 224x224, the paper's own figures."""
+    variants = networks or list(VARIANTS)
+    names = attention.split(",")
+    if set(names) - set(NAMES):
+        raise InputError(f"Expected attentions of {', '.join(NAMES)}. Received: {attention}")
+    attentions = [NAMES[name] for name in names]
+    entries = []
+    with progress_bar(errors) as bar:
+        task = bar.add_task("networks", total=len(variants) * len(attentions), note="")
+        try:
+            for entry in catalogue(variants, attentions):
+                entries.append(entry)
+                bar.update(task, advance=1, note=entry.network)
+        except ValueError as error:
+            raise InputError(str(error)) from error
+        bar.remove_task(task)
+    if as_json:
+        rows = [
+            {**e._asdict(), "published": e.published and e.published._asdict()} for e in entries
+        ]
+        typer.echo(json.dumps(rows, indent=2))
+    else:
+        show(entries)
+
+
+def show(entries: list[Entry]) -> None:
+    """Print the table, in Markdown."""
+    table = Table(box=box.MARKDOWN)
+    for index, column in enumerate(COLUMNS):
+        table.add_column(column, justify="right" if index > 1 else "left")
+    for entry in entries:
+        table.add_row(*cells(entry))
+    # Each row on a line of its own, whatever the terminal: Markdown wants that.
+    Console(width=max(out.width, WIDTH)).print(table)
+
+
+def cells(entry: Entry) -> tuple[str, ...]:
+    """Return the cells of an entry's row."""
+    paper = ("-",) * 4
+    if entry.published:
+        parameters, multiply_adds, top1, top5 = entry.published
+        paper = (f"{parameters:.2f}M", f"{multiply_adds:.3f}", f"{top1:.2f}", f"{top5:.2f}")
+    return (
+        entry.network,
+        entry.attention or "none",
+        f"{entry.parameters:,}",
+        f"{entry.multiply_adds / 1e9:.3f}G",
+        *paper,
+    )

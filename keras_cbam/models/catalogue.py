@@ -1,0 +1,131 @@
+"""Every network and variant of the paper's tables 4 and 5: as built here, and as printed there."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Collection, Iterator
+from typing import NamedTuple
+
+import keras
+
+from keras_cbam.layers.arguments import validate_choice
+from keras_cbam.models import networks
+from keras_cbam.surgery.multiply_adds import multiply_adds
+from keras_cbam.surgery.summary import count_parameters
+
+ATTENTIONS = (None, "se", "cbam", "bam")
+VARIANTS: dict[str, Callable[..., keras.Model]] = {
+    "ResNet18": networks.ResNet18,
+    "ResNet34": networks.ResNet34,
+    "ResNet50": networks.ResNet50,
+    "ResNet101": networks.ResNet101,
+    "WideResNet18 x1.5": functools.partial(networks.WideResNet18, width=1.5),
+    "WideResNet18 x2.0": functools.partial(networks.WideResNet18, width=2.0),
+    "ResNeXt50": networks.ResNeXt50,
+    "ResNeXt101": networks.ResNeXt101,
+    "MobileNet x0.7": functools.partial(networks.MobileNet, alpha=0.7),
+    "MobileNet x1.0": functools.partial(networks.MobileNet, alpha=1.0),
+}
+
+
+class Published(NamedTuple):
+    """A row of the paper's tables.
+
+    Attributes:
+        parameters: in millions.
+        multiply_adds: in billions, which the paper calls GFLOPs.
+        top1_error: single-crop error on ImageNet's validation set, in %.
+        top5_error: likewise, of the five best.
+    """
+
+    parameters: float
+    multiply_adds: float
+    top1_error: float
+    top5_error: float
+
+
+def _rows(*rows: tuple[float, float, float, float]) -> dict[str | None, Published]:
+    return {attention: Published(*row) for attention, row in zip(ATTENTIONS, rows, strict=False)}
+
+
+# Plain, with squeeze-and-excitation and with CBAM; the paper has no BAM.
+PUBLISHED: dict[str, dict[str | None, Published]] = {
+    "ResNet18": _rows(
+        (11.69, 1.814, 29.60, 10.55), (11.78, 1.814, 29.41, 10.22), (11.78, 1.815, 29.27, 10.09)
+    ),
+    "ResNet34": _rows(
+        (21.80, 3.664, 26.69, 8.60), (21.96, 3.664, 26.13, 8.35), (21.96, 3.665, 25.99, 8.24)
+    ),
+    "ResNet50": _rows(
+        (25.56, 3.858, 24.56, 7.50), (28.09, 3.860, 23.14, 6.70), (28.09, 3.864, 22.66, 6.31)
+    ),
+    "ResNet101": _rows(
+        (44.55, 7.570, 23.38, 6.88), (49.33, 7.575, 22.35, 6.19), (49.33, 7.581, 21.51, 5.69)
+    ),
+    "WideResNet18 x1.5": _rows(
+        (25.88, 3.866, 26.85, 8.88), (26.07, 3.867, 26.21, 8.47), (26.08, 3.868, 26.10, 8.43)
+    ),
+    "WideResNet18 x2.0": _rows(
+        (45.62, 6.696, 25.63, 8.20), (45.97, 6.696, 24.93, 7.65), (45.97, 6.697, 24.84, 7.63)
+    ),
+    "ResNeXt50": _rows(
+        (25.03, 3.768, 22.85, 6.48), (27.56, 3.771, 21.91, 6.04), (27.56, 3.774, 21.92, 5.91)
+    ),
+    "ResNeXt101": _rows(
+        (44.18, 7.508, 21.54, 5.75), (48.96, 7.512, 21.17, 5.66), (48.96, 7.519, 21.07, 5.59)
+    ),
+    "MobileNet x0.7": _rows(
+        (2.30, 0.283, 34.86, 13.69), (2.71, 0.283, 32.50, 12.49), (2.71, 0.289, 31.51, 11.48)
+    ),
+    "MobileNet x1.0": _rows(
+        (4.23, 0.569, 31.39, 11.51), (5.07, 0.570, 29.97, 10.63), (5.07, 0.576, 29.01, 9.99)
+    ),
+}
+
+
+class Entry(NamedTuple):
+    """A network with its attention: what it costs, and what the paper printed.
+
+    Attributes:
+        network: a name of `VARIANTS`.
+        attention: `None`, `"se"`, `"cbam"` or `"bam"`.
+        parameters: trainable parameters.
+        multiply_adds: of one image of 224x224 pixels.
+        published: the row of the paper, `None` where it has none.
+    """
+
+    network: str
+    attention: str | None
+    parameters: int
+    multiply_adds: int
+    published: Published | None
+
+
+def catalogue(
+    variants: Collection[str] = tuple(VARIANTS),
+    attentions: Collection[str | None] = ATTENTIONS,
+) -> Iterator[Entry]:
+    """Build each network with each attention, and yield an `Entry` for it.
+
+    Args:
+        variants: names of `VARIANTS`.
+        attentions: of `None`, `"se"`, `"cbam"` and `"bam"`.
+
+    Raises:
+        ValueError: on another name.
+    """
+    for variant in variants:
+        validate_choice("variants", variant, VARIANTS)
+        for attention in attentions:
+            yield measure(VARIANTS[variant](attention), variant, attention)
+
+
+def measure(model: keras.Model, variant: str, attention: str | None) -> Entry:
+    """Return the entry of a network that has been built."""
+    return Entry(
+        variant,
+        attention,
+        count_parameters(model.trainable_weights),
+        sum(multiply_adds(model).values()),
+        PUBLISHED[variant].get(attention),
+    )

@@ -1,0 +1,86 @@
+"""Each network learns real digits, is saved and loaded, and on TensorFlow exported."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_cbam.models.catalogue import ATTENTIONS, VARIANTS
+from tests.conftest import BACKEND
+from tests.layers.registry import numpy
+
+SIZE = 64
+# One of each kind of block, and each attention; all of them by `make test-all`.
+QUICK = {("ResNet18", "cbam"), ("ResNet50", "bam"), ("MobileNet x0.7", "se")}
+CASES = [
+    pytest.param(
+        variant, attention, marks=() if (variant, attention) in QUICK else pytest.mark.slow
+    )
+    for variant in VARIANTS
+    for attention in ATTENTIONS
+]
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """Handwritten digits, enlarged, as images of three channels in -1..1."""
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    factor = SIZE // found.images.shape[1]
+    images = np.kron(found.images[:600] / 8 - 1, np.ones((factor, factor)))
+    return images[..., None].repeat(3, -1).astype("float32"), found.target[:600]
+
+
+def compiled(variant, attention, rate=1e-3):
+    model = VARIANTS[variant](attention, input_shape=(SIZE, SIZE, 3), classes=10)
+    # Operations one by one take less time than compiling so few steps, but on JAX.
+    model.compile(
+        keras.optimizers.Adam(rate),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        run_eagerly=BACKEND != "jax",
+    )
+    return model
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize(("variant", "attention"), CASES)
+def test_learns_and_is_saved(variant, attention, digits, tmp_path):
+    images, labels = (values[:16] for values in digits)
+    model = compiled(variant, attention)
+    before = {weight.path: numpy(weight) for weight in model.trainable_weights}
+    losses = [float(model.train_on_batch(images, labels)[0]) for _ in range(4)]
+    assert losses[-1] < 0.95 * losses[0]
+    still = [w.path for w in model.trainable_weights if np.array_equal(numpy(w), before[w.path])]
+    # An MLP of one hidden unit, as narrow stages have, can be dead from the start.
+    assert all(f"_{attention}/" in path for path in still)
+    assert len(still) < 0.1 * len(before)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert np.array_equal(numpy(loaded(images)), numpy(model(images)))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_is_exported(variant, digits, tmp_path):
+    from keras_cbam.export import ARTIFACTS, export
+
+    images, labels = digits
+    model = compiled(variant, "cbam")
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.5  # so few steps would not settle the published 0.9
+    for _ in range(12):
+        learned = model.fit(images[:320], labels[:320], 32, epochs=1, verbose=0).history
+        if learned["accuracy"][0] > 0.85:
+            break
+    report = export(
+        model,
+        tmp_path / "export",
+        representative_dataset=images[:100],
+        verification_data=(images[400:], labels[400:]),
+    )
+    assert report.verified
+    assert len(report.artifacts) == len(ARTIFACTS)
+    assert report.spread > 0.1
