@@ -17,7 +17,8 @@ demo: .venv/installed
 	$(BIN)/keras-cbam demo --output demo
 
 # Each backend wants processes of its own; what trains is proven on all three.
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+# One thread a process: more would only wait for one another.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 test: .venv/installed
 	$(PYTEST) -m "not slow"
 	KERAS_BACKEND=jax $(PYTEST) -m "not slow and backends"

@@ -16,8 +16,6 @@ from tests.checkpoints.torch_modules import CBAM
 from tests.checkpoints.torch_networks import ResNet, randomized
 from tests.layers.registry import numpy
 
-pytestmark = pytest.mark.backends
-
 RESNET18, RESNET50 = ((2, 2, 2, 2), False), ((3, 4, 6, 3), True)
 OPEN = (None, None)
 THREE_STAGES = ((2, 1, 1), False)
@@ -72,6 +70,7 @@ def test_logits_are_those_of_pytorch(name, rng, tmp_path):
         assert np.abs(own - expected).max() < 1e-10 * np.ptp(expected)
 
 
+@pytest.mark.backends
 @pytest.mark.parametrize("name", OTHERS)
 def test_architecture_is_told_from_names_and_shapes(name, rng, tmp_path):
     module = randomized(OTHERS[name]())
@@ -95,6 +94,7 @@ def checkpoint(small, tmp_path):
     return tmp_path / "small.pth"
 
 
+@pytest.mark.backends
 def test_convert_writes_what_it_has_compared(checkpoint, small, rng, tmp_path):
     output = tmp_path / "deeper" / "model.keras"
     parity = convert(checkpoint, output, include_preprocessing=True)
