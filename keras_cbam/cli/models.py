@@ -36,18 +36,16 @@ def models(
     """List the paper's networks: parameters, multiply-adds at 224x224, the paper's own figures."""
     variants = networks or list(VARIANTS)
     names = attention.split(",")
-    if set(names) - set(NAMES):
-        raise InputError(f"Expected attentions of {', '.join(NAMES)}. Received: {attention}")
+    for what, given, known in (("networks", variants, VARIANTS), ("attentions", names, NAMES)):
+        if not set(given) <= set(known):
+            raise InputError(f"Expected {what} of {', '.join(known)}. Received: {','.join(given)}")
     attentions = [NAMES[name] for name in names]
     entries = []
     with progress_bar(errors) as bar:
         task = bar.add_task("networks", total=len(variants) * len(attentions), note="")
-        try:
-            for entry in catalogue(variants, attentions):
-                entries.append(entry)
-                bar.update(task, advance=1, note=entry.network)
-        except ValueError as error:
-            raise InputError(str(error)) from error
+        for entry in catalogue(variants, attentions):
+            entries.append(entry)
+            bar.update(task, advance=1, note=entry.network)
         bar.remove_task(task)
     if as_json:
         rows = [

@@ -10,8 +10,10 @@ import time
 
 import keras
 import pytest
+import torch
 
 from keras_cbam.export import load_model
+from tests.checkpoints.torch_networks import ResNet, randomized
 from tests.conftest import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="the command runs one backend")
@@ -62,6 +64,26 @@ def test_points_of_a_saved_model(tmp_path):
     assert "go with a builder" in done.stderr
 
 
+def test_models_are_listed():
+    done = run("models", "ResNet18", "MobileNet x1.0", "--attention", "none,cbam")
+    assert done.returncode == 0, done.stderr
+    rows = [" ".join(line.split()) for line in done.stdout.splitlines() if line.strip()]
+    assert len(rows) == 2 + 4
+    assert "| ResNet18 | cbam | 11,779,392 | 1.815G | 11.78M | 1.815 | 29.27 | 10.09 |" in rows
+    done = run("models", "ResNet18", "--attention", "bam", "--json")
+    (row,) = json.loads(done.stdout)
+    assert (row["network"], row["attention"], row["parameters"]) == ("ResNet18", "bam", 11_712_503)
+    assert row["published"] is None
+
+
+def test_checkpoint_is_converted(tmp_path):
+    torch.save(randomized(ResNet((1, 1), False, "cbam")).state_dict(), tmp_path / "small.pth")
+    done = run("convert", tmp_path / "small.pth", "--output", tmp_path / "small.keras")
+    assert done.returncode == 0, done.stderr
+    assert "on 4 random images" in done.stdout
+    assert load_model(tmp_path / "small.keras").name == "resnet6_cbam"
+
+
 @pytest.fixture
 def bad(image_folder, tmp_path):
     """Inputs that cannot be used, by name."""
@@ -110,6 +132,19 @@ CASES = {
     "points that are not there": (
         lambda d: ["points", "VGG16", "--image-size", "32", "--points", "block1_conv1"],
         "block1_conv2",
+    ),
+    "models of another network": (lambda d: ["models", "ResNet19"], "Received: ResNet19"),
+    "models with another attention": (
+        lambda d: ["models", "ResNet18", "--attention", "none,cbma"],
+        "Expected attentions of none, se, cbam, bam. Received: none,cbma",
+    ),
+    "checkpoint of text": (
+        lambda d: ["convert", d / "text.keras", "--output", d / "out.keras"],
+        "which PyTorch cannot read",
+    ),
+    "checkpoint to no model": (
+        lambda d: ["convert", d / "text.keras", "--output", d / "out.pth"],
+        "Expected a .keras file to write",
     ),
     "unknown augmentation": (
         lambda d: finetune(d / "images", "--output", d / "out", "--augment", "mixup"),
