@@ -20,7 +20,7 @@ DIRECTIONS = {
     "surgery": {"layers"},
     "models": {"layers", "surgery"},
     "checkpoints": {"layers", "surgery", "models"},
-    "training": {"layers", "surgery"},
+    "training": {"layers", "surgery", "models"},
     "visualize": {"layers", "surgery"},
     "export": set(),
     "cli": {"layers", "surgery", "models", "checkpoints", "training", "visualize", "export"},

@@ -9,11 +9,12 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from keras_cbam.checkpoints.networks import MEAN, STD, load_reference
+from keras_cbam.checkpoints.networks import load_reference
 from keras_cbam.checkpoints.torch_file import read_state_dict
 from keras_cbam.checkpoints.torch_network import torch_logits
 from keras_cbam.errors import InputError
 from keras_cbam.files import atomic_path, check_writable
+from keras_cbam.models.pixels import IMAGENET_MEAN, IMAGENET_STD
 
 IMAGES = 4
 # Side of the images where the model leaves it open.
@@ -122,7 +123,7 @@ def compare_with_torch(
     if keras.config.image_data_format() == "channels_last":
         images = images.transpose(0, 3, 1, 2)
     if include_preprocessing:
-        mean, std = (np.array(values)[:, None, None] for values in (MEAN, STD))
+        mean, std = (np.array(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
         images = (images / 255 - mean) / std
     expected = torch_logits(state_dict, images)
     span = float(np.ptp(expected)) or 1.0

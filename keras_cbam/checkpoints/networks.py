@@ -15,6 +15,7 @@ from keras_cbam.errors import InputError
 from keras_cbam.models.arguments import image_input, with_channels
 from keras_cbam.models.builder import SIZES, builder
 from keras_cbam.models.description import Network
+from keras_cbam.models.pixels import TORCH
 
 # Names of layers here, and what stands before the names of their weights there.
 ADDRESSES = (
@@ -26,9 +27,6 @@ ADDRESSES = (
     (r"stage(\d+)_bam", r"bam\1."),
     (r"predictions", r"fc."),
 )
-# The mean and the standard deviation of ImageNet's pixels that the authors' networks expect.
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
 
 
 def load_reference(
@@ -108,8 +106,12 @@ def _build(
     )
     scaled = images
     if include_preprocessing:
-        scale, offset = [1 / 255 / s for s in STD], [-m / s for m, s in zip(MEAN, STD, strict=True)]
-        scaled = keras.layers.Rescaling(scale, offset, name="preprocessing")(images)
+        if architecture.channels != len(TORCH.scale):
+            raise InputError(
+                "Argument `include_preprocessing` goes with a network of RGB images. Received: one "
+                f"of {architecture.channels} channels"
+            )
+        scaled = keras.layers.Rescaling(TORCH.scale, TORCH.offset, name="preprocessing")(images)
     return builder(reference)(
         architecture.attention,
         input_tensor=scaled,

@@ -5,40 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_cbam.errors import InputError
-
-
-class PixelRule(NamedTuple):
-    """What a family does to RGB pixels in 0..255 before its first layer: `pixels * scale + offset`.
-
-    Attributes:
-        scale: one factor for each channel, red first.
-        offset: one summand for each channel, red first.
-        reverse_channels: whether published weights expect blue first.
-    """
-
-    scale: tuple[float, ...]
-    offset: tuple[float, ...]
-    reverse_channels: bool = False
-
-
-_MEAN = (0.485, 0.456, 0.406)
-_STD = (0.229, 0.224, 0.225)
-
-PIXEL_RULES: dict[str, PixelRule | None] = {
-    "inside": None,
-    "tf": PixelRule((1 / 127.5,) * 3, (-1.0,) * 3),
-    "torch": PixelRule(
-        tuple(1 / 255 / s for s in _STD),
-        tuple(-m / s for m, s in zip(_MEAN, _STD, strict=True)),
-    ),
-    "caffe": PixelRule((1.0,) * 3, (-123.68, -116.779, -103.939), reverse_channels=True),
-}
+from keras_cbam.models.pixels import IMAGENET_MEAN, IMAGENET_STD, PIXEL_RULES, PixelRule
 
 # The longest prefix of the builder's name that stands here decides.
 FAMILIES = {
@@ -159,8 +132,8 @@ def _scale_as_published(backbone: keras.Model, name: str) -> None:
     if not name.startswith("EfficientNetB") or normalization is None:
         return
     mean = np.ravel(keras.ops.convert_to_numpy(normalization.mean))
-    if np.allclose(mean, _MEAN, atol=1e-3):
-        scale = 1 / np.sqrt(np.asarray(_STD))
+    if np.allclose(mean, IMAGENET_MEAN, atol=1e-3):
+        scale = 1 / np.sqrt(np.asarray(IMAGENET_STD))
         _change_first_kernel(backbone, lambda kernel: kernel * scale[:, None])
 
 

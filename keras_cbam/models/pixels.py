@@ -1,0 +1,36 @@
+"""What pixels networks expect: the rules of `keras.applications`, one of which is the paper's."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class PixelRule(NamedTuple):
+    """What a family does to RGB pixels in 0..255 before its first layer: `pixels * scale + offset`.
+
+    Attributes:
+        scale: one factor for each channel, red first.
+        offset: one summand for each channel, red first.
+        reverse_channels: whether published weights expect blue first.
+    """
+
+    scale: tuple[float, ...]
+    offset: tuple[float, ...]
+    reverse_channels: bool = False
+
+
+# Of ImageNet's pixels in 0..1, red first.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+# What PyTorch's networks expect, the paper's among them.
+TORCH = PixelRule(
+    tuple(1 / 255 / s for s in IMAGENET_STD),
+    tuple(-m / s for m, s in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)),
+)
+
+PIXEL_RULES: dict[str, PixelRule | None] = {
+    "inside": None,
+    "tf": PixelRule((1 / 127.5,) * 3, (-1.0,) * 3),
+    "torch": TORCH,
+    "caffe": PixelRule((1.0,) * 3, (-123.68, -116.779, -103.939), reverse_channels=True),
+}
