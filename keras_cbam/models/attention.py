@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from keras_cbam.models import initializers
 from keras_cbam.surgery import ATTENTIONS, AttentionPoint
 from keras_cbam.surgery.plan import PLACES, Factory, Insertion
 
@@ -65,9 +66,11 @@ class Attention:
 
 
 def _named(attention: str, name: str) -> keras.layers.Layer:
-    """The attention layer as the authors initialize it."""
-    # PyTorch's default for linear layers. The same for spatial kernels, whose size is no matter:
-    # a normalization follows.
-    kernels = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+    """The attention layer as the authors start it.
+
+    A layer has one initializer, here that of their MLPs. They start spatial convolutions as other
+    convolutions; those are normalized, so that their scale is no matter, but for BAM's last, which
+    starts smaller here.
+    """
     settings = SETTINGS.get(attention, {})
-    return ATTENTIONS[attention](kernel_initializer=kernels, name=name, **settings)
+    return ATTENTIONS[attention](kernel_initializer=initializers.default(), name=name, **settings)

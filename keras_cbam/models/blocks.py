@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from keras_cbam.models import initializers
 from keras_cbam.models.description import Network, Unit
 
 # PyTorch's defaults, in Keras's convention.
@@ -17,11 +18,6 @@ PARTS = ("depthwise", "pointwise")
 Refine = Callable[[Any, str, str], Any]
 # Builds a block, and returns its output and the name of the layer that gives it.
 Block = Callable[[Any, Network, int, int, str, Refine], tuple[Any, str]]
-
-
-def convolution_initializer() -> keras.Initializer:
-    """Return a new initializer of the authors' convolutions: He's normal, by fan-out."""
-    return keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
 
 
 def channel_axis() -> int:
@@ -40,7 +36,14 @@ def residual_block(
         x = convolve(x, unit, filters, strides, address, str(index))
     x = refine(x, f"{address}_bn{index}", address)
     if strides > 1 or shortcut.shape[channel_axis()] != x.shape[channel_axis()]:
-        shortcut = convolve(shortcut, network.projection, filters, strides, f"{address}_shortcut")
+        shortcut = convolve(
+            shortcut,
+            network.projection,
+            filters,
+            strides,
+            f"{address}_shortcut",
+            initializer=initializers.default,
+        )
     x = keras.layers.Add(name=f"{address}_add")([shortcut, x])
     return keras.layers.ReLU(name=f"{address}_out")(x), f"{address}_out"
 
@@ -57,7 +60,15 @@ def separable_block(
     return x, f"{name}_relu"
 
 
-def convolve(x: Any, unit: Unit, filters: int, strides: int, address: str, index: str = "") -> Any:
+def convolve(
+    x: Any,
+    unit: Unit,
+    filters: int,
+    strides: int,
+    address: str,
+    index: str = "",
+    initializer: Callable[[], keras.Initializer] = initializers.convolution,
+) -> Any:
     """Convolve and normalize, padded alike on all sides as PyTorch does."""
     strides = strides if unit.strided else 1
     settings: dict[str, Any] = {
@@ -72,14 +83,12 @@ def convolve(x: Any, unit: Unit, filters: int, strides: int, address: str, index
         x = keras.layers.ZeroPadding2D(unit.kernel_size // 2, name=f"{address}_pad{index}")(x)
         settings["padding"] = "valid"
     if unit.groups is None:
-        layer = keras.layers.DepthwiseConv2D(
-            depthwise_initializer=convolution_initializer(), **settings
-        )
+        layer = keras.layers.DepthwiseConv2D(depthwise_initializer=initializer(), **settings)
     else:
         layer = keras.layers.Conv2D(
             round(filters * unit.width),
             groups=unit.groups,
-            kernel_initializer=convolution_initializer(),
+            kernel_initializer=initializer(),
             **settings,
         )
     norm = keras.layers.BatchNormalization(

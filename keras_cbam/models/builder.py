@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from keras_cbam.layers.arguments import validate_choice, validate_positive
+from keras_cbam.models import initializers
 from keras_cbam.models.arguments import (
     image_input,
     validate_tensor,
@@ -18,7 +19,7 @@ from keras_cbam.models.arguments import (
     with_channels,
 )
 from keras_cbam.models.attention import Attention
-from keras_cbam.models.blocks import convolve, residual_block, separable_block
+from keras_cbam.models.blocks import Block, convolve, residual_block, separable_block
 from keras_cbam.models.description import Network, Unit
 from keras_cbam.models.documentation import document
 from keras_cbam.surgery.plan import Factory
@@ -98,7 +99,7 @@ def features(images: Any, network: Network, stem: str, attention: Attention) -> 
         # Zeros are no more than what a ReLU gives, so that they change no maximum.
         x = keras.layers.ZeroPadding2D(1, name="stem_pool_pad")(x)
         x = keras.layers.MaxPooling2D(3, 2, name="stem_pool")(x)
-    block = residual_block if network.residual else separable_block
+    block: Block = residual_block if network.residual else separable_block
     for stage, (depth, filters) in enumerate(zip(network.depths, network.filters, strict=True), 1):
         refine = functools.partial(attention.in_block, stage=stage)
         for index in range(1, depth + 1):
@@ -111,5 +112,6 @@ def features(images: Any, network: Network, stem: str, attention: Attention) -> 
 def classifier(x: Any, classes: int, activation: Any) -> Any:
     """Return the scores of the classes for a feature map."""
     x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
-    normal = keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")
-    return keras.layers.Dense(classes, activation, kernel_initializer=normal, name="predictions")(x)
+    return keras.layers.Dense(
+        classes, activation, kernel_initializer=initializers.classifier(), name="predictions"
+    )(x)

@@ -98,6 +98,9 @@ def test_convolutions_and_classifier_start_as_hes():
     model = models.ResNet18(None, input_shape=SHAPE)
     conv = numpy(model.get_layer("stage4_block2_conv2").kernel)
     assert conv.std() == pytest.approx(np.sqrt(2 / (9 * 512)), rel=1e-2)
+    projection = numpy(model.get_layer("stage4_block1_shortcut_conv").kernel)
+    assert np.abs(projection).max() == pytest.approx(1 / np.sqrt(256), rel=1e-2)
+    assert projection.std() == pytest.approx(1 / np.sqrt(3 * 256), rel=1e-2)
     scores = numpy(model.get_layer("predictions").kernel)
     assert scores.std() == pytest.approx(np.sqrt(2 / 512), rel=1e-2)
     assert np.abs(scores).max() > 3 * scores.std()  # not cut off
