@@ -20,12 +20,12 @@ DIRECTIONS = {
     "surgery": {"layers"},
     "models": {"layers", "surgery"},
     "checkpoints": {"layers", "surgery", "models"},
-    "training": {"layers", "surgery", "models"},
+    "training": {"layers", "surgery"},
     "visualize": {"layers", "surgery"},
     "export": set(),
     "cli": {"layers", "surgery", "models", "checkpoints", "training", "visualize", "export"},
 }
-SHARED = {"errors", "files"}
+SHARED = {"errors", "files", "pixels"}
 OPTIONAL = {
     "PIL",
     "ai_edge_litert",

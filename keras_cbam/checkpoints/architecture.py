@@ -6,21 +6,26 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import keras
 import numpy as np
 
 from keras_cbam.errors import InputError
-from keras_cbam.layers import CBAM
+from keras_cbam.layers import BAM, CBAM
+from keras_cbam.layers.base import hidden_channels
+from keras_cbam.models.attention import Attention
 from keras_cbam.models.description import STEMS, Network, Unit
 from keras_cbam.surgery import AttentionPoint
-from keras_cbam.surgery.plan import Factory
 
 # A block of three convolutions, a bottleneck, widens by 4; a basic block of two does not.
 EXPANSIONS = {2: 1, 3: 4}
-# Weights that every ResNet has, and those of its attention.
+# Weights that every ResNet has.
 NEEDED = ("conv1.weight", "layer1.0.conv1.weight", "layer1.0.conv2.weight", "fc.weight")
-BAM_NAME = "bam1."
-CHANNEL = "layer1.0.cbam.ChannelGate.mlp.1.weight"
-SPATIAL = "layer1.0.cbam.SpatialGate.spatial.conv.weight"
+# The first layer of an attention's MLP, of (hidden, channels).
+CBAM_MLP = r"layer\d+\.\d+\.cbam\.ChannelGate\.mlp\.1\.weight"
+BAM_MLP = r"bam(\d+)\.channel_att\.gate_c\.gate_c_fc_0\.weight"
+SPATIAL_KERNEL = "layer1.0.cbam.SpatialGate.spatial.conv.weight"
+
+Arrays = Mapping[str, np.ndarray]
 
 
 class Architecture(NamedTuple):
@@ -28,7 +33,7 @@ class Architecture(NamedTuple):
 
     Attributes:
         network: its blocks, depths and widths.
-        attention: that of its builder.
+        attention: what stands in it, and where.
         suffix: what the attention is called.
         stem: `"imagenet"` or `"cifar"`.
         classes: how many classes it tells apart.
@@ -36,7 +41,7 @@ class Architecture(NamedTuple):
     """
 
     network: Network
-    attention: str | Factory | None
+    attention: Attention
     suffix: str
     stem: str
     classes: int
@@ -50,7 +55,7 @@ class Architecture(NamedTuple):
         return f"{'resnext' if grouped else 'resnet'}{depth}{self.suffix}"
 
 
-def read_architecture(arrays: Mapping[str, np.ndarray]) -> Architecture:
+def read_architecture(arrays: Arrays) -> Architecture:
     """Return the architecture that weights of these names and shapes are of.
 
     Raises:
@@ -60,62 +65,87 @@ def read_architecture(arrays: Mapping[str, np.ndarray]) -> Architecture:
     if absent:
         raise InputError(
             "Expected the weights of a ResNet, under the names of the authors' code or of "
-            f"torchvision. Missing: {', '.join(absent)}. Received: {', '.join(list(arrays)[:5])}, "
-            "..."
+            f"torchvision. Missing: {', '.join(absent)}. Received: {', '.join(list(arrays)[:5])}"
         )
-    classes = arrays["fc.weight"].shape[0]
-    stem_filters, channels, kernel_size, _ = arrays["conv1.weight"].shape
+    stem_filters, channels, kernel_size, _ = _shape(arrays, "conv1.weight", 4)
     stems = {stem.kernel_size: name for name, stem in STEMS.items()}
     if kernel_size not in stems:
         raise InputError(
             f"Expected conv1.weight with a kernel of {' or '.join(map(str, stems))}. Received: "
             f"shape {arrays['conv1.weight'].shape}"
         )
-    attention, suffix = _attention(arrays)
-    network = _network(arrays, stem_filters)
-    return Architecture(network, attention, suffix, stems[kernel_size], classes, channels)
+    return Architecture(
+        _network(arrays, stem_filters),
+        *_attention(arrays),
+        stems[kernel_size],
+        _shape(arrays, "fc.weight", 2)[0],
+        channels,
+    )
 
 
-def _network(arrays: Mapping[str, np.ndarray], stem_filters: int) -> Network:
+def _shape(arrays: Arrays, name: str, rank: int) -> tuple[int, ...]:
+    shape = arrays[name].shape
+    if len(shape) != rank or 0 in shape:
+        raise InputError(f"Expected {name} of {rank} axes, none of them 0. Received: shape {shape}")
+    return shape
+
+
+def _network(arrays: Arrays, stem_filters: int) -> Network:
     count = sum(f"layer1.0.conv{i}.weight" in arrays for i in (1, 2, 3))
-    expansion = EXPANSIONS[count]
-    stages: dict[int, int] = {}
+    depths: dict[int, int] = {}
     for name in arrays:
         if found := re.match(r"layer(\d+)\.(\d+)\.", name):
             stage, block = map(int, found.groups())
-            stages[stage] = max(stages.get(stage, 0), block + 1)
-    ends = [arrays.get(f"layer{stage}.0.conv{count}.weight") for stage in sorted(stages)]
-    if sorted(stages) != list(range(1, len(stages) + 1)) or any(end is None for end in ends):
+            depths[stage] = max(depths.get(stage, 0), block + 1)
+    stages = sorted(depths)
+    last = [f"layer{stage}.0.conv{count}.weight" for stage in stages]
+    if stages != list(range(1, len(stages) + 1)) or not set(last) <= set(arrays):
         raise InputError(
             f"Expected layer1, layer2 and so on, with {count} convolutions in every block. "
-            f"Received: {', '.join(f'layer{stage}' for stage in sorted(stages))}"
+            f"Received: {', '.join(f'layer{stage}' for stage in stages)}"
         )
-    filters = tuple(end.shape[0] // expansion for end in ends if end is not None)
+    filters = tuple(_shape(arrays, name, 4)[0] // EXPANSIONS[count] for name in last)
     units: list[Unit] = []
     channels = stem_filters
     for index in range(1, count + 1):
-        outputs, inputs, size, _ = arrays[f"layer1.0.conv{index}.weight"].shape
+        outputs, inputs, size, _ = _shape(arrays, f"layer1.0.conv{index}.weight", 4)
         # The first 3x3 convolution halves the map, in basic blocks and in bottlenecks.
         strided = size == 3 and not any(unit.strided for unit in units)
         units.append(Unit(size, outputs / filters[0], max(channels // inputs, 1), strided))
         channels = outputs
-    depths = tuple(stages[stage] for stage in sorted(stages))
-    return Network(tuple(units), depths, filters, stem_filters)
+    if not any(unit.strided for unit in units):
+        sizes = [unit.kernel_size for unit in units]
+        raise InputError(f"Expected a 3x3 convolution in each block. Received: kernels of {sizes}")
+    return Network(tuple(units), tuple(depths[stage] for stage in stages), filters, stem_filters)
 
 
-def _attention(arrays: Mapping[str, np.ndarray]) -> tuple[str | Factory | None, str]:
-    """What goes into a network's builder, and what it is called."""
-    if any(name.startswith(BAM_NAME) for name in arrays):
-        return "bam", "_bam"
-    if CHANNEL not in arrays:
-        return None, ""
-    hidden, channels = arrays[CHANNEL].shape
-    kernel_size = arrays[SPATIAL].shape[-1] if SPATIAL in arrays else None
+def _attention(arrays: Arrays) -> tuple[Attention, str]:
+    """What stands in a network, and what it is called."""
+    bams = [int(found[1]) for name in arrays if (found := re.fullmatch(BAM_MLP, name))]
+    if bams:
+        ratio = _reduction_ratio(arrays, BAM_MLP)
+        return Attention(lambda _, address: BAM(ratio, name=f"{address}_bam"), tuple(bams)), "_bam"
+    if not any(re.fullmatch(CBAM_MLP, name) for name in arrays):
+        return Attention(), ""
+    ratio = _reduction_ratio(arrays, CBAM_MLP)
+    spatial = SPATIAL_KERNEL in arrays
+    kernel_size = _shape(arrays, SPATIAL_KERNEL, 4)[-1] if spatial else 7
+    order = "channel_spatial" if spatial else "channel"
 
-    def cbam(point: AttentionPoint) -> CBAM:
-        name = f"{point.layer.rpartition('_')[0]}_cbam"
-        if kernel_size is None:
-            return CBAM(channels // hidden, order="channel", name=name)
-        return CBAM(channels // hidden, kernel_size, name=name)
+    def cbam(_: AttentionPoint, address: str) -> keras.layers.Layer:
+        return CBAM(ratio, kernel_size, order, name=f"{address}_cbam")
 
-    return cbam, "_cbam"
+    return Attention(cbam), "_cbam"
+
+
+def _reduction_ratio(arrays: Arrays, pattern: str) -> int:
+    """The ratio that makes all hidden layers of the MLPs under `pattern`; 16 if it does."""
+    shapes = {_shape(arrays, name, 2) for name in arrays if re.fullmatch(pattern, name)}
+    widest = max(channels for _, channels in shapes)
+    for ratio in (16, *range(1, widest + 1)):
+        if all(hidden == hidden_channels(channels, ratio) for hidden, channels in shapes):
+            return ratio
+    units = ", ".join(f"{hidden} units for {channels} channels" for hidden, channels in shapes)
+    raise InputError(
+        f"Expected attention of one reduction ratio throughout. Received: hidden layers of {units}"
+    )

@@ -1,4 +1,4 @@
-"""convert: a PyTorch checkpoint into a .keras file, written only if its logits are PyTorch's."""
+"""convert: a PyTorch checkpoint into a .keras file, written only if PyTorch gives its logits."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from keras_cbam.checkpoints.networks import load_reference
+from keras_cbam.checkpoints.networks import PREPROCESSING, build_reference
 from keras_cbam.checkpoints.torch_file import read_state_dict
 from keras_cbam.checkpoints.torch_network import torch_logits
 from keras_cbam.errors import InputError
 from keras_cbam.files import atomic_path, check_writable
-from keras_cbam.models.pixels import IMAGENET_MEAN, IMAGENET_STD
+from keras_cbam.pixels import IMAGENET_MEAN, IMAGENET_STD
 
 IMAGES = 4
 # Side of the images where the model leaves it open.
@@ -57,18 +57,20 @@ def convert(
     checkpoint: str | Path,
     output: str | Path,
     *,
-    image_size: int | None = None,
+    image_size: int | tuple[int | None, int | None] | None = None,
     include_preprocessing: bool = False,
 ) -> LogitParity:
     """Write the Keras model of a PyTorch checkpoint, if its logits agree with PyTorch's.
 
-    Both are run on random images, PyTorch in float64 on the checkpoint's own weights. The model
-    that is written ends in a softmax.
+    Both are run on random images: the converted network, and the authors' network in PyTorch, in
+    float64, with the weights of the checkpoint. The file does not hold the network that it came
+    from; where that did something else than the authors', as `load_reference` lists, neither shows
+    it. The model that is written ends in a softmax.
 
     Args:
         checkpoint: as for `load_reference`.
         output: the `.keras` file to write; it appears complete, or not at all.
-        image_size: height and width of the images. Defaults to those of `load_reference`.
+        image_size: as for `load_reference`.
         include_preprocessing: as for `load_reference`.
 
     Returns:
@@ -83,20 +85,18 @@ def convert(
     if output.suffix != ".keras" or output.is_dir():
         raise InputError(f"Expected a .keras file to write. Received: {output}")
     check_writable(output.parent)
-    model = load_reference(
-        checkpoint,
-        image_size=(image_size, image_size) if image_size else None,
+    state_dict = read_state_dict(checkpoint)
+    model = build_reference(
+        state_dict,
+        image_size=image_size,
         classifier_activation=None,
         include_preprocessing=include_preprocessing,
     )
-    parity = compare_with_torch(
-        model, read_state_dict(checkpoint), include_preprocessing=include_preprocessing
-    )
+    parity = compare_with_torch(model, state_dict)
     if not parity.agrees:
         raise ConversionError(
             f"The converted network differs from PyTorch's by {parity.error:.1e} of the range of "
-            f"the logits, more than {TOLERANCE:.0e}; nothing was written. Its names do not tell "
-            "all that the checkpoint's network does"
+            f"the logits, more than {TOLERANCE:.0e}; nothing was written"
         )
     model.get_layer("predictions").activation = keras.activations.softmax
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -105,16 +105,14 @@ def convert(
     return parity
 
 
-def compare_with_torch(
-    model: keras.Model, state_dict: Mapping[str, np.ndarray], *, include_preprocessing: bool = False
-) -> LogitParity:
-    """Compare a network's logits with PyTorch's on random images.
+def compare_with_torch(model: keras.Model, state_dict: Mapping[str, np.ndarray]) -> LogitParity:
+    """Compare a network's logits with those of the authors' network in PyTorch, on random images.
 
     Args:
-        model: a network that ends in logits, of `load_reference`.
+        model: a network that ends in logits, of `build_reference`.
         state_dict: the weights it was made of, as `read_state_dict` gives them.
-        include_preprocessing: whether the model scales pixels in 0..255 itself.
     """
+    include_preprocessing = any(layer.name == PREPROCESSING for layer in model.layers)
     shape = (IMAGES, *(size or OPEN_SIZE for size in model.inputs[0].shape[1:]))
     draw = np.random.default_rng(0)
     images = draw.uniform(0, 255, shape) if include_preprocessing else draw.normal(size=shape)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
-from keras_cbam.checkpoints.architecture import Architecture, read_architecture
+from keras_cbam.checkpoints.architecture import read_architecture
 from keras_cbam.checkpoints.assign import assign_weights
 from keras_cbam.checkpoints.torch_file import read_state_dict
 from keras_cbam.errors import InputError
-from keras_cbam.models.arguments import image_input, with_channels
-from keras_cbam.models.builder import SIZES, builder
-from keras_cbam.models.description import Network
-from keras_cbam.models.pixels import TORCH
+from keras_cbam.models.arguments import image_input, square, with_channels
+from keras_cbam.models.builder import SIZES, classifier, features
+from keras_cbam.pixels import TORCH
 
+PREPROCESSING = "preprocessing"
 # Names of layers here, and what stands before the names of their weights there.
 ADDRESSES = (
     (r"stem_(conv|bn)", r"\g<1>1."),
@@ -32,7 +34,7 @@ ADDRESSES = (
 def load_reference(
     path: str | Path,
     *,
-    image_size: tuple[int | None, int | None] | None = None,
+    image_size: int | tuple[int | None, int | None] | None = None,
     classifier_activation: Any = "softmax",
     include_preprocessing: bool = False,
     name: str | None = None,
@@ -42,15 +44,16 @@ def load_reference(
     The network is told from names and shapes: a ResNet of any depth of
     [the authors' code](https://github.com/Jongchan/attention-module), with CBAM, BAM or plain, for
     ImageNet or for small images; or a plain ResNet, wide ResNet or ResNeXt of torchvision, which
-    has the same names. What names cannot tell is taken to be as in that code: the pools of CBAM,
-    the strides, and that a bottleneck widens four times.
+    has the same names. What these cannot tell is taken to be as in that code: strides, dilation,
+    paddings and the epsilon of normalization; that CBAM stands in every block and pools by mean and
+    maximum, and its spatial convolution reads the maximum first; that a bottleneck widens 4 times.
 
     Args:
         path: a file that `torch.save` wrote: a state dict, alone or under `"state_dict"` or
             `"model"`, its names with or without `module.` before them. It is read by
             `torch.load(weights_only=True)`, which runs no code.
-        image_size: height and width of the images, `(None, None)` for open ones. Defaults to
-            224x224, or 32x32 where the stem is that for small images.
+        image_size: side of square images, or their height and width, `(None, None)` for open
+            ones. Defaults to 224, or 32 where the stem is that for small images.
         classifier_activation: activation of the classifier; `None` gives logits, as PyTorch's
             networks do. Defaults to `"softmax"`.
         include_preprocessing: whether the model takes RGB pixels in 0..255 and scales them itself,
@@ -78,48 +81,48 @@ def load_reference(
         ...         print(str(error).split(",")[0])
         Expected the weights of a ResNet
     """
-    arrays = read_state_dict(path)
-    architecture = read_architecture(arrays)
-    model = _build(architecture, image_size, classifier_activation, include_preprocessing, name)
-    try:
-        assign_weights(_addressed(model), arrays, f"a {architecture.name}")
-    except ValueError as error:
-        raise InputError(str(error)) from error
-    return model
-
-
-def _build(
-    architecture: Architecture,
-    image_size: tuple[int | None, int | None] | None,
-    activation: Any,
-    include_preprocessing: bool,
-    name: str | None,
-) -> keras.Model:
-    def reference() -> Network:
-        """The network of a checkpoint."""
-        return architecture.network
-
-    size = SIZES[architecture.stem]
-    images = image_input(
-        with_channels(image_size or (size, size), architecture.channels),
-        architecture.network.stride(architecture.stem),
+    return build_reference(
+        read_state_dict(path),
+        image_size=image_size,
+        classifier_activation=classifier_activation,
+        include_preprocessing=include_preprocessing,
+        name=name,
     )
-    scaled = images
+
+
+def build_reference(
+    arrays: Mapping[str, np.ndarray],
+    *,
+    image_size: int | tuple[int | None, int | None] | None = None,
+    classifier_activation: Any = "softmax",
+    include_preprocessing: bool = False,
+    name: str | None = None,
+) -> keras.Model:
+    """Return what `load_reference` does, of weights that `read_state_dict` has read.
+
+    Raises:
+        InputError: as `load_reference` does.
+    """
+    architecture = read_architecture(arrays)
+    network, stem = architecture.network, architecture.stem
+    size = square(SIZES[stem] if image_size is None else image_size, network.stride(stem))
+    shape = with_channels(size, architecture.channels)
+    pixels = scaled = image_input(shape, None, network.stride(stem))
     if include_preprocessing:
         if architecture.channels != len(TORCH.scale):
             raise InputError(
                 "Argument `include_preprocessing` goes with a network of RGB images. Received: one "
                 f"of {architecture.channels} channels"
             )
-        scaled = keras.layers.Rescaling(TORCH.scale, TORCH.offset, name="preprocessing")(images)
-    return builder(reference)(
-        architecture.attention,
-        input_tensor=scaled,
-        classes=architecture.classes,
-        classifier_activation=activation,
-        name=name or architecture.name,
-        stem=architecture.stem,
-    )
+        scaled = keras.layers.Rescaling(TORCH.scale, TORCH.offset, name=PREPROCESSING)(pixels)
+    x = features(scaled, network, stem, architecture.attention)
+    x = classifier(x, architecture.classes, classifier_activation)
+    model = keras.Model(pixels, x, name=name or architecture.name)
+    try:
+        assign_weights(_addressed(model), arrays, f"a {architecture.name}")
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    return model
 
 
 def _addressed(model: keras.Model) -> dict[str, keras.layers.Layer]:

@@ -15,6 +15,13 @@ from keras_cbam.errors import InputError, require
 WRAPPERS = ("state_dict", "model")
 # What `torch.nn.DataParallel` puts before every name.
 PARALLEL = "module."
+# Why PyTorch refuses a file, by what its error says.
+CAUSES = {
+    "GLOBAL": "which holds more than tensors and was not read, since that may run code of its "
+    "author's. Where you trust it, save its state dict alone, torch.save(model.state_dict(), path)",
+    "TorchScript": "a TorchScript archive. Save its state dict, torch.save(model.state_dict(), "
+    "path)",
+}
 
 
 def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
@@ -31,47 +38,55 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
     """
     require("torch")
     found = _load(Path(path))
-    for wrapper in WRAPPERS:
-        if isinstance(found, dict) and isinstance(found.get(wrapper), dict):
-            found = found[wrapper]
+    while wrapped := _wrapped(found):
+        found = wrapped
     if not isinstance(found, dict) or not found or not all(map(_is_weight, found.items())):
         raise InputError(
             f"Expected a state dict, alone or under {' or '.join(map(repr, WRAPPERS))}: a "
-            f"dictionary of tensors by name. Received: {_sketch(found)} in {path}"
+            "dictionary of dense tensors of real numbers by name. Received: "
+            f"{_sketch(found)} in {path}"
         )
-    return {name.removeprefix(PARALLEL): as_array(value) for name, value in found.items()}
+    prefix = PARALLEL if all(name.startswith(PARALLEL) for name in found) else ""
+    return {name.removeprefix(prefix): as_array(value) for name, value in found.items()}
 
 
 def _load(path: Path) -> Any:
-    import pickle
-
     import torch
 
     if not path.is_file():
         raise InputError(f"Expected a checkpoint file. Received: {path}, which is no file")
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Detected pickle protocol")
+            warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
-        if "GLOBAL" in str(error):
-            raise InputError(
-                f"Checkpoint {path} holds more than tensors and was not read, since that may run "
-                "code of its author's. Save its state dict alone, where you trust it, with "
-                "torch.save(model.state_dict(), path)"
-            ) from error
+    except Exception as error:
+        causes = (reason for sign, reason in CAUSES.items() if sign in str(error))
         raise InputError(
-            f"Expected a file that torch.save wrote. Received: {path}, which PyTorch cannot read"
+            f"Expected a state dict that torch.save wrote. Received: {path}, "
+            f"{next(causes, 'which PyTorch cannot read')}"
         ) from error
 
 
+def _wrapped(found: Any) -> dict[str, Any] | None:
+    values = [found.get(name) for name in WRAPPERS] if isinstance(found, dict) else []
+    return next((value for value in values if isinstance(value, dict)), None)
+
+
 def _is_weight(item: tuple[Any, Any]) -> bool:
+    import torch
+
     name, value = item
-    return isinstance(name, str) and hasattr(value, "detach")
+    return (
+        isinstance(name, str)
+        and isinstance(value, torch.Tensor)
+        and value.layout == torch.strided
+        and value.device.type != "meta"
+        and not (value.is_quantized or value.is_complex())
+    )
 
 
 def _sketch(found: Any) -> str:
     if not isinstance(found, dict):
         return f"a {type(found).__name__}"
-    others = [f"{name}: {type(value).__name__}" for name, value in found.items()]
-    return f"a dictionary of {', '.join(others[:5])}" if others else "an empty dictionary"
+    others = [f"{x[0]}: {type(x[1]).__name__}" for x in found.items() if not _is_weight(x)]
+    return f"a dictionary with {', '.join(others[:5])}" if others else "an empty dictionary"

@@ -1,4 +1,4 @@
-"""The logits of a state dict as PyTorch computes them, to hold the converted network against."""
+"""The authors' networks in PyTorch, straight from a state dict, to compare with."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EPSILON = 1e-5
 
 
 def torch_logits(state_dict: Mapping[str, np.ndarray], images: np.ndarray) -> np.ndarray:
-    """Return the logits of a ResNet's state dict, computed by PyTorch in float64.
+    """Return the logits of the authors' ResNet with these weights, by PyTorch in float64.
 
     Args:
         state_dict: weights by name, as `read_state_dict` gives them.
@@ -107,6 +107,6 @@ class _TorchResNet:
         return self.f.linear(x, self.w[f"{name}.weight"], self.w[f"{name}.bias"])
 
     def names(self, pattern: str) -> list[str]:
-        """What matches the pattern as the beginning of a name, each once, in order."""
-        found = (re.match(rf"{pattern}(?=\.)", name) for name in self.w)
-        return list(dict.fromkeys(match[0] for match in found if match))
+        """What matches the pattern as the beginning of a name, each once, in order of numbers."""
+        found = {match[0] for name in self.w if (match := re.match(rf"{pattern}(?=\.)", name))}
+        return sorted(found, key=lambda name: [int(part) for part in re.findall(r"\d+", name)])

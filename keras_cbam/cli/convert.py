@@ -31,7 +31,7 @@ def convert(
         ),
     ] = False,
 ) -> None:
-    """Turn a PyTorch checkpoint into a Keras model that gives PyTorch's logits."""
+    """Turn a checkpoint of the authors' PyTorch networks into a Keras model of the same logits."""
     try:
         with out.status("converting and comparing with PyTorch"):
             parity = convert_checkpoint(
@@ -52,8 +52,8 @@ def convert(
             style="yellow",
         )
     out.print(
-        f"{output}: logits within {parity.error:.1e} of their range of PyTorch's on "
-        f"{parity.images} random images",
+        f"{output}: logits within {parity.error:.1e} of their range of those that the authors' "
+        f"network has in PyTorch with these weights, on {parity.images} random images",
         markup=False,
         highlight=False,
         soft_wrap=True,

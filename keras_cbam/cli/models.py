@@ -12,9 +12,9 @@ from rich.table import Table
 
 from keras_cbam.cli.terminal import errors, out, progress_bar
 from keras_cbam.errors import InputError
-from keras_cbam.models.catalogue import ATTENTIONS, VARIANTS, Entry, catalogue
+from keras_cbam.models.catalogue import TABULATED, VARIANTS, Entry, catalogue
 
-NAMES = {attention or "none": attention for attention in ATTENTIONS}
+NAMES = {attention or "none": attention for attention in TABULATED}
 COLUMNS = (
     *("network", "attention", "parameters", "multiply-adds"),
     *("paper: parameters", "GFLOPs", "top-1 error", "top-5 error"),

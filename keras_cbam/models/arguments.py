@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -14,39 +16,65 @@ def with_channels(size: tuple[int | None, int | None], channels: int) -> tuple[i
     return (*size, channels) if last else (channels, *size)
 
 
-def image_input(input_shape: Any, smallest: int) -> keras.KerasTensor:
-    """Return an input for images of `input_shape`.
+def image_input(input_shape: Any, input_tensor: Any, smallest: int) -> keras.KerasTensor:
+    """Return the images that a network is built on: `input_tensor`, or an input of `input_shape`.
 
     Raises:
-        ValueError: if it is no shape of an image, or of one smaller than `smallest`.
+        ValueError: if either is of no image, or of one smaller than `smallest`, or if they differ.
+        TypeError: if `input_tensor` is no Keras tensor.
     """
-    last = keras.config.image_data_format() == "channels_last"
-    shape = tuple(input_shape) if isinstance(input_shape, list | tuple) else ()
-    places = shape[:2] if last else shape[1:]
-    if (
-        len(shape) != 3
-        or not all(size is None or _at_least(size, smallest) for size in places)
-        or not _at_least(shape[2 if last else 0], 1)
-    ):
-        axes = "(height, width, channels)" if last else "(channels, height, width)"
-        raise ValueError(
-            f"Argument `input_shape` must be {axes}, height and width None or at least {smallest}. "
-            f"Received: input_shape={input_shape}"
-        )
-    return keras.Input(shape)
-
-
-def _at_least(size: Any, smallest: int) -> bool:
-    return isinstance(size, int) and size >= smallest
-
-
-def validate_tensor(input_tensor: Any) -> None:
-    """Raise TypeError unless `input_tensor` is a Keras tensor of rank 4."""
+    if input_tensor is None:
+        _validate_shape("input_shape", input_shape, smallest)
+        return keras.Input(tuple(input_shape))
     if not isinstance(input_tensor, keras.KerasTensor) or len(input_tensor.shape) != 4:
         raise TypeError(
             "Argument `input_tensor` must be a Keras tensor of images, such as `keras.Input` "
             f"returns, of rank 4. Received: input_tensor={input_tensor}"
         )
+    shape = tuple(input_tensor.shape[1:])
+    _validate_shape("input_tensor", shape, smallest)
+    if input_shape is not None and tuple(input_shape) != shape:
+        raise ValueError(
+            "Argument `input_shape` must be that of `input_tensor`, or be left out. Received: "
+            f"input_shape={input_shape} with an input_tensor of {shape}"
+        )
+    return input_tensor
+
+
+def _validate_shape(argument: str, shape: Any, smallest: int) -> None:
+    last = keras.config.image_data_format() == "channels_last"
+    sizes = tuple(shape) if isinstance(shape, list | tuple) else ()
+    places, channels = (sizes[:2], sizes[2:]) if last else (sizes[1:], sizes[:1])
+    fits = len(sizes) == 3 and all(size is None or _at_least(size, smallest) for size in places)
+    if not fits or not _at_least(channels[0], 1):
+        axes = "(height, width, channels)" if last else "(channels, height, width)"
+        raise ValueError(
+            f"Argument `{argument}` must be of {axes}, height and width None or at least "
+            f"{smallest}. Received: {argument}={shape}"
+        )
+
+
+def _at_least(size: Any, smallest: int) -> bool:
+    return isinstance(size, Integral) and not isinstance(size, bool) and int(size) >= smallest
+
+
+def square(image_size: Any, smallest: int) -> tuple[Any, Any]:
+    """Return `image_size`, one number or a height and a width, as a height and a width.
+
+    Raises:
+        ValueError: if it is neither, or smaller than `smallest`.
+    """
+    pair = (image_size, image_size) if isinstance(image_size, Integral) else image_size
+    if (
+        not isinstance(pair, list | tuple)
+        or len(pair) != 2
+        or not all(size is None or _at_least(size, smallest) for size in pair)
+    ):
+        raise ValueError(
+            "Argument `image_size` must be an integer, or a height and a width, each None or at "
+            f"least {smallest}. Received: image_size={image_size}"
+        )
+    return pair[0], pair[1]
 
 
 def validate_weights(weights: Any) -> None:
@@ -67,7 +95,7 @@ def scaled(filters: tuple[int, ...], argument: str, factor: float) -> tuple[int,
     Raises:
         ValueError: if `factor` is no number that leaves every layer a filter.
     """
-    number = isinstance(factor, int | float) and not isinstance(factor, bool)
+    number = isinstance(factor, Real) and not isinstance(factor, bool) and math.isfinite(factor)
     if not number or factor * min(filters) < 1:
         raise ValueError(
             f"Argument `{argument}` must be a number of at least 1/{min(filters)}. "

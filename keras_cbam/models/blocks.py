@@ -34,7 +34,7 @@ def residual_block(
         if index > 1:
             x = keras.layers.ReLU(name=f"{address}_relu{index - 1}")(x)
         x = convolve(x, unit, filters, strides, address, str(index))
-    x = refine(x, f"{address}_bn{index}", address)
+    x = refine(x, f"{address}_bn{len(network.block)}", address)
     if strides > 1 or shortcut.shape[channel_axis()] != x.shape[channel_axis()]:
         shortcut = convolve(
             shortcut,

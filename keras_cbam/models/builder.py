@@ -12,12 +12,7 @@ import keras
 
 from keras_cbam.layers.arguments import validate_choice, validate_positive
 from keras_cbam.models import initializers
-from keras_cbam.models.arguments import (
-    image_input,
-    validate_tensor,
-    validate_weights,
-    with_channels,
-)
+from keras_cbam.models.arguments import image_input, validate_weights, with_channels
 from keras_cbam.models.attention import Attention
 from keras_cbam.models.blocks import Block, convolve, residual_block, separable_block
 from keras_cbam.models.description import Network, Unit
@@ -59,21 +54,19 @@ def builder(describe: Callable[..., Network]):
         validate_weights(weights)
         if pooling is not None:
             validate_choice("pooling", pooling, POOLINGS)
-        placed = Attention(attention, network.bottlenecks)
-        if input_tensor is None:
+        placed = Attention.resolve(attention, network.bam_stages)
+        if input_shape is None and input_tensor is None:
             size = SIZES[stem] if include_top else None
-            shape = with_channels((size, size), 3) if input_shape is None else input_shape
-            images = source = image_input(shape, network.stride(stem))
-        else:
-            validate_tensor(input_tensor)
-            images, sources = input_tensor, keras.utils.get_source_inputs(input_tensor)
-            source = sources[0] if len(sources) == 1 else sources
+            input_shape = with_channels((size, size), 3)
+        images = image_input(input_shape, input_tensor, network.stride(stem))
         x = features(images, network, stem, placed)
         if include_top:
-            x = classifier(x, classes, classifier_activation)
+            x = classifier(x, int(classes), classifier_activation)
         elif pooling is not None:
             x = POOLINGS[pooling](name=f"{pooling}_pool")(x)
         parts = [describe.__name__.lower(), attention if isinstance(attention, str) else None]
+        sources = keras.utils.get_source_inputs(images)
+        source = sources[0] if len(sources) == 1 else sources
         model = keras.Model(source, x, name=name or "_".join(filter(None, parts)))
         if weights is not None:
             model.load_weights(weights)

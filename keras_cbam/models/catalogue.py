@@ -8,23 +8,22 @@ from typing import NamedTuple
 
 import keras
 
-from keras_cbam.layers.arguments import validate_choice
 from keras_cbam.models import networks
 from keras_cbam.surgery.multiply_adds import multiply_adds
 from keras_cbam.surgery.summary import count_parameters
 
-ATTENTIONS = (None, "se", "cbam", "bam")
+TABULATED = (None, "se", "cbam", "bam")
 VARIANTS: dict[str, Callable[..., keras.Model]] = {
     "ResNet18": networks.ResNet18,
     "ResNet34": networks.ResNet34,
     "ResNet50": networks.ResNet50,
     "ResNet101": networks.ResNet101,
-    "WideResNet18 x1.5": functools.partial(networks.WideResNet18, width=1.5),
-    "WideResNet18 x2.0": functools.partial(networks.WideResNet18, width=2.0),
+    "WideResNet18-1.5": functools.partial(networks.WideResNet18, width=1.5),
+    "WideResNet18-2.0": functools.partial(networks.WideResNet18, width=2.0),
     "ResNeXt50": networks.ResNeXt50,
     "ResNeXt101": networks.ResNeXt101,
-    "MobileNet x0.7": functools.partial(networks.MobileNet, alpha=0.7),
-    "MobileNet x1.0": functools.partial(networks.MobileNet, alpha=1.0),
+    "MobileNet-0.7": functools.partial(networks.MobileNet, alpha=0.7),
+    "MobileNet-1.0": functools.partial(networks.MobileNet, alpha=1.0),
 }
 
 
@@ -45,7 +44,7 @@ class Published(NamedTuple):
 
 
 def _rows(*rows: tuple[float, float, float, float]) -> dict[str | None, Published]:
-    return {attention: Published(*row) for attention, row in zip(ATTENTIONS, rows, strict=False)}
+    return {attention: Published(*row) for attention, row in zip(TABULATED, rows, strict=False)}
 
 
 # Plain, with squeeze-and-excitation and with CBAM; the paper has no BAM.
@@ -62,10 +61,10 @@ PUBLISHED: dict[str, dict[str | None, Published]] = {
     "ResNet101": _rows(
         (44.55, 7.570, 23.38, 6.88), (49.33, 7.575, 22.35, 6.19), (49.33, 7.581, 21.51, 5.69)
     ),
-    "WideResNet18 x1.5": _rows(
+    "WideResNet18-1.5": _rows(
         (25.88, 3.866, 26.85, 8.88), (26.07, 3.867, 26.21, 8.47), (26.08, 3.868, 26.10, 8.43)
     ),
-    "WideResNet18 x2.0": _rows(
+    "WideResNet18-2.0": _rows(
         (45.62, 6.696, 25.63, 8.20), (45.97, 6.696, 24.93, 7.65), (45.97, 6.697, 24.84, 7.63)
     ),
     "ResNeXt50": _rows(
@@ -74,10 +73,10 @@ PUBLISHED: dict[str, dict[str | None, Published]] = {
     "ResNeXt101": _rows(
         (44.18, 7.508, 21.54, 5.75), (48.96, 7.512, 21.17, 5.66), (48.96, 7.519, 21.07, 5.59)
     ),
-    "MobileNet x0.7": _rows(
+    "MobileNet-0.7": _rows(
         (2.30, 0.283, 34.86, 13.69), (2.71, 0.283, 32.50, 12.49), (2.71, 0.289, 31.51, 11.48)
     ),
-    "MobileNet x1.0": _rows(
+    "MobileNet-1.0": _rows(
         (4.23, 0.569, 31.39, 11.51), (5.07, 0.570, 29.97, 10.63), (5.07, 0.576, 29.01, 9.99)
     ),
 }
@@ -103,9 +102,9 @@ class Entry(NamedTuple):
 
 def catalogue(
     variants: Collection[str] = tuple(VARIANTS),
-    attentions: Collection[str | None] = ATTENTIONS,
+    attentions: Collection[str | None] = TABULATED,
 ) -> Iterator[Entry]:
-    """Build each network with each attention, and yield an `Entry` for it.
+    """Build each network with each attention in turn, and return the `Entry` of each.
 
     Args:
         variants: names of `VARIANTS`.
@@ -114,10 +113,20 @@ def catalogue(
     Raises:
         ValueError: on another name.
     """
-    for variant in variants:
-        validate_choice("variants", variant, VARIANTS)
-        for attention in attentions:
-            yield measure(VARIANTS[variant](attention), variant, attention)
+    for argument, given, known in (
+        ("variants", variants, VARIANTS),
+        ("attentions", attentions, TABULATED),
+    ):
+        unknown = [name for name in given if name not in known]
+        if unknown:
+            raise ValueError(
+                f"Argument `{argument}` must be of {tuple(known)}. Received: {unknown}"
+            )
+    return (
+        measure(VARIANTS[variant](attention), variant, attention)
+        for variant in variants
+        for attention in attentions
+    )
 
 
 def measure(model: keras.Model, variant: str, attention: str | None) -> Entry:

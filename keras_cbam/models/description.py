@@ -43,7 +43,7 @@ class Network(NamedTuple):
         stem_filters: filters of the stem.
         stems: the stem for each kind of images.
         residual: whether a shortcut leads around each block.
-        bottlenecks: the stages that BAM stands behind.
+        bam_stages: the stages that BAM stands behind.
     """
 
     block: tuple[Unit, ...]
@@ -52,7 +52,7 @@ class Network(NamedTuple):
     stem_filters: int = 64
     stems: dict[str, Stem] = STEMS
     residual: bool = True
-    bottlenecks: tuple[int, ...] = (1, 2, 3)
+    bam_stages: tuple[int, ...] = (1, 2, 3)
 
     @property
     def projection(self) -> Unit:

@@ -9,21 +9,22 @@ from keras_cbam.models.description import Network
 
 SHARED = """
 Names of layers are addresses, such as `{example}`. Strided convolutions are padded
-alike on all sides and initialized as in
-[the authors' code](https://github.com/Jongchan/attention-module), whose weights fit. Images are
-RGB, scaled by `keras.applications.imagenet_utils.preprocess_input(x, mode="torch")`.
+alike on all sides, as in PyTorch. Weights start as in
+[the authors' code](https://github.com/Jongchan/attention-module), but for BAM's last convolution,
+which starts smaller. Images are RGB, scaled by
+`keras.applications.imagenet_utils.preprocess_input(x, mode="torch")`.
 
 Args:
     attention: `"cbam"`, `"se"`, `"channel"` or `"spatial"`, which stand
         {places};
-        `"bam"`, which stands behind the stages {bottlenecks};
+        `"bam"`, which stands behind the stages {bam_stages};
         `None`, the plain network; or a factory of your own, a function that receives an
         `AttentionPoint` and returns a layer, for the places of `"cbam"`. Names stand for the
         paper's form, which does not start as the identity. Defaults to `"cbam"`.
     include_top: whether the network ends in a classifier. Defaults to `True`.
     weights: `None`, or the path of a weights file, for `load_weights`. Defaults to `None`.
-    input_tensor: a Keras tensor to build on, in place of an `Input` of its own. Defaults to
-        `None`.
+    input_tensor: a Keras tensor of images to build on, in place of an `Input` of its own.
+        Defaults to `None`.
     input_shape: shape of the images without the batch, height and width `None` or at least
         {smallest[imagenet]}, with `stem="cifar"` {smallest[cifar]}. Defaults to 224x224x3 with the
         classifier, with `stem="cifar"` 32x32x3, and to open height and width without.
@@ -33,7 +34,8 @@ Args:
         `1000`.
     classifier_activation: activation of the classifier; `None` gives logits. Defaults to
         `"softmax"`.
-    name: name of the model. Defaults to the network's and its attention's.
+    name: name of the model. Defaults to that of the network and, where it is given by name, of
+        its attention: `"{model}_cbam"`.
     stem: `"imagenet"`, {stem};
         or `"cifar"`, a 3x3 convolution at full size, for small images. Defaults to `"imagenet"`.
 {own}
@@ -52,7 +54,8 @@ Returns:
 Raises:
     ValueError: on an unknown attention, pooling or stem, on an input shape, a number of classes
         or a weights file that cannot be.
-    TypeError: if a factory returns no layer, or `input_tensor` is no Keras tensor.
+    TypeError: if `attention` is a layer or a class, a factory returns no layer, or `input_tensor`
+        is no Keras tensor.
 
 Example:
     >>> model = {name}("se", input_shape=(64, 64, 3), classes=10)
@@ -79,8 +82,8 @@ def document(describe: Callable[..., Network]) -> str:
                 if network.residual
                 else "after the depthwise and the pointwise convolution of every block"
             ),
-            bottlenecks=" and ".join(
-                (", ".join(map(str, network.bottlenecks[:-1])), str(network.bottlenecks[-1]))
+            bam_stages=" and ".join(
+                (", ".join(map(str, network.bam_stages[:-1])), str(network.bam_stages[-1]))
             ),
             smallest={kind: network.stride(kind) for kind in network.stems},
             stem=f"a {stem.kernel_size}x{stem.kernel_size} convolution{pool} of stride 2",

@@ -84,7 +84,7 @@ def MobileNet(alpha: float = 1.0) -> Network:
     2,707,194, as in the paper's table 5. With squeeze-and-excitation and `alpha=0.7` it has
     2,704,594, where the table prints 2.71M, as with CBAM. The two differ by 26 spatial gates of 100
     parameters, and the authors' code cuts the hidden layers of 1.4 to 44.75 units off; rounded to
-    the nearest they would give 2.709M and 2.712M, which both print as 2.71M.
+    the nearest they would give 2.710M and 2.712M, which both print as 2.71M.
 
     Args:
         alpha: how many times as wide as those of the full network all layers are, cut off to whole
@@ -98,5 +98,5 @@ def MobileNet(alpha: float = 1.0) -> Network:
         stem_filters=widths[0],
         stems={"imagenet": Stem(3, 2, pool=False), "cifar": Stem(3, 1, pool=False)},
         residual=False,
-        bottlenecks=(2, 3, 4),
+        bam_stages=(2, 3, 4),
     )

@@ -141,10 +141,12 @@ def _copy_lambda(layer: keras.layers.Lambda) -> keras.layers.Lambda:
 
 def _copy_assets(original: Any, copied: Any) -> None:
     """Hand on what is saved beside the weights, such as the vocabulary of a `StringLookup`."""
-    if hasattr(original, "save_assets") and hasattr(copied, "load_assets"):
-        with tempfile.TemporaryDirectory() as folder:
-            original.save_assets(folder)
-            copied.load_assets(folder)
+    pairs = zip(_with_layers_inside(original), _with_layers_inside(copied), strict=False)
+    for outer, inner in pairs:
+        if hasattr(outer, "save_assets") and hasattr(inner, "load_assets"):
+            with tempfile.TemporaryDirectory() as folder:
+                outer.save_assets(folder)
+                inner.load_assets(folder)
 
 
 def _used_by(value: Any, seen: set[int]) -> Iterator[Any]:
@@ -194,9 +196,9 @@ def copy_weights(original: keras.layers.Layer, copied: keras.layers.Layer) -> No
             inner.finalize_state()
 
 
-def _with_layers_inside(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+def _with_layers_inside(layer: keras.Operation) -> list[keras.Operation]:
     """The layer and those it holds, in the order it holds them."""
-    found: dict[int, keras.layers.Layer] = {}
+    found: dict[int, keras.Operation] = {}
     pending = [layer]
     while pending:
         current = pending.pop(0)

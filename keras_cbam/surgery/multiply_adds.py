@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -12,6 +12,7 @@ import keras
 from keras_cbam.surgery.copying import copy_operation
 from keras_cbam.surgery.graph import as_functional, has_graph
 
+# Sizes are counted for a batch of one, so that a batch that is merged with places counts too.
 Shape = tuple[int | None, ...]
 
 
@@ -20,9 +21,9 @@ def multiply_adds(
 ) -> dict[str, int]:
     """Count the multiplications, each with its addition, that one input takes.
 
-    Convolutions and matrix products count, wherever they stand: in layers, in `keras.ops`, inside
-    nested models and inside layers of layers such as `CBAM`. Pooling, normalization, activations,
-    gates' products and additions do not: papers count so, and call the sum FLOPs.
+    Convolutions and matrix products count, in layers, in `keras.ops`, inside nested models and
+    inside layers of layers such as `CBAM`. Pooling, normalization, activations, additions and the
+    products with gates do not: papers count so, and call the sum FLOPs.
 
     Args:
         model: a functional or a built Sequential `keras.Model`; it stays as it was.
@@ -30,12 +31,13 @@ def multiply_adds(
             model leaves height and width open. Defaults to the model's own.
 
     Returns:
-        A dictionary from layer addresses to counts for one input of the batch, of the layers that
-        have any; a layer inside a nested model is named by that model's name, a slash, and its own.
+        A dictionary from layer addresses to counts for one input, of the layers that have any; a
+        layer inside a nested model is named by that model's name, a slash, and its own.
         `sum(multiply_adds(model).values())` is the total.
 
     Raises:
-        TypeError: if the model has no graph, or a layer computes what cannot be seen.
+        TypeError: if the model has no graph, or a layer or an operation computes what cannot be
+            counted.
         ValueError: if a size that counts is not defined, or `input_shape` does not fit.
 
     Example:
@@ -44,19 +46,20 @@ def multiply_adds(
         301
     """
     functional = as_functional(model)
-    if input_shape is None:
-        return dict(_walk(functional))
     own = [tuple(tensor.shape) for tensor in functional.inputs]
-    fits = len(own) == 1 and len(own[0]) == len(input_shape) + 1
-    if not fits or any(a not in (None, b) for a, b in zip(own[0][1:], input_shape, strict=True)):
+    if input_shape is None:
+        return dict(_walk(functional, [(1, *shape[1:]) for shape in own]))
+    given = tuple(input_shape) if isinstance(input_shape, Sequence) else (input_shape,)
+    fits = len(own) == 1 and len(own[0]) == len(given) + 1
+    if not fits or any(a not in (None, b) for a, b in zip(own[0][1:], given, strict=True)):
         raise ValueError(
             "Argument `input_shape` must be a shape of the model's one input, without the batch. "
             f"Received: input_shape={input_shape} for inputs of shapes {own}"
         )
-    return dict(_walk(functional, [(None, *input_shape)]))
+    return dict(_walk(functional, [(1, *given)]))
 
 
-def _walk(functional: keras.Model, shapes: list[Shape] | None = None) -> Counter[str]:
+def _walk(functional: keras.Model, shapes: list[Shape]) -> Counter[str]:
     """Count along the graph of a model, for inputs of `shapes` in place of its own."""
     counts: Counter[str] = Counter()
 
@@ -65,10 +68,9 @@ def _walk(functional: keras.Model, shapes: list[Shape] | None = None) -> Counter
         counts.update(_count(operation, args, kwargs, outputs))
         return outputs
 
-    own = functional.inputs
     inputs = [
         keras.Input(batch_shape=shape, dtype=tensor.dtype, name=tensor.name)
-        for shape, tensor in zip(shapes or [t.shape for t in own], own, strict=True)
+        for shape, tensor in zip(shapes, functional.inputs, strict=True)
     ]
     keras.models.clone_model(
         functional,
@@ -87,7 +89,15 @@ class _Standing(keras.Operation):
         self.operation = operation
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
-        return self.operation.compute_output_spec(*args, **kwargs)
+        outputs = self.operation.compute_output_spec(*args, **kwargs)
+        if isinstance(self.operation, keras.layers.EinsumDense):
+            # Keras leaves open what the layer's argument `output_shape` does.
+            shapes = [args[0].shape, self.operation.kernel.shape]
+            extents = _extents(self.operation.equation, shapes)
+            target = self.operation.equation.split("->")[1]
+            shape = tuple(extents[label] for label in _labels(target, len(outputs.shape)))
+            return keras.KerasTensor(shape, outputs.dtype)
+        return outputs
 
 
 def _count(
@@ -100,43 +110,44 @@ def _count(
         counts = _walk(as_functional(operation), shapes)
         return Counter({f"{operation.name}/{name}": count for name, count in counts.items()})
     kind = type(operation).__name__
+    built_in = type(operation).__module__.startswith("keras.")
     if not isinstance(operation, keras.layers.Layer):
-        rule = OPERATIONS.get(kind)
-        count = rule(operation, [getattr(x, "shape", ()) for x in tensors], outputs) if rule else 0
-    elif kind in LAYERS and _is_built_in(operation):
+        count = _count_operation(
+            operation, [x.shape for x in tensors if hasattr(x, "shape")], outputs
+        )
+    elif built_in and kind in LAYERS:
+        _refuse_packed(operation)
         count = LAYERS[kind](operation, [x.shape for x in tensors if hasattr(x, "shape")], outputs)
-    elif _is_built_in(operation) and not _holds_layers(operation):
-        count = _nothing(operation)
+    elif built_in and kind in FREE:
+        count = 0
     else:
         count = _opened(operation, args, kwargs).total()
     return Counter({operation.name: count} if count else {})
 
 
-def _is_built_in(layer: keras.layers.Layer) -> bool:
-    lambdas = isinstance(layer, keras.layers.Lambda)
-    return type(layer).__module__.startswith("keras.") and not lambdas
-
-
-def _holds_layers(layer: keras.layers.Layer) -> bool:
-    held = keras.tree.flatten([v for v in vars(layer).values() if not isinstance(v, dict)])
-    return any(isinstance(value, keras.layers.Layer) for value in held)
-
-
-def _nothing(layer: keras.layers.Layer) -> int:
-    """0 for a layer that works value by value, which has no matrix among its weights."""
-    if any(len(weight.shape) > 1 for weight in layer.weights):
+def _count_operation(operation: keras.Operation, shapes: list[Shape], outputs: Any) -> int:
+    kind = type(operation).__name__
+    if kind in UNCOUNTED:
         raise TypeError(
-            f"Layer {layer.name} of class {type(layer).__name__} cannot be counted: no rule says "
-            "what it does with its weights"
+            f"Operation {operation.name} of class {kind} cannot be counted: it may multiply "
+            "matrices, and no rule says how many"
         )
-    return 0
+    return OPERATIONS[kind](operation, shapes, outputs) if kind in OPERATIONS else 0
+
+
+def _refuse_packed(layer: Any) -> None:
+    mode = getattr(layer, "quantization_mode", None)
+    if mode not in (None, "int8", "float8"):
+        raise TypeError(
+            f"Layer {layer.name} of class {type(layer).__name__} cannot be counted: quantized to "
+            f"{mode}, its kernel does not show its size"
+        )
 
 
 def _opened(
     layer: keras.layers.Layer, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Counter[str]:
     """Count within a layer that calls layers and operations, in a graph of a copy of it."""
-    copied = copy_operation(layer)
     inputs: list[keras.KerasTensor] = []
 
     def fresh(value: Any) -> Any:
@@ -147,15 +158,16 @@ def _opened(
 
     args, kwargs = keras.tree.map_structure(fresh, (args, kwargs))
     try:
+        copied = copy_operation(layer)
         copied(*args, **kwargs)  # to build it
-        outputs = keras.tree.flatten(copied.call(*args, **kwargs))
-        inner = keras.Model(inputs, outputs)
+        inner = keras.Model(inputs, keras.tree.flatten(copied.call(*args, **kwargs)))
     except Exception as error:
         raise TypeError(
             f"Layer {layer.name} of class {type(layer).__name__} cannot be counted: what it "
-            f"computes cannot be seen, since it is not all keras.ops and layers: {error}"
+            "computes cannot be seen, since it cannot be copied or is not all layers and "
+            f"keras.ops: {error}"
         ) from error
-    return _walk(inner)
+    return _walk(inner, [tuple(tensor.shape) for tensor in inner.inputs])
 
 
 def _product(sizes: Any) -> int:
@@ -180,7 +192,7 @@ def _weights_at_each_source(layer: Any, inputs: list[Shape], _: Any) -> int:
 
 def _places(layer: Any, shape: Shape) -> int:
     first = getattr(layer, "data_format", "channels_last") == "channels_first"
-    return _product(shape[2:] if first else shape[1:-1])
+    return _product(shape[:1] + shape[2:] if first else shape[:-1])
 
 
 def _kernels(layer: Any) -> int:
@@ -190,7 +202,7 @@ def _kernels(layer: Any) -> int:
 
 
 def _einsum_dense(layer: Any, inputs: list[Shape], _: Any) -> int:
-    return _all_indices(layer.equation, [inputs[0], layer.kernel.shape])
+    return _product(_extents(layer.equation, [inputs[0], layer.kernel.shape]).values())
 
 
 def _convolution(operation: Any, shapes: list[Shape], outputs: Any) -> int:
@@ -202,39 +214,38 @@ def _transposed(operation: Any, shapes: list[Shape], _: Any) -> int:
 
 
 def _matrix_product(_: Any, shapes: list[Shape], outputs: Any) -> int:
-    return _product(outputs.shape[1:]) * _product(shapes[0][-1:])
+    return _product(outputs.shape) * _product(shapes[0][-1:])
 
 
 def _dot_product_attention(_: Any, shapes: list[Shape], outputs: Any) -> int:
     """Each query with each key, and what comes of it with each value."""
     query, key = shapes[:2]
-    return _product(query[1:]) * _product(key[1:2]) + _product(outputs.shape[1:]) * _product(
-        key[1:2]
-    )
+    return (_product(query) + _product(outputs.shape)) * _product(key[1:2])
 
 
 def _einsum(operation: Any, shapes: list[Shape], _: Any) -> int:
-    return _all_indices(operation.subscripts, shapes)
+    return _product(_extents(operation.subscripts, shapes).values())
 
 
-def _all_indices(equation: str, shapes: list[Shape]) -> int:
-    """The product of the extents of all indices of an einsum but the batch's."""
-    terms = equation.replace(" ", "").split("->")[0].split(",")
+def _extents(equation: str, shapes: list[Shape]) -> dict[str, int | None]:
+    """How far each index of an einsum runs."""
     extents: dict[str, int | None] = {}
-    for term, shape in zip(terms, shapes, strict=True):
-        head, _, tail = term.partition("...")
-        if "..." in term:
-            shared = [f"...{i}" for i in range(len(shape) - len(head) - len(tail))]
-            labels = [*head, *shared, *tail]
-        else:
-            labels = list(head)
-        extents.update(zip(labels, shape, strict=True))
-    batch = "...0" if terms[0].startswith("...") else terms[0][0]
-    return _product(size for label, size in extents.items() if label != batch)
+    for term, shape in zip(equation.split("->")[0].split(","), shapes, strict=True):
+        for label, size in zip(_labels(term, len(shape)), shape, strict=True):
+            # An extent of 1 is repeated.
+            extents[label] = extents[label] if size == 1 and label in extents else size
+    return extents
+
+
+def _labels(term: str, rank: int) -> list[str]:
+    """The indices of a term; those that dots stand for are counted from the right."""
+    head, dots, tail = term.replace(" ", "").partition("...")
+    hidden = rank - len(head) - len(tail) if dots else 0
+    return [*head, *(f"...{i}" for i in range(hidden, 0, -1)), *tail]
 
 
 # What a layer, or an operation of `keras.ops`, computes: of itself, the shapes of its arguments and
-# its outputs. What stands in neither table multiplies no matrix.
+# its outputs.
 Rule = Callable[[Any, list[Shape], Any], int]
 LAYERS: dict[str, Rule] = {
     **dict.fromkeys(
@@ -248,7 +259,20 @@ LAYERS: dict[str, Rule] = {
         ("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"), _weights_at_each_source
     ),
     "EinsumDense": _einsum_dense,
-    "Embedding": lambda *_: 0,
+}
+# Layers that multiply no matrix; any other is opened.
+FREE = {
+    *("InputLayer", "Identity", "Masking", "Embedding", "Rescaling", "Normalization"),
+    *("BatchNormalization", "GroupNormalization", "LayerNormalization", "RMSNormalization"),
+    *("UnitNormalization", "Activation", "ELU", "LeakyReLU", "PReLU", "ReLU", "Softmax"),
+    *("Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "AlphaDropout"),
+    *("GaussianDropout", "GaussianNoise", "ActivityRegularization"),
+    *("Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract"),
+    *("Flatten", "Permute", "RepeatVector", "Reshape"),
+    *(f"{kind}{n}D" for kind in ("Cropping", "UpSampling", "ZeroPadding") for n in (1, 2, 3)),
+    *(f"{kind}Pooling{n}D" for kind in ("Average", "Max") for n in (1, 2, 3)),
+    *(f"Global{kind}Pooling{n}D" for kind in ("Average", "Max") for n in (1, 2, 3)),
+    *(f"Adaptive{kind}Pooling{n}D" for kind in ("Average", "Max") for n in (1, 2, 3)),
 }
 OPERATIONS: dict[str, Rule] = {
     "Conv": _convolution,
@@ -258,4 +282,10 @@ OPERATIONS: dict[str, Rule] = {
     "DotProductAttention": _dot_product_attention,
     "Matmul": _matrix_product,
     "Einsum": _einsum,
+}
+# Operations that multiply matrices, or run others, and have no rule; the rest multiply none.
+UNCOUNTED = {
+    *("Correlate", "Dot", "Inner", "Tensordot", "Vdot", "Vecdot", "GaussianBlur"),
+    *("AssociativeScan", "Cond", "ForiLoop", "Map", "Scan", "Switch", "VectorizedMap", "WhileLoop"),
+    *("RNN", "LSTM", "GRU"),
 }

@@ -84,12 +84,10 @@ def _residual_branch(addition: Node) -> Node | None:
         return None
     depths = [sum(node.convolutions for node in side) for side in own]
     if depths == [1, 1]:
-        # The projection of a shortcut has the smaller kernel.
+        # Of two convolutions, one of 1x1 is the projection of a shortcut.
         depths = [sum(map(_kernel_size, side)) for side in own]
     # A shortcut is the identity or one projection; a sum of two deep paths is no residual block.
-    elif min(depths) > 1:
-        return None
-    if depths[0] == depths[1]:
+    if depths[0] == depths[1] or min(depths) > 1:
         return None
     end = second if depths[0] < depths[1] else first
     while _drops(end):

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_cbam.errors import InputError
-from keras_cbam.models.pixels import IMAGENET_MEAN, IMAGENET_STD, PIXEL_RULES, PixelRule
+from keras_cbam.pixels import IMAGENET_MEAN, IMAGENET_STD, PIXEL_RULES, PixelRule
 
 # The longest prefix of the builder's name that stands here decides.
 FAMILIES = {

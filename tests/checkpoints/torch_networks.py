@@ -55,16 +55,28 @@ class ResNet(nn.Module):
         bottleneck: whether blocks are bottlenecks.
         attention: `None`, `"cbam"` or `"bam"`.
         cifar: whether the stem keeps the size.
+        channels: channels of the images.
         classes: how many classes.
         cbam: builds the module for a number of channels.
+        bam: likewise.
         **block: further arguments of `Block`.
     """
 
     def __init__(
-        self, depths, bottleneck, attention=None, *, cifar=False, classes=10, cbam=CBAM, **block
+        self,
+        depths,
+        bottleneck,
+        attention=None,
+        *,
+        cifar=False,
+        channels=3,
+        classes=10,
+        cbam=CBAM,
+        bam=BAM,
+        **block,
     ):
         super().__init__()
-        self.conv1 = conv(3, 64, 3) if cifar else conv(3, 64, 7, 2)
+        self.conv1 = conv(channels, 64, 3) if cifar else conv(channels, 64, 7, 2)
         self.bn1 = nn.BatchNorm2d(64)
         self.pool = nn.Identity() if cifar else nn.MaxPool2d(3, 2, 1)
         channels = 64
@@ -86,7 +98,7 @@ class ResNet(nn.Module):
                 blocks.append(module)
             self.add_module(f"layer{stage}", nn.Sequential(*blocks))
             if attention == "bam" and stage < 4:
-                self.add_module(f"bam{stage}", BAM(channels))
+                self.add_module(f"bam{stage}", bam(channels))
         self.fc = nn.Linear(channels, classes)
 
     def forward(self, x):
@@ -117,7 +129,7 @@ def randomized(module, seed=0):
     module.train()
     with torch.no_grad():
         for _ in range(2):
-            module(torch.randn(8, 3, 64, 64))
+            module(torch.randn(8, module.conv1.in_channels, 64, 64))
         for norm in norms:
             norm.running_mean += 0.1 * norm.running_var.sqrt() * torch.randn_like(norm.running_mean)
             norm.running_var *= torch.empty_like(norm.running_var).uniform_(0.7, 1.4)

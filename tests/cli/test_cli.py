@@ -65,7 +65,7 @@ def test_points_of_a_saved_model(tmp_path):
 
 
 def test_models_are_listed():
-    done = run("models", "ResNet18", "MobileNet x1.0", "--attention", "none,cbam")
+    done = run("models", "ResNet18", "MobileNet-1.0", "--attention", "none,cbam")
     assert done.returncode == 0, done.stderr
     rows = [" ".join(line.split()) for line in done.stdout.splitlines() if line.strip()]
     assert len(rows) == 2 + 4

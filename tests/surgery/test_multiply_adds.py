@@ -6,6 +6,7 @@ from keras import layers, ops
 
 from keras_cbam import BAM, CBAM
 from keras_cbam.surgery import multiply_adds
+from keras_cbam.surgery.multiply_adds import LAYERS, OPERATIONS
 from tests.surgery.graphs import GRAPHS
 from tests.surgery.proof import assert_same_state, state
 
@@ -33,38 +34,89 @@ def nested(x):
     return ops.concatenate([model(x), model(ops.flip(x, 1))])
 
 
-# What is made of a map of 8x6x3, and how many multiply-adds that takes.
+LINE, CUBE, MAP = (8, 3), (4, 8, 6, 3), (8, 6, 3)
+# What is made of inputs of a shape, and how many multiply-adds that takes, worked by hand.
 CASES = {
-    "convolution": (layers.Conv2D(5, 3, padding="same"), 8 * 6 * 9 * 3 * 5),
-    "strided": (layers.Conv2D(5, 3, 2, padding="same"), 4 * 3 * 9 * 3 * 5),
-    "valid": (layers.Conv2D(5, 3), 6 * 4 * 9 * 3 * 5),
-    "dilated": (layers.Conv2D(5, 3, padding="same", dilation_rate=2), 8 * 6 * 9 * 3 * 5),
-    "grouped": (layers.Conv2D(6, 3, padding="same", groups=3), 8 * 6 * 9 * 1 * 6),
-    "depthwise": (layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2), 8 * 6 * 9 * 6),
-    "separable": (layers.SeparableConv2D(5, 3, padding="same"), 8 * 6 * (9 * 3 + 3 * 5)),
-    "transposed": (layers.Conv2DTranspose(5, 2, 2), 8 * 6 * 4 * 3 * 5),
-    "matrix": (layers.Dense(5), 8 * 6 * 3 * 5),
-    "einsum layer": (layers.EinsumDense("abcd,de->abce", (None, None, 5)), 8 * 6 * 3 * 5),
-    "convolution by operation": (lambda x: ops.conv(x, ops.ones((3, 3, 3, 5))), 6 * 4 * 9 * 3 * 5),
-    "matrix by operation": (lambda x: ops.matmul(x, ops.ones((3, 5))), 8 * 6 * 3 * 5),
-    "einsum": (lambda x: ops.einsum("bhwc,bhwd->bcd", x, x), 8 * 6 * 3 * 3),
-    "einsum with dots": (lambda x: ops.einsum("...c,cd->...d", x, ops.ones((3, 5))), 8 * 6 * 3 * 5),
-    "nothing": (lambda x: layers.BatchNormalization()(layers.ReLU()(ops.mean(x, 1))), 0),
-    "shared": (lambda x: SHARED(SHARED(x)), 2 * 8 * 6 * 9 * 3 * 3),
-    "nested": (nested, 2 * 8 * 6 * 3 * 5),
-    "own layer": (Own(), 8 * 6 * (9 * 3 * 4 + 4 * 6)),
+    "Conv1D": (LINE, layers.Conv1D(5, 3, padding="same"), 8 * 3 * 3 * 5),
+    "Conv2D": (MAP, layers.Conv2D(5, 3, padding="same"), 8 * 6 * 9 * 3 * 5),
+    "Conv3D": (CUBE, layers.Conv3D(5, 3, padding="same"), 4 * 8 * 6 * 27 * 3 * 5),
+    "strided": (MAP, layers.Conv2D(5, 3, 2, padding="same"), 4 * 3 * 9 * 3 * 5),
+    "valid": (MAP, layers.Conv2D(5, 3), 6 * 4 * 9 * 3 * 5),
+    "dilated": (MAP, layers.Conv2D(5, 3, padding="same", dilation_rate=2), 8 * 6 * 9 * 3 * 5),
+    "grouped": (MAP, layers.Conv2D(6, 3, padding="same", groups=3), 8 * 6 * 9 * 1 * 6),
+    "DepthwiseConv1D": (LINE, layers.DepthwiseConv1D(3, padding="same"), 8 * 3 * 3),
+    "DepthwiseConv2D": (
+        MAP,
+        layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2),
+        8 * 6 * 9 * 6,
+    ),
+    "SeparableConv1D": (LINE, layers.SeparableConv1D(5, 3, padding="same"), 8 * (9 + 15)),
+    "SeparableConv2D": (MAP, layers.SeparableConv2D(5, 3, padding="same"), 8 * 6 * (27 + 15)),
+    "Conv1DTranspose": (LINE, layers.Conv1DTranspose(5, 2, 2), 8 * 2 * 3 * 5),
+    "Conv2DTranspose": (MAP, layers.Conv2DTranspose(5, 2, 2), 8 * 6 * 4 * 3 * 5),
+    "Conv3DTranspose": (CUBE, layers.Conv3DTranspose(5, 2, 2), 4 * 8 * 6 * 8 * 3 * 5),
+    "Dense": (MAP, layers.Dense(5), 8 * 6 * 3 * 5),
+    "EinsumDense": (MAP, layers.EinsumDense("abcd,de->abce", (None, 6, 5)), 8 * 6 * 3 * 5),
+    "EinsumDense, then Dense": (
+        LINE,
+        lambda x: layers.Dense(2)(layers.EinsumDense("abc,cd->abd", (None, 5))(x)),
+        8 * 3 * 5 + 8 * 5 * 2,
+    ),
+    "Conv": (MAP, lambda x: ops.conv(x, ops.ones((3, 3, 3, 5))), 6 * 4 * 9 * 3 * 5),
+    "DepthwiseConv": (MAP, lambda x: ops.depthwise_conv(x, ops.ones((3, 3, 3, 2))), 24 * 9 * 6),
+    "SeparableConv": (
+        MAP,
+        lambda x: ops.separable_conv(x, ops.ones((3, 3, 3, 1)), ops.ones((1, 1, 3, 5))),
+        6 * 4 * (27 + 15),
+    ),
+    "ConvTranspose": (
+        MAP,
+        lambda x: ops.conv_transpose(x, ops.ones((2, 2, 5, 3)), strides=2),
+        8 * 6 * 4 * 3 * 5,
+    ),
+    "Matmul": (MAP, lambda x: ops.matmul(x, ops.ones((3, 5))), 8 * 6 * 3 * 5),
+    "Einsum": (MAP, lambda x: ops.einsum("bhwc,bhwd->bcd", x, x), 8 * 6 * 3 * 3),
+    "Einsum, batch last": (
+        MAP,
+        lambda x: ops.einsum("cd,bhwc->bhwd", ops.ones((3, 5)), x),
+        8 * 6 * 3 * 5,
+    ),
+    "Einsum of dots": (MAP, lambda x: ops.einsum("...c,cd->...d", x, ops.ones((3, 5))), 720),
+    "Einsum of repeated dots": (
+        MAP,
+        lambda x: ops.einsum("...ij,...jk->...ik", x, ops.ones((1, 1, 3, 5))),
+        8 * 6 * 3 * 5,
+    ),
+    "MultiHeadAttention": (
+        (10, 16),
+        lambda x: layers.MultiHeadAttention(2, 8)(x, x),
+        4 * 10 * 16 * 16 + 2 * 10 * 10 * 16,
+    ),
+    "Attention": ((10, 16), lambda x: layers.Attention()([x, x]), 2 * 10 * 10 * 16),
+    "Dot": ((10, 16), lambda x: layers.Dot(axes=2)([x, x]), 10 * 10 * 16),
+    "merged batch": (MAP, lambda x: layers.Dense(5)(ops.reshape(x, (-1, 3))), 8 * 6 * 3 * 5),
+    "windows": (MAP, lambda x: layers.Dense(5)(ops.reshape(x, (-1, 4, 3))), 8 * 6 * 3 * 5),
+    "free": (
+        MAP,
+        lambda x: layers.PReLU(shared_axes=[1])(layers.LayerNormalization(axis=[1, 2, 3])(x)),
+        0,
+    ),
+    "operations": (MAP, lambda x: ops.relu(ops.mean(x, 1) + 1) * 2, 0),
+    "shared": (MAP, lambda x: SHARED(SHARED(x)), 2 * 8 * 6 * 9 * 3 * 3),
+    "nested": (MAP, nested, 2 * 8 * 6 * 3 * 5),
+    "own layer": (MAP, Own(), 8 * 6 * (9 * 3 * 4 + 4 * 6)),
     # Twice an MLP of 3 -> 1 -> 3, and 7x7 over two maps of 8x6.
-    "cbam": (CBAM(), 2 * 2 * 3 + 2 * 49 * 8 * 6),
+    "cbam": (MAP, CBAM(), 2 * 2 * 3 + 2 * 49 * 8 * 6),
     # An MLP of 3 -> 1 -> 3; at each place 3 -> 1, twice 3x3 from 1 to 1, and 1 -> 1.
-    "bam": (BAM(), 2 * 3 + 8 * 6 * (3 + 2 * 9 + 1)),
-    "lambda": (layers.Lambda(lambda x: ops.matmul(x, ops.ones((3, 5)))), 8 * 6 * 3 * 5),
+    "bam": (MAP, BAM(), 2 * 3 + 8 * 6 * (3 + 2 * 9 + 1)),
+    "lambda": (MAP, layers.Lambda(lambda x: ops.matmul(x, ops.ones((3, 5)))), 8 * 6 * 3 * 5),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_counts_worked_by_hand(case):
-    make, expected = CASES[case]
-    inputs = keras.Input((8, 6, 3))
+    shape, make, expected = CASES[case]
+    inputs = keras.Input(shape)
     assert sum(multiply_adds(keras.Model(inputs, make(inputs))).values()) == expected
 
 
@@ -101,7 +153,7 @@ def test_open_sizes_are_given():
     assert list(multiply_adds(model, (8, 6, 3)).values()) == list(multiply_adds(again).values())
     with pytest.raises(ValueError, match=r"must be defined.*give `input_shape`"):
         multiply_adds(model)
-    for shape in ((8, 6, 4), (8, 6), (8, 6, 3, 1)):
+    for shape in ((8, 6, 4), (8, 6), (8, 6, 3, 1), 8):
         with pytest.raises(
             ValueError, match="`input_shape` must be a shape of the model's one input"
         ):
@@ -120,20 +172,48 @@ class Hidden(layers.Layer):
         return shape
 
 
-@pytest.mark.parametrize(
-    ("layer", "message"),
-    [
-        (
-            layers.ConvLSTM2D(4, 3, name="recurrent"),
-            "recurrent of class ConvLSTM2D cannot be counted",
-        ),
-        (
-            Hidden(name="hidden"),
-            "hidden of class Hidden cannot be counted: what it computes cannot",
-        ),
-    ],
-)
-def test_what_cannot_be_seen_is_refused(layer, message):
-    inputs = keras.Input((4, 8, 6, 3))
+def test_every_rule_has_a_case():
+    assert {*LAYERS, *OPERATIONS} - {"DotProductAttention"} <= set(CASES)
+
+
+def test_low_rank_adaptation_and_int8_count_as_the_layer_does():
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, layers.Dense(8, name="dense")(inputs))
+    model.get_layer("dense").enable_lora(2)
+    assert multiply_adds(model) == {"dense": 3 * 8}
+    model.get_layer("dense").quantize("int8")
+    assert multiply_adds(model) == {"dense": 3 * 8}
+
+
+def test_packed_kernels_are_refused():
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, layers.Dense(8, name="dense")(inputs))
+    model.get_layer("dense").quantize("int4")
+    with pytest.raises(TypeError, match="of class Dense cannot be counted: quantized to int4"):
+        multiply_adds(model)
+
+
+def lstm(x):
+    return layers.LSTM(4, name="recurrent")(x)
+
+
+REFUSED = {
+    "recurrent": (lstm, "Layer recurrent of class LSTM cannot be counted"),
+    "hidden": (Hidden(name="hidden"), "Layer hidden of class Hidden cannot be counted: what it"),
+    "dot": (
+        lambda x: ops.dot(x, ops.ones((3, 5))),
+        "Operation dot.* of class Dot cannot be counted: it may multiply matrices",
+    ),
+    "map": (
+        lambda x: ops.vectorized_map(lambda y: ops.matmul(y, ops.ones((3, 5))), x),
+        "of class VectorizedMap cannot be counted",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_counted_is_refused(case):
+    make, message = REFUSED[case]
+    inputs = keras.Input((8, 3))
     with pytest.raises(TypeError, match=message):
-        multiply_adds(keras.Model(inputs, layer(inputs)))
+        multiply_adds(keras.Model(inputs, make(inputs)))
