@@ -300,14 +300,41 @@ def test_grouped_convolution_of_one_place_is_depthwise():
     assert [point.layer for point in attention_points(model)] == ["scale", "mix"]
 
 
+def test_two_convolutions_side_by_side_are_no_residual_block():
+    x = inputs = keras.Input((16, 16, 3))
+    for block in range(2):
+        sides = [
+            layers.Conv2D(8, size, padding="same", name=f"block{block}_{size}")(x)
+            for size in (3, 5)
+        ]
+        x = layers.ReLU()(layers.Add()(sides))
+    model = keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
+    assert {point.layer for point in attention_points(model)} == {"block1_3", "block1_5"}
+
+
+class Tagging(layers.Layer):
+    """A layer that holds a lookup."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.lookup = layers.StringLookup(output_mode="multi_hot")
+
+    def call(self, x):
+        return self.lookup(x)
+
+    def compute_output_shape(self, shape):
+        return (shape[0], self.lookup.vocabulary_size())
+
+
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="only TensorFlow has tensors of text")
-def test_learned_vocabulary_is_kept(rng):
+@pytest.mark.parametrize("inside", [False, True])
+def test_learned_vocabulary_is_kept(inside, rng):
     import tensorflow as tf
 
     image = keras.Input((16, 16, 3))
     tag = keras.Input((1,), dtype="string")
-    lookup = layers.StringLookup(output_mode="multi_hot")
-    lookup.adapt(["cat", "dog", "fish"])
+    lookup = Tagging() if inside else layers.StringLookup(output_mode="multi_hot")
+    (lookup.lookup if inside else lookup).adapt(["cat", "dog", "fish"])
     x = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3, activation="relu")(image))
     model = keras.Model([image, tag], layers.Dense(4)(layers.Concatenate()([x, lookup(tag)])))
     inputs = [tf.constant(rng.uniform(0, 1, (2, 16, 16, 3))), tf.constant([["cat"], ["fish"]])]
