@@ -118,7 +118,7 @@ def _count(
     elif built_in and kind in LAYERS:
         _refuse_packed(operation)
         count = LAYERS[kind](operation, [x.shape for x in tensors if hasattr(x, "shape")], outputs)
-    elif built_in and kind in FREE:
+    elif built_in and (kind in FREE or PREPROCESSING in type(operation).__module__):
         count = 0
     else:
         count = _opened(operation, args, kwargs).total()
@@ -260,9 +260,11 @@ LAYERS: dict[str, Rule] = {
     ),
     "EinsumDense": _einsum_dense,
 }
-# Layers that multiply no matrix; any other is opened.
+# Where Keras keeps its layers that prepare images and text.
+PREPROCESSING = ".preprocessing."
+# Layers that multiply no matrix, beside those; any other is opened.
 FREE = {
-    *("InputLayer", "Identity", "Masking", "Embedding", "Rescaling", "Normalization"),
+    *("InputLayer", "Identity", "Masking", "Embedding"),
     *("BatchNormalization", "GroupNormalization", "LayerNormalization", "RMSNormalization"),
     *("UnitNormalization", "Activation", "ELU", "LeakyReLU", "PReLU", "ReLU", "Softmax"),
     *("Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "AlphaDropout"),

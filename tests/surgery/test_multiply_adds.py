@@ -101,6 +101,12 @@ CASES = {
         lambda x: layers.PReLU(shared_axes=[1])(layers.LayerNormalization(axis=[1, 2, 3])(x)),
         0,
     ),
+    "preprocessing": (
+        MAP,
+        lambda x: layers.Dense(5)(layers.Resizing(4, 4)(layers.RandomFlip()(x))),
+        4 * 4 * 3 * 5,
+    ),
+    "wrapped": (MAP, layers.TimeDistributed(layers.Dense(5)), 8 * 6 * 3 * 5),
     "operations": (MAP, lambda x: ops.relu(ops.mean(x, 1) + 1) * 2, 0),
     "shared": (MAP, lambda x: SHARED(SHARED(x)), 2 * 8 * 6 * 9 * 3 * 3),
     "nested": (MAP, nested, 2 * 8 * 6 * 3 * 5),
