@@ -92,19 +92,27 @@ def _shape(arrays: Arrays, name: str, rank: int) -> tuple[int, ...]:
 
 def _network(arrays: Arrays, stem_filters: int) -> Network:
     count = sum(f"layer1.0.conv{i}.weight" in arrays for i in (1, 2, 3))
-    depths: dict[int, int] = {}
+    blocks: dict[int, set[int]] = {}
     for name in arrays:
         if found := re.match(r"layer(\d+)\.(\d+)\.", name):
             stage, block = map(int, found.groups())
-            depths[stage] = max(depths.get(stage, 0), block + 1)
-    stages = sorted(depths)
+            blocks.setdefault(stage, set()).add(block)
+    stages = sorted(blocks)
     last = [f"layer{stage}.0.conv{count}.weight" for stage in stages]
-    if stages != list(range(1, len(stages) + 1)) or not set(last) <= set(arrays):
+    whole = all(blocks[stage] == set(range(len(blocks[stage]))) for stage in stages)
+    if stages != list(range(1, len(stages) + 1)) or not whole or not set(last) <= set(arrays):
         raise InputError(
-            f"Expected layer1, layer2 and so on, with {count} convolutions in every block. "
-            f"Received: {', '.join(f'layer{stage}' for stage in stages)}"
+            f"Expected layer1, layer2 and so on, each of blocks 0, 1 and so on, with {count} "
+            "convolutions in every block. Received: "
+            + ", ".join(f"layer{stage} of blocks {sorted(blocks[stage])}" for stage in stages)
         )
-    filters = tuple(_shape(arrays, name, 4)[0] // EXPANSIONS[count] for name in last)
+    outputs_of = [_shape(arrays, name, 4)[0] for name in last]
+    if any(outputs % EXPANSIONS[count] for outputs in outputs_of):
+        raise InputError(
+            f"Expected blocks of {count} convolutions that widen by {EXPANSIONS[count]}. Received: "
+            f"outputs of {outputs_of}"
+        )
+    filters = tuple(outputs // EXPANSIONS[count] for outputs in outputs_of)
     units: list[Unit] = []
     channels = stem_filters
     for index in range(1, count + 1):
@@ -116,7 +124,8 @@ def _network(arrays: Arrays, stem_filters: int) -> Network:
     if not any(unit.strided for unit in units):
         sizes = [unit.kernel_size for unit in units]
         raise InputError(f"Expected a 3x3 convolution in each block. Received: kernels of {sizes}")
-    return Network(tuple(units), tuple(depths[stage] for stage in stages), filters, stem_filters)
+    depths = tuple(len(blocks[stage]) for stage in stages)
+    return Network(tuple(units), depths, filters, stem_filters)
 
 
 def _attention(arrays: Arrays) -> tuple[Attention, str]:

@@ -14,7 +14,7 @@ from keras_cbam.checkpoints.architecture import read_architecture
 from keras_cbam.checkpoints.assign import assign_weights
 from keras_cbam.checkpoints.torch_file import read_state_dict
 from keras_cbam.errors import InputError
-from keras_cbam.models.arguments import image_input, square, with_channels
+from keras_cbam.models.arguments import height_and_width, image_input, with_channels
 from keras_cbam.models.builder import SIZES, classifier, features
 from keras_cbam.pixels import TORCH
 
@@ -67,6 +67,7 @@ def load_reference(
     Raises:
         InputError: a ValueError, if the file cannot be read without running code, or is of another
             network; all names and shapes that do not fit are listed.
+        ValueError: if `image_size` is no size of images, or one too small.
         MissingPackageError: an ImportError, if PyTorch is not installed.
 
     Example:
@@ -105,7 +106,7 @@ def build_reference(
     """
     architecture = read_architecture(arrays)
     network, stem = architecture.network, architecture.stem
-    size = square(SIZES[stem] if image_size is None else image_size, network.stride(stem))
+    size = height_and_width(SIZES[stem] if image_size is None else image_size, network.stride(stem))
     shape = with_channels(size, architecture.channels)
     pixels = scaled = image_input(shape, None, network.stride(stem))
     if include_preprocessing:
@@ -115,10 +116,10 @@ def build_reference(
                 f"of {architecture.channels} channels"
             )
         scaled = keras.layers.Rescaling(TORCH.scale, TORCH.offset, name=PREPROCESSING)(pixels)
-    x = features(scaled, network, stem, architecture.attention)
-    x = classifier(x, architecture.classes, classifier_activation)
-    model = keras.Model(pixels, x, name=name or architecture.name)
     try:
+        x = features(scaled, network, stem, architecture.attention)
+        x = classifier(x, architecture.classes, classifier_activation)
+        model = keras.Model(pixels, x, name=name or architecture.name)
         assign_weights(_addressed(model), arrays, f"a {architecture.name}")
     except ValueError as error:
         raise InputError(str(error)) from error

@@ -38,8 +38,8 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
     """
     require("torch")
     found = _load(Path(path))
-    while wrapped := _wrapped(found):
-        found = wrapped
+    for _ in WRAPPERS:
+        found = _wrapped(found) or found
     if not isinstance(found, dict) or not found or not all(map(_is_weight, found.items())):
         raise InputError(
             f"Expected a state dict, alone or under {' or '.join(map(repr, WRAPPERS))}: a "

@@ -1,4 +1,4 @@
-"""`keras-cbam convert`: a PyTorch checkpoint in, a Keras model out that gives the same logits."""
+"""`keras-cbam convert`: a PyTorch checkpoint in, a Keras model of the same scores out."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from keras_cbam.errors import InputError
 def convert(
     checkpoint: Annotated[
         Path,
-        typer.Argument(help="A ResNet's weights, of the authors' code or torchvision's names."),
+        typer.Argument(help="Weights of a ResNet, named as in the authors' code or torchvision."),
     ],
     output: Annotated[Path, typer.Option(help="The .keras file to write.")],
     image_size: Annotated[
         int | None,
-        typer.Option(min=1, help="Side of the images, in pixels; by default 224, or 32."),
+        typer.Option(
+            min=1, help="Side of the images, in pixels; by default 224, or 32 if the stem is 3x3."
+        ),
     ] = None,
     include_preprocessing: Annotated[
         bool,
@@ -31,7 +33,7 @@ def convert(
         ),
     ] = False,
 ) -> None:
-    """Turn a checkpoint of the authors' PyTorch networks into a Keras model of the same logits."""
+    """Turn a checkpoint of the authors' PyTorch networks into a Keras model with a softmax."""
     try:
         with out.status("converting and comparing with PyTorch"):
             parity = convert_checkpoint(

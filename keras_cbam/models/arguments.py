@@ -58,7 +58,7 @@ def _at_least(size: Any, smallest: int) -> bool:
     return isinstance(size, Integral) and not isinstance(size, bool) and int(size) >= smallest
 
 
-def square(image_size: Any, smallest: int) -> tuple[Any, Any]:
+def height_and_width(image_size: Any, smallest: int) -> tuple[Any, Any]:
     """Return `image_size`, one number or a height and a width, as a height and a width.
 
     Raises:

@@ -10,9 +10,9 @@ from keras_cbam.models.description import Network
 SHARED = """
 Names of layers are addresses, such as `{example}`. Strided convolutions are padded
 alike on all sides, as in PyTorch. Weights start as in
-[the authors' code](https://github.com/Jongchan/attention-module), but for BAM's last convolution,
-which starts smaller. Images are RGB, scaled by
-`keras.applications.imagenet_utils.preprocess_input(x, mode="torch")`.
+[the authors' code](https://github.com/Jongchan/attention-module) of ResNets, but for BAM's last
+convolution, which starts smaller; depthwise convolutions by He's rule too. Images are RGB, scaled
+by `keras.applications.imagenet_utils.preprocess_input(x, mode="torch")`.
 
 Args:
     attention: `"cbam"`, `"se"`, `"channel"` or `"spatial"`, which stand
@@ -52,8 +52,8 @@ Returns:
     A functional `keras.Model`, not compiled.
 
 Raises:
-    ValueError: on an unknown attention, pooling or stem, on an input shape, a number of classes
-        or a weights file that cannot be.
+    ValueError: on an unknown attention, pooling or stem, or an invalid input shape, number of
+        classes or weights file.
     TypeError: if `attention` is a layer or a class, a factory returns no layer, or `input_tensor`
         is no Keras tensor.
 

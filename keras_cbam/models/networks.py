@@ -83,8 +83,8 @@ def MobileNet(alpha: float = 1.0) -> Network:
     4,231,976 trainable parameters, with CBAM 5,074,714, and with `alpha=0.7` 2,298,747 and
     2,707,194, as in the paper's table 5. With squeeze-and-excitation and `alpha=0.7` it has
     2,704,594, where the table prints 2.71M, as with CBAM. The two differ by 26 spatial gates of 100
-    parameters, and the authors' code cuts the hidden layers of 1.4 to 44.75 units off; rounded to
-    the nearest they would give 2.710M and 2.712M, which both print as 2.71M.
+    parameters, and the authors' code rounds hidden widths, here 1.4 to 44.75, down; rounded to the
+    nearest they would give 2.710M and 2.712M, which both print as 2.71M.
 
     Args:
         alpha: how many times as wide as those of the full network all layers are, cut off to whole

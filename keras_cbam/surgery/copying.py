@@ -141,12 +141,14 @@ def _copy_lambda(layer: keras.layers.Lambda) -> keras.layers.Lambda:
 
 def _copy_assets(original: Any, copied: Any) -> None:
     """Hand on what is saved beside the weights, such as the vocabulary of a `StringLookup`."""
-    pairs = zip(_with_layers_inside(original), _with_layers_inside(copied), strict=False)
-    for outer, inner in pairs:
-        if hasattr(outer, "save_assets") and hasattr(inner, "load_assets"):
-            with tempfile.TemporaryDirectory() as folder:
-                outer.save_assets(folder)
-                inner.load_assets(folder)
+    holders = [
+        [layer for layer in _with_layers_inside(operation) if hasattr(layer, "save_assets")]
+        for operation in (original, copied)
+    ]
+    for old, new in zip(*holders, strict=True):
+        with tempfile.TemporaryDirectory() as folder:
+            old.save_assets(folder)
+            new.load_assets(folder)
 
 
 def _used_by(value: Any, seen: set[int]) -> Iterator[Any]:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 from keras_cbam.surgery.copying import copy_operation
 from keras_cbam.surgery.graph import as_functional, has_graph
-
-# Sizes are counted for a batch of one, so that a batch that is merged with places counts too.
-Shape = tuple[int | None, ...]
+from keras_cbam.surgery.multiply_add_rules import (
+    FREE,
+    LAYERS,
+    OPERATIONS,
+    PREPROCESSING,
+    REFUSED,
+    Shape,
+    extents_of,
+    labels_of,
+)
 
 
 def multiply_adds(
@@ -22,8 +28,9 @@ def multiply_adds(
     """Count the multiplications, each with its addition, that one input takes.
 
     Convolutions and matrix products count, in layers, in `keras.ops`, inside nested models and
-    inside layers of layers such as `CBAM`. Pooling, normalization, activations, additions and the
-    products with gates do not: papers count so, and call the sum FLOPs.
+    inside layers of layers such as `CBAM`; in layers that prepare images, text or sound they do
+    not. Pooling, normalization, activations, additions and the products with gates do not count
+    either: papers count so, and call the sum FLOPs.
 
     Args:
         model: a functional or a built Sequential `keras.Model`; it stays as it was.
@@ -46,6 +53,7 @@ def multiply_adds(
         301
     """
     functional = as_functional(model)
+    # A batch of one, so that a batch that is merged with places counts too.
     own = [tuple(tensor.shape) for tensor in functional.inputs]
     if input_shape is None:
         return dict(_walk(functional, [(1, *shape[1:]) for shape in own]))
@@ -93,9 +101,9 @@ class _Standing(keras.Operation):
         if isinstance(self.operation, keras.layers.EinsumDense):
             # Keras leaves open what the layer's argument `output_shape` does.
             shapes = [args[0].shape, self.operation.kernel.shape]
-            extents = _extents(self.operation.equation, shapes)
+            extents = extents_of(self.operation.equation, shapes)
             target = self.operation.equation.split("->")[1]
-            shape = tuple(extents[label] for label in _labels(target, len(outputs.shape)))
+            shape = tuple(extents[label] for label in labels_of(target, len(outputs.shape)))
             return keras.KerasTensor(shape, outputs.dtype)
         return outputs
 
@@ -127,7 +135,7 @@ def _count(
 
 def _count_operation(operation: keras.Operation, shapes: list[Shape], outputs: Any) -> int:
     kind = type(operation).__name__
-    if kind in UNCOUNTED:
+    if kind in REFUSED:
         raise TypeError(
             f"Operation {operation.name} of class {kind} cannot be counted: it may multiply "
             "matrices, and no rule says how many"
@@ -168,126 +176,3 @@ def _opened(
             f"keras.ops: {error}"
         ) from error
     return _walk(inner, [tuple(tensor.shape) for tensor in inner.inputs])
-
-
-def _product(sizes: Any) -> int:
-    sizes = list(sizes)
-    if None in sizes:
-        raise ValueError(
-            "Every size that counts must be defined; where the model leaves height and width open, "
-            f"give `input_shape`, such as (224, 224, 3). Received: sizes {tuple(sizes)}"
-        )
-    return math.prod(sizes)
-
-
-def _weights_at_each_place(layer: Any, _: list[Shape], outputs: Any) -> int:
-    """Every weight of the kernels once for each place of the output."""
-    return _places(layer, outputs.shape) * _kernels(layer)
-
-
-def _weights_at_each_source(layer: Any, inputs: list[Shape], _: Any) -> int:
-    """Every weight of the kernels once for each place of the input, as transposed convolutions."""
-    return _places(layer, inputs[0]) * _kernels(layer)
-
-
-def _places(layer: Any, shape: Shape) -> int:
-    first = getattr(layer, "data_format", "channels_last") == "channels_first"
-    return _product(shape[:1] + shape[2:] if first else shape[:-1])
-
-
-def _kernels(layer: Any) -> int:
-    """How many weights a layer multiplies by: all but the bias, and what LoRA keeps apart."""
-    kernels = [w for w in layer.weights if w.name.endswith("kernel") and "lora" not in w.name]
-    return sum(_product(kernel.shape) for kernel in kernels)
-
-
-def _einsum_dense(layer: Any, inputs: list[Shape], _: Any) -> int:
-    return _product(_extents(layer.equation, [inputs[0], layer.kernel.shape]).values())
-
-
-def _convolution(operation: Any, shapes: list[Shape], outputs: Any) -> int:
-    return _places(operation, outputs.shape) * sum(map(_product, shapes[1:]))
-
-
-def _transposed(operation: Any, shapes: list[Shape], _: Any) -> int:
-    return _places(operation, shapes[0]) * _product(shapes[1])
-
-
-def _matrix_product(_: Any, shapes: list[Shape], outputs: Any) -> int:
-    return _product(outputs.shape) * _product(shapes[0][-1:])
-
-
-def _dot_product_attention(_: Any, shapes: list[Shape], outputs: Any) -> int:
-    """Each query with each key, and what comes of it with each value."""
-    query, key = shapes[:2]
-    return (_product(query) + _product(outputs.shape)) * _product(key[1:2])
-
-
-def _einsum(operation: Any, shapes: list[Shape], _: Any) -> int:
-    return _product(_extents(operation.subscripts, shapes).values())
-
-
-def _extents(equation: str, shapes: list[Shape]) -> dict[str, int | None]:
-    """How far each index of an einsum runs."""
-    extents: dict[str, int | None] = {}
-    for term, shape in zip(equation.split("->")[0].split(","), shapes, strict=True):
-        for label, size in zip(_labels(term, len(shape)), shape, strict=True):
-            # An extent of 1 is repeated.
-            extents[label] = extents[label] if size == 1 and label in extents else size
-    return extents
-
-
-def _labels(term: str, rank: int) -> list[str]:
-    """The indices of a term; those that dots stand for are counted from the right."""
-    head, dots, tail = term.replace(" ", "").partition("...")
-    hidden = rank - len(head) - len(tail) if dots else 0
-    return [*head, *(f"...{i}" for i in range(hidden, 0, -1)), *tail]
-
-
-# What a layer, or an operation of `keras.ops`, computes: of itself, the shapes of its arguments and
-# its outputs.
-Rule = Callable[[Any, list[Shape], Any], int]
-LAYERS: dict[str, Rule] = {
-    **dict.fromkeys(
-        (
-            *("Conv1D", "Conv2D", "Conv3D", "Dense"),
-            *("DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D"),
-        ),
-        _weights_at_each_place,
-    ),
-    **dict.fromkeys(
-        ("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"), _weights_at_each_source
-    ),
-    "EinsumDense": _einsum_dense,
-}
-# Where Keras keeps its layers that prepare images and text.
-PREPROCESSING = ".preprocessing."
-# Layers that multiply no matrix, beside those; any other is opened.
-FREE = {
-    *("InputLayer", "Identity", "Masking", "Embedding"),
-    *("BatchNormalization", "GroupNormalization", "LayerNormalization", "RMSNormalization"),
-    *("UnitNormalization", "Activation", "ELU", "LeakyReLU", "PReLU", "ReLU", "Softmax"),
-    *("Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "AlphaDropout"),
-    *("GaussianDropout", "GaussianNoise", "ActivityRegularization"),
-    *("Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract"),
-    *("Flatten", "Permute", "RepeatVector", "Reshape"),
-    *(f"{kind}{n}D" for kind in ("Cropping", "UpSampling", "ZeroPadding") for n in (1, 2, 3)),
-    *(f"{kind}Pooling{n}D" for kind in ("Average", "Max") for n in (1, 2, 3)),
-    *(f"Global{kind}Pooling{n}D" for kind in ("Average", "Max") for n in (1, 2, 3)),
-    *(f"Adaptive{kind}Pooling{n}D" for kind in ("Average", "Max") for n in (1, 2, 3)),
-}
-OPERATIONS: dict[str, Rule] = {
-    "Conv": _convolution,
-    "DepthwiseConv": _convolution,
-    "SeparableConv": _convolution,
-    "ConvTranspose": _transposed,
-    "DotProductAttention": _dot_product_attention,
-    "Matmul": _matrix_product,
-    "Einsum": _einsum,
-}
-# Operations that multiply matrices, or run others, and have no rule; the rest multiply none.
-UNCOUNTED = {
-    *("Correlate", "Dot", "Inner", "Tensordot", "Vdot", "Vecdot", "GaussianBlur"),
-    *("AssociativeScan", "Cond", "ForiLoop", "Map", "Scan", "Switch", "VectorizedMap", "WhileLoop"),
-    *("RNN", "LSTM", "GRU"),
-}

@@ -85,7 +85,7 @@ def _residual_branch(addition: Node) -> Node | None:
     depths = [sum(node.convolutions for node in side) for side in own]
     if depths == [1, 1]:
         # Of two convolutions, one of 1x1 is the projection of a shortcut.
-        depths = [sum(map(_kernel_size, side)) for side in own]
+        depths = [sum(map(_kernel_area, side)) for side in own]
     # A shortcut is the identity or one projection; a sum of two deep paths is no residual block.
     if depths[0] == depths[1] or min(depths) > 1:
         return None
@@ -175,7 +175,7 @@ def _channels(convolution: Node) -> tuple[int, int]:
     return kernel[2] * convolution.config.get("groups", 1), kernel[3]
 
 
-def _kernel_size(node: Node) -> int:
+def _kernel_area(node: Node) -> int:
     return sum(kernel[0] * kernel[1] for kernel in node.kernels)
 
 

@@ -90,6 +90,7 @@ def test_architecture_is_told_from_names_and_shapes(case, rng, tmp_path):
     state = read_state_dict(tmp_path / "checkpoint.pth")
     model = load_reference(tmp_path / "checkpoint.pth", classifier_activation=None)
     assert model.name == name
+    assert load_reference(tmp_path / "checkpoint.pth", name="mine").name == "mine"
     size = 32 if isinstance(module.pool, torch.nn.Identity) else 224
     channels = module.conv1.in_channels
     assert model.input.shape == (None, size, size, channels)
@@ -164,6 +165,12 @@ def test_convert_writes_nothing_that_disagrees(small, tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["small.pth"]
 
 
+def test_preprocessing_of_gray_images_is_refused(tmp_path):
+    torch.save(ResNet((1,), False, channels=1).state_dict(), tmp_path / "gray.pth")
+    with pytest.raises(ValueError, match=r"a network of RGB images. Received: one of 1 channels"):
+        load_reference(tmp_path / "gray.pth", include_preprocessing=True)
+
+
 def test_what_no_name_tells_is_taken_as_the_authors(small, rng, tmp_path):
     """A dilated network has the same weights: the limit that `load_reference` states."""
     other = copy.deepcopy(small)
@@ -236,6 +243,13 @@ def rewritten(**weights):
     return lambda path: torch.save(ResNet((1, 1), False).state_dict() | names, path)
 
 
+def itself():
+    """A dictionary that holds itself."""
+    found = {}
+    found["model"] = found
+    return found
+
+
 UNREADABLE = {
     "text": (lambda path: path.write_text("no checkpoint"), "which PyTorch cannot read"),
     "empty": (lambda path: path.touch(), "which PyTorch cannot read"),
@@ -276,8 +290,32 @@ UNREADABLE = {
     ),
     "stages": (
         rewritten(layer4__0__conv1__weight=torch.zeros(1, 1, 1, 1)),
-        "Expected layer1, layer2 and so on, .*Received: layer1, layer2, layer4",
+        "Expected layer1, layer2 and so on, .*Received: layer1 of blocks .*, layer4 of blocks",
     ),
+    "blocks": (
+        rewritten(layer1__100000000__conv1__weight=torch.zeros(1, 1, 1, 1)),
+        r"Received: layer1 of blocks \[0, 100000000\]",
+    ),
+    "widths": (
+        rewritten(layer1__0__conv3__weight=torch.zeros(3, 64, 1, 1)),
+        "with 3 convolutions in every block",
+    ),
+    "narrow": (
+        lambda path: torch.save(
+            ResNet((1,), True).state_dict() | {"layer1.0.conv3.weight": torch.zeros(3, 64, 1, 1)},
+            path,
+        ),
+        r"that widen by 4. Received: outputs of \[3\]",
+    ),
+    "even": (
+        lambda path: torch.save(
+            ResNet((1,), False, "cbam").state_dict()
+            | {"layer1.0.cbam.SpatialGate.spatial.conv.weight": torch.zeros(1, 2, 4, 4)},
+            path,
+        ),
+        "`kernel_size` must be an odd integer",
+    ),
+    "itself": (lambda path: torch.save(itself(), path), "Received: a dictionary with"),
     "sparse": (rewritten(fc__weight=torch.zeros(10, 128).to_sparse()), "dense tensors of real"),
     "complex": (rewritten(fc__bias=torch.zeros(10, dtype=torch.complex64)), "of real numbers"),
     "missing": (lambda path: None, "which is no file"),

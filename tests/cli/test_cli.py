@@ -78,10 +78,14 @@ def test_models_are_listed():
 
 def test_checkpoint_is_converted(tmp_path):
     torch.save(randomized(ResNet((1, 1), False, "cbam")).state_dict(), tmp_path / "small.pth")
-    done = run("convert", tmp_path / "small.pth", "--output", tmp_path / "small.keras")
+    options = ["--image-size", "64", "--include-preprocessing"]
+    done = run("convert", tmp_path / "small.pth", "--output", tmp_path / "small.keras", *options)
     assert done.returncode == 0, done.stderr
     assert "on 4 random images" in done.stdout
-    assert load_model(tmp_path / "small.keras").name == "resnet6_cbam"
+    model = load_model(tmp_path / "small.keras")
+    assert model.name == "resnet6_cbam"
+    assert model.input.shape == (None, 64, 64, 3)
+    assert model.layers[1].name == "preprocessing"
 
 
 @pytest.fixture

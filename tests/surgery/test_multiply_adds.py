@@ -6,7 +6,7 @@ from keras import layers, ops
 
 from keras_cbam import BAM, CBAM
 from keras_cbam.surgery import multiply_adds
-from keras_cbam.surgery.multiply_adds import LAYERS, OPERATIONS
+from keras_cbam.surgery.multiply_add_rules import LAYERS, OPERATIONS
 from tests.surgery.graphs import GRAPHS
 from tests.surgery.proof import assert_same_state, state
 
@@ -86,6 +86,12 @@ CASES = {
         MAP,
         lambda x: ops.einsum("...ij,...jk->...ik", x, ops.ones((1, 1, 3, 5))),
         8 * 6 * 3 * 5,
+    ),
+    "DotProductAttention": (
+        (10, 2, 8),
+        # 10 queries of 8 in each of 2 heads, 10 keys of 8, 10 values of 4.
+        lambda x: ops.dot_product_attention(x, x, x[..., :4]),
+        2 * 10 * 10 * 8 + 2 * 10 * 10 * 4,
     ),
     "MultiHeadAttention": (
         (10, 16),
@@ -179,7 +185,7 @@ class Hidden(layers.Layer):
 
 
 def test_every_rule_has_a_case():
-    assert {*LAYERS, *OPERATIONS} - {"DotProductAttention"} <= set(CASES)
+    assert {*LAYERS, *OPERATIONS} <= set(CASES)
 
 
 def test_low_rank_adaptation_and_int8_count_as_the_layer_does():
