@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from keras_cbam.errors import InputError
 
@@ -20,7 +21,7 @@ def write(serving: Serving, path: Path) -> list[str]:
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     try:
         proto, _ = tf2onnx.convert.from_function(
-            serving.traced(None),
+            _in_line(serving),
             input_signature=serving.signature(None),
             opset=OPSET,
             output_path=str(path),
@@ -29,3 +30,21 @@ def write(serving: Serving, path: Path) -> list[str]:
         raise InputError(f"tf2onnx cannot convert the model: {error}") from error
     transposes = sum(node.op_type == "Transpose" for node in proto.graph.node)
     return [f"{transposes} Transpose" + ("" if transposes == 1 else "s")]
+
+
+def _in_line(serving: Serving) -> Any:
+    """The serving function as one graph, without calls of functions, which tf2onnx has no name for.
+
+    Keras compiles some convolutions, the grouped ones among them, as functions of their own.
+    """
+    import tensorflow as tf
+
+    def function(*inputs: Any) -> dict[str, Any]:
+        eager = tf.config.functions_run_eagerly()
+        tf.config.run_functions_eagerly(True)
+        try:
+            return serving.function(*inputs)
+        finally:
+            tf.config.run_functions_eagerly(eager)
+
+    return tf.function(function, input_signature=serving.signature(None), autograph=False)

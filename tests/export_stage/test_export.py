@@ -14,10 +14,10 @@ from keras_cbam.errors import InputError, MissingPackageError
 from keras_cbam.export import ARTIFACTS, VerificationError, export, load_model
 from keras_cbam.export import pipeline as pipeline_module
 from keras_cbam.export.child import RuntimeFailure
-from keras_cbam.export.formats import Tolerance
+from keras_cbam.export.formats import FORMATS, Tolerance
 from keras_cbam.export.report import Parity, accuracy, differing_shapes
 from keras_cbam.export.runtimes import run_artifact
-from tests.conftest import BACKEND
+from tests.conftest import BACKEND, vary
 from tests.export_stage.conftest import small_network
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
@@ -244,3 +244,14 @@ def test_accuracy_needs_a_score_for_each_class():
     assert accuracy(scores, np.array([1, 1])) == 0.5
     assert accuracy(scores, None) is None
     assert accuracy(scores[:, :1], np.array([1, 1])) is None
+
+
+def test_grouped_convolutions_are_exported(images, tmp_path):
+    """Keras compiles them as functions of their own, which ONNX cannot call."""
+    inputs = keras.Input((24, 24, 3), name="image")
+    x = keras.layers.Conv2D(16, 3, strides=2)(inputs)
+    x = keras.layers.Conv2D(32, 3, groups=4, activation="relu")(x)
+    model = vary(keras.Model(inputs, keras.layers.GlobalMaxPooling2D(name="features")(x)))
+    report = export(model, tmp_path / "out", verification_data=images / 255)
+    assert report.spread > 0.1
+    assert {artifact.format for artifact in report.artifacts} == set(FORMATS)
