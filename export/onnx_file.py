@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +23,13 @@ def write(serving: Serving, path: Path) -> list[str]:
 
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     try:
-        proto, _ = tf2onnx.convert.from_function(
-            _in_line(serving),
-            input_signature=serving.signature(None),
-            opset=OPSET,
-            output_path=str(path),
-        )
+        with _collected_often():
+            proto, _ = tf2onnx.convert.from_function(
+                _in_line(serving),
+                input_signature=serving.signature(None),
+                opset=OPSET,
+                output_path=str(path),
+            )
     except (ValueError, RuntimeError, NotImplementedError) as error:
         raise InputError(f"tf2onnx cannot convert the model: {error}") from error
     transposes = sum(node.op_type == "Transpose" for node in proto.graph.node)
@@ -48,3 +52,22 @@ def _in_line(serving: Serving) -> Any:
             tf.config.run_functions_eagerly(eager)
 
     return tf.function(function, input_signature=serving.signature(None), autograph=False)
+
+
+@contextmanager
+def _collected_often() -> Iterator[None]:
+    """Free the copies of the network that each of tf2onnx's passes leaves in reference cycles.
+
+    Collections are as rare as the objects that the last one saw are many: those of before are left
+    out of it.
+    """
+    thresholds = gc.get_threshold()
+    gc.freeze()
+    gc.collect()
+    gc.set_threshold(*thresholds[:2], 2)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
+        gc.collect()
