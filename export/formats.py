@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import onnx_file, saved_model, tflite
+from . import onnx_file, onnx_precisions, saved_model, tflite
 from .serving import Serving
 
 
@@ -15,13 +15,14 @@ class Tolerance:
     """What an artifact must meet to be shipped; `None` is reported but not judged.
 
     Attributes:
-        largest_error: largest absolute difference from Keras in any output.
+        largest_error: largest difference from Keras in any output, as a share of the largest value
+            that Keras gives there, or of 1 where that is less.
         agreement: smallest share of inputs on which the largest output is the same.
         accuracy_drop: largest loss of accuracy, as a share, where labels are given.
     """
 
     largest_error: float | None
-    agreement: float
+    agreement: float | None
     accuracy_drop: float | None = None
 
 
@@ -49,13 +50,25 @@ class Artifact:
 
 
 FLOAT = Tolerance(largest_error=1e-4, agreement=1.0)
+HALF = Tolerance(largest_error=None, agreement=0.995)
 INTEGER = Tolerance(largest_error=None, agreement=0.98, accuracy_drop=0.01)
 
 ARTIFACTS: tuple[Artifact, ...] = (
     Artifact("saved_model", "float32", "saved_model", saved_model.write, "tensorflow", FLOAT),
     Artifact("tflite", "float32", "model_float32.tflite", tflite.write_float32, "litert", FLOAT),
+    Artifact("tflite", "float16", "model_float16.tflite", tflite.write_float16, "litert", HALF),
+    Artifact("tflite", "dynamic", "model_dynamic.tflite", tflite.write_dynamic, "litert", INTEGER),
     Artifact("tflite", "int8", "model_int8.tflite", tflite.write_int8, "litert", INTEGER, True),
-    Artifact("onnx", "float32", "model.onnx", onnx_file.write, "onnxruntime", FLOAT),
+    Artifact(
+        "tflite", "int16x8", "model_int16x8.tflite", tflite.write_int16x8, "litert", INTEGER, True
+    ),
+    Artifact("onnx", "float32", "model.onnx", onnx_file.write_float32, "onnxruntime", FLOAT),
+    Artifact(
+        "onnx", "float16", "model_float16.onnx", onnx_precisions.write_float16, "onnxruntime", HALF
+    ),
+    Artifact(
+        "onnx", "int8", "model_int8.onnx", onnx_precisions.write_int8, "onnxruntime", INTEGER, True
+    ),
 )
 
 # What has to be installed to write for a runtime and to verify in it.

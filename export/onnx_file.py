@@ -13,27 +13,41 @@ from keras_cbam.errors import InputError
 
 from .serving import Serving
 
-# tf2onnx stops at 18, and at 18 it loses the global pools and adds a Transpose.
-OPSET = 17
+
+def write_float32(serving: Serving, path: Path) -> list[str]:
+    """Write float32 weights and arithmetic."""
+    path.write_bytes(float32(serving).read_bytes())
+    return [transposes(path)]
 
 
-def write(serving: Serving, path: Path) -> list[str]:
-    """Write a float32 ONNX file."""
+def float32(serving: Serving) -> Path:
+    """The float32 file, converted once for all that is made from it."""
     import tf2onnx
 
+    kept = serving.scratch / "float32.onnx"
+    if kept.exists():
+        return kept
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     try:
         with _collected_often():
-            proto, _ = tf2onnx.convert.from_function(
+            tf2onnx.convert.from_function(
                 _in_line(serving),
                 input_signature=serving.signature(None),
-                opset=OPSET,
-                output_path=str(path),
+                opset=serving.options.opset,
+                output_path=str(kept),
             )
     except (ValueError, RuntimeError, NotImplementedError) as error:
         raise InputError(f"tf2onnx cannot convert the model: {error}") from error
-    transposes = sum(node.op_type == "Transpose" for node in proto.graph.node)
-    return [f"{transposes} Transpose" + ("" if transposes == 1 else "s")]
+    return kept
+
+
+def transposes(path: Path) -> str:
+    """How many Transpose operations the file has, in words."""
+    import onnx
+
+    nodes = onnx.load(path, load_external_data=False).graph.node
+    count = sum(node.op_type == "Transpose" for node in nodes)
+    return f"{count} Transpose" + ("" if count == 1 else "s")
 
 
 def _in_line(serving: Serving) -> Any:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from keras_cbam.errors import InputError
-from keras_cbam.files import remove
+from keras_cbam.files import atomic_path
 
 from .formats import ARTIFACTS
+from .manifest import MANIFEST
+from .reference import REFERENCE
 
-MANIFEST = "manifest.json"
+# While artifacts are put in place: which. What a killed export left of it tells them from others'.
+JOURNAL = ".keras_cbam_export.json"
+_KNOWN = (*(artifact.name for artifact in ARTIFACTS), REFERENCE, MANIFEST)
 
 
 def check_ours(directory: Path, names: list[str]) -> None:
     """Refuse to replace what no earlier export wrote."""
-    listed = _listed(directory / MANIFEST)
-    ours = {*listed, MANIFEST} if listed else set()
+    ours = _ours(directory)
     for name in names:
         if (directory / name).exists() and name not in ours:
             raise InputError(
@@ -27,18 +33,43 @@ def check_ours(directory: Path, names: list[str]) -> None:
 
 
 def publish(staging: Path, directory: Path, names: list[str]) -> None:
-    """Put the new artifacts in the place of those of an earlier export."""
-    for name in (MANIFEST, *_listed(directory / MANIFEST), *names):
-        remove(directory / name)
+    """Put the new artifacts in the place of those of an earlier export.
+
+    All of it is done by renaming, so that what is under a final name is complete at any moment.
+    """
+    replaced = _ours(directory)
+    with atomic_path(directory / JOURNAL) as path:
+        path.write_text(json.dumps({"artifacts": [{"name": name} for name in names]}))
+    old = staging / "replaced"
+    old.mkdir()
+    for name in sorted(replaced, key=lambda name: name != MANIFEST):
+        if (directory / name).exists():
+            os.replace(directory / name, old / name)
     for name in names:
         os.replace(staging / name, directory / name)
+    (directory / JOURNAL).unlink()
 
 
-def _listed(manifest: Path) -> list[str]:
-    """The artifacts that the manifest of an earlier export lists, of those this package writes."""
+@contextmanager
+def space_needed(directory: Path) -> Iterator[None]:
+    """Say in one sentence that the disk is full, whichever library met it."""
     try:
-        entries = json.loads(manifest.read_text(encoding="utf-8"))["artifacts"]
-        found = {entry["name"] for entry in entries}
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-    return [artifact.name for artifact in ARTIFACTS if artifact.name in found]
+        yield
+    except Exception as error:
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        if not full and os.strerror(errno.ENOSPC) not in str(error):
+            raise
+        raise InputError(f"No space is left in {directory}: nothing was exported.") from error
+
+
+def _ours(directory: Path) -> set[str]:
+    """What an earlier export wrote here, or was about to, of what this package writes."""
+    found: set[str] = set()
+    for name in (MANIFEST, JOURNAL):
+        try:
+            entries = json.loads((directory / name).read_text(encoding="utf-8"))["artifacts"]
+            listed = {entry["name"] for entry in entries}
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        found |= {MANIFEST, REFERENCE, *listed}
+    return found & set(_KNOWN)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,6 +26,9 @@ class Parity:
         output: the output's name.
         largest_error: largest absolute difference.
         mean_error: mean absolute difference.
+        magnitude: Keras's largest absolute value.
+        sqnr: signal to quantization noise ratio, in dB: mean square of Keras's values over that of
+            the differences; `None` where there is no difference.
         agreement: share of inputs on which the largest value is in the same place; of an output of
             one value, share of inputs on which it is within a tenth of Keras's range.
         accuracy: share of right answers, where labels were given.
@@ -37,6 +38,8 @@ class Parity:
     output: str
     largest_error: float
     mean_error: float
+    magnitude: float
+    sqnr: float | None
     agreement: float
     accuracy: float | None = None
     accuracy_change: float | None = None
@@ -44,7 +47,12 @@ class Parity:
     def misses(self, tolerance: Tolerance) -> list[str]:
         """What this output misses of `tolerance`, in words; empty if nothing."""
         checks = (
-            ("largest error", self.largest_error, "<=", tolerance.largest_error),
+            (
+                "largest error",
+                self.largest_error,
+                "<=",
+                _scaled(tolerance.largest_error, max(1.0, self.magnitude)),
+            ),
             ("top-1 agreement", self.agreement, ">=", tolerance.agreement),
             (
                 "accuracy change",
@@ -53,6 +61,8 @@ class Parity:
                 None if tolerance.accuracy_drop is None else -tolerance.accuracy_drop,
             ),
         )
+        if not np.isfinite(self.largest_error):
+            return [f"{self.output}: values that are not finite, where Keras's are"]
         missed = []
         for what, value, sign, bound in checks:
             if value is None or bound is None:
@@ -62,6 +72,20 @@ class Parity:
             if not within:
                 missed.append(f"{self.output}: {what} {value:.4g}, expected {sign} {bound:g}")
         return missed
+
+
+class LayerError(NamedTuple):
+    """What quantization costs at one operation.
+
+    Attributes:
+        layer: the Keras layer that it is of; the operation's own name if it is of none.
+        operation: its kind.
+        sqnr: signal to quantization noise ratio of its output, in dB.
+    """
+
+    layer: str
+    operation: str
+    sqnr: float
 
 
 @dataclass(frozen=True)
@@ -77,6 +101,7 @@ class ArtifactReport:
         parity: one entry an output.
         notes: what writing and running it reported.
         missed: what it misses of its tolerance; empty means verified.
+        layers: of a quantized TFLite file, the error of each operation, the worst first.
     """
 
     name: str
@@ -87,6 +112,7 @@ class ArtifactReport:
     parity: tuple[Parity, ...]
     notes: tuple[str, ...] = ()
     missed: tuple[str, ...] = ()
+    layers: tuple[LayerError, ...] = ()
 
     @property
     def verified(self) -> bool:
@@ -100,26 +126,35 @@ class Report:
 
     Attributes:
         directory: where the artifacts are.
-        inputs: shape of each input by name, the batch first.
-        outputs: names of the outputs.
+        inputs: what the artifacts take: an entry an input with its name, shape (the batch first),
+            type, and the range of the values they were compared on.
+        outputs: what they give: an entry an output with its name and shape.
+        preprocessing: what happens to pixels, and where.
         images: how many inputs the artifacts were compared on.
         spread: largest difference between two inputs in Keras's own outputs, of the output that
             varies least; parity on outputs that do not vary proves nothing.
         accuracy: Keras's accuracy, where labels were given.
         artifacts: one entry an artifact.
         labels: class names, if given.
+        options: how the artifacts were written.
+        calibration_images: how many inputs the integer files were calibrated on.
+        source: name and hash of the model's architecture and weights.
         versions: of the packages involved.
         warnings: what the reader should know before trusting the figures.
     """
 
     directory: str
-    inputs: dict[str, tuple[int | None, ...]]
-    outputs: tuple[str, ...]
+    inputs: tuple[dict[str, Any], ...]
+    outputs: tuple[dict[str, Any], ...]
+    preprocessing: dict[str, Any]
     images: int
     spread: float
     accuracy: float | None
     artifacts: tuple[ArtifactReport, ...]
     labels: tuple[str, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+    calibration_images: int = 0
+    source: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
@@ -128,15 +163,10 @@ class Report:
         """Whether every artifact met its tolerance."""
         return all(artifact.verified for artifact in self.artifacts)
 
-    def write_manifest(self, path: Path) -> None:
-        """Write the report as JSON."""
-        record = {key: value for key, value in asdict(self).items() if key != "directory"}
-        path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-
     def rows(self) -> list[tuple[str, ...]]:
         """The table: one row an output of an artifact, under `COLUMNS`."""
         refused: list[tuple[str, ...]] = [
-            (a.name, a.precision, f"{a.bytes / 2**20:.2f} MiB", "", "", "", "MISSED")
+            (a.name, a.precision, f"{a.bytes / 2**20:.2f} MiB", "", "", "", "", "MISSED")
             for a in self.artifacts
             if not a.parity
         ]
@@ -146,6 +176,7 @@ class Report:
                 artifact.precision,
                 f"{artifact.bytes / 2**20:.2f} MiB",
                 f"{parity.largest_error:.2g}",
+                "" if parity.sqnr is None else f"{parity.sqnr:.1f} dB",
                 f"{parity.agreement:.2%}",
                 "" if parity.accuracy is None else f"{parity.accuracy:.2%}",
                 "verified" if artifact.verified else "MISSED",
@@ -171,6 +202,7 @@ COLUMNS = (
     "precision",
     "size",
     "largest error",
+    "SQNR",
     "top-1 agreement",
     "accuracy",
     "verdict",
@@ -205,9 +237,21 @@ def compare(outputs: dict[str, Any], reference: dict[str, Any], labels: Any) -> 
                 name,
                 float(error.max()),
                 float(error.mean()),
+                float(np.abs(expected).max()),
+                _sqnr(error, expected),
                 float(np.mean(same)),
                 score,
                 change,
             )
         )
     return tuple(parities)
+
+
+def _sqnr(error: np.ndarray, expected: np.ndarray) -> float | None:
+    noise = float(np.mean(np.square(error)))
+    signal = float(np.mean(np.square(expected.astype("float64"))))
+    return 10 * float(np.log10(signal / noise)) if noise and signal else None
+
+
+def _scaled(bound: float | None, factor: float) -> float | None:
+    return None if bound is None else bound * factor

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ import numpy as np
 
 from .child import RuntimeFailure, run_in_child
 
-BATCH_SIZE = 32
+# Where the batch is free, several sizes are run: these, and then the last over and over.
+BATCH_SIZES = (1, 3, 32)
 
 Outputs = dict[str, np.ndarray]
 Notes = list[str]
@@ -33,7 +36,7 @@ def run_artifact(runtime: str, artifact: Path, inputs: Path) -> tuple[Outputs, N
     Raises:
         RuntimeFailure: if the runtime refuses the artifact or dies of it.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=inputs.parent) as folder:
         results = Path(folder) / "outputs.npz"
         try:
             run_in_child("runtimes", runtime, artifact, inputs, results)
@@ -54,7 +57,7 @@ def _tensorflow(artifact: str, inputs: Outputs) -> tuple[Outputs, Notes]:
         found = serve(**{name: tf.constant(value) for name, value in batch.items()})
         return {name: value.numpy() for name, value in found.items()}
 
-    return _in_batches(run, inputs, BATCH_SIZE), []
+    return _in_batches(run, inputs), []
 
 
 def _onnxruntime(artifact: str, inputs: Outputs) -> tuple[Outputs, Notes]:
@@ -66,7 +69,7 @@ def _onnxruntime(artifact: str, inputs: Outputs) -> tuple[Outputs, Notes]:
     def run(batch: Outputs) -> Outputs:
         return dict(zip(names, session.run(names, batch), strict=True))
 
-    return _in_batches(run, inputs, BATCH_SIZE), []
+    return _in_batches(run, inputs), []
 
 
 def _litert(artifact: str, inputs: Outputs) -> tuple[Outputs, Notes]:
@@ -81,8 +84,9 @@ def _litert(artifact: str, inputs: Outputs) -> tuple[Outputs, Notes]:
         found = runner(**{name: _quantize(value, read[name]) for name, value in batch.items()})
         return {name: _dequantize(value, written[name]) for name, value in found.items()}
 
-    outputs = _in_batches(run, inputs, 1)
-    return outputs, [_partitions(interpreter)]
+    batch = min(int(details["shape_signature"][0]) for details in read.values())
+    notes = [_partitions(interpreter)]
+    return _in_batches(run, inputs, batch if batch > 0 else None), notes
 
 
 def _partitions(interpreter: Any) -> str:
@@ -101,7 +105,13 @@ def _partitions(interpreter: Any) -> str:
             if source["op_name"] != "DELEGATE":
                 outside.append(source["op_name"])
     count = f"{len(partitions)} XNNPACK partition{'' if len(partitions) == 1 else 's'}"
-    return f"{count}, outside: {', '.join(sorted(outside))}" if outside else f"{count}, all in it"
+    if not outside:
+        return f"{count}, all in it"
+    kinds = (
+        kind if times == 1 else f"{times} {kind}"
+        for kind, times in sorted(Counter(outside).items())
+    )
+    return f"{count}, outside: {', '.join(kinds)}"
 
 
 def _quantize(value: np.ndarray, details: dict[str, Any]) -> np.ndarray:
@@ -119,12 +129,20 @@ def _dequantize(value: np.ndarray, details: dict[str, Any]) -> np.ndarray:
     return (value.astype("float32") - zero_point) * np.float32(scale) if scale else value
 
 
-def _in_batches(run: Callable[[Outputs], Outputs], inputs: Outputs, size: int) -> Outputs:
+def _in_batches(
+    run: Callable[[Outputs], Outputs], inputs: Outputs, batch: int | None = None
+) -> Outputs:
+    """Run all inputs, `batch` at a time, or in batches of several sizes for `None`."""
     count = len(next(iter(inputs.values())))
-    found = [
-        run({name: value[start : start + size] for name, value in inputs.items()})
-        for start in range(0, count, size)
-    ]
+    sizes = chain(BATCH_SIZES, repeat(BATCH_SIZES[-1])) if batch is None else repeat(batch)
+    found, done = [], 0
+    while done < count:
+        # A fixed batch that is not filled is filled up with the first inputs.
+        index = np.arange(done, done + next(sizes)) % count
+        index = index[: count - done] if batch is None else index
+        part = run({name: value[index] for name, value in inputs.items()})
+        found.append({name: value[: count - done] for name, value in part.items()})
+        done += len(index)
     return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
 
 

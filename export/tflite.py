@@ -1,8 +1,9 @@
-"""TFLite: batch 1, builtin operations only."""
+"""TFLite in every precision: builtin operations only, the batch fixed."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from . import saved_model
 from .child import RuntimeFailure
 from .serving import Serving
 from .tflite_bias import IMAGES, correct_biases
-from .tflite_scales import QuantizedGraph, repair_scales, separate_biases
+from .tflite_dynamic import float_depthwise
+from .tflite_graph import QuantizedGraph
+from .tflite_scales import repair_scales, separate_biases
 
 
 def write_float32(serving: Serving, path: Path) -> list[str]:
@@ -21,43 +24,67 @@ def write_float32(serving: Serving, path: Path) -> list[str]:
     return []
 
 
+def write_float16(serving: Serving, path: Path) -> list[str]:
+    """Write float16 weights; runtimes without float16 arithmetic compute in float32."""
+    path.write_bytes(_convert(serving, _float16))
+    return []
+
+
+def write_dynamic(serving: Serving, path: Path) -> list[str]:
+    """Write int8 weights, whose inputs are quantized as they come; the rest is float32."""
+    path.write_bytes(float_depthwise(_convert(serving, _dynamic), _float32(serving)))
+    return []
+
+
 def write_int8(serving: Serving, path: Path) -> list[str]:
-    """Write int8 weights, activations, inputs and outputs, calibrated on the representative set."""
-    content, repaired = repair_scales(separate_biases(_convert(serving, quantize=True)))
-    zero = QuantizedGraph(content).zero_scales()
-    if zero:
-        raise InputError(
-            f"The int8 graph has {len(zero)} tensors of scale 0, which abort the runtime, the "
-            f"first of them {zero[0]}; calibrate on more varied images."
-        )
+    """Write int8 weights and activations, calibrated on the representative set."""
+    content, notes = _repaired(serving, _convert(serving, _int8))
     samples = [array[:IMAGES] for array in serving.representative or []]
     try:
-        corrected = correct_biases(content, _float32(serving), samples)
+        corrected = correct_biases(content, _float32(serving), samples, serving.scratch)
     except RuntimeFailure as error:
         raise InputError(f"LiteRT does not run the int8 graph: {error}") from error
     path.write_bytes(corrected)
-    notes = []
-    if repaired:
-        notes.append(f"{len(repaired)} scales next to zero were raised to what the runtime takes")
     if corrected == content:
         notes.append("no bias was corrected")
     return notes
+
+
+def write_int16x8(serving: Serving, path: Path) -> list[str]:
+    """Write int8 weights and int16 activations, calibrated on the representative set."""
+    content, notes = _repaired(serving, _convert(serving, _int16x8))
+    path.write_bytes(content)
+    return notes
+
+
+def _repaired(serving: Serving, content: bytes) -> tuple[bytes, list[str]]:
+    """The file with scales that the runtime takes, and a note if some had to be raised."""
+    content, raised = repair_scales(separate_biases(content), _float32(serving))
+    zero = QuantizedGraph(content).zero_scales()
+    if zero:
+        raise InputError(
+            f"The quantized graph has {len(zero)} tensors of scale 0, which abort the runtime, the "
+            f"first of them {zero[0]}; calibrate on more varied images."
+        )
+    count = len(raised)
+    return content, [f"{count} scales next to zero were raised"] if count else []
 
 
 def _float32(serving: Serving) -> bytes:
     """The float32 file, converted once for all that need it."""
     kept = serving.scratch / "float32.tflite"
     if not kept.exists():
-        kept.write_bytes(_convert(serving, quantize=False))
+        kept.write_bytes(_convert(serving, lambda converter, serving, tf: None))
     return kept.read_bytes()
 
 
-def _convert(serving: Serving, *, quantize: bool) -> bytes:
+def _convert(serving: Serving, setting: Callable[[Any, Serving, Any], None]) -> bytes:
+    """Convert with builtin operations alone, and what `setting` asks of the converter."""
     import tensorflow as tf
 
-    source = serving.scratch / "saved_model_batch_1"
+    source = serving.scratch / "saved_model_batch"
     if not source.exists():
-        saved_model.write(serving, source, batch_size=1)
+        saved_model.save(serving, source, serving.options.batch_size)
     with warnings.catch_warnings():
         # Calibration runs in TensorFlow's own interpreter, which warns that it is deprecated.
         warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated.*")
@@ -65,23 +92,43 @@ def _convert(serving: Serving, *, quantize: bool) -> bytes:
             str(source), signature_keys=[saved_model.SIGNATURE]
         )
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        if quantize:
-            _set_int8(converter, serving, tf)
+        setting(converter, serving, tf)
         try:
             return converter.convert()
         except (RuntimeError, ValueError, tf.errors.OpError) as error:
             raise InputError(
-                f"The model has operations that TFLite's builtin set has not: {_first_line(error)}"
+                f"The model has operations that TFLite's builtin set has not: {_reason(error)}"
             ) from error
 
 
-def _set_int8(converter: Any, serving: Serving, tf: Any) -> None:
+def _float16(converter: Any, serving: Serving, tf: Any) -> None:
+    _dynamic(converter, serving, tf)
+    converter.target_spec.supported_types = [tf.float16]
+
+
+def _dynamic(converter: Any, serving: Serving, tf: Any) -> None:
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
+
+
+def _int8(converter: Any, serving: Serving, tf: Any) -> None:
+    _calibrated(converter, serving, tf, "TFLITE_BUILTINS_INT8")
+    converter.inference_input_type = tf.as_dtype(serving.options.integer_io)
+    converter.inference_output_type = tf.as_dtype(serving.options.integer_io)
+
+
+def _int16x8(converter: Any, serving: Serving, tf: Any) -> None:
+    operations = "EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8"
+    _calibrated(converter, serving, tf, operations)
+
+
+def _calibrated(converter: Any, serving: Serving, tf: Any, operations: str) -> None:
+    _dynamic(converter, serving, tf)
     converter.representative_dataset = serving.calibration_samples
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = tf.int8
-    converter.inference_output_type = tf.int8
+    converter.target_spec.supported_ops = [getattr(tf.lite.OpsSet, operations)]
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def _reason(error: Exception) -> str:
+    """The line of the converter's message that names operations, or its first."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [line for line in lines if line.startswith(("Flex ops:", "Custom ops:", "error:"))]
+    return next(iter(named or lines), type(error).__name__)

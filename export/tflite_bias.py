@@ -15,18 +15,21 @@ from pathlib import Path
 import numpy as np
 
 from .child import run_in_child
-from .tflite_scales import QuantizedGraph, Weighted
+from .tflite_graph import QuantizedGraph, Weighted, pairs
 
 IMAGES = 12
 
 
-def correct_biases(content: bytes, float_content: bytes, samples: list[np.ndarray]) -> bytes:
+def correct_biases(
+    content: bytes, float_content: bytes, samples: list[np.ndarray], scratch: Path
+) -> bytes:
     """Return the int8 file with corrected biases.
 
     Args:
         content: an int8 TFLite file.
         float_content: the float32 file of the same network.
         samples: one array for each input of the network, in its order; a few images of each.
+        scratch: a directory for temporary files.
 
     Returns:
         The corrected file; unchanged if the two files do not hold the same convolutions.
@@ -34,7 +37,7 @@ def correct_biases(content: bytes, float_content: bytes, samples: list[np.ndarra
     Raises:
         RuntimeFailure: if LiteRT cannot run one of the files.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
         paths = [Path(folder) / name for name in ("int8.tflite", "float.tflite", "samples.npz")]
         paths[0].write_bytes(content)
         paths[1].write_bytes(float_content)
@@ -49,11 +52,7 @@ def main(int8_path: str, float_path: str, samples_path: str) -> None:
         samples = [file[name] for name in file.files]
     graph = QuantizedGraph(Path(int8_path).read_bytes())
     reference = QuantizedGraph(Path(float_path).read_bytes())
-    ours, theirs = list(graph.weighted()), list(reference.weighted())
-    shapes = [[g.shape(o.weights) for o in ops] for g, ops in ((graph, ours), (reference, theirs))]
-    if shapes[0] != shapes[1]:
-        return
-    for operation, counterpart in zip(ours, theirs, strict=True):
+    for operation, counterpart in pairs(graph, reference):
         if operation.bias < 0 or _is_pooled(graph, operation):
             continue
         scale = graph.scales(operation.bias).astype("float64")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from keras_cbam.errors import InputError
+
 
 class PixelRule(NamedTuple):
     """What a family does to RGB pixels in 0..255 before its first layer: `pixels * scale + offset`.
@@ -34,3 +36,28 @@ PIXEL_RULES: dict[str, PixelRule | None] = {
     "torch": TORCH,
     "caffe": PixelRule((1.0,) * 3, (-123.68, -116.779, -103.939), reverse_channels=True),
 }
+
+# The rule of each family; the longest prefix of the builder's name that stands here decides.
+FAMILIES = {
+    "ConvNeXt": "inside",
+    "DenseNet": "torch",
+    "EfficientNet": "inside",
+    "Inception": "tf",
+    "MobileNet": "tf",
+    "MobileNetV3": "inside",
+    "NASNet": "tf",
+    "ResNet": "caffe",
+    "ResNet50V2": "tf",
+    "ResNet101V2": "tf",
+    "ResNet152V2": "tf",
+    "VGG": "caffe",
+    "Xception": "tf",
+}
+
+
+def pixel_rule(backbone: str) -> PixelRule | None:
+    """Return what `backbone` does to pixels in 0..255, `None` if its graph does it itself."""
+    family = max((f for f in FAMILIES if backbone.startswith(f)), key=len, default=None)
+    if family is None:
+        raise InputError(f"The pixel range of backbone {backbone} is not known.")
+    return PIXEL_RULES[FAMILIES[family]]

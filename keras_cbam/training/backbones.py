@@ -11,24 +11,7 @@ import keras
 import numpy as np
 
 from keras_cbam.errors import InputError
-from keras_cbam.pixels import IMAGENET_MEAN, IMAGENET_STD, PIXEL_RULES, PixelRule
-
-# The longest prefix of the builder's name that stands here decides.
-FAMILIES = {
-    "ConvNeXt": "inside",
-    "DenseNet": "torch",
-    "EfficientNet": "inside",
-    "Inception": "tf",
-    "MobileNet": "tf",
-    "MobileNetV3": "inside",
-    "NASNet": "tf",
-    "ResNet": "caffe",
-    "ResNet50V2": "tf",
-    "ResNet101V2": "tf",
-    "ResNet152V2": "tf",
-    "VGG": "caffe",
-    "Xception": "tf",
-}
+from keras_cbam.pixels import IMAGENET_MEAN, IMAGENET_STD, pixel_rule
 
 # Arguments of the builders that building a classifier decides.
 SET_HERE = {"classes", "include_top", "input_shape", "input_tensor", "pooling", "weights"}
@@ -40,14 +23,6 @@ BACKBONES: tuple[str, ...] = tuple(
         if name[0].isupper() and callable(getattr(keras.applications, name))
     )
 )
-
-
-def pixel_rule(backbone: str) -> PixelRule | None:
-    """Return what `backbone` does to pixels in 0..255, `None` if its graph does it itself."""
-    family = max((f for f in FAMILIES if backbone.startswith(f)), key=len, default=None)
-    if family is None:
-        raise InputError(f"The pixel range of backbone {backbone} is not known.")
-    return PIXEL_RULES[FAMILIES[family]]
 
 
 def preprocess(inputs: Any, backbone: str) -> Any:

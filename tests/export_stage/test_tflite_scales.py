@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 
 from keras_cbam.export import export
+from keras_cbam.export.prepare import prepare
 from keras_cbam.export.runtimes import run_artifact
 from keras_cbam.export.serving import Serving
-from keras_cbam.export.tflite import _convert
+from keras_cbam.export.tflite import _convert, _float32, _int8
 from keras_cbam.export.tflite_bias import correct_biases
-from keras_cbam.export.tflite_scales import QuantizedGraph, repair_scales, separate_biases
+from keras_cbam.export.tflite_graph import QuantizedGraph
+from keras_cbam.export.tflite_scales import repair_scales, separate_biases
 from tests.conftest import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
@@ -31,25 +33,33 @@ def dead_unit():
     return model
 
 
+def network_after(model):
+    """Weights and biases of the reader, an output channel a row."""
+    kernel, bias = model.get_layer("after").get_weights()
+    return kernel[0, 0].T, bias[:, None]
+
+
 def test_the_dead_unit_is_repaired_and_its_reader_keeps_its_bias(dead_unit, tmp_path):
     images = np.random.default_rng(1).uniform(0, 1, (250, 8, 8, 3)).astype("float32")
-    content = _convert(Serving(dead_unit, tmp_path, [images]), quantize=True)
-    fixed, repaired = repair_scales(content)
+    serving = Serving(prepare(dead_unit), tmp_path, [images])
+    content = _convert(serving, _int8)
+    fixed, repaired = repair_scales(content, _float32(serving))
     assert len(repaired) == 1
-    before, after = QuantizedGraph(content), QuantizedGraph(fixed)
-    for old, new in zip(before.weighted(), after.weighted(), strict=True):
+    after = QuantizedGraph(fixed)
+    for new in after.weighted():
         factor = (
             after.scales(new.features)[0]
             * after.scales(new.weights).max()
             / after.scales(new.output)[0]
         )
         assert factor < 256
-        # A bias keeps its value in real units, to half a step.
-        step = after.scales(new.bias)
-        kept = after.bias_values(new.bias) * step.astype("float64")
-        assert np.abs(kept - before.bias_values(old.bias) * before.scales(old.bias)).max() <= (
-            0.51 * step.max()
-        )
+    reader = next(o for o in after.weighted() if "after" in after.name(o.output))
+    for tensor, true in zip((reader.weights, reader.bias), network_after(dead_unit), strict=True):
+        step = after.scales(tensor).astype("float64")
+        kept = after.values(tensor).reshape(4, -1) * step[:, None]
+        assert (np.abs(kept - true) <= 0.51 * step[:, None] + 1e-7 * np.abs(true)).all()
+    # In units of next to nothing no bias would fit, but for weights in steps of a third.
+    assert (after.scales(reader.weights) < 0.05).all()
     path = tmp_path / "repaired.tflite"
     path.write_bytes(fixed)
     np.savez(tmp_path / "inputs.npz", image=images)
@@ -60,8 +70,9 @@ def test_the_dead_unit_is_repaired_and_its_reader_keeps_its_bias(dead_unit, tmp_
 
 
 def test_a_healthy_graph_is_left_alone(network, images, tmp_path):
-    content = _convert(Serving(network, tmp_path, [images[:50]]), quantize=True)
-    fixed, repaired = repair_scales(content)
+    serving = Serving(prepare(network), tmp_path, [images[:50]])
+    content = _convert(serving, _int8)
+    fixed, repaired = repair_scales(content, _float32(serving))
     assert repaired == []
     assert fixed == content
 
@@ -82,18 +93,18 @@ def test_export_names_the_repair(dead_unit, tmp_path):
 
 def test_biases_are_corrected_towards_the_float_network(network, images, tmp_path):
     """A shift put into one convolution's bias is taken back, to the resolution of its output."""
-    serving = Serving(network, tmp_path, [images[:50]])
-    plain = _convert(serving, quantize=False)
-    graph = QuantizedGraph(_convert(serving, quantize=True))
+    serving = Serving(prepare(network), tmp_path, [images[:50]])
+    plain = _float32(serving)
+    graph = QuantizedGraph(_convert(serving, _int8))
     shifted = next(o for o in graph.weighted() if o.bias >= 0)
-    original = graph.bias_values(shifted.bias).copy()
+    original = graph.values(shifted.bias).copy()
     step = graph.scales(shifted.output)[0] / graph.scales(shifted.bias)
     graph.add_to_bias(shifted.bias, 10 * step)
     content = separate_biases(bytes(graph.buffer))
-    corrected = QuantizedGraph(correct_biases(content, plain, [images[:12]]))
-    left = np.abs(corrected.bias_values(shifted.bias) - original) / step
+    corrected = QuantizedGraph(correct_biases(content, plain, [images[:12]], tmp_path))
+    left = np.abs(corrected.values(shifted.bias) - original) / step
     assert left.max() < 1.5
-    other = correct_biases(plain, plain, [images[:2]])
+    other = correct_biases(plain, plain, [images[:2]], tmp_path)
     assert other == plain
 
 
@@ -109,7 +120,7 @@ def test_a_bias_is_separated_from_a_constant_that_is_none(network, images, tmp_p
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
-    content = separate_biases(_convert(Serving(network, tmp_path, [images[:50]]), quantize=True))
+    content = separate_biases(_convert(Serving(prepare(network), tmp_path, [images[:50]]), _int8))
     operation = next(o for o in QuantizedGraph(content).weighted() if o.bias >= 0)
     model = schema.ModelT.InitFromPackedBuf(content)
     tensors = model.subgraphs[0].tensors
@@ -123,7 +134,7 @@ def test_a_bias_is_separated_from_a_constant_that_is_none(network, images, tmp_p
 
 def test_equal_biases_are_separated(network, images, tmp_path):
     """The spatial convolutions have zero biases, which the converter stores once."""
-    content = _convert(Serving(network, tmp_path, [images[:50]]), quantize=True)
+    content = _convert(Serving(prepare(network), tmp_path, [images[:50]]), _int8)
     separated = separate_biases(content)
     assert max(sharers(content)) > 1
     assert max(sharers(separated)) == 1

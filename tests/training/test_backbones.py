@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from keras_cbam.errors import InputError
-from keras_cbam.training.backbones import BACKBONES, build_backbone, pixel_rule, preprocess
+from keras_cbam.pixels import pixel_rule
+from keras_cbam.training.backbones import BACKBONES, build_backbone, preprocess
 from tests.conftest import vary
 
 

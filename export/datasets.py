@@ -1,0 +1,121 @@
+"""Inputs in whatever form they come, as one array for each input of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_cbam.errors import InputError
+
+# Fewer leave ranges to chance.
+ENOUGH_CALIBRATION = 100
+
+
+def split_labels(data: Any) -> tuple[Any, np.ndarray | None]:
+    """Inputs, and their labels where `data` is a tuple `(inputs, labels)`."""
+    if isinstance(data, tuple) and len(data) == 2:
+        inputs, labels = data
+        return inputs, None if labels is None else np.asarray(labels)
+    return data, None
+
+
+def raw_arrays(
+    data: Any, name: str, size: tuple[int | None, ...] | None, limit: int | None = None
+) -> list[np.ndarray] | None:
+    """Read data as one array for each input.
+
+    Args:
+        data: an array; a list of arrays, or a dictionary by input name in the order of the inputs;
+            an iterable of batches, each an array, a list or a dictionary, such as a
+            `tf.data.Dataset`; a function that returns one, such as a converter takes; the path of a
+            folder of images.
+        name: the argument's name, for errors.
+        size: height and width that images of a folder are resized to.
+        limit: how many inputs to take of a folder or of batches; `None` for all.
+    """
+    if data is None or isinstance(data, np.ndarray):
+        return None if data is None else [data]
+    if isinstance(data, str | Path):
+        data = _folder(Path(data), name, size)
+    if callable(data):
+        data = data()
+    if isinstance(data, dict):
+        return [np.asarray(value) for value in data.values()]
+    if isinstance(data, Sequence) and all(hasattr(array, "shape") for array in data):
+        return [np.asarray(array) for array in data]
+    if not isinstance(data, Iterable):
+        raise InputError(f"Expected {name} with an array for each input. Received: {type(data)}")
+    batches, count = [], 0
+    for batch in data:
+        batches.append(_batch(batch))
+        count += len(batches[-1][0])
+        if limit is not None and count >= limit:
+            break
+    if not batches or len({len(batch) for batch in batches}) != 1:
+        raise InputError(f"Expected {name} in batches of one structure. Received: {len(batches)}")
+    return [np.concatenate(arrays)[:limit] for arrays in zip(*batches, strict=True)]
+
+
+def check_arrays(arrays: list[np.ndarray], tensors: Sequence[Any], name: str) -> list[np.ndarray]:
+    """The arrays in the types that the model takes.
+
+    Raises:
+        InputError: unless there is one for each input, of its shape, all of one length.
+    """
+    if len(arrays) != len(tensors) or len({len(array) for array in arrays}) != 1:
+        raise InputError(
+            f"Expected {name} with {len(tensors)} arrays of one length. Received: "
+            f"{[array.shape for array in arrays]}"
+        )
+    if not len(arrays[0]):
+        raise InputError(f"Expected {name} with at least one input. Received: none")
+    for array, tensor in zip(arrays, tensors, strict=True):
+        shape = tuple(tensor.shape)
+        fits = len(shape) == array.ndim and all(
+            size in (None, found) for size, found in zip(shape[1:], array.shape[1:], strict=True)
+        )
+        if not fits:
+            raise InputError(f"Expected {name} of shape {shape}. Received: {array.shape}")
+    return [
+        np.ascontiguousarray(array.astype(tensor.dtype, copy=False))
+        for array, tensor in zip(arrays, tensors, strict=True)
+    ]
+
+
+def check_labels(labels: np.ndarray | None, count: int) -> None:
+    """Raise an `InputError` unless there is one label for each input."""
+    if labels is not None and labels.shape != (count,):
+        raise InputError(f"Expected one label for each of {count} inputs. Received: {labels.shape}")
+
+
+def _batch(batch: Any) -> list[np.ndarray]:
+    if isinstance(batch, dict):
+        return [np.asarray(value) for value in batch.values()]
+    if isinstance(batch, list | tuple):
+        return [np.asarray(value) for value in batch]
+    return [np.asarray(batch)]
+
+
+def _folder(folder: Path, name: str, size: tuple[int | None, ...] | None) -> Any:
+    if not folder.is_dir():
+        raise InputError(f"Expected {name} to be a folder of images. No folder at: {folder}")
+    if size is None or None in size:
+        raise InputError(
+            f"Expected {name} as arrays for a model without a fixed image size. Received: {folder}"
+        )
+    try:
+        return keras.utils.image_dataset_from_directory(
+            folder,
+            labels=None,
+            image_size=size,
+            crop_to_aspect_ratio=True,
+            shuffle=True,
+            seed=0,
+            verbose=False,
+        )
+    except ValueError as error:
+        raise InputError(f"Expected {name} to be a folder of images. {error}") from error

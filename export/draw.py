@@ -1,0 +1,60 @@
+"""Inputs for a verification without any: drawn until the outputs vary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from keras_cbam.errors import InputError
+
+# Ranges that networks expect, tried in turn.
+RANGES = ((0.0, 255.0), (-1.0, 1.0), (0.0, 1.0), (-4.0, 4.0))
+COUNT = 200
+# For sizes that are free.
+SIZE = 64
+# Of the pieces of one color that an image is made of.
+PIECES = 4
+
+
+def draw_inputs(
+    tensors: list[Any], spread: Callable[[list[np.ndarray]], float], enough: float
+) -> list[np.ndarray]:
+    """Draw inputs, images of colored pieces with noise, in the first range that is enough.
+
+    Args:
+        tensors: the model's inputs.
+        spread: tells by how much the outputs for some inputs vary.
+        enough: spread that suffices; where no range gives it, the range with the largest is taken.
+
+    Raises:
+        InputError: on an input that is no number.
+    """
+    found = []
+    for low, high in RANGES:
+        rng = np.random.default_rng(0)
+        inputs = [_draw(tensor, rng, low, high) for tensor in tensors]
+        found.append((spread(inputs), inputs))
+        if found[-1][0] >= enough:
+            break
+    return max(found, key=lambda each: each[0])[1]
+
+
+def _draw(tensor: Any, rng: np.random.Generator, low: float, high: float) -> np.ndarray:
+    shape = (COUNT, *(size or SIZE for size in tensor.shape[1:]))
+    if tensor.dtype == "bool":
+        return rng.integers(0, 2, shape).astype("bool")
+    if "int" in tensor.dtype:
+        return rng.integers(0, max(2, int(high)), shape).astype(tensor.dtype)
+    if "float" not in tensor.dtype:
+        raise InputError(
+            f"Expected verification_data for an input that is no number. Received: {tensor.dtype}"
+        )
+    values = rng.uniform(0, 1, shape)
+    if len(shape) == 4:
+        height, width = shape[1:3]
+        pieces = rng.uniform(0, 1, (COUNT, PIECES, PIECES, shape[3]))
+        rows, columns = np.arange(height) * PIECES // height, np.arange(width) * PIECES // width
+        values = 0.8 * pieces[:, rows][:, :, columns] + 0.2 * values
+    return (low + (high - low) * values).astype(tensor.dtype)

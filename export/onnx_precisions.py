@@ -1,0 +1,81 @@
+"""ONNX in float16 and int8, made from the float32 file by onnxruntime's own tools."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .onnx_file import float32, transposes
+from .operations import belongs
+from .serving import Serving
+
+# Calibration keeps what a batch gave at every tensor.
+BATCH_SIZE = 8
+
+
+def write_float16(serving: Serving, path: Path) -> list[str]:
+    """Write float16 weights and arithmetic; inputs and outputs stay float32."""
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    half = convert_float_to_float16(onnx.load(float32(serving)), keep_io_types=True)
+    onnx.save(half, path)
+    return [transposes(path)]
+
+
+def write_int8(serving: Serving, path: Path) -> list[str]:
+    """Write QuantizeLinear and DequantizeLinear around int8 weights and uint8 activations.
+
+    Unsigned activations with signed weights are what onnxruntime's kernels are fastest with.
+    """
+    from onnxruntime import quantization
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    prepared = serving.scratch / "prepared.onnx"
+    with _silent():
+        quant_pre_process(str(float32(serving)), str(prepared), skip_symbolic_shape=True)
+        quantization.quantize_static(
+            str(prepared),
+            str(path),
+            _reader(serving),
+            quant_format=quantization.QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+            nodes_to_exclude=_nodes(prepared, serving.options.float_layers),
+        )
+    return [transposes(path)]
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Drop the quantizer's advice to do what has been done, which goes to the root logger."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _reader(serving: Serving) -> Any:
+    from onnxruntime.quantization import CalibrationDataReader
+
+    class Reader(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.samples = serving.calibration_samples(BATCH_SIZE)
+
+        def get_next(self) -> Any:
+            return next(self.samples, None)
+
+    return Reader()
+
+
+def _nodes(path: Path, layers: tuple[str, ...]) -> list[str]:
+    """The nodes that compute these layers."""
+    import onnx
+
+    nodes = onnx.load(path, load_external_data=False).graph.node
+    return [node.name for node in nodes if any(belongs(node.name, layer) for layer in layers)]

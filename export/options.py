@@ -1,0 +1,47 @@
+"""What a user may choose about the artifacts, checked before any work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from keras_cbam.errors import InputError
+
+# int8 with a scale for each channel came with 13; tf2onnx stops at 18.
+OPSETS = range(13, 19)
+INTEGER_IO = ("int8", "uint8", "float32")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How artifacts are written.
+
+    Attributes:
+        opset: of the ONNX files. At 18 tf2onnx loses the global pools and adds a Transpose.
+        integer_io: type of the inputs and outputs of the int8 TFLite file.
+        batch_size: of the TFLite files, `None` for any.
+        float_layers: names of layers whose operations stay in float32 in the int8 files.
+        jpeg_signature: whether the SavedModel gets a second signature that takes JPEG bytes.
+    """
+
+    opset: int = 17
+    integer_io: str = "int8"
+    batch_size: int | None = 1
+    float_layers: tuple[str, ...] = ()
+    jpeg_signature: bool = False
+
+    def __post_init__(self) -> None:
+        if self.opset not in OPSETS:
+            raise InputError(
+                f"Expected an ONNX opset of {OPSETS[0]} to {OPSETS[-1]}. Received: {self.opset}"
+            )
+        if self.integer_io not in INTEGER_IO:
+            raise InputError(
+                f"Expected integer_io of {', '.join(INTEGER_IO)}. Received: {self.integer_io}"
+            )
+        if self.batch_size is not None and self.batch_size < 1:
+            raise InputError(f"Expected a batch_size of 1 or more. Received: {self.batch_size}")
+        if self.float_layers and self.integer_io != "float32":
+            raise InputError(
+                "Expected integer_io='float32' with float_layers, since the converter gives such a "
+                f"file float32 inputs and outputs. Received: {self.integer_io}"
+            )

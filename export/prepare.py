@@ -1,0 +1,168 @@
+"""Any Keras model as what the formats are made from: a graph, in float32, its tensors named."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_cbam.errors import InputError
+
+# Names that Keras gives to what the user left unnamed.
+_AUTOMATIC = re.compile(r"^(keras_tensor|input_layer)(_\d+)?$")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model that can be exported.
+
+    Attributes:
+        model: a functional or Sequential model that computes in float32.
+        inputs: name of each input, in the order of `model.inputs`.
+        outputs: name of each output, in the order that `keras.tree.flatten` gives.
+        notes: what was changed to get there.
+    """
+
+    model: keras.Model
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    def pack(self, values: Any) -> Any:
+        """Put one value for each input into the structure the model was built with."""
+        return keras.tree.pack_sequence_as(self.model.input, list(values))
+
+    def answers(self, inputs: list[np.ndarray]) -> dict[str, np.ndarray]:
+        """What the model answers, each output by name.
+
+        Raises:
+            InputError: if it is not finite.
+        """
+        found = self.model.predict(self.pack(inputs), verbose=0)
+        outputs = dict(zip(self.outputs, keras.tree.flatten(found), strict=True))
+        for name, value in outputs.items():
+            if not np.isfinite(value.astype("float64")).all():
+                raise InputError(
+                    f"Expected a model with finite outputs. Received: NaN or infinity in {name}"
+                )
+        return outputs
+
+
+def prepare(model: Any, example: list[np.ndarray] | None = None) -> Prepared:
+    """Make a model ready for export; the caller's stays as it is.
+
+    Args:
+        model: a `keras.Model`. One that computes in reduced precision is rebuilt in float32 with
+            its weights, one that is no graph is wrapped in one for the shapes of `example`.
+        example: one array for each input, the batch first.
+
+    Raises:
+        InputError: if it is no model, has no known input shape, or cannot be rebuilt.
+    """
+    if not isinstance(model, keras.Model):
+        raise InputError(f"Expected a keras.Model. Received: {type(model).__name__}")
+    notes = []
+    reduced = sorted({layer.compute_dtype for layer in flat_layers(model)} - {"float32", None})
+    if reduced:
+        model = _in_float32(model, reduced[0])
+        notes.append(f"the model computes in {reduced[0]}; it is exported in float32")
+    if not getattr(model, "inputs", None):
+        model = _wrapped(model, example)
+    return Prepared(
+        model,
+        _unique(_names(model.input, [tensor.name for tensor in model.inputs], "input")),
+        _unique(_names(model.output, list(model.output_names), "output")),
+        tuple(notes),
+    )
+
+
+def flat_layers(model: keras.Model) -> Iterator[keras.Layer]:
+    """The layers of a model, and of the models in it."""
+    for layer in model.layers:
+        yield layer
+        if isinstance(layer, keras.Model):
+            yield from flat_layers(layer)
+
+
+def _in_float32(model: keras.Model, precision: str) -> keras.Model:
+    try:
+        config = keras.saving.serialize_keras_object(model)
+        rebuilt = keras.saving.deserialize_keras_object(_float32(config), safe_mode=False)
+        if not rebuilt.built:
+            rebuilt.build(model.input_shape)
+        rebuilt.set_weights(model.get_weights())
+    except Exception as error:
+        raise InputError(
+            f"The model computes in {precision} and cannot be rebuilt in float32 from its config, "
+            "as a class of it may lack get_config or registering with "
+            f"keras.saving.register_keras_serializable: {type(error).__name__}: "
+            f"{str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+        ) from error
+    return rebuilt
+
+
+def _float32(config: Any) -> Any:
+    """A serialized object with every float type, and policy, made float32."""
+    if isinstance(config, dict):
+        if config.get("class_name") == "DTypePolicy":
+            return {**config, "config": {**config["config"], "name": "float32"}}
+        return {key: _float32(value) for key, value in config.items()}
+    if isinstance(config, list | tuple):
+        return type(config)(_float32(value) for value in config)
+    return "float32" if config in ("float16", "bfloat16") else config
+
+
+def _wrapped(model: keras.Model, example: list[np.ndarray] | None) -> keras.Model:
+    """A graph around a model that has none, which takes what `example` holds."""
+    if example is None:
+        raise InputError(
+            "Expected verification_data with a model that is neither functional nor built, to tell "
+            f"the shape of its inputs. Received: model {model.name} and None"
+        )
+    inputs = [keras.Input(array.shape[1:], dtype=array.dtype) for array in example]
+    try:
+        outputs = model(inputs[0] if len(inputs) == 1 else inputs)
+    except Exception as error:
+        raise InputError(
+            f"Model {model.name} cannot be called on inputs of shape "
+            f"{[tuple(tensor.shape) for tensor in inputs]}: {type(error).__name__}"
+        ) from error
+    return keras.Model(inputs[0] if len(inputs) == 1 else inputs, outputs, name=model.name)
+
+
+def _names(structure: Any, layers: list[str], default: str) -> list[str]:
+    """The keys of dictionaries, else the layers' names, and `default` for automatic ones."""
+    paths = list(_paths(structure))
+    many = len(paths) > 1
+    found = []
+    for index, (path, layer) in enumerate(zip(paths, layers, strict=True)):
+        keyed = any(isinstance(key, str) for key in path)
+        fallback = f"{default}_{index}" if many else default
+        name = "_".join(map(str, path)) if keyed else layer
+        found.append(fallback if _AUTOMATIC.match(name) else re.sub(r"[^\w.]", "_", name))
+    return found
+
+
+def _paths(structure: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of each tensor of a structure, in the order of `keras.tree.flatten`."""
+    if isinstance(structure, dict):
+        for key in sorted(structure):
+            yield from _paths(structure[key], (*path, key))
+    elif isinstance(structure, list | tuple):
+        for index, value in enumerate(structure):
+            yield from _paths(value, (*path, index))
+    else:
+        yield path
+
+
+def _unique(names: list[str]) -> tuple[str, ...]:
+    """The names, those that came before numbered."""
+    found: list[str] = []
+    for name in names:
+        numbered = (f"{name}_{count}" for count in range(1, len(names) + 1))
+        found.append(name if name not in found else next(n for n in numbered if n not in found))
+    return tuple(found)

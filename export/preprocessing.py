@@ -1,0 +1,69 @@
+"""What happens to pixels before the network: in the artifact or before it, and always recorded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_cbam.errors import InputError
+from keras_cbam.pixels import PIXEL_RULES, PixelRule, pixel_rule
+
+from .prepare import Prepared
+
+
+def with_preprocessing(
+    prepared: Prepared, preprocessing: str | None, inside: bool
+) -> tuple[Prepared, dict[str, Any]]:
+    """Put the pixel rule in front of the network, or leave it to the caller; and describe it.
+
+    Args:
+        prepared: the model.
+        preprocessing: name of a `keras.applications` builder or of one of `pixels.PIXEL_RULES`;
+            `None` where the model takes its inputs as they are.
+        inside: whether the artifact does it, and so takes RGB pixels in 0..255.
+
+    Returns:
+        The model as it will be exported, and the record for the manifest.
+
+    Raises:
+        InputError: on an unknown name, or a model that does not take one RGB image.
+    """
+    if preprocessing is None:
+        return prepared, {"rule": None, "in_graph": _own(prepared.model)}
+    rule = PIXEL_RULES[preprocessing] if preprocessing in PIXEL_RULES else pixel_rule(preprocessing)
+    record: dict[str, Any] = {"rule": preprocessing, "takes": "RGB in 0..255"}
+    if rule is None:
+        return prepared, {**record, "in_graph": _own(prepared.model)}
+    record |= {"formula": "pixels * scale + offset", **rule._asdict()}
+    if not inside:
+        return prepared, {**record, "takes": "preprocessed values", "in_graph": []}
+    shape = tuple(prepared.model.inputs[0].shape)
+    if len(prepared.model.inputs) != 1 or len(shape) != 4 or shape[-1] != 3:
+        raise InputError(
+            "Expected a model of one RGB image, (batch, height, width, 3), with preprocessing. "
+            f"Received: {[tuple(tensor.shape) for tensor in prepared.model.inputs]}"
+        )
+    image = keras.Input(shape[1:], name=prepared.inputs[0])
+    outputs = prepared.model(prepared.pack([_layer(rule)(image)]))
+    model = keras.Model(image, outputs, name=prepared.model.name)
+    return replace(prepared, model=model), {**record, "in_graph": ["preprocessing"]}
+
+
+def _layer(rule: PixelRule) -> keras.Layer:
+    """The rule as one layer; where channels change places, a 1x1 convolution runs anywhere."""
+    if not rule.reverse_channels:
+        return keras.layers.Rescaling(rule.scale, rule.offset, name="preprocessing")
+    kernel = np.diag(rule.scale)[:, ::-1][None, None]
+    layer = keras.layers.Conv2D(3, 1, trainable=False, name="preprocessing")
+    layer.build((None, None, None, 3))
+    layer.set_weights([kernel, np.asarray(rule.offset[::-1])])
+    return layer
+
+
+def _own(model: keras.Model) -> list[str]:
+    """The layers of the model's own that scale its inputs."""
+    kinds = (keras.layers.Rescaling, keras.layers.Normalization)
+    return [layer.name for layer in model.layers if isinstance(layer, kinds)]

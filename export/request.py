@@ -1,0 +1,154 @@
+"""What an export was asked for, checked before any of the work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_cbam.errors import InputError, require
+from keras_cbam.files import check_writable
+
+from .datasets import check_arrays, check_labels, raw_arrays, split_labels
+from .draw import draw_inputs
+from .formats import ARTIFACTS, FORMATS, MODULES, PRECISIONS, Artifact
+from .prepare import Prepared, prepare
+from .preprocessing import with_preprocessing
+from .warn import ENOUGH_SPREAD, spread_of
+
+
+@dataclass(frozen=True)
+class Request:
+    """A model, and the data it is exported with.
+
+    Attributes:
+        model: the caller's.
+        prepared: what is exported.
+        inputs: what artifacts are compared on, one array for each input.
+        truth: the right answers to them, or `None`.
+        drawn: whether they were drawn at random.
+        representative: what integer files are calibrated on, likewise; or `None`.
+        preprocessing: the record of what happens to pixels.
+        labels: class names.
+    """
+
+    model: keras.Model
+    prepared: Prepared
+    inputs: list[np.ndarray]
+    truth: np.ndarray | None
+    drawn: bool
+    representative: list[np.ndarray] | None
+    preprocessing: dict[str, Any]
+    labels: tuple[str, ...]
+
+    def named(self) -> dict[str, Any]:
+        """The inputs by name."""
+        return dict(zip(self.prepared.inputs, self.inputs, strict=True))
+
+    def described(self) -> tuple[dict[str, Any], ...]:
+        """What each input takes, and the range of the values that artifacts were compared on."""
+        return tuple(
+            {
+                "name": name,
+                "shape": list(tensor.shape),
+                "dtype": str(tensor.dtype),
+                "range": [float(values.min()), float(values.max())],
+            }
+            for (name, values), tensor in zip(
+                self.named().items(), self.prepared.model.inputs, strict=True
+            )
+        )
+
+
+def read_request(
+    model: keras.Model,
+    representative_dataset: Any,
+    calibration_images: int,
+    verification_data: Any,
+    preprocessing: tuple[str | None, bool],
+    labels: Sequence[str] | None,
+) -> Request:
+    """Read the arguments of `export` that concern the model and the data.
+
+    Raises:
+        InputError: on what cannot be used.
+    """
+    if calibration_images < 1:
+        raise InputError(f"Expected calibration_images >= 1. Received: {calibration_images}")
+    size = _image_size(model)
+    given, truth = split_labels(verification_data)
+    example = raw_arrays(given, "verification_data", size)
+    prepared, pixels = with_preprocessing(prepare(model, example), *preprocessing)
+    tensors = prepared.model.inputs
+    representative = raw_arrays(
+        representative_dataset, "representative_dataset", size, calibration_images
+    )
+    if representative is not None:
+        representative = check_arrays(representative, tensors, "representative_dataset")
+    if example is None:
+        inputs = draw_inputs(
+            tensors, lambda drawn: spread_of(prepared.answers(drawn)), ENOUGH_SPREAD
+        )
+    else:
+        inputs = check_arrays(example, tensors, "verification_data")
+    check_labels(truth, len(inputs[0]))
+    classes = prepared.model.outputs[0].shape[-1]
+    if labels is not None and len(labels) != classes:
+        raise InputError(f"Expected {classes} labels, one a class. Received: {len(labels)}")
+    return Request(
+        model, prepared, inputs, truth, example is None, representative, pixels, tuple(labels or ())
+    )
+
+
+def check_destination(directory: Path, on_mismatch: str) -> None:
+    """Raise an `InputError` unless an export can be made here at all."""
+    if keras.config.backend() != "tensorflow":
+        raise InputError(
+            "Export needs Keras on TensorFlow: set KERAS_BACKEND=tensorflow. Received: "
+            f"{keras.config.backend()}"
+        )
+    if on_mismatch not in ("raise", "report"):
+        raise InputError(f"Expected on_mismatch 'raise' or 'report'. Received: {on_mismatch}")
+    check_writable(directory)
+
+
+def choose(
+    formats: Sequence[str], precisions: Sequence[str] | None, calibrated: bool
+) -> list[Artifact]:
+    """The artifacts of the table that these formats and precisions name.
+
+    Raises:
+        InputError: on an unknown name, a combination that there is not, or a precision that needs
+            calibration where there is none.
+        MissingPackageError: if a package is missing that writes or runs one of them.
+    """
+    default = ("float32", "int8") if calibrated else ("float32",)
+    precisions = default if precisions is None else precisions
+    for given, known, what in ((formats, FORMATS, "format"), (precisions, PRECISIONS, "precision")):
+        unknown = set(given) - set(known)
+        if unknown or not given:
+            received = min(unknown, default="none")
+            raise InputError(f"Expected a {what} of {', '.join(known)}. Received: {received}")
+    chosen = [a for a in ARTIFACTS if a.format in formats and a.precision in precisions]
+    if not chosen:
+        raise InputError(
+            f"No format of {', '.join(formats)} comes in precision {', '.join(precisions)}."
+        )
+    for artifact in chosen:
+        if artifact.calibrated and not calibrated:
+            raise InputError(
+                f"Precision {artifact.precision} needs a representative dataset to calibrate on."
+            )
+        require(*MODULES[artifact.runtime])
+    return chosen
+
+
+def _image_size(model: Any) -> tuple[int | None, ...] | None:
+    """Height and width of the first input, if it is an image and they are known."""
+    inputs = getattr(model, "inputs", None)
+    shape = tuple(inputs[0].shape) if inputs else ()
+    return shape[1:3] if len(shape) == 4 else None

@@ -1,0 +1,145 @@
+"""A TFLite file as tensors and operations: what is read of it, and what can be changed in place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+# Operations with inputs (features, weights, bias).
+WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """One convolution or dense operation of a TFLite graph, by tensor index; -1 for no bias."""
+
+    kind: str
+    features: int
+    weights: int
+    bias: int
+    output: int
+
+
+class QuantizedGraph:
+    """The first subgraph of a TFLite file, whose constants and scales can be changed in place.
+
+    Args:
+        content: the file's bytes.
+    """
+
+    def __init__(self, content: bytes):
+        from ai_edge_litert import schema_py_generated as schema
+
+        self.buffer = bytearray(content)
+        self.model = schema.Model.GetRootAs(self.buffer)
+        self.graph = self.model.Subgraphs(0)
+        self._kinds, self._types = (
+            {value: name for name, value in vars(each).items() if isinstance(value, int)}
+            for each in (schema.BuiltinOperator, schema.TensorType)
+        )
+
+    def operations(self) -> Iterator[tuple[str, Any]]:
+        """Yield the kind of each operation and the operation."""
+        for index in range(self.graph.OperatorsLength()):
+            operation = self.graph.Operators(index)
+            code = self.model.OperatorCodes(operation.OpcodeIndex())
+            yield self._kinds[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())], operation
+
+    def weighted(self) -> Iterator[Weighted]:
+        """Yield the convolutions and dense operations, in the order of computation."""
+        for kind, operation in self.operations():
+            if kind in WEIGHTED:
+                inputs = operation.InputsAsNumpy()
+                bias = int(inputs[2]) if len(inputs) > 2 else -1
+                features, weights, output = inputs[0], inputs[1], operation.Outputs(0)
+                yield Weighted(kind, int(features), int(weights), bias, int(output))
+
+    def outputs(self) -> np.ndarray:
+        """The tensors that the graph gives out, a view into the file."""
+        return self.graph.OutputsAsNumpy()
+
+    def scales(self, tensor: int) -> np.ndarray:
+        """The scales of a tensor, a view into the file; empty if it is not quantized."""
+        quantization = self.graph.Tensors(tensor).Quantization()
+        if quantization is None or not quantization.ScaleLength():
+            return np.empty(0, "float32")
+        return quantization.ScaleAsNumpy()
+
+    def shape(self, tensor: int) -> tuple[int, ...]:
+        """The tensor's shape."""
+        return tuple(int(size) for size in self.graph.Tensors(tensor).ShapeAsNumpy())
+
+    def quantize(self, value: np.ndarray, tensor: int) -> np.ndarray:
+        """Real values in the tensor's own units; as they are if it is not quantized."""
+        scales = self.scales(tensor)
+        if not len(scales):
+            return value
+        shifted = np.rint(value / scales[0]) + self._zero_point(tensor)
+        return clipped(shifted, self.dtype(tensor))
+
+    def dequantize(self, value: np.ndarray, tensor: int) -> np.ndarray:
+        """The tensor's values in real units, float64."""
+        scales = self.scales(tensor)
+        value = value.astype("float64")
+        return (value - self._zero_point(tensor)) * float(scales[0]) if len(scales) else value
+
+    def add_to_bias(self, tensor: int, steps: np.ndarray) -> None:
+        """Add to a bias, in units of its scale."""
+        values = self.values(tensor)
+        values[:] = clipped(np.rint(values + steps), values.dtype)
+
+    def _zero_point(self, tensor: int) -> int:
+        quantization = self.graph.Tensors(tensor).Quantization()
+        return int(quantization.ZeroPoint(0)) if quantization.ZeroPointLength() else 0
+
+    def name(self, tensor: int) -> str:
+        """The tensor's name."""
+        return self.graph.Tensors(tensor).Name().decode()
+
+    def dtype(self, tensor: int) -> np.dtype:
+        """The type of the tensor's elements."""
+        return np.dtype(self._types[self.graph.Tensors(tensor).Type()].lower())
+
+    def values(self, tensor: int) -> np.ndarray:
+        """The values of a constant, a view into the file."""
+        buffer = self.model.Buffers(self.graph.Tensors(tensor).Buffer())
+        return buffer.DataAsNumpy().view(self.dtype(tensor)).reshape(self.shape(tensor))
+
+    def channel_axis(self, tensor: int) -> int:
+        """The axis that the scales of a weight are along."""
+        return int(self.graph.Tensors(tensor).Quantization().QuantizedDimension())
+
+    def zero_scales(self) -> list[str]:
+        """Names of the tensors with a scale of zero."""
+        tensors = range(self.graph.TensorsLength())
+        return [self.name(t) for t in tensors if (self.scales(t) == 0).any()]
+
+
+def pairs(graph: QuantizedGraph, twin: QuantizedGraph) -> list[tuple[Weighted, Weighted]]:
+    """The weighted operations of two files of one network, side by side.
+
+    Empty if the two do not hold the same ones.
+    """
+    ours, theirs = list(graph.weighted()), list(twin.weighted())
+    shapes = [[g.shape(o.weights) for o in ops] for g, ops in ((graph, ours), (twin, theirs))]
+    return list(zip(ours, theirs, strict=True)) if shapes[0] == shapes[1] else []
+
+
+def pack(model: Any) -> bytes:
+    """The bytes of a file, of the schema's object."""
+    import flatbuffers
+
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def clipped(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Whole numbers as `dtype`, what it cannot hold at its limits."""
+    limits = np.iinfo(dtype)
+    # The largest float64 below 2**63 is well below it; what is clipped to it fits.
+    largest = np.nextafter(float(limits.max), 0) if limits.bits == 64 else limits.max
+    return np.clip(values, limits.min, largest).astype(dtype)

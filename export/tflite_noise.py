@@ -1,0 +1,60 @@
+"""In a child process: the noise that quantization adds to each operation of a TFLite file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from .tflite_graph import QuantizedGraph
+
+Operation = tuple[str, str]
+
+
+def main(path: str, twin: str, samples_path: str, found: str) -> None:
+    """Write SQNR in dB, kind and name of each operation that a file and its float32 twin have."""
+    with np.load(samples_path) as file:
+        samples = [file[name] for name in file.files]
+    power: dict[Operation, np.ndarray] = {}
+    for ours, theirs in zip(_run(path, samples), _run(twin, samples), strict=True):
+        for operation in ours.keys() & theirs.keys():
+            value, true = ours[operation], theirs[operation]
+            if value.shape == true.shape:
+                each = np.array([np.square(true).sum(), np.square(value - true).sum()])
+                power[operation] = power.get(operation, 0) + each
+    errors = [
+        (10 * float(np.log10(signal / noise)), *operation)
+        for operation, (signal, noise) in power.items()
+        if signal and noise
+    ]
+    Path(found).write_text(json.dumps(errors))
+
+
+def _run(path: str, samples: list[np.ndarray]) -> Iterator[dict[Operation, np.ndarray]]:
+    """For each input, what each operation, by kind and name, gives, in real units."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    graph = QuantizedGraph(Path(path).read_bytes())
+    interpreter = Interpreter(
+        model_path=path,
+        # A delegate keeps its tensors to itself.
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        experimental_preserve_all_tensors=True,
+    )
+    details = interpreter.get_input_details()
+    for index in range(len(samples[0])):
+        for entry, array in zip(details, samples, strict=True):
+            value = np.repeat(array[index : index + 1], entry["shape"][0], axis=0)
+            if index == 0:
+                interpreter.resize_tensor_input(entry["index"], value.shape)
+                interpreter.allocate_tensors()
+            interpreter.set_tensor(entry["index"], graph.quantize(value, entry["index"]))
+        interpreter.invoke()
+        found = {}
+        for kind, operation in graph.operations():
+            tensor = int(operation.Outputs(0))
+            value = graph.dequantize(interpreter.get_tensor(tensor), tensor)
+            found[kind, graph.name(tensor)] = value
+        yield found
