@@ -16,6 +16,7 @@ WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 class Weighted:
     """One convolution or dense operation of a TFLite graph, by tensor index; -1 for no bias."""
 
+    index: int
     kind: str
     features: int
     weights: int
@@ -50,12 +51,12 @@ class QuantizedGraph:
 
     def weighted(self) -> Iterator[Weighted]:
         """Yield the convolutions and dense operations, in the order of computation."""
-        for kind, operation in self.operations():
+        for index, (kind, operation) in enumerate(self.operations()):
             if kind in WEIGHTED:
                 inputs = operation.InputsAsNumpy()
                 bias = int(inputs[2]) if len(inputs) > 2 else -1
                 features, weights, output = inputs[0], inputs[1], operation.Outputs(0)
-                yield Weighted(kind, int(features), int(weights), bias, int(output))
+                yield Weighted(index, kind, int(features), int(weights), bias, int(output))
 
     def outputs(self) -> np.ndarray:
         """The tensors that the graph gives out, a view into the file."""
@@ -90,6 +91,12 @@ class QuantizedGraph:
         """Add to a bias, in units of its scale."""
         values = self.values(tensor)
         values[:] = clipped(np.rint(values + steps), values.dtype)
+
+    def store(self, tensor: int, steps: np.ndarray, scales: np.ndarray) -> None:
+        """Store a constant, given in units of its new scales."""
+        values = self.values(tensor)
+        values[:] = clipped(np.rint(steps), values.dtype)
+        self.scales(tensor)[:] = scales
 
     def _zero_point(self, tensor: int) -> int:
         quantization = self.graph.Tensors(tensor).Quantization()

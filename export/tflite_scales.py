@@ -9,6 +9,8 @@ tensor in units of its scale, spoils these biases and the weights beside them.
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 
 from .tflite_graph import QuantizedGraph, Weighted, clipped, pack, pairs
@@ -20,27 +22,50 @@ LARGEST_BIAS = 2**30
 
 
 def separate_biases(content: bytes) -> bytes:
-    """Give each bias a buffer of its own: the converter lets equal constants share one.
+    """Give each operation a bias of its own, in the units that the runtime takes it in.
 
-    Only then can one be changed without the others, which read it in other scales, if it is a bias
-    to them at all.
+    The converter stores equal constants once. A bias can then not be changed without what else
+    reads it; and with int16 activations a layer that is applied twice keeps the bias of the first
+    time, in units that are wrong the second time.
     """
     from ai_edge_litert import schema_py_generated as schema
 
     graph = QuantizedGraph(content)
-    biases = {operation.bias for operation in graph.weighted() if operation.bias >= 0}
     model = schema.ModelT.InitFromPackedBuf(content)
     tensors = model.subgraphs[0].tensors
+    biases = {each.bias for each in graph.weighted()}
     taken = {tensor.buffer for index, tensor in enumerate(tensors) if index not in biases}
-    for bias in sorted(biases):
-        shared = tensors[bias].buffer
-        if shared in taken:
-            own = schema.BufferT()
-            own.data = model.buffers[shared].data
-            tensors[bias].buffer = len(model.buffers)
-            model.buffers.append(own)
-        taken.add(shared)
+    done: set[int] = set()
+    for operation in graph.weighted():
+        if operation.bias < 0 or not len(graph.scales(operation.bias)):
+            continue
+        tensor = tensors[operation.bias]
+        if operation.bias in done:
+            tensor = copy.copy(tensor)
+            tensor.quantization = copy.copy(tensor.quantization)
+            reader = model.subgraphs[0].operators[operation.index]
+            reader.inputs = [*reader.inputs[:2], len(tensors), *reader.inputs[3:]]
+            tensors.append(tensor)
+        done.add(operation.bias)
+        values, scales = _in_units(graph, operation)
+        tensor.quantization.scale = scales.astype("float32")
+        if tensor.buffer in taken:
+            tensor.buffer = len(model.buffers)
+            model.buffers.append(schema.BufferT())
+        taken.add(tensor.buffer)
+        model.buffers[tensor.buffer].data = values.view("uint8")
     return pack(model)
+
+
+def _in_units(graph: QuantizedGraph, operation: Weighted) -> tuple[np.ndarray, np.ndarray]:
+    """The bias of an operation and its scales, the product of those of features and weights."""
+    values, scales = graph.values(operation.bias), graph.scales(operation.bias)
+    with np.errstate(invalid="ignore"):  # a scale may be infinite, and is repaired later
+        product = graph.scales(operation.features)[0] * graph.scales(operation.weights)
+    if not (np.isfinite(product) & (product > 0)).all():
+        return values.copy(), scales
+    steps = values * (scales.astype("float64") / product)
+    return clipped(np.rint(steps), values.dtype), product
 
 
 def repair_scales(content: bytes, float_content: bytes) -> tuple[bytes, list[str]]:
@@ -56,44 +81,74 @@ def repair_scales(content: bytes, float_content: bytes) -> tuple[bytes, list[str
     Returns:
         The file, repaired, and the names of the tensors whose scale was raised.
     """
-    graph, reference = QuantizedGraph(content), QuantizedGraph(float_content)
-    matched = pairs(graph, reference)
-    repaired = []
-    for operation, _ in matched:
-        scale = graph.scales(operation.output)
-        if not len(scale):
-            continue
-        products = graph.scales(operation.features)[0] * graph.scales(operation.weights)
-        smallest = products.max() / LARGEST_FACTOR
-        if scale[0] < smallest:
-            repaired.append(graph.name(operation.output))
-            scale[:] = smallest
-            for reader, counterpart in matched:
-                if reader.features == operation.output:
-                    _quantize_anew(graph, reader, reference, counterpart)
-    return bytes(graph.buffer), repaired
+    reference = QuantizedGraph(float_content)
+    matched = pairs(QuantizedGraph(content), reference)
+    raised = _raised(QuantizedGraph(content), reference, matched)
+    if not raised:
+        return content, []
+    constants = {ours.weights for ours, _ in matched if ours.features in raised}
+    graph = QuantizedGraph(_separate(content, constants))
+    for tensor, scale in raised.items():
+        graph.scales(tensor)[:] = scale
+    for constant in sorted(constants):
+        readers = [pair for pair in matched if pair[0].weights == constant]
+        _quantize_anew(graph, reference, readers)
+    return bytes(graph.buffer), [graph.name(tensor) for tensor in raised]
 
 
-def _quantize_anew(
-    graph: QuantizedGraph, reader: Weighted, reference: QuantizedGraph, counterpart: Weighted
-) -> None:
-    """Weights, symmetric in int8, and biases of an operation, for the scale of what it reads."""
-    weights = reference.values(counterpart.weights).astype("float64")
-    axis = graph.channel_axis(reader.weights)
-    others = tuple(a for a in range(weights.ndim) if a != axis)
-    scales = np.abs(weights).max(axis=others) / 127
-    step = float(graph.scales(reader.features)[0])
-    biases = None if reader.bias < 0 else reference.values(counterpart.bias).astype("float64")
-    if biases is not None:
-        scales = np.maximum(scales, np.abs(biases) / step / LARGEST_BIAS)
-    if len(graph.scales(reader.weights)) == 1:
+Pairs = list[tuple[Weighted, Weighted]]
+
+
+def _raised(graph: QuantizedGraph, reference: QuantizedGraph, matched: Pairs) -> dict[int, float]:
+    """The tensors whose scale has to be raised, and to what."""
+    raised: dict[int, float] = {}
+    for ours, theirs in matched:
+        scale = graph.scales(ours.output)
+        if len(scale):
+            features = raised.get(ours.features, float(graph.scales(ours.features)[0]))
+            # Of the float file, since the converter may have spoiled these weights.
+            weights = float(np.abs(reference.values(theirs.weights)).max()) / 127
+            smallest = features * weights / LARGEST_FACTOR
+            if scale[0] < smallest:
+                raised[ours.output] = smallest
+    return raised
+
+
+def _quantize_anew(graph: QuantizedGraph, reference: QuantizedGraph, readers: Pairs) -> None:
+    """Weights, symmetric in int8, and biases of the operations that share them."""
+    ours, theirs = readers[0]
+    weights = reference.values(theirs.weights).astype("float64")
+    axis = graph.channel_axis(ours.weights)
+    scales = np.abs(weights).max(axis=tuple(a for a in range(weights.ndim) if a != axis)) / 127
+    biases = []
+    for each, twin in readers:
+        if each.bias >= 0:
+            values = reference.values(twin.bias).astype("float64")
+            step = float(graph.scales(each.features)[0])
+            biases.append((each.bias, values, step))
+            scales = np.maximum(scales, np.abs(values) / step / LARGEST_BIAS)
+    if len(graph.scales(ours.weights)) == 1:
         scales = scales.max(keepdims=True)
     scales[scales == 0] = 1  # of a channel of zeros
-    graph.scales(reader.weights)[:] = scales
-    stored = graph.values(reader.weights)
     along = [-1 if a == axis else 1 for a in range(weights.ndim)]
-    stored[:] = clipped(np.rint(weights / scales.reshape(along)), stored.dtype)
-    if biases is not None:
-        graph.scales(reader.bias)[:] = step * scales
-        stored = graph.values(reader.bias)
-        stored[:] = clipped(np.rint(biases / (step * scales)), stored.dtype)
+    graph.store(ours.weights, weights / scales.reshape(along), scales)
+    for tensor, values, step in biases:
+        graph.store(tensor, values / (step * scales), step * scales)
+
+
+def _separate(content: bytes, constants: set[int]) -> bytes:
+    """Give each of these constants a buffer that no other tensor reads."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(content)
+    tensors = model.subgraphs[0].tensors
+    taken = {tensor.buffer for index, tensor in enumerate(tensors) if index not in constants}
+    for constant in sorted(constants):
+        shared = tensors[constant].buffer
+        if shared in taken:
+            own = schema.BufferT()
+            own.data = model.buffers[shared].data
+            tensors[constant].buffer = len(model.buffers)
+            model.buffers.append(own)
+        taken.add(tensors[constant].buffer)
+    return pack(model)

@@ -124,7 +124,7 @@ def test_a_bias_is_separated_from_a_constant_that_is_none(network, images, tmp_p
     operation = next(o for o in QuantizedGraph(content).weighted() if o.bias >= 0)
     model = schema.ModelT.InitFromPackedBuf(content)
     tensors = model.subgraphs[0].tensors
-    tensors[operation.bias].buffer = tensors[operation.weights].buffer
+    tensors[operation.weights].buffer = tensors[operation.bias].buffer
     builder = flatbuffers.Builder()
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     shared = bytes(builder.Output())
