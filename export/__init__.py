@@ -4,6 +4,7 @@ from .formats import ARTIFACTS, Artifact, Tolerance
 from .load import load_model
 from .pipeline import export
 from .report import Parity, Report, VerificationError
+from .verify import verify
 
 __all__ = [
     "ARTIFACTS",
@@ -14,4 +15,5 @@ __all__ = [
     "VerificationError",
     "export",
     "load_model",
+    "verify",
 ]

@@ -71,11 +71,16 @@ ARTIFACTS: tuple[Artifact, ...] = (
     ),
 )
 
-# What has to be installed to write for a runtime and to verify in it.
-MODULES = {
+# What has to be installed to run an artifact, by its runtime, and to write it, by its format.
+RUNS_WITH = {
     "tensorflow": ("tensorflow",),
-    "litert": ("tensorflow", "ai_edge_litert"),
-    "onnxruntime": ("tensorflow", "tf2onnx", "onnx", "onnxruntime"),
+    "litert": ("ai_edge_litert",),
+    "onnxruntime": ("onnxruntime",),
+}
+WRITTEN_WITH = {
+    "saved_model": ("tensorflow",),
+    "tflite": ("tensorflow", "ai_edge_litert"),
+    "onnx": ("tensorflow", "tf2onnx", "onnx", "onnxruntime"),
 }
 
 FORMATS: tuple[str, ...] = tuple(dict.fromkeys(a.format for a in ARTIFACTS))

@@ -52,7 +52,7 @@ def read_manifest(directory: Path) -> Report:
         layout = record.pop("layout")
     except FileNotFoundError as error:
         raise InputError(f"Expected the directory of an export. No file at: {path}") from error
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise InputError(f"{path} is not the manifest of an export: {error}.") from error
     if layout != LAYOUT:
         raise InputError(f"{path} has layout {layout}; this version of keras_cbam reads {LAYOUT}.")

@@ -13,6 +13,8 @@ from keras_cbam.errors import InputError
 
 from .serving import Serving
 
+ADVICE = "Leave the format onnx out, or replace what uses them."
+
 
 def write_float32(serving: Serving, path: Path) -> list[str]:
     """Write float32 weights and arithmetic."""
@@ -22,22 +24,29 @@ def write_float32(serving: Serving, path: Path) -> list[str]:
 
 def float32(serving: Serving) -> Path:
     """The float32 file, converted once for all that is made from it."""
+    import onnx
     import tf2onnx
 
     kept = serving.scratch / "float32.onnx"
     if kept.exists():
         return kept
-    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what it says is said below
     try:
         with _collected_often():
-            tf2onnx.convert.from_function(
+            proto, _ = tf2onnx.convert.from_function(
                 _in_line(serving),
                 input_signature=serving.signature(None),
                 opset=serving.options.opset,
                 output_path=str(kept),
             )
     except (ValueError, RuntimeError, NotImplementedError) as error:
-        raise InputError(f"tf2onnx cannot convert the model: {error}") from error
+        raise InputError(f"tf2onnx cannot convert the model: {error}. {ADVICE}") from error
+    # What it has no conversion for, it leaves as it is.
+    left = sorted(
+        {n.op_type for n in proto.graph.node if not n.domain and not onnx.defs.has(n.op_type)}
+    )
+    if left:
+        raise InputError(f"tf2onnx cannot convert the operations {', '.join(left)}. {ADVICE}")
     return kept
 
 

@@ -11,9 +11,17 @@ def belongs(operation: str, layer: str) -> bool:
 
     TensorFlow appends a number to the scope of a layer that is traced again.
     """
-    return re.search(rf"(^|[/;]){re.escape(layer)}(_\d+)?/", operation) is not None
+    return _place(operation, layer) is not None
 
 
 def layer_of(operation: str, layers: Iterable[str]) -> str:
-    """The first of the layers that an operation is of; its own name if it is of none."""
-    return next((layer for layer in layers if belongs(operation, layer)), operation)
+    """The layer that an operation is of, of several fused the one named first; or its own name."""
+    if operation.startswith("StatefulPartitionedCall"):
+        return "output"  # which TensorFlow names after the call of the whole signature
+    found = [(place, layer) for layer in layers if (place := _place(operation, layer)) is not None]
+    return min(found)[1] if found else operation
+
+
+def _place(operation: str, layer: str) -> int | None:
+    found = re.search(rf"(^|[/;]){re.escape(layer)}(_\d+)?/", operation)
+    return None if found is None else found.start()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from .reference import REFERENCE, Arrays, write_reference
 from .report import ArtifactReport, Report, VerificationError, accuracy
 from .request import Request, check_destination, choose, read_request
 from .serving import Serving
+from .tflite_layers import layer_errors
 from .verification import Subject, verify_artifact
 from .warn import calibration_warnings, spread_of, verification_warnings
 
@@ -138,9 +139,19 @@ def _write_and_verify(
             path = serving.scratch / artifact.name
             say(f"{artifact.name}: writing")
             notes = artifact.write(serving, path)
-            pending.append(verifier.submit(verify_artifact, artifact, path, subject, notes))
+            pending.append(verifier.submit(_verified, artifact, path, subject, notes, serving))
         say("verifying the rest")
         return [future.result() for future in pending]
+
+
+def _verified(
+    artifact: Artifact, path: Path, subject: Subject, notes: list[str], serving: Serving
+) -> tuple[ArtifactReport, Arrays]:
+    """The artifact's report, with the error of each operation if it is a quantized TFLite file."""
+    report, outputs = verify_artifact(artifact, path, subject, notes)
+    if artifact.format == "tflite" and artifact.calibrated and outputs:
+        report = replace(report, layers=layer_errors(serving, path))
+    return report, outputs
 
 
 def _report(
@@ -160,6 +171,7 @@ def _report(
         ),
         preprocessing=request.preprocessing,
         images=images,
+        drawn=subject.drawn,
         spread=spread,
         accuracy=accuracy(next(iter(reference.values())), subject.labels),
         artifacts=artifacts,

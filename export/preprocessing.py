@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_cbam.errors import InputError
-from keras_cbam.pixels import PIXEL_RULES, PixelRule, pixel_rule
+from keras_cbam.pixels import PixelRule, named_rule
 
 from .prepare import Prepared
 
@@ -33,11 +33,12 @@ def with_preprocessing(
     """
     if preprocessing is None:
         return prepared, {"rule": None, "in_graph": _own(prepared.model)}
-    rule = PIXEL_RULES[preprocessing] if preprocessing in PIXEL_RULES else pixel_rule(preprocessing)
+    rule = named_rule(preprocessing)
     record: dict[str, Any] = {"rule": preprocessing, "takes": "RGB in 0..255"}
     if rule is None:
         return prepared, {**record, "in_graph": _own(prepared.model)}
-    record |= {"formula": "pixels * scale + offset", **rule._asdict()}
+    order = ", then blue first" if rule.reverse_channels else ""
+    record |= {"formula": f"pixels * scale + offset{order}", **rule._asdict()}
     if not inside:
         return prepared, {**record, "takes": "preprocessed values", "in_graph": []}
     shape = tuple(prepared.model.inputs[0].shape)

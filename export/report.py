@@ -9,6 +9,9 @@ import numpy as np
 
 from .formats import Tolerance
 
+# Of the layers that quantization costs most.
+SHOWN = 4
+
 
 class VerificationError(RuntimeError):
     """An artifact missed its tolerance, or its runtime refused it. Exit code 1."""
@@ -114,6 +117,14 @@ class ArtifactReport:
     missed: tuple[str, ...] = ()
     layers: tuple[LayerError, ...] = ()
 
+    def worst_layers(self) -> list[str]:
+        """The layers that quantization costs most, in a line; none where it was not measured."""
+        worst: dict[str, LayerError] = {}
+        for error in self.layers:
+            worst.setdefault(error.layer, error)
+        shown = [f"{e.layer} {e.sqnr:.1f} dB ({e.operation})" for e in worst.values()][:SHOWN]
+        return [f"worst layers: {', '.join(shown)}"] if shown else []
+
     @property
     def verified(self) -> bool:
         """Whether the artifact met its tolerance."""
@@ -131,6 +142,7 @@ class Report:
         outputs: what they give: an entry an output with its name and shape.
         preprocessing: what happens to pixels, and where.
         images: how many inputs the artifacts were compared on.
+        drawn: whether these were drawn at random.
         spread: largest difference between two inputs in Keras's own outputs, of the output that
             varies least; parity on outputs that do not vary proves nothing.
         accuracy: Keras's accuracy, where labels were given.
@@ -148,6 +160,7 @@ class Report:
     outputs: tuple[dict[str, Any], ...]
     preprocessing: dict[str, Any]
     images: int
+    drawn: bool
     spread: float
     accuracy: float | None
     artifacts: tuple[ArtifactReport, ...]
@@ -193,7 +206,11 @@ class Report:
 
     def remarks(self) -> list[str]:
         """What writing, running and judging the artifacts brought up, a line each."""
-        notes = [f"{a.name}: {text}" for a in self.artifacts for text in (*a.notes, *a.missed)]
+        notes = [
+            f"{a.name}: {text}"
+            for a in self.artifacts
+            for text in (*a.notes, *a.worst_layers(), *a.missed)
+        ]
         return [*notes, *(f"warning: {warning}" for warning in self.warnings)]
 
 

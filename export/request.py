@@ -15,7 +15,7 @@ from keras_cbam.files import check_writable
 
 from .datasets import check_arrays, check_labels, raw_arrays, split_labels
 from .draw import draw_inputs
-from .formats import ARTIFACTS, FORMATS, MODULES, PRECISIONS, Artifact
+from .formats import ARTIFACTS, FORMATS, PRECISIONS, RUNS_WITH, WRITTEN_WITH, Artifact
 from .prepare import Prepared, prepare
 from .preprocessing import with_preprocessing
 from .warn import ENOUGH_SPREAD, spread_of
@@ -143,7 +143,7 @@ def choose(
             raise InputError(
                 f"Precision {artifact.precision} needs a representative dataset to calibrate on."
             )
-        require(*MODULES[artifact.runtime])
+        require(*WRITTEN_WITH[artifact.format], *RUNS_WITH[artifact.runtime])
     return chosen
 
 

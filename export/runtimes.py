@@ -18,6 +18,9 @@ from .child import RuntimeFailure, run_in_child
 # Where the batch is free, several sizes are run: these, and then the last over and over.
 BATCH_SIZES = (1, 3, 32)
 
+# Between the signature that takes JPEG bytes and the one that takes what they decode to.
+LARGEST_JPEG_ERROR = 1e-4
+
 Outputs = dict[str, np.ndarray]
 Notes = list[str]
 
@@ -57,7 +60,25 @@ def _tensorflow(artifact: str, inputs: Outputs) -> tuple[Outputs, Notes]:
         found = serve(**{name: tf.constant(value) for name, value in batch.items()})
         return {name: value.numpy() for name, value in found.items()}
 
-    return _in_batches(run, inputs), []
+    notes = [_check_jpeg(loaded, inputs)] if "serving_jpeg" in loaded.signatures else []
+    return _in_batches(run, inputs), notes
+
+
+def _check_jpeg(loaded: Any, inputs: Outputs) -> str:
+    """Compare the signature that takes JPEG bytes with the other on what they decode to."""
+    import tensorflow as tf
+
+    (name, values), *_ = inputs.items()
+    pixels = np.clip(values[: BATCH_SIZES[-1]], 0, 255).astype("uint8")
+    encoded = [tf.io.encode_jpeg(image, quality=95) for image in pixels]
+    decoded = np.stack([tf.io.decode_jpeg(each, channels=3).numpy() for each in encoded])
+    found = loaded.signatures["serving_jpeg"](jpeg=tf.stack(encoded))
+    as_taken = tf.constant(decoded.astype(values.dtype))
+    expected = loaded.signatures["serving_default"](**{name: as_taken})
+    largest = max(float(np.abs(found[k].numpy() - expected[k].numpy()).max()) for k in expected)
+    if largest > LARGEST_JPEG_ERROR:
+        raise ValueError(f"serving_jpeg differs from serving_default by {largest:.2g}")
+    return f"serving_jpeg verified on {len(pixels)} files"
 
 
 def _onnxruntime(artifact: str, inputs: Outputs) -> tuple[Outputs, Notes]:
@@ -76,7 +97,6 @@ def _litert(artifact: str, inputs: Outputs) -> tuple[Outputs, Notes]:
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_path=artifact, num_threads=os.cpu_count())
-    interpreter.allocate_tensors()
     runner = interpreter.get_signature_runner("serving_default")
     read, written = runner.get_input_details(), runner.get_output_details()
 
@@ -85,8 +105,8 @@ def _litert(artifact: str, inputs: Outputs) -> tuple[Outputs, Notes]:
         return {name: _dequantize(value, written[name]) for name, value in found.items()}
 
     batch = min(int(details["shape_signature"][0]) for details in read.values())
-    notes = [_partitions(interpreter)]
-    return _in_batches(run, inputs, batch if batch > 0 else None), notes
+    outputs = _in_batches(run, inputs, batch if batch > 0 else None)
+    return outputs, [_partitions(interpreter)]
 
 
 def _partitions(interpreter: Any) -> str:

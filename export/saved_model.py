@@ -1,28 +1,71 @@
-"""SavedModel: the signature `serving_default`, with any batch size."""
+"""SavedModel: the signature `serving_default`, and on demand one that takes JPEG bytes."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+from keras_cbam.errors import InputError
 
 from .prepare import flat_layers
 from .serving import Serving
 
 SIGNATURE = "serving_default"
+JPEG_SIGNATURE = "serving_jpeg"
 
 
 def write(serving: Serving, path: Path) -> list[str]:
-    """Write a SavedModel directory."""
-    save(serving, path, None)
+    """Write a SavedModel directory that takes any batch size."""
+    signatures = {JPEG_SIGNATURE: _jpeg(serving)} if serving.options.jpeg_signature else {}
+    save(serving, path, None, **signatures)
     return []
 
 
-def save(serving: Serving, path: Path, batch_size: int | None) -> None:
-    """Write a SavedModel directory; a `batch_size` fixes it."""
+def save(serving: Serving, path: Path, batch_size: int | None, **more: Any) -> None:
+    """Write a SavedModel directory.
+
+    Args:
+        serving: the model.
+        path: where to.
+        batch_size: fixes it; `None` leaves it free.
+        more: further signatures, as `tf.function`s.
+    """
     import tensorflow as tf
 
     # What the signature needs, and no more: to track the whole model takes three times as long.
     module = tf.Module()
     module.variables_ = [variable.value for variable in serving.model.variables]
     module.tables = [layer for layer in flat_layers(serving.model) if not layer.weights]
-    signatures = {SIGNATURE: serving.traced(batch_size).get_concrete_function()}
+    functions = {SIGNATURE: serving.traced(batch_size), **more}
+    signatures = {name: function.get_concrete_function() for name, function in functions.items()}
     tf.saved_model.save(module, str(path), signatures=signatures)
+
+
+def _jpeg(serving: Serving) -> Any:
+    """The function of JPEG bytes: the central part in the input's aspect, resized to it."""
+    import tensorflow as tf
+
+    shapes = [tuple(tensor.shape) for tensor in serving.model.inputs]
+    if len(shapes) != 1 or len(shapes[0]) != 4 or None in shapes[0][1:] or shapes[0][3] != 3:
+        raise InputError(
+            "Expected a model of one RGB image of a fixed size with jpeg_signature. Received: "
+            f"{shapes}"
+        )
+    height, width = shapes[0][1:3]
+
+    def decode(content: Any) -> Any:
+        image = tf.io.decode_jpeg(content, channels=3)
+        found = tf.cast(tf.shape(image)[:2], "float32")
+        scale = tf.reduce_min(found / (height, width))
+        size = tf.cast(tf.round(scale * (height, width)), "int32")
+        image = tf.image.resize_with_crop_or_pad(image, size[0], size[1])
+        return tf.ensure_shape(
+            tf.image.resize(image, (height, width), antialias=True), (height, width, 3)
+        )
+
+    def function(jpeg: Any) -> Any:
+        pixels = tf.map_fn(decode, jpeg, fn_output_signature="float32")
+        return serving.function(tf.cast(pixels, serving.model.inputs[0].dtype))
+
+    specification = tf.TensorSpec((None,), tf.string, name="jpeg")
+    return tf.function(function, input_signature=[specification], autograph=False)

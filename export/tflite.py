@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ from .child import RuntimeFailure
 from .serving import Serving
 from .tflite_bias import IMAGES, correct_biases
 from .tflite_dynamic import float_depthwise
+from .tflite_fallback import with_float_layers
 from .tflite_graph import QuantizedGraph
 from .tflite_scales import repair_scales, separate_biases
 
 
 def write_float32(serving: Serving, path: Path) -> list[str]:
     """Write float32 weights and arithmetic."""
-    path.write_bytes(_float32(serving))
+    path.write_bytes(float32(serving).read_bytes())
     return []
 
 
@@ -32,16 +34,18 @@ def write_float16(serving: Serving, path: Path) -> list[str]:
 
 def write_dynamic(serving: Serving, path: Path) -> list[str]:
     """Write int8 weights, whose inputs are quantized as they come; the rest is float32."""
-    path.write_bytes(float_depthwise(_convert(serving, _dynamic), _float32(serving)))
+    path.write_bytes(float_depthwise(_convert(serving, _dynamic), float32(serving).read_bytes()))
     return []
 
 
 def write_int8(serving: Serving, path: Path) -> list[str]:
     """Write int8 weights and activations, calibrated on the representative set."""
-    content, notes = _repaired(serving, _convert(serving, _int8))
+    layers = serving.options.float_layers
+    finish = _finish if not layers else partial(with_float_layers, layers, float32(serving))
+    content, notes = _repaired(serving, _convert(serving, _int8, finish))
     samples = [array[:IMAGES] for array in serving.representative or []]
     try:
-        corrected = correct_biases(content, _float32(serving), samples, serving.scratch)
+        corrected = correct_biases(content, float32(serving).read_bytes(), samples, serving.scratch)
     except RuntimeFailure as error:
         raise InputError(f"LiteRT does not run the int8 graph: {error}") from error
     path.write_bytes(corrected)
@@ -59,7 +63,7 @@ def write_int16x8(serving: Serving, path: Path) -> list[str]:
 
 def _repaired(serving: Serving, content: bytes) -> tuple[bytes, list[str]]:
     """The file with scales that the runtime takes, and a note if some had to be raised."""
-    content, raised = repair_scales(separate_biases(content), _float32(serving))
+    content, raised = repair_scales(separate_biases(content), float32(serving).read_bytes())
     zero = QuantizedGraph(content).zero_scales()
     if zero:
         raise InputError(
@@ -70,15 +74,23 @@ def _repaired(serving: Serving, content: bytes) -> tuple[bytes, list[str]]:
     return content, [f"{count} scales next to zero were raised"] if count else []
 
 
-def _float32(serving: Serving) -> bytes:
+def float32(serving: Serving) -> Path:
     """The float32 file, converted once for all that need it."""
     kept = serving.scratch / "float32.tflite"
     if not kept.exists():
         kept.write_bytes(_convert(serving, lambda converter, serving, tf: None))
-    return kept.read_bytes()
+    return kept
 
 
-def _convert(serving: Serving, setting: Callable[[Any, Serving, Any], None]) -> bytes:
+def _finish(converter: Any) -> bytes:
+    return converter.convert()
+
+
+def _convert(
+    serving: Serving,
+    setting: Callable[[Any, Serving, Any], None],
+    finish: Callable[[Any], bytes] = _finish,
+) -> bytes:
     """Convert with builtin operations alone, and what `setting` asks of the converter."""
     import tensorflow as tf
 
@@ -94,10 +106,13 @@ def _convert(serving: Serving, setting: Callable[[Any, Serving, Any], None]) -> 
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         setting(converter, serving, tf)
         try:
-            return converter.convert()
-        except (RuntimeError, ValueError, tf.errors.OpError) as error:
+            return finish(converter)
+        except (InputError, OSError):
+            raise
+        except Exception as error:  # the converter's own class is not public
             raise InputError(
-                f"The model has operations that TFLite's builtin set has not: {_reason(error)}"
+                f"TFLite's converter refuses the model: {_reason(error)}. Leave the format out, or "
+                "replace what has no builtin operation."
             ) from error
 
 
@@ -130,5 +145,5 @@ def _calibrated(converter: Any, serving: Serving, tf: Any, operations: str) -> N
 def _reason(error: Exception) -> str:
     """The line of the converter's message that names operations, or its first."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    named = [line for line in lines if line.startswith(("Flex ops:", "Custom ops:", "error:"))]
-    return next(iter(named or lines), type(error).__name__)
+    named = [line for line in lines if line.startswith(("TF Select ops:", "Custom ops:"))]
+    return next(iter(named or lines), type(error).__name__).rstrip(".")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,33 +11,26 @@ import numpy as np
 from .child import run_in_child
 from .operations import layer_of
 from .report import LayerError
+from .serving import Serving
+from .tflite import float32
 
-# Inputs on which both files are run.
+# Of the representative inputs, those on which both files are run.
 IMAGES = 4
 
 
-def layer_errors(
-    path: Path, twin: Path, samples: list[np.ndarray], layers: Iterable[str], scratch: Path
-) -> tuple[LayerError, ...]:
+def layer_errors(serving: Serving, path: Path) -> tuple[LayerError, ...]:
     """How far each operation of a quantized file is from the float32 file, the worst first.
 
-    Args:
-        path: the quantized file.
-        twin: the float32 file of the same network.
-        samples: one array for each input.
-        layers: names of the Keras layers.
-        scratch: a directory for temporary files.
-
     Raises:
-        RuntimeFailure: if LiteRT cannot run one of the files.
+        RuntimeFailure: if LiteRT cannot run one of the files without its delegate.
     """
-    with tempfile.TemporaryDirectory(dir=scratch) as folder:
-        given, found = Path(folder) / "samples.npz", Path(folder) / "errors.json"
-        np.savez(given, *[array[:IMAGES] for array in samples])
-        run_in_child("tflite_noise", path, twin, given, found)
+    with tempfile.TemporaryDirectory(dir=serving.scratch) as folder:
+        samples, found = Path(folder) / "samples.npz", Path(folder) / "errors.json"
+        np.savez(samples, *[array[:IMAGES] for array in serving.representative or []])
+        run_in_child("tflite_noise", path, float32(serving), samples, found)
         errors = json.loads(found.read_text())
-    names = sorted(layers, key=len, reverse=True)
+    layers = [layer.name for layer in serving.model.layers]
     return tuple(
-        LayerError(layer_of(operation, names), kind, sqnr)
+        LayerError(layer_of(operation, layers), kind, sqnr)
         for sqnr, kind, operation in sorted(errors)
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,24 +29,33 @@ class Subject:
         reference: Keras's outputs by name.
         labels: the right answers, or `None`.
         drawn: whether the inputs were drawn at random; then only float32 is judged.
+        agreements: smallest agreement asked of artifacts that is not the table's, by name.
     """
 
     inputs: Path
     reference: dict[str, np.ndarray]
     labels: np.ndarray | None = None
     drawn: bool = False
+    agreements: dict[str, float] = field(default_factory=dict)
 
     def tolerance(self, artifact: Artifact) -> Tolerance:
         """What an artifact must meet on these inputs."""
-        if not self.drawn:
-            return artifact.tolerance
-        return replace(DRAWN, largest_error=artifact.tolerance.largest_error)
+        asked = artifact.tolerance
+        if self.drawn:
+            return replace(DRAWN, largest_error=asked.largest_error)
+        return replace(asked, agreement=self.agreements.get(artifact.name, asked.agreement))
 
 
 def verify_artifact(
     artifact: Artifact, path: Path, subject: Subject, notes: list[str]
 ) -> tuple[ArtifactReport, dict[str, np.ndarray]]:
     """Run an artifact on the subject's inputs.
+
+    Args:
+        artifact: its row of the table.
+        path: the file or directory.
+        subject: what it is compared on.
+        notes: what writing it reported.
 
     Returns:
         How it compares with Keras, and its outputs; none where the runtime refuses it.

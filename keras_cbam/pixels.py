@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from keras_cbam.errors import InputError
 
 
@@ -59,5 +61,29 @@ def pixel_rule(backbone: str) -> PixelRule | None:
     """Return what `backbone` does to pixels in 0..255, `None` if its graph does it itself."""
     family = max((f for f in FAMILIES if backbone.startswith(f)), key=len, default=None)
     if family is None:
-        raise InputError(f"The pixel range of backbone {backbone} is not known.")
+        raise InputError(
+            f"The pixel range of backbone {backbone} is not known; known are the builders of "
+            f"keras.applications, and {', '.join(PIXEL_RULES)}."
+        )
     return PIXEL_RULES[FAMILIES[family]]
+
+
+def preprocessed(pixels: np.ndarray, preprocessing: str) -> np.ndarray:
+    """What a network expects of RGB pixels in 0..255.
+
+    Args:
+        pixels: `(images, height, width, 3)`.
+        preprocessing: name of a builder of `keras.applications`, or of one of `PIXEL_RULES`.
+    """
+    rule = named_rule(preprocessing)
+    if rule is None:
+        return pixels
+    values = pixels * np.asarray(rule.scale, "float32") + np.asarray(rule.offset, "float32")
+    return values[..., ::-1] if rule.reverse_channels else values
+
+
+def named_rule(preprocessing: str) -> PixelRule | None:
+    """The rule of a builder of `keras.applications`, or of that name."""
+    if preprocessing in PIXEL_RULES:
+        return PIXEL_RULES[preprocessing]
+    return pixel_rule(preprocessing)

@@ -9,7 +9,7 @@ import keras
 import typer
 
 from keras_cbam import __version__
-from keras_cbam.cli import convert, demo, export, finetune, models, points
+from keras_cbam.cli import convert, demo, export, finetune, models, points, verify
 from keras_cbam.cli.terminal import errors
 from keras_cbam.errors import InputError, MissingPackageError, require
 
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 app.command("finetune")(finetune.finetune)
 app.command("export")(export.export)
+app.command("verify")(verify.verify)
 app.command("points")(points.points)
 app.command("models")(models.models)
 app.command("convert")(convert.convert)

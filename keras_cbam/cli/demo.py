@@ -13,7 +13,7 @@ from keras_cbam.cli import export, finetune
 from keras_cbam.cli.terminal import out
 from keras_cbam.errors import InputError, require
 from keras_cbam.export import Report
-from keras_cbam.export.formats import MODULES
+from keras_cbam.export.formats import WRITTEN_WITH
 from keras_cbam.export.report import COLUMNS
 from keras_cbam.files import atomic_path, check_writable
 from keras_cbam.training import FineTuneConfig, FineTuneResult, ImageBatches
@@ -49,7 +49,7 @@ def demo(
     ),
 ) -> None:
     """Fine-tune, export and verify on an embedded data set; needs no network."""
-    require("sklearn", *(module for modules in MODULES.values() for module in modules))
+    require("sklearn", *(module for modules in WRITTEN_WITH.values() for module in modules))
     check_writable(output)
     if not (output / MARKER).exists():
         found = [name for name in FOLDERS if (output / name).exists()]

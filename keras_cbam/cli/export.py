@@ -6,30 +6,32 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import keras
-import numpy as np
 import typer
-from rich.table import Table
 
+from keras_cbam.cli.artifact_table import show
+from keras_cbam.cli.export_images import calibration_pixels, verification_pixels
 from keras_cbam.cli.terminal import errors, out
-from keras_cbam.errors import InputError
 from keras_cbam.export import Report, VerificationError, load_model
 from keras_cbam.export import export as export_model
 from keras_cbam.export.formats import FORMATS, PRECISIONS
-from keras_cbam.export.report import COLUMNS
-from keras_cbam.training import ImageBatches, ImageSet, find_images
+from keras_cbam.export.options import INTEGER_IO, Options
+from keras_cbam.pixels import PIXEL_RULES, preprocessed
 
 
 def export(
-    model: Annotated[Path, typer.Argument(help="A .keras file that takes RGB pixels in 0..255.")],
+    model: Annotated[Path, typer.Argument(help="A .keras file.")],
     output: Annotated[
         Path,
         typer.Option(help="Directory of the artifacts; those of an earlier export are replaced."),
     ],
     verification: Annotated[
-        Path, typer.Option(help="Folder of images, or of class folders, to compare on.")
-    ],
+        Path | None,
+        typer.Option(
+            help="Folder of images, or of class folders, to compare on; without, inputs are drawn."
+        ),
+    ] = None,
     calibration: Annotated[
-        Path | None, typer.Option(help="Folder of images that int8 is calibrated on.")
+        Path | None, typer.Option(help="Folder of images that integer files are calibrated on.")
     ] = None,
     calibration_images: Annotated[
         int, typer.Option(min=1, help="How many of them, drawn at random.")
@@ -38,9 +40,31 @@ def export(
     precisions: Annotated[
         str | None,
         typer.Option(
-            help=f"Of {', '.join(PRECISIONS)}; by default all that the calibration allows."
+            help=f"Of {', '.join(PRECISIONS)}, or all; by default float32, and int8 if calibrated."
         ),
     ] = None,
+    preprocessing: Annotated[
+        str | None,
+        typer.Option(
+            help="What the network expects of RGB pixels in 0..255: its builder's name in "
+            f"keras.applications, or {', '.join(PIXEL_RULES)}; by default nothing."
+        ),
+    ] = None,
+    preprocessing_outside: Annotated[
+        bool, typer.Option(help="Leave that to the client; the manifest tells what to do.")
+    ] = False,
+    opset: Annotated[int, typer.Option(help="Of the ONNX files.")] = Options.opset,
+    integer_io: Annotated[
+        str, typer.Option(help=f"Inputs and outputs of int8 TFLite: {', '.join(INTEGER_IO)}.")
+    ] = Options.integer_io,
+    batch_size: Annotated[int, typer.Option(help="Of the TFLite files; 0 for any.")] = 1,
+    float_layers: Annotated[
+        str | None,
+        typer.Option(help="Layers that stay float32 in int8 files, separated by commas."),
+    ] = None,
+    jpeg_signature: Annotated[
+        bool, typer.Option(help="Give the SavedModel a signature that takes JPEG files.")
+    ] = False,
     keep_mismatches: Annotated[
         bool, typer.Option(help="Keep and mark artifacts that miss their tolerance.")
     ] = False,
@@ -48,23 +72,28 @@ def export(
     """Write SavedModel, TFLite and ONNX files, each verified in its real runtime."""
     loaded = load_model(model)
     labels = _labels(model.with_name("labels.txt"))
-    size = _image_size(loaded)
     with out.status("reading images"):
-        images = _find(verification, labels)
-        pixels = _read(images, size)
-        samples = _calibration(calibration, size, calibration_images)
+        pixels, truth = verification_pixels(verification, loaded, labels)
+        samples = calibration_pixels(calibration, loaded, calibration_images)
+    if preprocessing_outside and preprocessing:
+        pixels = None if pixels is None else preprocessed(pixels, preprocessing)
+        samples = None if samples is None else preprocessed(samples, preprocessing)
     report = run(
         loaded,
         output,
         formats=tuple(formats.split(",")),
-        precisions=tuple(precisions.split(",")) if precisions else None,
+        precisions=PRECISIONS if precisions == "all" else _split(precisions),
         representative_dataset=samples,
-        verification_data=(
-            pixels,
-            images.labels if labels and (images.labels >= 0).all() else None,
-        ),
+        verification_data=None if pixels is None else (pixels, truth),
         on_mismatch="report" if keep_mismatches else "raise",
+        preprocessing=preprocessing,
+        preprocessing_inside=not preprocessing_outside,
         labels=labels,
+        opset=opset,
+        integer_io=integer_io,
+        batch_size=batch_size or None,
+        float_layers=_split(float_layers) or (),
+        jpeg_signature=jpeg_signature,
     )
     out.print(f"written to {report.directory}", markup=False)
     if not report.verified:
@@ -84,47 +113,9 @@ def run(model: keras.Model, output: Path, **arguments: Any) -> Report:
     return report
 
 
-def show(report: Report) -> None:
-    """Print the table of artifacts and what was noted."""
-    table = Table(*COLUMNS, title=f"compared with Keras on {report.images} inputs")
-    for row in report.rows():
-        table.add_row(*row)
-    out.print(table)
-    for remark in report.remarks():
-        out.print(remark, markup=False, highlight=False)
-
-
 def _labels(path: Path) -> list[str] | None:
     return path.read_text(encoding="utf-8").splitlines() if path.is_file() else None
 
 
-def _image_size(model: keras.Model) -> int:
-    shape = tuple(model.inputs[0].shape)
-    square = len(shape) == 4 and shape[1] is not None and shape[1] == shape[2]
-    if len(model.inputs) != 1 or not square or shape[3] != 3:
-        raise InputError(
-            f"Expected a model of one square RGB image, (None, size, size, 3). Received: {shape}"
-        )
-    return shape[1]
-
-
-def _calibration(folder: Path | None, size: int, count: int) -> np.ndarray | None:
-    if folder is None:
-        return None
-    images = _find(folder, None)
-    order = np.random.default_rng(0).permutation(len(images))
-    return _read(images.take(order[:count]), size)
-
-
-def _find(folder: Path, labels: list[str] | None) -> ImageSet:
-    images, skipped = find_images(folder, labels)
-    for path in skipped:
-        errors.print(
-            f"left out, no image that can be decoded in 8 bits a channel: {path}", markup=False
-        )
-    return images
-
-
-def _read(images: ImageSet, size: int) -> np.ndarray:
-    batches = ImageBatches(images, size)
-    return np.concatenate([batches[index][0] for index in range(len(batches))])
+def _split(names: str | None) -> tuple[str, ...] | None:
+    return tuple(names.split(",")) if names else None

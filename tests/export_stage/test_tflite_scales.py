@@ -8,7 +8,7 @@ from keras_cbam.export import export
 from keras_cbam.export.prepare import prepare
 from keras_cbam.export.runtimes import run_artifact
 from keras_cbam.export.serving import Serving
-from keras_cbam.export.tflite import _convert, _float32, _int8
+from keras_cbam.export.tflite import _convert, _int8, float32
 from keras_cbam.export.tflite_bias import correct_biases
 from keras_cbam.export.tflite_graph import QuantizedGraph
 from keras_cbam.export.tflite_scales import repair_scales, separate_biases
@@ -43,7 +43,7 @@ def test_the_dead_unit_is_repaired_and_its_reader_keeps_its_bias(dead_unit, tmp_
     images = np.random.default_rng(1).uniform(0, 1, (250, 8, 8, 3)).astype("float32")
     serving = Serving(prepare(dead_unit), tmp_path, [images])
     content = _convert(serving, _int8)
-    fixed, repaired = repair_scales(content, _float32(serving))
+    fixed, repaired = repair_scales(content, float32(serving).read_bytes())
     assert len(repaired) == 1
     after = QuantizedGraph(fixed)
     for new in after.weighted():
@@ -72,7 +72,7 @@ def test_the_dead_unit_is_repaired_and_its_reader_keeps_its_bias(dead_unit, tmp_
 def test_a_healthy_graph_is_left_alone(network, images, tmp_path):
     serving = Serving(prepare(network), tmp_path, [images[:50]])
     content = _convert(serving, _int8)
-    fixed, repaired = repair_scales(content, _float32(serving))
+    fixed, repaired = repair_scales(content, float32(serving).read_bytes())
     assert repaired == []
     assert fixed == content
 
@@ -94,7 +94,7 @@ def test_export_names_the_repair(dead_unit, tmp_path):
 def test_biases_are_corrected_towards_the_float_network(network, images, tmp_path):
     """A shift put into one convolution's bias is taken back, to the resolution of its output."""
     serving = Serving(prepare(network), tmp_path, [images[:50]])
-    plain = _float32(serving)
+    plain = float32(serving).read_bytes()
     graph = QuantizedGraph(_convert(serving, _int8))
     shifted = next(o for o in graph.weighted() if o.bias >= 0)
     original = graph.values(shifted.bias).copy()

@@ -1,0 +1,105 @@
+"""An export verified again, where it is now, from its manifest and its reference."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_cbam.errors import InputError, require
+
+from .formats import ARTIFACTS, RUNS_WITH, Artifact
+from .manifest import read_manifest, size_and_hash, versions
+from .reference import REFERENCE, Arrays, read_reference
+from .report import ArtifactReport, Report, compare
+from .verification import Subject, verify_artifact
+from .warn import spread_of, verification_warnings
+
+
+def verify(directory: str | Path, *, progress: Callable[[str], None] | None = None) -> Report:
+    """Run the artifacts of an export on its reference inputs, and compare with Keras's answers.
+
+    Neither the model nor Keras's backend is needed, only the runtimes. Each artifact must have the
+    hash that the manifest gives, and meet its tolerance; on the few reference inputs, of agreement
+    no more is asked than it had on them when it was exported. Accuracy is not reported, since the
+    right answers are not kept.
+
+    Args:
+        directory: what `export` wrote.
+        progress: called with a line for each step.
+
+    Returns:
+        A `Report` of this machine; `Report.verified` tells whether all artifacts passed.
+
+    Raises:
+        InputError: if the directory has no manifest or reference, or they are damaged.
+        MissingPackageError: if a runtime is not installed.
+    """
+    say = progress or (lambda line: None)
+    directory = Path(directory)
+    before = read_manifest(directory)
+    inputs, answers = read_reference(
+        directory / REFERENCE, {each["name"]: each["dtype"] for each in before.inputs}
+    )
+    if not inputs or "keras" not in answers:
+        raise InputError(f"{directory / REFERENCE} has no inputs, or not Keras's answers to them.")
+    rows = {artifact.name: artifact for artifact in ARTIFACTS}
+    unknown = sorted({entry.name for entry in before.artifacts} - set(rows))
+    if unknown:
+        raise InputError(f"{directory} has an artifact of another version: {unknown[0]}.")
+    for entry in before.artifacts:
+        require(*RUNS_WITH[rows[entry.name].runtime])
+    with tempfile.TemporaryDirectory() as folder:
+        subject = Subject(
+            Path(folder) / "inputs.npz",
+            answers["keras"],
+            drawn=before.drawn,
+            agreements=_agreements(before, rows, answers),
+        )
+        named: dict[str, Any] = inputs
+        np.savez(subject.inputs, **named)
+        found = []
+        for entry in before.artifacts:
+            say(f"{entry.name}: verifying")
+            found.append(_again(entry, rows[entry.name], directory, subject))
+    images, spread = len(next(iter(inputs.values()))), spread_of(answers["keras"])
+    return replace(
+        before,
+        images=images,
+        spread=spread,
+        accuracy=None,
+        artifacts=tuple(found),
+        versions=versions(),
+        warnings=verification_warnings(images, spread, before.drawn),
+    )
+
+
+def _agreements(
+    before: Report, rows: dict[str, Artifact], answers: dict[str, Arrays]
+) -> dict[str, float]:
+    """The agreement that each artifact is asked here: no more than it had on these inputs."""
+    asked = {}
+    for name, artifact in rows.items():
+        bound = artifact.tolerance.agreement
+        if name in answers and bound is not None:
+            had = compare(answers[name], answers["keras"], None)
+            asked[name] = min(bound, *(parity.agreement for parity in had))
+    return asked
+
+
+def _again(
+    entry: ArtifactReport, artifact: Artifact, directory: Path, subject: Subject
+) -> ArtifactReport:
+    path = directory / entry.name
+    if not path.exists():
+        return replace(entry, parity=(), notes=(), layers=(), missed=("the file is missing",))
+    if size_and_hash(path)[1] != entry.sha256:
+        changed = "the file is not the one that was exported: its SHA-256 differs"
+        return replace(entry, parity=(), notes=(), layers=(), missed=(changed,))
+    found = verify_artifact(artifact, path, subject, [])[0]
+    missed = tuple(f"when it was exported, {miss}" for miss in entry.missed)
+    return replace(found, missed=(*found.missed, *missed))
