@@ -13,7 +13,7 @@ from keras_cbam.errors import InputError
 from . import saved_model
 from .child import RuntimeFailure
 from .serving import Serving
-from .tflite_bias import IMAGES, correct_biases
+from .tflite_bias import correct_biases
 from .tflite_dynamic import float_depthwise
 from .tflite_fallback import with_float_layers
 from .tflite_graph import QuantizedGraph
@@ -34,8 +34,9 @@ def write_float16(serving: Serving, path: Path) -> list[str]:
 
 def write_dynamic(serving: Serving, path: Path) -> list[str]:
     """Write int8 weights, whose inputs are quantized as they come; the rest is float32."""
-    path.write_bytes(float_depthwise(_convert(serving, _dynamic), float32(serving).read_bytes()))
-    return []
+    content = float_depthwise(_convert(serving, _dynamic), float32(serving).read_bytes())
+    path.write_bytes(_corrected(serving, content) if serving.representative else content)
+    return [] if serving.representative else ["no bias was corrected, for want of calibration"]
 
 
 def write_int8(serving: Serving, path: Path) -> list[str]:
@@ -43,22 +44,23 @@ def write_int8(serving: Serving, path: Path) -> list[str]:
     layers = serving.options.float_layers
     finish = _finish if not layers else partial(with_float_layers, layers, float32(serving))
     content, notes = _repaired(serving, _convert(serving, _int8, finish))
-    samples = [array[:IMAGES] for array in serving.representative or []]
-    try:
-        corrected = correct_biases(content, float32(serving).read_bytes(), samples, serving.scratch)
-    except RuntimeFailure as error:
-        raise InputError(f"LiteRT does not run the int8 graph: {error}") from error
-    path.write_bytes(corrected)
-    if corrected == content:
-        notes.append("no bias was corrected")
+    path.write_bytes(_corrected(serving, content))
     return notes
 
 
 def write_int16x8(serving: Serving, path: Path) -> list[str]:
     """Write int8 weights and int16 activations, calibrated on the representative set."""
     content, notes = _repaired(serving, _convert(serving, _int16x8))
-    path.write_bytes(content)
+    path.write_bytes(_corrected(serving, content))
     return notes
+
+
+def _corrected(serving: Serving, content: bytes) -> bytes:
+    samples = serving.representative or []
+    try:
+        return correct_biases(content, float32(serving).read_bytes(), samples, serving.scratch)
+    except RuntimeFailure as error:
+        raise InputError(f"LiteRT does not run the float32 graph: {error}") from error
 
 
 def _repaired(serving: Serving, content: bytes) -> tuple[bytes, list[str]]:

@@ -87,10 +87,20 @@ class QuantizedGraph:
         value = value.astype("float64")
         return (value - self._zero_point(tensor)) * float(scales[0]) if len(scales) else value
 
-    def add_to_bias(self, tensor: int, steps: np.ndarray) -> None:
-        """Add to a bias, in units of its scale."""
-        values = self.values(tensor)
-        values[:] = clipped(np.rint(values + steps), values.dtype)
+    def add_to_bias(self, tensor: int, change: np.ndarray) -> None:
+        """Add to a bias, in real units."""
+        values, scales = self.values(tensor), self.scales(tensor)
+        if len(scales):
+            values[:] = clipped(np.rint(values + change / scales.astype("float64")), values.dtype)
+        else:
+            values[:] += change.astype(values.dtype)
+
+    def real_values(self, tensor: int) -> np.ndarray:
+        """The values of a quantized weight in real units, float64."""
+        axis, scales = self.channel_axis(tensor), self.scales(tensor).astype("float64")
+        values = self.values(tensor).astype("float64")
+        along = [-1 if a == axis and len(scales) > 1 else 1 for a in range(values.ndim)]
+        return values * scales.reshape(along)
 
     def store(self, tensor: int, steps: np.ndarray, scales: np.ndarray) -> None:
         """Store a constant, given in units of its new scales."""
