@@ -19,6 +19,8 @@ from .tflite_graph import QuantizedGraph, Weighted, clipped, pack, pairs
 LARGEST_FACTOR = 128.0
 # Of the int32 that a bias is stored in, what leaves room for the sum it is added to.
 LARGEST_BIAS = 2**30
+# Between the scales of a weight's channels: what lies below counts for nothing beside the others.
+LARGEST_RATIO = 2**20
 
 
 def separate_biases(content: bytes) -> bytes:
@@ -82,11 +84,16 @@ def repair_scales(content: bytes, float_content: bytes) -> tuple[bytes, list[str
         The file, repaired, and the names of the tensors whose scale was raised.
     """
     reference = QuantizedGraph(float_content)
-    matched = pairs(QuantizedGraph(content), reference)
-    raised = _raised(QuantizedGraph(content), reference, matched)
-    if not raised:
+    graph = QuantizedGraph(content)
+    matched = pairs(graph, reference)
+    raised = _raised(graph, reference, matched)
+    constants = {
+        ours.weights
+        for ours, _ in matched
+        if ours.features in raised or _is_spoiled(graph.scales(ours.weights))
+    }
+    if not constants and not raised:
         return content, []
-    constants = {ours.weights for ours, _ in matched if ours.features in raised}
     graph = QuantizedGraph(_separate(content, constants))
     for tensor, scale in raised.items():
         graph.scales(tensor)[:] = scale
@@ -114,12 +121,19 @@ def _raised(graph: QuantizedGraph, reference: QuantizedGraph, matched: Pairs) ->
     return raised
 
 
+def _is_spoiled(scales: np.ndarray) -> bool:
+    """Whether weights, or a channel of them, have been left without a scale that counts."""
+    return not (np.isfinite(scales) & (scales >= np.finfo("float32").tiny)).all()
+
+
 def _quantize_anew(graph: QuantizedGraph, reference: QuantizedGraph, readers: Pairs) -> None:
     """Weights, symmetric in int8, and biases of the operations that share them."""
     ours, theirs = readers[0]
     weights = reference.values(theirs.weights).astype("float64")
     axis = graph.channel_axis(ours.weights)
     scales = np.abs(weights).max(axis=tuple(a for a in range(weights.ndim) if a != axis)) / 127
+    # A channel of next to nothing, whose scale only its bias is counted in, gets a usable one.
+    scales = np.maximum(scales, scales.max() / LARGEST_RATIO or 1)
     biases = []
     for each, twin in readers:
         if each.bias >= 0:
@@ -129,7 +143,6 @@ def _quantize_anew(graph: QuantizedGraph, reference: QuantizedGraph, readers: Pa
             scales = np.maximum(scales, np.abs(values) / step / LARGEST_BIAS)
     if len(graph.scales(ours.weights)) == 1:
         scales = scales.max(keepdims=True)
-    scales[scales == 0] = 1  # of a channel of zeros
     along = [-1 if a == axis else 1 for a in range(weights.ndim)]
     graph.store(ours.weights, weights / scales.reshape(along), scales)
     for tensor, values, step in biases:
