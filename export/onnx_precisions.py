@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .onnx_bias import correct_biases
 from .onnx_file import float32, transposes
 from .operations import belongs
 from .serving import Serving
@@ -37,6 +38,7 @@ def write_int8(serving: Serving, path: Path) -> list[str]:
     prepared = serving.scratch / "prepared.onnx"
     with _silent():
         quant_pre_process(str(float32(serving)), str(prepared), skip_symbolic_shape=True)
+        correct_biases(prepared, serving.calibration_samples(BATCH_SIZE))
         quantization.quantize_static(
             str(prepared),
             str(path),
