@@ -3,10 +3,10 @@
     python benchmarks/export.py runs/MobileNetV2 runs/MobileNet --data $KERAS_CBAM_DATA
     python benchmarks/export.py EfficientNetB0 MobileNetV3Small ConvNeXtTiny ResNet50
 
-For the directory of a `keras-cbam finetune` on `imagenette_subset`, artifacts are calibrated on 200 of
-the train images and compared with Keras on all val images. For a builder of `keras.applications`, CBAM
-is attached and its weights and statistics made to vary; artifacts are compared on drawn images, on which
-only float32 is judged. Prints Markdown.
+For the directory of a `keras-cbam finetune` on `imagenette_subset`, artifacts are calibrated on
+200 of the train images and compared with Keras on all val images. For a builder of
+`keras.applications`, CBAM is attached, and weights and statistics are made to vary; artifacts are
+compared on drawn images, on which only float32 is judged. Prints Markdown.
 """
 
 import argparse

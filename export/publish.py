@@ -39,7 +39,8 @@ def publish(staging: Path, directory: Path, names: list[str]) -> None:
     """
     replaced = _ours(directory)
     with atomic_path(directory / JOURNAL) as path:
-        path.write_text(json.dumps({"artifacts": [{"name": name} for name in names]}))
+        listed = [{"name": name} for name in sorted({*replaced, *names})]
+        path.write_text(json.dumps({"artifacts": listed}))
     old = staging / "replaced"
     old.mkdir()
     for name in sorted(replaced, key=lambda name: name != MANIFEST):

@@ -1,0 +1,134 @@
+"""Data in every form, drawn inputs, and preprocessing inside and outside."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_cbam.errors import InputError
+from keras_cbam.export import export
+from keras_cbam.export.datasets import check_arrays, raw_arrays
+from keras_cbam.export.draw import draw_inputs
+from keras_cbam.export.prepare import prepare
+from keras_cbam.export.preprocessing import with_preprocessing
+from keras_cbam.export.warn import calibration_warnings
+from keras_cbam.pixels import preprocessed
+from tests.conftest import BACKEND, vary
+
+pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
+
+PIXELS = np.arange(5 * 4 * 4 * 3, dtype="float32").reshape(5, 4, 4, 3)
+
+
+def forms():
+    import tensorflow as tf
+
+    batches = tf.data.Dataset.from_tensor_slices(PIXELS).batch(2)
+    return {
+        "array": PIXELS,
+        "list": [PIXELS],
+        "dictionary": {"image": PIXELS},
+        "dataset": batches,
+        "dataset of dictionaries": batches.map(lambda image: {"image": image}),
+        "the converter's function": lambda: ([image[None]] for image in PIXELS),
+        "generator": (image[None] for image in PIXELS),
+    }
+
+
+@pytest.mark.parametrize("form", forms() if BACKEND == "tensorflow" else [])
+def test_forms_of_data(form):
+    (found,) = raw_arrays(forms()[form], "verification_data", None)
+    assert np.array_equal(found, PIXELS)
+
+
+def test_batches_are_read_up_to_the_limit():
+    def endless():
+        while True:
+            yield PIXELS
+
+    (found,) = raw_arrays(endless, "representative_dataset", None, 12)
+    assert found.shape == (12, 4, 4, 3)
+
+
+def test_a_folder_is_read_at_the_models_size(image_folder):
+    (found,) = raw_arrays(image_folder, "verification_data", (20, 30))
+    assert found.shape == (24, 20, 30, 3)
+    assert found.max() > 150
+    with pytest.raises(InputError, match="without a fixed image size"):
+        raw_arrays(image_folder, "verification_data", (None, None))
+    (image_folder / "red" / "1.jpg").rename(image_folder / "none")
+    with pytest.raises(InputError, match="folder of images"):
+        raw_arrays(image_folder / "none", "verification_data", (20, 30))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (3, "an array for each input. Received: <class 'int'>"),
+        ([], "1 arrays of one length"),
+        ([[np.zeros((1, 2)), np.zeros((1, 2))], [np.zeros((1, 2))]], "batches of one structure"),
+        ([PIXELS, PIXELS], "1 arrays of one length"),
+        (PIXELS[:0], "at least one input"),
+        (PIXELS[..., :2], r"shape \(None, 4, 4, 3\). Received: \(5, 4, 4, 2\)"),
+    ],
+)
+def test_data_that_does_not_fit(data, message):
+    with pytest.raises(InputError, match=message):
+        check_arrays(
+            raw_arrays(data, "verification_data", None) or [],
+            [keras.Input((4, 4, 3))],
+            "verification_data",
+        )
+
+
+def test_inputs_are_drawn_in_the_range_that_makes_outputs_vary():
+    seen = []
+
+    def spread(inputs):
+        seen.append((float(inputs[0].min()), float(inputs[0].max())))
+        return 1.0 if inputs[0].max() <= 1 else 0.0
+
+    (found,) = draw_inputs([keras.Input((8, None, 3))], spread, 0.5)
+    assert found.shape == (200, 8, 64, 3)
+    assert len(seen) == 2
+    assert -1 <= found.min() < -0.9
+    assert 0.9 < found.max() <= 1
+    with pytest.raises(InputError, match=r"an input that is no number. Received: string"):
+        draw_inputs([keras.Input((2,), dtype="string")], spread, 0.5)
+
+
+def test_few_calibration_inputs_warn():
+    assert calibration_warnings(None) == calibration_warnings([np.zeros((100, 1))]) == ()
+    assert "calibrated on 99 inputs" in calibration_warnings([np.zeros((99, 1))])[0]
+
+
+@pytest.mark.parametrize("rule", ["caffe", "torch", "tf"])
+def test_preprocessing_inside_takes_pixels(rule, rng):
+    image = keras.Input((6, 6, 3), name="image")
+    features = keras.layers.Conv2D(4, 3, padding="same")(image)
+    model = vary(keras.Model(image, keras.layers.GlobalAveragePooling2D(name="y")(features)))
+    pixels = rng.uniform(0, 255, (5, 6, 6, 3)).astype("float32")
+    inside, record = with_preprocessing(prepare(model), rule, True)
+    outside, told = with_preprocessing(prepare(model), rule, False)
+    assert inside.inputs == outside.inputs == ("image",)
+    assert record["takes"] == "RGB in 0..255"
+    assert told["takes"] == "preprocessed values"
+    assert told["scale"] == record["scale"]
+    expected = outside.answers([preprocessed(pixels, rule)])["y"]
+    found = inside.answers([pixels])["y"]
+    assert np.ptp(expected, axis=0).min() > 0.01
+    assert np.allclose(found, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_preprocessing_is_exported_and_recorded(tmp_path):
+    image = keras.Input((16, 16, 3), name="image")
+    x = keras.layers.Conv2D(8, 3, activation="relu")(image)
+    model = vary(keras.Model(image, keras.layers.GlobalMaxPooling2D(name="y")(x)))
+    report = export(model, tmp_path, preprocessing="ResNet50")
+    assert report.verified
+    assert report.preprocessing["rule"] == "ResNet50"
+    assert report.preprocessing["reverse_channels"]
+    assert report.inputs[0]["range"][1] > 200
+    vector = keras.Input((3,))
+    other = keras.Model(vector, keras.layers.Dense(2)(vector))
+    with pytest.raises(InputError, match="a model of one RGB image"):
+        export(other, tmp_path, preprocessing="tf")
