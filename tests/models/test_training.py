@@ -73,6 +73,7 @@ def test_learns_and_is_saved(variant, attention, digits, tmp_path):
 )
 def test_is_exported(variant, attention, digits, tmp_path):
     from keras_cbam.export import ARTIFACTS, export
+    from keras_cbam.export.formats import PRECISIONS
 
     images, labels = digits
     images = images[:, ::2, ::2]  # TensorFlow takes long for gradients of grouped convolutions.
@@ -89,6 +90,7 @@ def test_is_exported(variant, attention, digits, tmp_path):
     report = export(
         model,
         tmp_path / "export",
+        precisions=PRECISIONS,
         representative_dataset=images[calibration],
         verification_data=(images[learned], labels[learned]),
     )
