@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import keras
@@ -41,6 +42,8 @@ def version(show: bool = typer.Option(False, "--version", help="Print the versio
 
 def run() -> None:
     """Run the command line: bad input is one sentence and exit code 2; typer makes Ctrl-C 130."""
+    # As Ctrl-C does, so that nothing is left behind; 128 + 15 is what a shell would report.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         if NEED_TENSORFLOW & set(sys.argv[1:2]) and keras.config.backend() != "tensorflow":
             require("tensorflow")

@@ -186,6 +186,11 @@ def test_finetune_names_corrupt_files_and_export_follows(image_folder, tmp_path)
     manifest = json.loads((tmp_path / "export" / "manifest.json").read_text())
     assert manifest["labels"] == ["blue", "red"]
     assert manifest["accuracy"] is not None
+    assert run("verify", tmp_path / "export").returncode == 0
+    (tmp_path / "export" / "model.onnx").write_bytes(b"another file")
+    done = run("verify", tmp_path / "export")
+    assert done.returncode == 1
+    assert "SHA-256 differs" in done.stdout.replace("\n", " ")
     done = run(*finetune(image_folder, "--output", tmp_path / "run"))
     assert done.returncode == 2
     assert "finished run" in done.stderr.replace("\n", " ")
