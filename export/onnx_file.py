@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,16 +48,50 @@ def float32(serving: Serving) -> Path:
     )
     if left:
         raise InputError(f"tf2onnx cannot convert the operations {', '.join(left)}. {ADVICE}")
+    if _transposes(proto) > 1:
+        _merge_transposes(kept)
     return kept
 
 
 def transposes(path: Path) -> str:
-    """How many Transpose operations the file has, in words."""
+    """How many Transpose operations the file has, and how many values of an image each moves."""
     import onnx
 
-    nodes = onnx.load(path, load_external_data=False).graph.node
-    count = sum(node.op_type == "Transpose" for node in nodes)
-    return f"{count} Transpose" + ("" if count == 1 else "s")
+    proto = onnx.load(path)
+    count = _transposes(proto)
+    if count < 2:
+        return f"{count} Transpose" + ("" if count else "s")
+    graph = onnx.shape_inference.infer_shapes(proto).graph
+    shapes = {
+        value.name: [each.dim_value or 1 for each in value.type.tensor_type.shape.dim]
+        for value in (*graph.value_info, *graph.input, *graph.output)
+    }
+    moved = [
+        f"{math.prod(shapes[node.input[0]]):,}" if node.input[0] in shapes else "?"
+        for node in graph.node
+        if node.op_type == "Transpose"
+    ]
+    return f"{count} Transposes, which move {', '.join(moved)} values of an image"
+
+
+def _transposes(proto: Any) -> int:
+    return sum(node.op_type == "Transpose" for node in proto.graph.node)
+
+
+def _merge_transposes(path: Path) -> None:
+    """Let onnxruntime do what tf2onnx's optimizer gives up at, such as the addition of a scalar.
+
+    Of its optimizations the basic ones alone, which leave ONNX's own operations.
+    """
+    import onnxruntime
+
+    merged = path.with_name("merged.onnx")
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(merged)
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    merged.replace(path)
 
 
 def _in_line(serving: Serving) -> Any:

@@ -113,8 +113,8 @@ def _convert(
             raise
         except Exception as error:  # the converter's own class is not public
             raise InputError(
-                f"TFLite's converter refuses the model: {_reason(error)}. Leave the format out, or "
-                "replace what has no builtin operation."
+                f"TFLite's converter refuses the model: {_reason(error)}. Leave the format or the "
+                "precision out, or replace what it names."
             ) from error
 
 

@@ -31,7 +31,11 @@ def models(tmp_path_factory):
 
 
 CASES = {
-    "Flex needed": ("flex", [], "TF Select ops: Complex, FFT2D. Leave the format out"),
+    "Flex needed": (
+        "flex",
+        [],
+        "TF Select ops: Complex, FFT2D. Leave the format",
+    ),
     "Lambda": ("lambda", [], "not a Keras model that can be loaded"),
     "operation that ONNX has not": (
         "erfinv",
