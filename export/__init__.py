@@ -2,8 +2,9 @@
 
 from .formats import ARTIFACTS, Artifact, Tolerance
 from .load import load_model
+from .parity import Parity
 from .pipeline import export
-from .report import Parity, Report, VerificationError
+from .report import Report, VerificationError
 from .verify import verify
 
 __all__ = [

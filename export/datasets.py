@@ -11,9 +11,6 @@ import numpy as np
 
 from keras_cbam.errors import InputError
 
-# Fewer leave ranges to chance.
-ENOUGH_CALIBRATION = 100
-
 
 def split_labels(data: Any) -> tuple[Any, np.ndarray | None]:
     """Inputs, and their labels where `data` is a tuple `(inputs, labels)`."""
@@ -24,40 +21,47 @@ def split_labels(data: Any) -> tuple[Any, np.ndarray | None]:
 
 
 def raw_arrays(
-    data: Any, name: str, size: tuple[int | None, ...] | None, limit: int | None = None
+    data: Any,
+    name: str,
+    names: Sequence[str] | None,
+    size: tuple[int | None, ...] | None,
+    limit: int | None = None,
 ) -> list[np.ndarray] | None:
-    """Read data as one array for each input.
+    """Read data as one array for each input, in the order of the inputs.
 
     Args:
-        data: an array; a list of arrays, or a dictionary by input name in the order of the inputs;
-            an iterable of batches, each an array, a list or a dictionary, such as a
-            `tf.data.Dataset`; a function that returns one, such as a converter takes; the path of a
-            folder of images.
+        data: an array; a list of arrays; a dictionary of arrays by input name; an iterable of
+            batches, each an array, a list or a dictionary, such as a `tf.data.Dataset`; a function
+            that returns one, such as a converter takes; the path of a folder of images.
         name: the argument's name, for errors.
+        names: the inputs' names; `None` where they are not known, and a dictionary gives the order.
         size: height and width that images of a folder are resized to.
         limit: how many inputs to take of a folder or of batches; `None` for all.
     """
-    if data is None or isinstance(data, np.ndarray):
-        return None if data is None else [data]
+    if data is None or hasattr(data, "__array__"):
+        return None if data is None else [np.asarray(data)]
     if isinstance(data, str | Path):
         data = _folder(Path(data), name, size)
     if callable(data):
         data = data()
     if isinstance(data, dict):
-        return [np.asarray(value) for value in data.values()]
+        return _batch(data, name, names)
     if isinstance(data, Sequence) and all(hasattr(array, "shape") for array in data):
         return [np.asarray(array) for array in data]
     if not isinstance(data, Iterable):
         raise InputError(f"Expected {name} with an array for each input. Received: {type(data)}")
     batches, count = [], 0
     for batch in data:
-        batches.append(_batch(batch))
+        batches.append(_batch(batch, name, names))
         count += len(batches[-1][0])
         if limit is not None and count >= limit:
             break
     if not batches or len({len(batch) for batch in batches}) != 1:
         raise InputError(f"Expected {name} in batches of one structure. Received: {len(batches)}")
-    return [np.concatenate(arrays)[:limit] for arrays in zip(*batches, strict=True)]
+    try:
+        return [np.concatenate(arrays)[:limit] for arrays in zip(*batches, strict=True)]
+    except ValueError as error:
+        raise InputError(f"Expected {name} in batches of one shape. Received: {error}") from error
 
 
 def check_arrays(arrays: list[np.ndarray], tensors: Sequence[Any], name: str) -> list[np.ndarray]:
@@ -92,12 +96,16 @@ def check_labels(labels: np.ndarray | None, count: int) -> None:
         raise InputError(f"Expected one label for each of {count} inputs. Received: {labels.shape}")
 
 
-def _batch(batch: Any) -> list[np.ndarray]:
+def _batch(batch: Any, name: str, names: Sequence[str] | None) -> list[np.ndarray]:
+    """One batch as one array for each input."""
     if isinstance(batch, dict):
-        return [np.asarray(value) for value in batch.values()]
-    if isinstance(batch, list | tuple):
-        return [np.asarray(value) for value in batch]
-    return [np.asarray(batch)]
+        if names is not None and set(batch) != set(names):
+            raise InputError(f"Expected {name} by names {list(names)}. Received: {list(batch)}")
+        batch = [batch[key] for key in names or batch]
+    arrays = [np.asarray(x) for x in (batch if isinstance(batch, list | tuple) else [batch])]
+    if not arrays or any(not array.ndim for array in arrays):
+        raise InputError(f"Expected {name} in batches of arrays. Received: {type(batch)}")
+    return arrays
 
 
 def _folder(folder: Path, name: str, size: tuple[int | None, ...] | None) -> Any:

@@ -14,11 +14,14 @@ import numpy as np
 
 from keras_cbam.errors import InputError
 
-from .report import ArtifactReport, LayerError, Parity, Report
+from .parity import Parity
+from .report import ArtifactReport, LayerError, Report
 
 MANIFEST = "manifest.json"
 # The layout of the file; a reader of another one says so.
 LAYOUT = 1
+# What null stands for in the fields of a `Parity` that always have a number.
+NOT_FINITE = {"largest_error": np.inf, "mean_error": np.inf, "sqnr": None}
 PACKAGES = (
     "keras-cbam",
     "keras",
@@ -36,7 +39,7 @@ def write_manifest(report: Report, path: Path) -> None:
     record = {key: value for key, value in asdict(report).items() if key != "directory"}
     for artifact in record["artifacts"]:
         artifact["layers"] = [error._asdict() for error in artifact["layers"]]
-    text = json.dumps({"layout": LAYOUT, **record}, indent=2, allow_nan=False)
+    text = json.dumps({"layout": LAYOUT, **_finite(record)}, indent=2, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")
 
 
@@ -60,18 +63,31 @@ def read_manifest(directory: Path) -> Report:
         artifacts = tuple(_artifact(**entry) for entry in record.pop("artifacts"))
         listed = {key: tuple(value) for key, value in record.items() if isinstance(value, list)}
         return Report(directory=str(directory), artifacts=artifacts, **{**record, **listed})
-    except TypeError as error:
+    except (TypeError, KeyError) as error:
         raise InputError(f"{path} is damaged: {error}.") from error
 
 
 def _artifact(parity: Any, notes: Any, missed: Any, layers: Any, **rest: Any) -> ArtifactReport:
     return ArtifactReport(
-        parity=tuple(Parity(**entry) for entry in parity),
+        parity=tuple(Parity(**{**NOT_FINITE, **_known(entry)}) for entry in parity),
         notes=tuple(notes),
         missed=tuple(missed),
         layers=tuple(LayerError(**entry) for entry in layers),
         **rest,
     )
+
+
+def _known(entry: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if value is not None}
+
+
+def _finite(record: Any) -> Any:
+    """The record with null for what JSON has no number for."""
+    if isinstance(record, dict):
+        return {key: _finite(value) for key, value in record.items()}
+    if isinstance(record, list | tuple):
+        return [_finite(value) for value in record]
+    return None if isinstance(record, float) and not np.isfinite(record) else record
 
 
 def versions() -> dict[str, str]:

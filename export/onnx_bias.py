@@ -12,12 +12,15 @@ import numpy as np
 IMAGES = 32
 
 
-def correct_biases(path: Path, samples: Iterable[dict[str, np.ndarray]]) -> None:
-    """Take back in each convolution's bias what rounding its weights to int8 will shift.
+def correct_biases(
+    path: Path, samples: Iterable[dict[str, np.ndarray]], excluded: Iterable[str] = ()
+) -> None:
+    """Take back in each 2D convolution's bias what rounding its weights to int8 will shift.
 
     Args:
         path: a float32 ONNX file, changed in place.
         samples: inputs by name.
+        excluded: names of the nodes whose weights will not be rounded.
     """
     import onnx
 
@@ -26,20 +29,27 @@ def correct_biases(path: Path, samples: Iterable[dict[str, np.ndarray]]) -> None
     corrected = [
         node
         for node in model.graph.node
-        if node.op_type == "Conv" and len(node.input) == 3 and set(node.input[1:]) <= weights.keys()
+        if node.op_type == "Conv"
+        and set(node.input[1:]) <= weights.keys()
+        and len(weights[node.input[1]].dims) == 4
+        and node.name not in set(excluded)
     ]
+    if not corrected:
+        return
     means = _channel_means(model, {node.input[0] for node in corrected}, samples)
     changed: dict[str, np.ndarray] = {}
+    replaced: set[str] = set()
     for node in corrected:
-        kernel, bias = (onnx.numpy_helper.to_array(weights[name]) for name in node.input[1:])
+        kernel, *bias = (onnx.numpy_helper.to_array(weights[name]) for name in node.input[1:])
         shift = _shift(_rounding(kernel.astype("float64")), means[node.input[0]])
-        name = f"{node.input[2]}__corrected_{len(changed)}"
-        changed[name] = (bias - shift).astype(bias.dtype)
-        node.input[2] = name
-    used = {name for node in model.graph.node for name in node.input}
-    kept = [each for name, each in weights.items() if name in used]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
+        name = f"{node.input[1]}__corrected_{len(changed)}"
+        changed[name] = (sum(bias) - shift).astype(kernel.dtype)
+        replaced.update(node.input[2:])
+        del node.input[2:]
+        node.input.append(name)
+    inputs = {each.name for each in model.graph.input}
+    for name in replaced - inputs - {name for node in model.graph.node for name in node.input}:
+        model.graph.initializer.remove(weights[name])
     model.graph.initializer.extend(
         onnx.numpy_helper.from_array(value, name) for name, value in changed.items()
     )

@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from keras_cbam.errors import InputError
+
 from .onnx_bias import correct_biases
 from .onnx_file import float32, transposes
-from .operations import belongs
+from .operations import operations_of
 from .serving import Serving
 
 # Calibration keeps what a batch gave at every tensor.
@@ -36,30 +38,41 @@ def write_int8(serving: Serving, path: Path) -> list[str]:
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     prepared = serving.scratch / "prepared.onnx"
-    with _silent():
-        quant_pre_process(str(float32(serving)), str(prepared), skip_symbolic_shape=True)
-        correct_biases(prepared, serving.calibration_samples(BATCH_SIZE))
-        quantization.quantize_static(
-            str(prepared),
-            str(path),
-            _reader(serving),
-            quant_format=quantization.QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=quantization.QuantType.QUInt8,
-            weight_type=quantization.QuantType.QInt8,
-            nodes_to_exclude=_nodes(prepared, serving.options.float_layers),
-        )
+    try:
+        with _silent():
+            quant_pre_process(str(float32(serving)), str(prepared), skip_symbolic_shape=True)
+            kept = _float_nodes(serving, prepared)
+            correct_biases(prepared, serving.calibration_samples(BATCH_SIZE), kept)
+            quantization.quantize_static(
+                str(prepared),
+                str(path),
+                _reader(serving),
+                quant_format=quantization.QuantFormat.QDQ,
+                per_channel=True,
+                activation_type=quantization.QuantType.QUInt8,
+                weight_type=quantization.QuantType.QInt8,
+                nodes_to_exclude=kept,
+            )
+    except (InputError, OSError):
+        raise
+    except Exception as error:  # what it raises is of many kinds
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise InputError(
+            f"onnxruntime's quantizer refuses the model: {reason}. Leave the precision int8 out of "
+            "the format onnx."
+        ) from error
     return [transposes(path)]
 
 
 @contextmanager
 def _silent() -> Iterator[None]:
     """Drop the quantizer's advice to do what has been done, which goes to the root logger."""
+    before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
         yield
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(before)
 
 
 def _reader(serving: Serving) -> Any:
@@ -75,9 +88,9 @@ def _reader(serving: Serving) -> Any:
     return Reader()
 
 
-def _nodes(path: Path, layers: tuple[str, ...]) -> list[str]:
-    """The nodes that compute these layers."""
+def _float_nodes(serving: Serving, path: Path) -> list[str]:
+    """The nodes of the layers that stay in float32."""
     import onnx
 
-    nodes = onnx.load(path, load_external_data=False).graph.node
-    return [node.name for node in nodes if any(belongs(node.name, layer) for layer in layers)]
+    names = [node.name for node in onnx.load(path).graph.node]
+    return operations_of(serving.options.float_layers, serving.layer_names(), names)

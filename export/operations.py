@@ -5,23 +5,55 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from keras_cbam.errors import InputError
 
-def belongs(operation: str, layer: str) -> bool:
-    """Whether an operation is of a layer, or of what is in it.
 
-    TensorFlow appends a number to the scope of a layer that is traced again.
+def owners(operation: str, layers: Iterable[str]) -> list[list[str]]:
+    """The layers that an operation is in, the outermost first; a list for each of those it fuses.
+
+    TensorFlow numbers the scope of a layer, `conv_1` for `conv`; one without a number counts where
+    none has one.
     """
-    return _place(operation, layer) is not None
+    known = set(layers)
+    found = []
+    for part in operation.split(";"):
+        scopes = part.split("/")[:-1]
+        numbered = [re.sub(r"_\d+$", "", scope) for scope in scopes if re.search(r"_\d+$", scope)]
+        of_it = [name for name in numbered if name in known]
+        found.append(of_it or [name for name in scopes if name in known])
+    return [names for names in found if names]
 
 
 def layer_of(operation: str, layers: Iterable[str]) -> str:
-    """The layer that an operation is of, of several fused the one named first; or its own name."""
+    """The innermost layer that an operation is of, of several fused that of the first.
+
+    Its own name if it is of none.
+    """
     if operation.startswith("StatefulPartitionedCall"):
         return "output"  # which TensorFlow names after the call of the whole signature
-    found = [(place, layer) for layer in layers if (place := _place(operation, layer)) is not None]
-    return min(found)[1] if found else operation
+    found = owners(operation, layers)
+    return found[0][-1] if found else operation
 
 
-def _place(operation: str, layer: str) -> int | None:
-    found = re.search(rf"(^|[/;]){re.escape(layer)}(_\d+)?/", operation)
-    return None if found is None else found.start()
+def operations_of(
+    chosen: Iterable[str], layers: Iterable[str], operations: Iterable[str]
+) -> list[str]:
+    """The operations of the chosen of the layers.
+
+    Raises:
+        InputError: if there is none of one of them.
+    """
+    inside = {operation: owners(operation, layers) for operation in operations}
+    found = []
+    for layer in chosen:
+        of_it = [
+            operation
+            for operation, fused in inside.items()
+            if any(layer in names for names in fused)
+        ]
+        if not of_it:
+            raise InputError(
+                f"Expected float_layers of layers that compute something. Received: {layer}"
+            )
+        found += of_it
+    return found

@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_cbam.files import staging_directory
 
+from .arrays import save_arrays
+from .child import RuntimeFailure
 from .formats import FORMATS, Artifact
 from .manifest import MANIFEST, source, versions, write_manifest
 from .options import Options
+from .parity import accuracy
 from .publish import check_ours, publish, space_needed
 from .reference import REFERENCE, Arrays, write_reference
-from .report import ArtifactReport, Report, VerificationError, accuracy
-from .request import Request, check_destination, choose, read_request
+from .report import ArtifactReport, Report, VerificationError
+from .request import Request, check_destination, check_jpeg, choose, read_request
 from .serving import Serving
 from .tflite_layers import layer_errors
 from .verification import Subject, verify_artifact
@@ -101,6 +103,7 @@ def export(
     chosen = choose(formats, precisions, representative_dataset is not None)
     names = [*(artifact.name for artifact in chosen), REFERENCE, MANIFEST]
     check_ours(directory, names)
+    check_jpeg(options, chosen, preprocessing is not None and not preprocessing_inside)
     request = read_request(
         model,
         representative_dataset,
@@ -113,7 +116,7 @@ def export(
         say("Keras: reference outputs")
         reference = request.prepared.answers(request.inputs)
         subject = Subject(staging / "inputs.npz", reference, request.truth, request.drawn)
-        np.savez(subject.inputs, **request.named())
+        save_arrays(subject.inputs, request.named())
         serving = Serving(request.prepared, staging, request.representative, options)
         found = _write_and_verify(chosen, serving, subject, say)
         report = _report(directory, request, options, subject, tuple(each for each, _ in found))
@@ -135,13 +138,17 @@ def _write_and_verify(
     """Each artifact is verified, in its child process, while the next is written."""
     with ThreadPoolExecutor(max_workers=1) as verifier:
         pending = []
-        for artifact in chosen:
-            path = serving.scratch / artifact.name
-            say(f"{artifact.name}: writing")
-            notes = artifact.write(serving, path)
-            pending.append(verifier.submit(_verified, artifact, path, subject, notes, serving))
-        say("verifying the rest")
-        return [future.result() for future in pending]
+        try:
+            for artifact in chosen:
+                path = serving.scratch / artifact.name
+                say(f"{artifact.name}: writing")
+                notes = artifact.write(serving, path)
+                pending.append(verifier.submit(_verified, artifact, path, subject, notes, serving))
+            say("verifying the rest")
+            return [future.result() for future in pending]
+        except BaseException:
+            verifier.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _verified(
@@ -150,7 +157,11 @@ def _verified(
     """The artifact's report, with the error of each operation if it is a quantized TFLite file."""
     report, outputs = verify_artifact(artifact, path, subject, notes)
     if artifact.format == "tflite" and artifact.calibrated and outputs:
-        report = replace(report, layers=layer_errors(serving, path))
+        try:
+            report = replace(report, layers=layer_errors(serving, path))
+        except RuntimeFailure as error:
+            unknown = f"the error of each layer is not known: {error}"
+            report = replace(report, notes=(*report.notes, unknown))
     return report, outputs
 
 

@@ -16,6 +16,10 @@ from keras_cbam.errors import InputError
 _AUTOMATIC = re.compile(r"^(keras_tensor|input_layer)(_\d+)?$")
 
 
+# Float types that TFLite has no kernels for, or few.
+OTHER_FLOATS = {"float16", "bfloat16", "float64"}
+
+
 @dataclass(frozen=True)
 class Prepared:
     """A model that can be exported.
@@ -66,7 +70,9 @@ def prepare(model: Any, example: list[np.ndarray] | None = None) -> Prepared:
     if not isinstance(model, keras.Model):
         raise InputError(f"Expected a keras.Model. Received: {type(model).__name__}")
     notes = []
-    reduced = sorted({layer.compute_dtype for layer in flat_layers(model)} - {"float32", None})
+    if isinstance(model, keras.Sequential) and model.built:
+        model = keras.Model(model.inputs, model.outputs, name=model.name)
+    reduced = sorted({layer.compute_dtype for layer in flat_layers(model)} & OTHER_FLOATS)
     if reduced:
         model = _in_float32(model, reduced[0])
         notes.append(f"the model computes in {reduced[0]}; it is exported in float32")
@@ -113,7 +119,7 @@ def _float32(config: Any) -> Any:
         return {key: _float32(value) for key, value in config.items()}
     if isinstance(config, list | tuple):
         return type(config)(_float32(value) for value in config)
-    return "float32" if config in ("float16", "bfloat16") else config
+    return "float32" if isinstance(config, str) and config in OTHER_FLOATS else config
 
 
 def _wrapped(model: keras.Model, example: list[np.ndarray] | None) -> keras.Model:
@@ -136,27 +142,32 @@ def _wrapped(model: keras.Model, example: list[np.ndarray] | None) -> keras.Mode
 
 def _names(structure: Any, layers: list[str], default: str) -> list[str]:
     """The keys of dictionaries, else the layers' names, and `default` for automatic ones."""
-    paths = list(_paths(structure))
+    left = list(_paths(structure))
+    paths = []
+    for tensor in keras.tree.flatten(structure):  # whatever order it has for dictionaries
+        paths.append(left.pop(next(i for i, each in enumerate(left) if each[1] is tensor))[0])
     many = len(paths) > 1
     found = []
     for index, (path, layer) in enumerate(zip(paths, layers, strict=True)):
         keyed = any(isinstance(key, str) for key in path)
         fallback = f"{default}_{index}" if many else default
         name = "_".join(map(str, path)) if keyed else layer
-        found.append(fallback if _AUTOMATIC.match(name) else re.sub(r"[^\w.]", "_", name))
+        found.append(
+            fallback if _AUTOMATIC.match(name) else re.sub(r"[^\w.]", "_", name, flags=re.ASCII)
+        )
     return found
 
 
-def _paths(structure: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The path of each tensor of a structure, in the order of `keras.tree.flatten`."""
+def _paths(structure: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """The tensors of a structure, each with its path."""
     if isinstance(structure, dict):
-        for key in sorted(structure):
-            yield from _paths(structure[key], (*path, key))
+        for key, value in structure.items():
+            yield from _paths(value, (*path, key))
     elif isinstance(structure, list | tuple):
         for index, value in enumerate(structure):
             yield from _paths(value, (*path, index))
     else:
-        yield path
+        yield path, structure
 
 
 def _unique(names: list[str]) -> tuple[str, ...]:

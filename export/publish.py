@@ -60,7 +60,7 @@ def space_needed(directory: Path) -> Iterator[None]:
         full = isinstance(error, OSError) and error.errno == errno.ENOSPC
         if not full and os.strerror(errno.ENOSPC) not in str(error):
             raise
-        raise InputError(f"No space is left in {directory}: nothing was exported.") from error
+        raise InputError(f"No space is left in {directory}: nothing was written.") from error
 
 
 def _ours(directory: Path) -> set[str]:

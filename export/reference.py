@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from keras_cbam.errors import InputError
 
 REFERENCE = "reference.npz"
 COUNT = 200
-# Of all inputs together, uncompressed.
+# Of all inputs and outputs together, uncompressed.
 LARGEST = 32 * 2**20
 
 Arrays = dict[str, np.ndarray]
@@ -29,7 +30,9 @@ def write_reference(
         artifacts: likewise what each artifact answered, by its name.
     """
     small = {name: _small(values) for name, values in inputs.items()}
+    answered = [keras_outputs, *artifacts.values()]
     each = sum(values[0].nbytes for values in small.values())
+    each += sum(value[0].nbytes for outputs in answered for value in outputs.values())
     count = max(1, min(COUNT, LARGEST // max(1, each)))
     arrays = {f"input/{name}": values[:count] for name, values in small.items()}
     for source, outputs in {"keras": keras_outputs, **artifacts}.items():
@@ -47,7 +50,7 @@ def read_reference(path: Path, dtypes: dict[str, str]) -> tuple[Arrays, dict[str
     inputs: Arrays = {}
     outputs: dict[str, Arrays] = {}
     try:
-        with np.load(path) as file:
+        with path.open("rb") as opened, np.load(opened) as file:
             for key in file.files:
                 kind, _, name = key.partition("/")
                 if kind == "input":
@@ -55,7 +58,7 @@ def read_reference(path: Path, dtypes: dict[str, str]) -> tuple[Arrays, dict[str
                 else:
                     source, _, output = name.partition("/")
                     outputs.setdefault(source, {})[output] = file[key]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is missing or damaged: {error}.") from error
     return inputs, outputs
 

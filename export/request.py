@@ -16,6 +16,7 @@ from keras_cbam.files import check_writable
 from .datasets import check_arrays, check_labels, raw_arrays, split_labels
 from .draw import draw_inputs
 from .formats import ARTIFACTS, FORMATS, PRECISIONS, RUNS_WITH, WRITTEN_WITH, Artifact
+from .options import Options
 from .prepare import Prepared, prepare
 from .preprocessing import with_preprocessing
 from .warn import ENOUGH_SPREAD, spread_of
@@ -81,18 +82,17 @@ def read_request(
         raise InputError(f"Expected calibration_images >= 1. Received: {calibration_images}")
     size = _image_size(model)
     given, truth = split_labels(verification_data)
-    example = raw_arrays(given, "verification_data", size)
+    names = prepare(model).inputs if getattr(model, "inputs", None) else None
+    example = raw_arrays(given, "verification_data", names, size)
     prepared, pixels = with_preprocessing(prepare(model, example), *preprocessing)
     tensors = prepared.model.inputs
     representative = raw_arrays(
-        representative_dataset, "representative_dataset", size, calibration_images
+        representative_dataset, "representative_dataset", prepared.inputs, size, calibration_images
     )
     if representative is not None:
         representative = check_arrays(representative, tensors, "representative_dataset")
     if example is None:
-        inputs = draw_inputs(
-            tensors, lambda drawn: spread_of(prepared.answers(drawn)), ENOUGH_SPREAD
-        )
+        inputs = _drawn(prepared)
     else:
         inputs = check_arrays(example, tensors, "verification_data")
     check_labels(truth, len(inputs[0]))
@@ -102,6 +102,20 @@ def read_request(
     return Request(
         model, prepared, inputs, truth, example is None, representative, pixels, tuple(labels or ())
     )
+
+
+def _drawn(prepared: Prepared) -> list[np.ndarray]:
+    try:
+        return draw_inputs(
+            prepared.model.inputs, lambda each: spread_of(prepared.answers(each)), ENOUGH_SPREAD
+        )
+    except InputError:
+        raise
+    except Exception as error:  # such as that of an index that is out of range
+        raise InputError(
+            "Expected verification_data, since the model refuses inputs that were drawn: "
+            f"{type(error).__name__}."
+        ) from error
 
 
 def check_destination(directory: Path, on_mismatch: str) -> None:
@@ -128,6 +142,9 @@ def choose(
     """
     default = ("float32", "int8") if calibrated else ("float32",)
     precisions = default if precisions is None else precisions
+    formats, precisions = (
+        (given,) if isinstance(given, str) else tuple(given) for given in (formats, precisions)
+    )
     for given, known, what in ((formats, FORMATS, "format"), (precisions, PRECISIONS, "precision")):
         unknown = set(given) - set(known)
         if unknown or not given:
@@ -145,6 +162,19 @@ def choose(
             )
         require(*WRITTEN_WITH[artifact.format], *RUNS_WITH[artifact.runtime])
     return chosen
+
+
+def check_jpeg(options: Options, chosen: list[Artifact], outside: bool) -> None:
+    """Raise an `InputError` if a signature of JPEG bytes is asked for that there cannot be."""
+    if not options.jpeg_signature:
+        return
+    if all(artifact.format != "saved_model" for artifact in chosen):
+        raise InputError("Expected the format saved_model with jpeg_signature, which is of it.")
+    if outside:
+        raise InputError(
+            "Expected preprocessing inside the artifacts with jpeg_signature, which gives them the "
+            "pixels of files."
+        )
 
 
 def _image_size(model: Any) -> tuple[int | None, ...] | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import load_arrays, save_arrays
 from .child import RuntimeFailure, run_in_child
 
 # Where the batch is free, several sizes are run: these, and then the last over and over.
@@ -26,12 +27,12 @@ Notes = list[str]
 
 
 def run_artifact(runtime: str, artifact: Path, inputs: Path) -> tuple[Outputs, Notes]:
-    """Run an artifact on inputs stored as `.npz`, by input name, in a child process.
+    """Run an artifact on inputs that `save_arrays` stored by name, in a child process.
 
     Args:
         runtime: a key of `RUNTIMES`.
         artifact: the file or directory.
-        inputs: path of an `.npz` with one array for each input.
+        inputs: path of one array for each input.
 
     Returns:
         The outputs by name, and what the runtime reports about the artifact.
@@ -45,9 +46,8 @@ def run_artifact(runtime: str, artifact: Path, inputs: Path) -> tuple[Outputs, N
             run_in_child("runtimes", runtime, artifact, inputs, results)
         except RuntimeFailure as error:
             raise RuntimeFailure(f"{artifact.name} in {runtime}: {error}") from error
-        with np.load(results) as file:
-            outputs = {name: file[name] for name in file.files if name != "__notes__"}
-            return outputs, json.loads(str(file["__notes__"]))
+        outputs = load_arrays(results)
+        return outputs, json.loads(str(outputs.pop("__notes__")))
 
 
 def _tensorflow(artifact: str, inputs: Outputs) -> tuple[Outputs, Notes]:
@@ -75,9 +75,10 @@ def _check_jpeg(loaded: Any, inputs: Outputs) -> str:
     found = loaded.signatures["serving_jpeg"](jpeg=tf.stack(encoded))
     as_taken = tf.constant(decoded.astype(values.dtype))
     expected = loaded.signatures["serving_default"](**{name: as_taken})
-    largest = max(float(np.abs(found[k].numpy() - expected[k].numpy()).max()) for k in expected)
-    if largest > LARGEST_JPEG_ERROR:
-        raise ValueError(f"serving_jpeg differs from serving_default by {largest:.2g}")
+    for output, value in expected.items():
+        largest = float(np.abs(found[output].numpy() - value.numpy()).max())
+        if largest > LARGEST_JPEG_ERROR * max(1.0, float(np.abs(value.numpy()).max())):
+            raise ValueError(f"serving_jpeg differs from serving_default by {largest:.2g}")
     return f"serving_jpeg verified on {len(pixels)} files"
 
 
@@ -175,8 +176,5 @@ RUNTIMES: dict[str, Callable[[str, Outputs], tuple[Outputs, Notes]]] = {
 
 def main(runtime: str, artifact: str, inputs: str, results: str) -> None:
     """In the child process: run the artifact and store what it answers."""
-    with np.load(inputs) as file:
-        arrays = {name: file[name] for name in file.files}
-    outputs, notes = RUNTIMES[runtime](artifact, arrays)
-    written: dict[str, Any] = {"__notes__": json.dumps(notes), **outputs}
-    np.savez(results, **written)
+    outputs, notes = RUNTIMES[runtime](artifact, load_arrays(inputs))
+    save_arrays(results, {"__notes__": np.array(json.dumps(notes)), **outputs})

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from .options import Options
-from .prepare import Prepared
+from .prepare import Prepared, flat_layers
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,10 @@ class Serving:
     def model(self) -> keras.Model:
         """The Keras model."""
         return self.prepared.model
+
+    def layer_names(self) -> list[str]:
+        """The names of the model's layers, and of those of the models in it."""
+        return [layer.name for layer in flat_layers(self.model)]
 
     def signature(self, batch_size: int | None) -> list[Any]:
         """One `tf.TensorSpec` for each input, with `batch_size`, or any batch for `None`."""

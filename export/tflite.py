@@ -1,4 +1,4 @@
-"""TFLite in every precision: builtin operations only, the batch fixed."""
+"""TFLite in every precision, of builtin operations only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keras_cbam.errors import InputError
 from . import saved_model
 from .child import RuntimeFailure
 from .serving import Serving
-from .tflite_bias import correct_biases
+from .tflite_bias import IMAGES, correct_biases
 from .tflite_dynamic import float_depthwise
 from .tflite_fallback import with_float_layers
 from .tflite_graph import QuantizedGraph
@@ -34,15 +34,17 @@ def write_float16(serving: Serving, path: Path) -> list[str]:
 
 def write_dynamic(serving: Serving, path: Path) -> list[str]:
     """Write int8 weights, whose inputs are quantized as they come; the rest is float32."""
-    content = float_depthwise(_convert(serving, _dynamic), float32(serving).read_bytes())
+    content = separate_biases(_convert(serving, _dynamic))
+    content = float_depthwise(content, float32(serving).read_bytes())
     path.write_bytes(_corrected(serving, content) if serving.representative else content)
     return [] if serving.representative else ["no bias was corrected, for want of calibration"]
 
 
 def write_int8(serving: Serving, path: Path) -> list[str]:
     """Write int8 weights and activations, calibrated on the representative set."""
-    layers = serving.options.float_layers
-    finish = _finish if not layers else partial(with_float_layers, layers, float32(serving))
+    finish = _finish
+    if serving.options.float_layers:
+        finish = partial(with_float_layers, serving, float32(serving))
     content, notes = _repaired(serving, _convert(serving, _int8, finish))
     path.write_bytes(_corrected(serving, content))
     return notes
@@ -56,7 +58,7 @@ def write_int16x8(serving: Serving, path: Path) -> list[str]:
 
 
 def _corrected(serving: Serving, content: bytes) -> bytes:
-    samples = serving.representative or []
+    samples = next(serving.calibration_samples(IMAGES))
     try:
         return correct_biases(content, float32(serving).read_bytes(), samples, serving.scratch)
     except RuntimeFailure as error:

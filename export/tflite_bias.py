@@ -13,22 +13,23 @@ from pathlib import Path
 
 import numpy as np
 
+from .arrays import load_arrays, save_arrays
 from .child import run_in_child
-from .tflite_graph import QuantizedGraph, Weighted, pairs
+from .tflite_graph import QuantizedGraph, Weighted, each_input, pairs
 
 # More images change the means by less than a step of the biases.
 IMAGES = 32
 
 
 def correct_biases(
-    content: bytes, float_content: bytes, samples: list[np.ndarray], scratch: Path
+    content: bytes, float_content: bytes, samples: dict[str, np.ndarray], scratch: Path
 ) -> bytes:
     """Return the file with corrected biases.
 
     Args:
         content: a TFLite file with integer weights.
         float_content: the float32 file of the same network.
-        samples: one array for each input of the network, in its order.
+        samples: one array for each input of the network, by name.
         scratch: a directory for temporary files.
 
     Returns:
@@ -41,15 +42,14 @@ def correct_biases(
         paths = [Path(folder) / name for name in ("integer.tflite", "float.tflite", "samples.npz")]
         paths[0].write_bytes(content)
         paths[1].write_bytes(float_content)
-        np.savez(paths[2], *[array[:IMAGES] for array in samples])
+        save_arrays(paths[2], samples)
         run_in_child("tflite_bias", *paths)
         return paths[0].read_bytes()
 
 
 def main(integer_path: str, float_path: str, samples_path: str) -> None:
     """In the child process: correct the file in place."""
-    with np.load(samples_path) as file:
-        samples = [file[name] for name in file.files]
+    samples = load_arrays(samples_path)
     graph = QuantizedGraph(Path(integer_path).read_bytes())
     reference = QuantizedGraph(Path(float_path).read_bytes())
     corrected = [
@@ -78,7 +78,7 @@ def _shift(operation: Weighted, error: np.ndarray, mean: np.ndarray) -> np.ndarr
 
 
 def _channel_means(
-    path: str, tensors: set[int], samples: list[np.ndarray]
+    path: str, tensors: set[int], samples: dict[str, np.ndarray]
 ) -> dict[int, np.ndarray]:
     """The mean of each channel of these tensors of a float32 file over the samples."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
@@ -90,17 +90,8 @@ def _channel_means(
         experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         experimental_preserve_all_tensors=True,
     )
-    details = interpreter.get_input_details()
-    for entry, array in zip(details, samples, strict=True):
-        shape = (entry["shape"][0], *array.shape[1:])
-        interpreter.resize_tensor_input(entry["index"], shape)
-    interpreter.allocate_tensors()
     found: dict[int, list[np.ndarray]] = {tensor: [] for tensor in tensors}
-    for index in range(len(samples[0])):
-        for entry, array in zip(details, samples, strict=True):
-            value = np.repeat(array[index : index + 1], entry["shape"][0], axis=0)
-            interpreter.set_tensor(entry["index"], value)
-        interpreter.invoke()
+    for _ in each_input(interpreter, samples, lambda value, tensor: value):
         for tensor, means in found.items():
             value = interpreter.get_tensor(tensor)
             means.append(value.reshape(-1, value.shape[-1]).mean(0, dtype="float64"))

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_cbam.errors import InputError
-
-from .operations import belongs
+from .operations import operations_of
+from .serving import Serving
 from .tflite_graph import QuantizedGraph
 
 
-def with_float_layers(layers: Sequence[str], float_file: Path, converter: Any) -> bytes:
-    """Convert with the operations of some layers in float32.
+def with_float_layers(serving: Serving, float_file: Path, converter: Any) -> bytes:
+    """Convert with the operations of `serving.options.float_layers` in float32.
 
     Args:
-        layers: the layers' names.
-        float_file: the float32 file of the same network, whose operations are named alike.
+        serving: the model.
+        float_file: its float32 file, whose operations are named alike.
         converter: set up for int8.
 
     Raises:
@@ -26,15 +24,8 @@ def with_float_layers(layers: Sequence[str], float_file: Path, converter: Any) -
     import tensorflow as tf
 
     graph = QuantizedGraph(float_file.read_bytes())
-    operations = [graph.name(int(op.Outputs(0))) for _, op in graph.operations()]
-    kept = []
-    for layer in layers:
-        found = [name for name in operations if belongs(name, layer)]
-        if not found:
-            raise InputError(
-                f"Expected float_layers of layers that compute something. Received: {layer}"
-            )
-        kept += found
+    names = [graph.name(int(operation.Outputs(0))) for _, operation in graph.operations()]
+    kept = operations_of(serving.options.float_layers, serving.layer_names(), names)
     options = tf.lite.experimental.QuantizationDebugOptions(denylisted_nodes=kept)
     debugger = tf.lite.experimental.QuantizationDebugger(converter=converter, debug_options=options)
     return debugger.get_nondebug_quantized_model()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,6 +143,33 @@ def pairs(graph: QuantizedGraph, twin: QuantizedGraph) -> list[tuple[Weighted, W
     ours, theirs = list(graph.weighted()), list(twin.weighted())
     shapes = [[g.shape(o.weights) for o in ops] for g, ops in ((graph, ours), (twin, theirs))]
     return list(zip(ours, theirs, strict=True)) if shapes[0] == shapes[1] else []
+
+
+def each_input(
+    interpreter: Any,
+    samples: dict[str, np.ndarray],
+    convert: Callable[[np.ndarray, int], np.ndarray],
+) -> Iterator[None]:
+    """Run an interpreter on the samples one by one, and stop after each to let its tensors be read.
+
+    Args:
+        interpreter: of LiteRT, of a file with one signature.
+        samples: one array for each input, by name.
+        convert: function of a value and a tensor that gives what the tensor takes.
+    """
+    details = interpreter.get_signature_runner().get_input_details()
+    for index in range(len(next(iter(samples.values())))):
+        for name, entry in details.items():
+            value = np.repeat(samples[name][index : index + 1], entry["shape"][0], axis=0)
+            if index == 0:
+                interpreter.resize_tensor_input(entry["index"], value.shape)
+        if index == 0:
+            interpreter.allocate_tensors()
+        for name, entry in details.items():
+            value = np.repeat(samples[name][index : index + 1], entry["shape"][0], axis=0)
+            interpreter.set_tensor(entry["index"], convert(value, entry["index"]))
+        interpreter.invoke()
+        yield
 
 
 def pack(model: Any) -> bytes:

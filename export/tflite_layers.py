@@ -6,8 +6,7 @@ import json
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
+from .arrays import save_arrays
 from .child import run_in_child
 from .operations import layer_of
 from .report import LayerError
@@ -26,10 +25,10 @@ def layer_errors(serving: Serving, path: Path) -> tuple[LayerError, ...]:
     """
     with tempfile.TemporaryDirectory(dir=serving.scratch) as folder:
         samples, found = Path(folder) / "samples.npz", Path(folder) / "errors.json"
-        np.savez(samples, *[array[:IMAGES] for array in serving.representative or []])
+        save_arrays(samples, next(serving.calibration_samples(IMAGES)))
         run_in_child("tflite_noise", path, float32(serving), samples, found)
         errors = json.loads(found.read_text())
-    layers = [layer.name for layer in serving.model.layers]
+    layers = serving.layer_names()
     return tuple(
         LayerError(layer_of(operation, layers), kind, sqnr)
         for sqnr, kind, operation in sorted(errors)

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from .tflite_graph import QuantizedGraph
+from .arrays import load_arrays
+from .tflite_graph import QuantizedGraph, each_input
 
 Operation = tuple[str, str]
 
 
 def main(path: str, twin: str, samples_path: str, found: str) -> None:
     """Write SQNR in dB, kind and name of each operation that a file and its float32 twin have."""
-    with np.load(samples_path) as file:
-        samples = [file[name] for name in file.files]
+    samples = load_arrays(samples_path)
     power: dict[Operation, np.ndarray] = {}
     for ours, theirs in zip(_run(path, samples), _run(twin, samples), strict=True):
         for operation in ours.keys() & theirs.keys():
@@ -32,7 +32,7 @@ def main(path: str, twin: str, samples_path: str, found: str) -> None:
     Path(found).write_text(json.dumps(errors))
 
 
-def _run(path: str, samples: list[np.ndarray]) -> Iterator[dict[Operation, np.ndarray]]:
+def _run(path: str, samples: dict[str, np.ndarray]) -> Iterator[dict[Operation, np.ndarray]]:
     """For each input, what each operation, by kind and name, gives, in real units."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
@@ -43,15 +43,7 @@ def _run(path: str, samples: list[np.ndarray]) -> Iterator[dict[Operation, np.nd
         experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         experimental_preserve_all_tensors=True,
     )
-    details = interpreter.get_input_details()
-    for index in range(len(samples[0])):
-        for entry, array in zip(details, samples, strict=True):
-            value = np.repeat(array[index : index + 1], entry["shape"][0], axis=0)
-            if index == 0:
-                interpreter.resize_tensor_input(entry["index"], value.shape)
-                interpreter.allocate_tensors()
-            interpreter.set_tensor(entry["index"], graph.quantize(value, entry["index"]))
-        interpreter.invoke()
+    for _ in each_input(interpreter, samples, graph.quantize):
         found = {}
         for kind, operation in graph.operations():
             tensor = int(operation.Outputs(0))

@@ -39,7 +39,7 @@ def separate_biases(content: bytes) -> bytes:
     taken = {tensor.buffer for index, tensor in enumerate(tensors) if index not in biases}
     done: set[int] = set()
     for operation in graph.weighted():
-        if operation.bias < 0 or not len(graph.scales(operation.bias)):
+        if operation.bias < 0:
             continue
         tensor = tensors[operation.bias]
         if operation.bias in done:
@@ -50,7 +50,8 @@ def separate_biases(content: bytes) -> bytes:
             tensors.append(tensor)
         done.add(operation.bias)
         values, scales = _in_units(graph, operation)
-        tensor.quantization.scale = scales.astype("float32")
+        if len(scales):
+            tensor.quantization.scale = scales.astype("float32")
         if tensor.buffer in taken:
             tensor.buffer = len(model.buffers)
             model.buffers.append(schema.BufferT())
@@ -62,6 +63,8 @@ def separate_biases(content: bytes) -> bytes:
 def _in_units(graph: QuantizedGraph, operation: Weighted) -> tuple[np.ndarray, np.ndarray]:
     """The bias of an operation and its scales, the product of those of features and weights."""
     values, scales = graph.values(operation.bias), graph.scales(operation.bias)
+    if not len(scales):
+        return values.copy(), scales
     with np.errstate(invalid="ignore"):  # a scale may be infinite, and is repaired later
         product = graph.scales(operation.features)[0] * graph.scales(operation.weights)
     if not (np.isfinite(product) & (product > 0)).all():

@@ -13,7 +13,8 @@ import numpy as np
 from .child import RuntimeFailure
 from .formats import Artifact, Tolerance
 from .manifest import size_and_hash
-from .report import ArtifactReport, Parity, compare, differing_shapes
+from .parity import Parity, compare, differing_shapes
+from .report import ArtifactReport
 from .runtimes import run_artifact
 
 # On inputs that mean nothing to a network it is in doubt, and rounding decides what is largest.

@@ -6,16 +6,16 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from keras_cbam.errors import InputError, require
 
+from .arrays import save_arrays
 from .formats import ARTIFACTS, RUNS_WITH, Artifact
 from .manifest import read_manifest, size_and_hash, versions
+from .parity import compare
+from .publish import space_needed
 from .reference import REFERENCE, Arrays, read_reference
-from .report import ArtifactReport, Report, compare
+from .report import ArtifactReport, Report
 from .verification import Subject, verify_artifact
 from .warn import spread_of, verification_warnings
 
@@ -53,15 +53,14 @@ def verify(directory: str | Path, *, progress: Callable[[str], None] | None = No
         raise InputError(f"{directory} has an artifact of another version: {unknown[0]}.")
     for entry in before.artifacts:
         require(*RUNS_WITH[rows[entry.name].runtime])
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, space_needed(Path(folder)):
         subject = Subject(
             Path(folder) / "inputs.npz",
             answers["keras"],
             drawn=before.drawn,
             agreements=_agreements(before, rows, answers),
         )
-        named: dict[str, Any] = inputs
-        np.savez(subject.inputs, **named)
+        save_arrays(subject.inputs, inputs)
         found = []
         for entry in before.artifacts:
             say(f"{entry.name}: verifying")

@@ -73,7 +73,7 @@ def test_a_small_disk(models, tmp_path):
         pytest.skip("mounting a small disk needs root")
     try:
         done = run("export", models / "large.keras", "--output", tmp_path / "out")
-        assert_refused(done, f"No space is left in {tmp_path / 'out'}: nothing was exported.")
+        assert_refused(done, f"No space is left in {tmp_path / 'out'}: nothing was written.")
         assert list(tmp_path.iterdir()) == []
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)

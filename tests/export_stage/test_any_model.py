@@ -1,5 +1,7 @@
 """Models of every structure, precision and shape are exported, each named and verified."""
 
+from collections import OrderedDict
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,8 @@ import pytest
 from keras_cbam import CBAM
 from keras_cbam.errors import InputError
 from keras_cbam.export import export, verify
+from keras_cbam.export.arrays import save_arrays
+from keras_cbam.export.formats import PRECISIONS
 from keras_cbam.export.prepare import prepare
 from tests.conftest import BACKEND, vary
 
@@ -29,6 +33,26 @@ def three_outputs():
     image = keras.Input((16, 16, 3))
     x = features(image)
     return keras.Model(image, [keras.layers.Dense(n, name=f"head{n}")(x) for n in (1, 2, 3)])
+
+
+def unsorted_inputs():
+    """Whose order is not that of their names, which TFLite goes by."""
+    image, vector = keras.Input((8, 8, 3), name="zimage"), keras.Input((6,), name="avector")
+    both = keras.layers.Concatenate()([features(image), keras.layers.Dense(4)(vector)])
+    return keras.Model([image, vector], keras.layers.Dense(3, name="scores")(both))
+
+
+def ordered_dictionary():
+    image = keras.Input((16, 16, 3), name="image")
+    x = features(image)
+    outputs = {"z": keras.layers.Dense(2)(x), "a": keras.layers.Dense(3)(x)}
+    return keras.Model(image, OrderedDict(outputs))
+
+
+def sequential():
+    return keras.Sequential(
+        [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(3, name="scores")]
+    )
 
 
 def dictionaries():
@@ -73,8 +97,15 @@ MODELS = {
     "dictionaries": (dictionaries, ["a", "b"], ["y_w", "z"]),
     "mixed_float16": (half_precision, ["image"], ["scores"]),
     "free sizes": (free_sizes, ["image"], ["scores"]),
+    "unsorted inputs": (unsorted_inputs, ["zimage", "avector"], ["scores"]),
+    "ordered dictionary": (ordered_dictionary, ["image"], ["z", "a"]),
+    "Sequential": (sequential, ["input"], ["scores"]),
     "twice the same": (twice_the_same, ["image"], ["scores", "scores_1"]),
 }
+
+
+# Of outputs that could be mistaken for each other.
+SHAPES = {"z": 2, "a": 3, "y_w": 3}
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -88,7 +119,46 @@ def test_a_model_is_exported_and_verified(name, tmp_path):
     for artifact in report.artifacts:
         assert [parity.output for parity in artifact.parity] == outputs
     assert any("drawn at random" in warning for warning in report.warnings)
+    for each in report.outputs:
+        assert each["shape"][1] == SHAPES.get(each["name"], each["shape"][1])
     assert verify(tmp_path).verified
+
+
+@pytest.mark.parametrize("build", [unsorted_inputs, sequential])
+def test_every_precision_of_it(build, tmp_path, rng):
+    model = vary(build())
+    data = {
+        name: rng.uniform(-1, 1, (40, *tensor.shape[1:])).astype("float32")
+        for name, tensor in zip(prepare(model).inputs, model.inputs, strict=True)
+    }
+    data = dict(reversed(data.items()))  # by name, so the order does not matter
+    report = export(
+        model,
+        tmp_path,
+        precisions=PRECISIONS,
+        representative_dataset=data,
+        verification_data=data,
+        on_mismatch="report",
+    )
+    for artifact in report.artifacts:
+        assert artifact.parity[0].sqnr is None or artifact.parity[0].sqnr > 20, artifact.name
+
+
+def test_no_convolution_has_a_bias_to_correct(tmp_path, rng):
+    vectors = rng.uniform(-1, 1, (40, 6)).astype("float32")
+    inputs = keras.Input((6,), name="file")
+    model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Dense(8)(inputs)))
+    report = export(
+        model,
+        tmp_path,
+        formats=["onnx"],
+        precisions=["int8"],
+        representative_dataset=vectors,
+        verification_data=vectors,
+        on_mismatch="report",
+    )
+    assert report.inputs[0]["name"] == "file"
+    assert report.artifacts[0].parity[0].sqnr > 20
 
 
 def test_half_precision_is_rebuilt_in_float32_and_the_callers_stays():
@@ -108,7 +178,7 @@ def test_free_sizes_are_free_in_the_artifacts(tmp_path):
     model = vary(free_sizes())
     report = export(model, tmp_path)
     image = np.random.default_rng(0).uniform(0, 255, (3, 40, 24, 3)).astype("float32")
-    np.savez(tmp_path / "other.npz", image=image)
+    save_arrays(tmp_path / "other.npz", {"image": image})
     expected = model.predict(image, verbose=0)
     for artifact, runtime in zip(
         report.artifacts, ("tensorflow", "litert", "onnxruntime"), strict=True

@@ -1,4 +1,4 @@
-"""The export: four artifacts that answer as Keras does, or nothing at all."""
+"""The export: artifacts that answer as Keras does, or nothing at all."""
 
 import hashlib
 import importlib.util
@@ -12,10 +12,13 @@ import pytest
 
 from keras_cbam.errors import InputError, MissingPackageError
 from keras_cbam.export import ARTIFACTS, VerificationError, export, load_model
+from keras_cbam.export.arrays import save_arrays
 from keras_cbam.export.child import RuntimeFailure
 from keras_cbam.export.formats import FORMATS, Tolerance
+from keras_cbam.export.manifest import read_manifest, write_manifest
+from keras_cbam.export.parity import Parity, accuracy, compare, differing_shapes
 from keras_cbam.export.prepare import Prepared
-from keras_cbam.export.report import Parity, accuracy, differing_shapes
+from keras_cbam.export.report import ArtifactReport, Report
 from keras_cbam.export.runtimes import run_artifact
 from tests.conftest import BACKEND, vary
 from tests.export_stage.conftest import small_network
@@ -131,7 +134,7 @@ def test_an_artifact_that_differs_is_refused(network, images, tmp_path, monkeypa
 
 
 def test_a_file_that_kills_its_runtime_is_reported(tmp_path, images):
-    np.savez(tmp_path / "inputs.npz", image=images[:1])
+    save_arrays(tmp_path / "inputs.npz", {"image": images[:1]})
     bad = tmp_path / "bad.tflite"
     bad.write_bytes(b"not a model at all")
     with pytest.raises(RuntimeFailure, match=r"bad.tflite in litert: .* ended with"):
@@ -248,6 +251,36 @@ def test_files_that_no_export_wrote_stay(network, images, tmp_path):
     with pytest.raises(InputError, match=r"manifest.json is in the way, and no manifest"):
         export(network, tmp_path, formats=["onnx"], verification_data=images)
     assert [p.name for p in tmp_path.iterdir()] == ["manifest.json"]
+
+
+def test_outputs_of_one_value_an_input_agree_within_a_tenth_of_the_range():
+    expected = {"y": np.array([0.0, 5.0, 10.0])}
+    for found, agreement in (([0.0, 5.0, 10.0], 1), ([0.9, 5.0, 8.0], 2 / 3)):
+        (parity,) = compare({"y": np.array(found)}, expected, None)
+        assert parity.agreement == pytest.approx(agreement)
+
+
+def test_labels_are_of_the_first_output():
+    outputs = {"scores": np.eye(3), "features": np.eye(3)}
+    first, second = compare(outputs, outputs, np.array([0, 1, 1]))
+    assert first.accuracy == pytest.approx(2 / 3)
+    assert second.accuracy is None
+
+
+def test_answers_that_are_not_finite_are_kept_and_read_again(tmp_path):
+    expected = {"y": np.array([[0.0, 1.0], [1.0, 0.0]])}
+    parity = compare({"y": np.full((2, 2), np.inf)}, expected, None)
+    assert parity[0].misses(Tolerance(None, 0.5)) == [
+        "y: values that are not finite, where Keras's are"
+    ]
+    artifact = ArtifactReport("model.onnx", "onnx", "float32", 1, "", parity)
+    report = Report(
+        "", (), ({"name": "y", "shape": [None, 2]},), {}, 2, False, 1.0, None, (artifact,)
+    )
+    write_manifest(report, tmp_path / "manifest.json")
+    again = read_manifest(tmp_path)
+    assert again.artifacts[0].parity[0].largest_error == np.inf
+    assert again.rows()[0][3] == "inf"
 
 
 def test_accuracy_needs_a_score_for_each_class():

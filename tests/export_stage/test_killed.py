@@ -13,6 +13,7 @@ import pytest
 
 from keras_cbam.errors import InputError
 from keras_cbam.export import ARTIFACTS, export, load_model, verify
+from keras_cbam.export.arrays import load_arrays, save_arrays
 from keras_cbam.export.child import RuntimeFailure
 from keras_cbam.export.publish import check_ours, publish
 from keras_cbam.export.runtimes import run_artifact
@@ -36,7 +37,7 @@ RUNTIMES = {artifact.name: artifact.runtime for artifact in ARTIFACTS}
 
 def assert_verified(directory, model, inputs):
     """Every artifact that is there answers as the model does."""
-    expected = load_model(model).predict(np.load(inputs)["image"], verbose=0)
+    expected = load_model(model).predict(load_arrays(inputs)["image"], verbose=0)
     for path in directory.iterdir() if directory.exists() else ():
         if path.name in RUNTIMES:
             found, _ = run_artifact(RUNTIMES[path.name], path, inputs)
@@ -49,7 +50,7 @@ def files(network, images, tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
     network.save(folder / "model.keras")
     np.save(folder / "images.npy", images)
-    np.savez(folder / "inputs.npz", image=images)
+    save_arrays(folder / "inputs.npz", {"image": images})
     return folder
 
 
@@ -57,7 +58,7 @@ def files(network, images, tmp_path_factory):
 def test_killed_twenty_times(files, tmp_path):
     directory = tmp_path / "out"
     draw = random.Random(0)
-    seen = set()
+    killed = 0
     for attempt in range(20):
         formats = draw.choice((["tflite"], ["onnx", "saved_model"], ["saved_model", "tflite"]))
         arguments = [str(files / "model.keras"), str(files / "images.npy"), str(directory)]
@@ -66,11 +67,11 @@ def test_killed_twenty_times(files, tmp_path):
         assert process.stdout.readline() == "ready\n"
         time.sleep(draw.uniform(0, 12))
         process.send_signal(signal.SIGKILL)
-        seen.add(process.wait() == -signal.SIGKILL)
+        killed += process.wait() == -signal.SIGKILL
         assert_verified(directory, files / "model.keras", files / "inputs.npz")
         if (directory / "manifest.json").exists():
             assert verify(directory).verified, attempt
-    assert True in seen
+    assert killed >= 10
     export(
         load_model(files / "model.keras"),
         directory,
@@ -99,7 +100,7 @@ def staged(folder, version, names):
     return folder
 
 
-@pytest.mark.parametrize("death", range(1, 11))
+@pytest.mark.parametrize("death", range(1, 10))
 def test_dead_while_putting_in_place(death, tmp_path, monkeypatch):
     """At each renaming in turn, while an export replaces an earlier one."""
     directory = tmp_path / "out"
@@ -118,10 +119,8 @@ def test_dead_while_putting_in_place(death, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "replace", replace)
-        try:
+        with pytest.raises(KeyboardInterrupt):
             publish(staged(tmp_path / "second", "new", new), directory, new)
-        except KeyboardInterrupt:
-            assert count == death
     for path in directory.iterdir():
         if path.name == "saved_model":
             assert len({(path / part).read_text() for part in ("graph", "weights")}) == 1
@@ -142,7 +141,7 @@ def test_a_full_disk_is_one_sentence(network, images, tmp_path, monkeypatch):
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr("pathlib.Path.write_bytes", full)
-    with pytest.raises(InputError, match=r"No space is left in .*: nothing was exported"):
+    with pytest.raises(InputError, match=r"No space is left in .*: nothing was written"):
         export(network, tmp_path / "out", formats=["tflite"], verification_data=images)
     assert list(tmp_path.iterdir()) == []
 

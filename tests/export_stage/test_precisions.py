@@ -9,11 +9,14 @@ import pytest
 from keras_cbam.errors import InputError
 from keras_cbam.export import ARTIFACTS, export, verify
 from keras_cbam.export.formats import PRECISIONS
-from keras_cbam.export.operations import belongs
+from keras_cbam.export.operations import owners
 from keras_cbam.export.tflite_graph import QuantizedGraph
 from tests.conftest import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
+
+
+LAYERS = ("conv0", "conv1", "cbam0", "cbam1")
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +114,9 @@ def test_another_answer_is_found(everything, tmp_path):
         ("manifest.json", '{"layout": 99}', "has layout 99; this version of keras_cbam reads 1"),
         ("reference.npz", None, "is missing or damaged"),
         ("reference.npz", "no archive", "is missing or damaged"),
+        ("reference.npz", "", "is missing or damaged"),
+        ("reference.npz", "PK\x03\x04", "is missing or damaged"),
+        ("manifest.json", '{"layout": 1}', "is damaged"),
     ],
 )
 def test_directories_that_cannot_be_verified(name, content, message, everything, tmp_path):
@@ -161,8 +167,8 @@ def test_float_layers_stay_float(network, images, tmp_path):
     graph = QuantizedGraph((tmp_path / "model_int8.tflite").read_bytes())
     outputs = [int(operation.Outputs(0)) for _, operation in graph.operations()]
     types = {
-        layer: {str(graph.dtype(o)) for o in outputs if belongs(graph.name(o), layer)}
-        for layer in ("conv0", "conv1", "cbam0", "cbam1")
+        layer: {str(graph.dtype(o)) for o in outputs if [layer] in owners(graph.name(o), LAYERS)}
+        for layer in LAYERS
     }
     assert types["conv1"] == types["cbam1"] == {"float32"}
     assert "int8" in types["conv0"]
@@ -170,8 +176,9 @@ def test_float_layers_stay_float(network, images, tmp_path):
     plain = export(network, tmp_path, **arguments)
     for with_floats, without in zip(report.artifacts, plain.artifacts, strict=True):
         assert with_floats.parity[0].sqnr > without.parity[0].sqnr
-    with pytest.raises(InputError, match=r"float_layers of layers that compute something.*absent"):
-        export(network, tmp_path / "out", float_layers=["absent"], **arguments)
+    for formats in (["tflite"], ["onnx"]):
+        with pytest.raises(InputError, match=r"layers that compute something.*absent"):
+            export(network, tmp_path / "out", formats=formats, float_layers=["absent"], **arguments)
     assert not (tmp_path / "out").exists()
 
 

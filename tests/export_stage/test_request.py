@@ -36,7 +36,7 @@ def forms():
 
 @pytest.mark.parametrize("form", forms() if BACKEND == "tensorflow" else [])
 def test_forms_of_data(form):
-    (found,) = raw_arrays(forms()[form], "verification_data", None)
+    (found,) = raw_arrays(forms()[form], "verification_data", ["image"], None)
     assert np.array_equal(found, PIXELS)
 
 
@@ -45,19 +45,19 @@ def test_batches_are_read_up_to_the_limit():
         while True:
             yield PIXELS
 
-    (found,) = raw_arrays(endless, "representative_dataset", None, 12)
+    (found,) = raw_arrays(endless, "representative_dataset", None, None, 12)
     assert found.shape == (12, 4, 4, 3)
 
 
 def test_a_folder_is_read_at_the_models_size(image_folder):
-    (found,) = raw_arrays(image_folder, "verification_data", (20, 30))
+    (found,) = raw_arrays(image_folder, "verification_data", None, (20, 30))
     assert found.shape == (24, 20, 30, 3)
     assert found.max() > 150
     with pytest.raises(InputError, match="without a fixed image size"):
-        raw_arrays(image_folder, "verification_data", (None, None))
+        raw_arrays(image_folder, "verification_data", None, (None, None))
     (image_folder / "red" / "1.jpg").rename(image_folder / "none")
     with pytest.raises(InputError, match="folder of images"):
-        raw_arrays(image_folder / "none", "verification_data", (20, 30))
+        raw_arrays(image_folder / "none", "verification_data", None, (20, 30))
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,9 @@ def test_a_folder_is_read_at_the_models_size(image_folder):
         (3, "an array for each input. Received: <class 'int'>"),
         ([], "1 arrays of one length"),
         ([[np.zeros((1, 2)), np.zeros((1, 2))], [np.zeros((1, 2))]], "batches of one structure"),
+        ([[1.0, 2.0], [3.0, 4.0]], "batches of arrays"),
+        ([[PIXELS], [PIXELS[:, 1:]]], "batches of one shape"),
+        ({"picture": PIXELS}, r"by names \['image'\]. Received: \['picture'\]"),
         ([PIXELS, PIXELS], "1 arrays of one length"),
         (PIXELS[:0], "at least one input"),
         (PIXELS[..., :2], r"shape \(None, 4, 4, 3\). Received: \(5, 4, 4, 2\)"),
@@ -74,7 +77,7 @@ def test_a_folder_is_read_at_the_models_size(image_folder):
 def test_data_that_does_not_fit(data, message):
     with pytest.raises(InputError, match=message):
         check_arrays(
-            raw_arrays(data, "verification_data", None) or [],
+            raw_arrays(data, "verification_data", ["image"], None) or [],
             [keras.Input((4, 4, 3))],
             "verification_data",
         )

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_cbam.export import export
+from keras_cbam.export.arrays import save_arrays
 from keras_cbam.export.prepare import prepare
 from keras_cbam.export.runtimes import run_artifact
 from keras_cbam.export.serving import Serving
@@ -62,7 +63,7 @@ def test_the_dead_unit_is_repaired_and_its_reader_keeps_its_bias(dead_unit, tmp_
     assert (after.scales(reader.weights) < 0.05).all()
     path = tmp_path / "repaired.tflite"
     path.write_bytes(fixed)
-    np.savez(tmp_path / "inputs.npz", image=images)
+    save_arrays(tmp_path / "inputs.npz", {"image": images})
     found, _ = run_artifact("litert", path, tmp_path / "inputs.npz")
     expected = dead_unit.predict(images, verbose=0)
     assert np.ptp(expected, axis=0).min() > 0.05
@@ -131,7 +132,7 @@ def test_biases_take_back_what_rounded_weights_shift(tmp_path):
     content = separate_biases(_convert(serving, _int16x8))
     twin = float32(serving).read_bytes()
     before = QuantizedGraph(content)
-    after = QuantizedGraph(correct_biases(content, twin, [images], tmp_path))
+    after = QuantizedGraph(correct_biases(content, twin, {"image": images}, tmp_path))
     names = {(8, 3, 3, 4): "full", (8, 3, 3, 2): "grouped", (1, 3, 3, 8): "depthwise"}
     seen = 0
     for operation in before.weighted():
@@ -186,7 +187,7 @@ def test_equal_biases_are_separated(network, images, tmp_path):
     assert max(sharers(content)) > 1
     assert max(sharers(separated)) == 1
     answers = []
-    np.savez(tmp_path / "inputs.npz", image=images[:8])
+    save_arrays(tmp_path / "inputs.npz", {"image": images[:8]})
     for name, each in (("before", content), ("after", separated)):
         (tmp_path / f"{name}.tflite").write_bytes(each)
         found, _ = run_artifact("litert", tmp_path / f"{name}.tflite", tmp_path / "inputs.npz")
