@@ -92,5 +92,12 @@ def _float_nodes(serving: Serving, path: Path) -> list[str]:
     """The nodes of the layers that stay in float32."""
     import onnx
 
-    names = [node.name for node in onnx.load(path).graph.node]
-    return operations_of(serving.options.float_layers, serving.layer_names(), names)
+    # A convolution that a normalization was folded into has its name; its weights have their own.
+    graph = onnx.load(path).graph
+    constants = {each.name for each in graph.initializer}
+    nodes = {
+        ";".join((node.name, *(name for name in node.input if name in constants))): node.name
+        for node in graph.node
+    }
+    found = operations_of(serving.options.float_layers, serving.layer_names(), nodes)
+    return [nodes[operation] for operation in found]
