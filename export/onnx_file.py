@@ -38,7 +38,6 @@ def float32(serving: Serving) -> Path:
                 _in_line(serving),
                 input_signature=serving.signature(None),
                 opset=serving.options.opset,
-                output_path=str(kept),
             )
     except (ValueError, RuntimeError, NotImplementedError) as error:
         raise InputError(f"tf2onnx cannot convert the model: {error}. {ADVICE}") from error
@@ -48,6 +47,11 @@ def float32(serving: Serving) -> Path:
     )
     if left:
         raise InputError(f"tf2onnx cannot convert the operations {', '.join(left)}. {ADVICE}")
+    # Constants of Keras's Normalization, folded since, which tf2onnx counts among the inputs.
+    for value in list(proto.graph.input):
+        if value.name not in serving.prepared.inputs:
+            proto.graph.input.remove(value)
+    onnx.save(proto, kept)
     if _transposes(proto) > 1:
         _merge_transposes(kept)
     return kept

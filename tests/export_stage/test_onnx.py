@@ -44,6 +44,18 @@ def test_transposes_that_tf2onnx_leaves_are_merged(tmp_path, rng):
     assert {node.domain for node in nodes} == {""}
 
 
+def test_normalization_adds_no_input(tmp_path):
+    """Its constants are captured, as variables are."""
+    import onnx
+
+    image = keras.Input((16, 16, 3), name="image")
+    x = keras.layers.Normalization(mean=[1.0, 2.0, 3.0], variance=[4.0, 9.0, 16.0])(image)
+    model = keras.Model(image, keras.layers.GlobalMaxPooling2D(name="y")(x))
+    report = export(model, tmp_path, formats=["onnx"])
+    assert report.verified
+    assert [each.name for each in onnx.load(tmp_path / "model.onnx").graph.input] == ["image"]
+
+
 def test_biases_take_back_what_rounding_will_shift(tmp_path):
     """Worked by hand for each kind of convolution: rounding error times mean."""
     import onnx
