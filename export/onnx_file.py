@@ -32,10 +32,11 @@ def float32(serving: Serving) -> Path:
     if kept.exists():
         return kept
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what it says is said below
+    function = _in_line(serving)
     try:
         with _collected_often():
             proto, _ = tf2onnx.convert.from_function(
-                _in_line(serving),
+                function,
                 input_signature=serving.signature(None),
                 opset=serving.options.opset,
             )
@@ -47,10 +48,7 @@ def float32(serving: Serving) -> Path:
     )
     if left:
         raise InputError(f"tf2onnx cannot convert the operations {', '.join(left)}. {ADVICE}")
-    # Constants of Keras's Normalization, folded since, which tf2onnx counts among the inputs.
-    for value in list(proto.graph.input):
-        if value.name not in serving.prepared.inputs:
-            proto.graph.input.remove(value)
+    _fix_captured(proto, function)
     onnx.save(proto, kept)
     if _transposes(proto) > 1:
         _merge_transposes(kept)
@@ -96,6 +94,22 @@ def _merge_transposes(path: Path) -> None:
     options.log_severity_level = 3
     onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     merged.replace(path)
+
+
+def _fix_captured(proto: Any, function: Any) -> None:
+    """Make constants of what the function captured, which tf2onnx counts among the inputs.
+
+    Keras's Normalization captures its mean, for one.
+    """
+    import onnx
+
+    captured = function.get_concrete_function().graph.captures
+    values = {inside.name: tensor for tensor, inside in captured if inside.dtype != "resource"}
+    for each in list(proto.graph.input):
+        if each.name in values:
+            proto.graph.input.remove(each)
+            constant = onnx.numpy_helper.from_array(values[each.name].numpy(), each.name)
+            proto.graph.initializer.append(constant)
 
 
 def _in_line(serving: Serving) -> Any:
