@@ -63,11 +63,11 @@ def test_killed_twenty_times(files, tmp_path):
         formats = draw.choice((["tflite"], ["onnx", "saved_model"], ["saved_model", "tflite"]))
         arguments = [str(files / "model.keras"), str(files / "images.npy"), str(directory)]
         command = [sys.executable, "-c", EXPORT, *arguments, *formats]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(draw.uniform(0, 12))
-        process.send_signal(signal.SIGKILL)
-        killed += process.wait() == -signal.SIGKILL
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(draw.uniform(0, 12))
+            process.send_signal(signal.SIGKILL)
+            killed += process.wait() == -signal.SIGKILL
         assert_verified(directory, files / "model.keras", files / "inputs.npz")
         if (directory / "manifest.json").exists():
             assert verify(directory).verified, attempt
