@@ -11,6 +11,9 @@ import numpy as np
 
 from keras_cbam.errors import InputError
 
+# Taken of a folder or of batches to calibrate on.
+CALIBRATION_IMAGES = 200
+
 
 def split_labels(data: Any) -> tuple[Any, np.ndarray | None]:
     """Inputs, and their labels where `data` is a tuple `(inputs, labels)`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from . import onnx_file, onnx_precisions, saved_model, tflite
@@ -24,6 +24,11 @@ class Tolerance:
     largest_error: float | None
     agreement: float | None
     accuracy_drop: float | None = None
+
+    @property
+    def asks(self) -> bool:
+        """Whether there is anything to meet."""
+        return any(bound is not None for bound in astuple(self))
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,8 @@ class Artifact:
     calibrated: bool = False
 
 
-FLOAT = Tolerance(largest_error=1e-4, agreement=1.0)
+FLOAT_ERROR = 1e-4
+FLOAT = Tolerance(largest_error=FLOAT_ERROR, agreement=1.0)
 HALF = Tolerance(largest_error=None, agreement=0.995)
 INTEGER = Tolerance(largest_error=None, agreement=0.98, accuracy_drop=0.01)
 

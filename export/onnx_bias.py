@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-# More images change the means by less than a step of the biases.
+# That the means are taken over.
 IMAGES = 32
 
 

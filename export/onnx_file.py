@@ -14,7 +14,7 @@ from keras_cbam.errors import InputError
 
 from .serving import Serving
 
-ADVICE = "Leave the format onnx out, or replace what uses them."
+ADVICE = "Leave the format onnx out, or replace what it names."
 
 
 def write_float32(serving: Serving, path: Path) -> list[str]:
@@ -31,10 +31,9 @@ def float32(serving: Serving) -> Path:
     kept = serving.scratch / "float32.onnx"
     if kept.exists():
         return kept
-    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what it says is said below
     function = _in_line(serving)
     try:
-        with _collected_often():
+        with _collected_often(), silent(logging.ERROR):  # what it says is said below
             proto, _ = tf2onnx.convert.from_function(
                 function,
                 input_signature=serving.signature(None),
@@ -128,6 +127,17 @@ def _in_line(serving: Serving) -> Any:
             tf.config.run_functions_eagerly(eager)
 
     return tf.function(function, input_signature=serving.signature(None), autograph=False)
+
+
+@contextmanager
+def silent(level: int) -> Iterator[None]:
+    """Drop what converters log, up to this level, to the root logger some of it."""
+    before = logging.root.manager.disable
+    logging.disable(level)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 @contextmanager

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from keras_cbam.errors import InputError
 
 from .onnx_bias import correct_biases
-from .onnx_file import float32, transposes
+from .onnx_file import float32, silent, transposes
 from .operations import operations_of
 from .serving import Serving
 
@@ -32,14 +30,15 @@ def write_float16(serving: Serving, path: Path) -> list[str]:
 def write_int8(serving: Serving, path: Path) -> list[str]:
     """Write QuantizeLinear and DequantizeLinear around int8 weights and uint8 activations.
 
-    Unsigned activations with signed weights are what onnxruntime's kernels are fastest with.
+    Unsigned activations with signed weights are what x86-64's integer dot products take.
     """
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     prepared = serving.scratch / "prepared.onnx"
     try:
-        with _silent():
+        # Else it advises what has been done.
+        with silent(logging.WARNING):
             quant_pre_process(str(float32(serving)), str(prepared), skip_symbolic_shape=True)
             kept = _float_nodes(serving, prepared)
             correct_biases(prepared, serving.calibration_samples(BATCH_SIZE), kept)
@@ -62,17 +61,6 @@ def write_int8(serving: Serving, path: Path) -> list[str]:
             "the format onnx."
         ) from error
     return [transposes(path)]
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Drop the quantizer's advice to do what has been done, which goes to the root logger."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
 
 
 def _reader(serving: Serving) -> Any:

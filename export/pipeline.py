@@ -14,6 +14,7 @@ from keras_cbam.files import staging_directory
 
 from .arrays import save_arrays
 from .child import RuntimeFailure
+from .datasets import CALIBRATION_IMAGES
 from .formats import FORMATS, Artifact
 from .manifest import MANIFEST, source, versions, write_manifest
 from .options import Options
@@ -35,17 +36,17 @@ def export(
     formats: Sequence[str] = FORMATS,
     precisions: Sequence[str] | None = None,
     representative_dataset: Any = None,
-    calibration_images: int = 200,
+    calibration_images: int = CALIBRATION_IMAGES,
     verification_data: Any = None,
     on_mismatch: str = "raise",
     preprocessing: str | None = None,
     preprocessing_inside: bool = True,
     labels: Sequence[str] | None = None,
-    opset: int = 17,
-    integer_io: str = "int8",
-    batch_size: int | None = 1,
-    float_layers: Sequence[str] = (),
-    jpeg_signature: bool = False,
+    opset: int = Options.opset,
+    integer_io: str = Options.integer_io,
+    batch_size: int | None = Options.batch_size,
+    float_layers: Sequence[str] = Options.float_layers,
+    jpeg_signature: bool = Options.jpeg_signature,
     progress: Callable[[str], None] | None = None,
 ) -> Report:
     """Write a model in several formats, each proven to answer as Keras does.
@@ -120,10 +121,8 @@ def export(
         serving = Serving(request.prepared, staging, request.representative, options)
         found = _write_and_verify(chosen, serving, subject, say)
         report = _report(directory, request, options, subject, tuple(each for each, _ in found))
-        if on_mismatch == "raise" and not report.verified:
-            missed = "; ".join(
-                f"{each.name}: {m}" for each in report.artifacts for m in each.missed
-            )
+        if on_mismatch == "raise" and report.missed:
+            missed = "; ".join(report.missed)
             raise VerificationError(f"Nothing was exported, because of {missed}.", report)
         answers = {each.name: outputs for each, outputs in found}
         write_reference(staging / REFERENCE, request.named(), reference, answers)

@@ -15,7 +15,6 @@ from keras_cbam.errors import InputError
 # Names that Keras gives to what the user left unnamed.
 _AUTOMATIC = re.compile(r"^(keras_tensor|input_layer)(_\d+)?$")
 
-
 # Float types that TFLite has no kernels for, or few.
 OTHER_FLOATS = {"float16", "bfloat16", "float64"}
 
@@ -25,7 +24,7 @@ class Prepared:
     """A model that can be exported.
 
     Attributes:
-        model: a functional or Sequential model that computes in float32.
+        model: a functional model that computes in float32.
         inputs: name of each input, in the order of `model.inputs`.
         outputs: name of each output, in the order that `keras.tree.flatten` gives.
         notes: what was changed to get there.

@@ -45,7 +45,8 @@ class ArtifactReport:
         sha256: hash of the file; of a directory, of its files' names and contents in order.
         parity: one entry an output.
         notes: what writing and running it reported.
-        missed: what it misses of its tolerance; empty means verified.
+        missed: what it misses of its tolerance.
+        judged: whether its tolerance asks anything on these inputs.
         layers: of a quantized TFLite file, the error of each operation, the worst first.
     """
 
@@ -57,6 +58,7 @@ class ArtifactReport:
     parity: tuple[Parity, ...]
     notes: tuple[str, ...] = ()
     missed: tuple[str, ...] = ()
+    judged: bool = True
     layers: tuple[LayerError, ...] = ()
 
     def worst_layers(self) -> list[str]:
@@ -68,9 +70,9 @@ class ArtifactReport:
         return [f"worst layers: {', '.join(shown)}"] if shown else []
 
     @property
-    def verified(self) -> bool:
-        """Whether the artifact met its tolerance."""
-        return not self.missed
+    def verdict(self) -> str:
+        """`"verified"`, `"MISSED"`, or `"not judged"` where its tolerance asks nothing."""
+        return "MISSED" if self.missed else "verified" if self.judged else "not judged"
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,13 @@ class Report:
 
     @property
     def verified(self) -> bool:
-        """Whether every artifact met its tolerance."""
-        return all(artifact.verified for artifact in self.artifacts)
+        """Whether every artifact was judged, and met its tolerance."""
+        return all(artifact.verdict == "verified" for artifact in self.artifacts)
+
+    @property
+    def missed(self) -> tuple[str, ...]:
+        """What the artifacts miss of their tolerances, each by name."""
+        return tuple(f"{each.name}: {miss}" for each in self.artifacts for miss in each.missed)
 
     def rows(self) -> list[tuple[str, ...]]:
         """The table: one row an output of an artifact, under `COLUMNS`."""
@@ -124,9 +131,8 @@ class Report:
 
     def _rows(self, artifact: ArtifactReport) -> list[tuple[str, ...]]:
         size = f"{artifact.bytes / 2**20:.2f} MiB"
-        verdict = "verified" if artifact.verified else "MISSED"
         if not artifact.parity:
-            return [(artifact.name, artifact.precision, size, "", "", "", "", verdict)]
+            return [(artifact.name, artifact.precision, size, "", "", "", "", artifact.verdict)]
         return [
             (
                 artifact.name if len(self.outputs) == 1 else f"{artifact.name}: {parity.output}",
@@ -136,7 +142,7 @@ class Report:
                 "" if parity.sqnr is None else f"{parity.sqnr:.1f} dB",
                 f"{parity.agreement:.2%}",
                 "" if parity.accuracy is None else f"{parity.accuracy:.2%}",
-                verdict,
+                artifact.verdict,
             )
             for parity in artifact.parity
         ]

@@ -82,9 +82,9 @@ def read_request(
         raise InputError(f"Expected calibration_images >= 1. Received: {calibration_images}")
     size = _image_size(model)
     given, truth = split_labels(verification_data)
-    names = prepare(model).inputs if getattr(model, "inputs", None) else None
-    example = raw_arrays(given, "verification_data", names, size)
-    prepared, pixels = with_preprocessing(prepare(model, example), *preprocessing)
+    graph = prepare(model) if getattr(model, "inputs", None) else None
+    example = raw_arrays(given, "verification_data", graph.inputs if graph else None, size)
+    prepared, pixels = with_preprocessing(graph or prepare(model, example), *preprocessing)
     tensors = prepared.model.inputs
     representative = raw_arrays(
         representative_dataset, "representative_dataset", prepared.inputs, size, calibration_images

@@ -17,7 +17,7 @@ from .arrays import load_arrays, save_arrays
 from .child import run_in_child
 from .tflite_graph import QuantizedGraph, Weighted, each_input, pairs
 
-# More images change the means by less than a step of the biases.
+# That the means are taken over.
 IMAGES = 32
 
 

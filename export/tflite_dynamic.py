@@ -1,7 +1,7 @@
 """Depthwise weights of a dynamic range TFLite file, back in float32.
 
 XNNPACK has no depthwise convolution that quantizes its inputs as they come: each would leave the
-delegate and cut the graph in two. Their weights are a hundredth of a network's.
+delegate and cut the graph in two. They hold few of a network's weights: 2 % of MobileNetV2's.
 """
 
 from __future__ import annotations

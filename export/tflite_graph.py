@@ -58,10 +58,6 @@ class QuantizedGraph:
                 features, weights, output = inputs[0], inputs[1], operation.Outputs(0)
                 yield Weighted(index, kind, int(features), int(weights), bias, int(output))
 
-    def outputs(self) -> np.ndarray:
-        """The tensors that the graph gives out, a view into the file."""
-        return self.graph.OutputsAsNumpy()
-
     def scales(self, tensor: int) -> np.ndarray:
         """The scales of a tensor, a view into the file; empty if it is not quantized."""
         quantization = self.graph.Tensors(tensor).Quantization()

@@ -22,6 +22,9 @@ LARGEST_BIAS = 2**30
 # Between the scales of a weight's channels: what lies below counts for nothing beside the others.
 LARGEST_RATIO = 2**20
 
+# Operations of a file beside those of its float32 twin.
+Pairs = list[tuple[Weighted, Weighted]]
+
 
 def separate_biases(content: bytes) -> bytes:
     """Give each operation a bias of its own, in the units that the runtime takes it in.
@@ -104,9 +107,6 @@ def repair_scales(content: bytes, float_content: bytes) -> tuple[bytes, list[str
         readers = [pair for pair in matched if pair[0].weights == constant]
         _quantize_anew(graph, reference, readers)
     return bytes(graph.buffer), [graph.name(tensor) for tensor in raised]
-
-
-Pairs = list[tuple[Weighted, Weighted]]
 
 
 def _raised(graph: QuantizedGraph, reference: QuantizedGraph, matched: Pairs) -> dict[int, float]:

@@ -62,6 +62,7 @@ def verify_artifact(
         How it compares with Keras, and its outputs; none where the runtime refuses it.
     """
     size, digest = size_and_hash(path)
+    tolerance = subject.tolerance(artifact)
     parity: tuple[Parity, ...] = ()
     outputs: dict[str, Any] = {}
     try:
@@ -70,7 +71,6 @@ def verify_artifact(
         missed = differing_shapes(outputs, subject.reference)
         if not missed:
             parity = compare(outputs, subject.reference, subject.labels)
-            tolerance = subject.tolerance(artifact)
             missed = [miss for each in parity for miss in each.misses(tolerance)]
     except RuntimeFailure as error:
         if os.strerror(errno.ENOSPC) in str(error):
@@ -85,5 +85,6 @@ def verify_artifact(
         parity=parity,
         notes=tuple(notes),
         missed=tuple(missed),
+        judged=tolerance.asks,
     )
     return report, {} if missed and not parity else outputs

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from .formats import FLOAT_ERROR
+
 # Below this a share of agreement moves in steps too coarse to judge by.
 ENOUGH_IMAGES = 200
 # Outputs must vary between inputs by a hundred times the float tolerance, or parity is vacuous.
-ENOUGH_SPREAD = 100 * 1e-4
+ENOUGH_SPREAD = 100 * FLOAT_ERROR
 # Fewer leave the ranges of activations to chance.
 ENOUGH_CALIBRATION = 100
 

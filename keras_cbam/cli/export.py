@@ -13,6 +13,7 @@ from keras_cbam.cli.export_images import calibration_pixels, verification_pixels
 from keras_cbam.cli.terminal import errors, out
 from keras_cbam.export import Report, VerificationError, load_model
 from keras_cbam.export import export as export_model
+from keras_cbam.export.datasets import CALIBRATION_IMAGES
 from keras_cbam.export.formats import FORMATS, PRECISIONS
 from keras_cbam.export.options import INTEGER_IO, Options
 from keras_cbam.pixels import PIXEL_RULES, preprocessed
@@ -35,7 +36,7 @@ def export(
     ] = None,
     calibration_images: Annotated[
         int, typer.Option(min=1, help="How many of them, drawn at random.")
-    ] = 200,
+    ] = CALIBRATION_IMAGES,
     formats: Annotated[str, typer.Option(help="Formats, separated by commas.")] = ",".join(FORMATS),
     precisions: Annotated[
         str | None,
@@ -57,7 +58,9 @@ def export(
     integer_io: Annotated[
         str, typer.Option(help=f"Inputs and outputs of int8 TFLite: {', '.join(INTEGER_IO)}.")
     ] = Options.integer_io,
-    batch_size: Annotated[int, typer.Option(help="Of the TFLite files; 0 for any.")] = 1,
+    batch_size: Annotated[int, typer.Option(help="Of the TFLite files; 0 for any.")] = (
+        Options.batch_size or 0
+    ),
     float_layers: Annotated[
         str | None,
         typer.Option(help="Layers that stay float32 in int8 files, separated by commas."),
@@ -96,7 +99,7 @@ def export(
         jpeg_signature=jpeg_signature,
     )
     out.print(f"written to {report.directory}", markup=False)
-    if not report.verified:
+    if report.missed:
         raise typer.Exit(1)
 
 

@@ -19,5 +19,5 @@ def verify(
     with out.status("verifying") as status:
         report = verify_export(directory, progress=status.update)
     show(report)
-    if not report.verified:
+    if report.missed:
         raise typer.Exit(1)

@@ -153,7 +153,7 @@ def test_integer_io(integer_io, network, images, tmp_path):
     )
     graph = QuantizedGraph((tmp_path / "model_int8.tflite").read_bytes())
     assert graph.dtype(int(graph.graph.Inputs(0))) == integer_io
-    assert graph.dtype(int(graph.outputs()[0])) == integer_io
+    assert graph.dtype(graph.graph.Outputs(0)) == integer_io
 
 
 def test_float_layers_stay_float(network, images, tmp_path):

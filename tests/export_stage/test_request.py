@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_cbam.errors import InputError
-from keras_cbam.export import export
+from keras_cbam.export import export, verify
 from keras_cbam.export.datasets import check_arrays, raw_arrays
 from keras_cbam.export.draw import draw_inputs
 from keras_cbam.export.prepare import prepare
@@ -17,6 +17,12 @@ from tests.conftest import BACKEND, vary
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
 
 PIXELS = np.arange(5 * 4 * 4 * 3, dtype="float32").reshape(5, 4, 4, 3)
+
+
+def small():
+    image = keras.Input((16, 16, 3), name="image")
+    x = keras.layers.Conv2D(8, 3, activation="relu")(image)
+    return vary(keras.Model(image, keras.layers.GlobalMaxPooling2D(name="y")(x)))
 
 
 def forms():
@@ -99,6 +105,14 @@ def test_inputs_are_drawn_in_the_range_that_makes_outputs_vary():
         draw_inputs([keras.Input((2,), dtype="string")], spread, 0.5)
 
 
+def test_on_drawn_inputs_float32_alone_is_judged(tmp_path):
+    written = export(small(), tmp_path, formats="tflite", precisions=["float32", "float16"])
+    for report in (written, verify(tmp_path)):
+        assert [each.verdict for each in report.artifacts] == ["verified", "not judged"]
+        assert report.missed == ()
+        assert not report.verified
+
+
 def test_few_calibration_inputs_warn():
     assert calibration_warnings(None) == calibration_warnings([np.zeros((100, 1))]) == ()
     assert "calibrated on 99 inputs" in calibration_warnings([np.zeros((99, 1))])[0]
@@ -123,10 +137,7 @@ def test_preprocessing_inside_takes_pixels(rule, rng):
 
 
 def test_preprocessing_is_exported_and_recorded(tmp_path):
-    image = keras.Input((16, 16, 3), name="image")
-    x = keras.layers.Conv2D(8, 3, activation="relu")(image)
-    model = vary(keras.Model(image, keras.layers.GlobalMaxPooling2D(name="y")(x)))
-    report = export(model, tmp_path, preprocessing="ResNet50")
+    report = export(small(), tmp_path, preprocessing="ResNet50")
     assert report.verified
     assert report.preprocessing["rule"] == "ResNet50"
     assert report.preprocessing["reverse_channels"]
