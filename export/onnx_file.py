@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from keras_cbam.errors import InputError
 
 from .serving import Serving
@@ -38,6 +40,7 @@ def float32(serving: Serving) -> Path:
                 function,
                 input_signature=serving.signature(None),
                 opset=serving.options.opset,
+                custom_op_handlers={"Erfc": (_erfc, [])},
             )
     except (ValueError, RuntimeError, NotImplementedError) as error:
         raise InputError(f"tf2onnx cannot convert the model: {error}. {ADVICE}") from error
@@ -52,6 +55,22 @@ def float32(serving: Serving) -> Path:
     if _transposes(proto) > 1:
         _merge_transposes(kept)
     return kept
+
+
+def _erfc(context: Any, node: Any, name: str, arguments: Any) -> None:
+    """What tf2onnx has no conversion for, the complement of what ONNX has; GELU is made of it."""
+    shape, dtype = context.get_shape(node.output[0]), context.get_dtype(node.output[0])
+    context.remove_node(node.name)
+    erf = context.make_node("Erf", [node.input[0]], shapes=[shape], dtypes=[dtype])
+    one = context.make_const(f"{name}__one", np.ones((), "float32"))
+    context.make_node(
+        "Sub",
+        [one.output[0], erf.output[0]],
+        name=name,
+        outputs=node.output,
+        shapes=[shape],
+        dtypes=[dtype],
+    )
 
 
 def transposes(path: Path) -> str:

@@ -3,8 +3,10 @@
 A tensor that is hardly ever other than zero in calibration, such as a hidden unit of a narrow
 attention MLP that never fires, gets a scale of (next to) zero. XNNPACK then refuses the graph or
 aborts the process, because its requantization factor, input scale times weight scale over output
-scale, has to lie below 256. And the converter, which has to express the biases of what reads the
-tensor in units of its scale, spoils these biases and the weights beside them.
+scale, has to lie below 256. A sum of such tensors, as channel attention makes of its two pools, has
+no scale either, and LiteRT aborts at the factor from its terms. And the converter, which has to
+express the biases of what reads the tensor in units of its scale, spoils these biases and the
+weights beside them.
 """
 
 from __future__ import annotations
@@ -15,9 +17,13 @@ import numpy as np
 
 from .tflite_graph import QuantizedGraph, Weighted, clipped, pack, pairs
 
-# XNNPACK's bound is 256; half of it leaves room for rounding.
-LARGEST_FACTOR = 128.0
-# Of the int32 that a bias is stored in, what leaves room for the sum it is added to.
+# XNNPACK's bound is 256, that of LiteRT's int16 convolutions 128; half leaves room for rounding.
+LARGEST_FACTOR = 64.0
+# Of a term's scale over its sum's, by the sum's type: half of XNNPACK's bound, and of LiteRT's.
+LARGEST_TERM = {"int8": 128.0, "int16": 2.0**13}
+SUMS = ("ADD", "SUB")
+# Of the int32 that a bias is stored in, what leaves room for the sum it is added to; and of the
+# int32 that LiteRT counts an int16 sum in the steps of the output in, before it is cut to int16.
 LARGEST_BIAS = 2**30
 # Between the scales of a weight's channels: what lies below counts for nothing beside the others.
 LARGEST_RATIO = 2**20
@@ -112,16 +118,42 @@ def repair_scales(content: bytes, float_content: bytes) -> tuple[bytes, list[str
 def _raised(graph: QuantizedGraph, reference: QuantizedGraph, matched: Pairs) -> dict[int, float]:
     """The tensors whose scale has to be raised, and to what."""
     raised: dict[int, float] = {}
-    for ours, theirs in matched:
-        scale = graph.scales(ours.output)
-        if len(scale):
-            features = raised.get(ours.features, float(graph.scales(ours.features)[0]))
-            # Of the float file, since the converter may have spoiled these weights.
-            weights = float(np.abs(reference.values(theirs.weights)).max()) / 127
-            smallest = features * weights / LARGEST_FACTOR
-            if scale[0] < smallest:
-                raised[ours.output] = smallest
+    twins = {ours.index: (ours, theirs) for ours, theirs in matched}
+
+    def scale(tensor: int) -> float:
+        return raised.get(tensor, float(graph.scales(tensor)[0]))
+
+    for index, (kind, operation) in enumerate(graph.operations()):
+        output = int(operation.Outputs(0))
+        if not len(graph.scales(output)):
+            continue
+        if index in twins:
+            ours, theirs = twins[index]
+            smallest = _smallest(graph, reference, ours, theirs, scale(ours.features))
+        elif kind in SUMS:
+            terms = max(scale(int(tensor)) for tensor in operation.InputsAsNumpy())
+            smallest = terms / LARGEST_TERM[graph.dtype(output).name]
+        else:
+            continue
+        if scale(output) < smallest:
+            raised[output] = smallest
     return raised
+
+
+def _smallest(
+    graph: QuantizedGraph, reference: QuantizedGraph, ours: Weighted, theirs: Weighted, step: float
+) -> float:
+    """The smallest output scale that the runtime takes, with `step` as that of the features."""
+    # Of the float file, since the converter may have spoiled these weights.
+    weights = np.abs(reference.values(theirs.weights).astype("float64"))
+    others = tuple(a for a in range(weights.ndim) if a != graph.channel_axis(ours.weights))
+    limits = np.iinfo(graph.dtype(ours.features))
+    largest = step * (limits.max - limits.min) * weights.sum(others)
+    if theirs.bias >= 0:
+        largest = largest + np.abs(reference.values(theirs.bias))
+    return max(
+        step * float(weights.max()) / 127 / LARGEST_FACTOR, float(largest.max()) / LARGEST_BIAS
+    )
 
 
 def _is_spoiled(scales: np.ndarray) -> bool:

@@ -100,3 +100,13 @@ def test_biases_take_back_what_rounding_will_shift(tmp_path):
         assert np.allclose(found[shape], 1 - shift, atol=1e-6), shape
     used = {name for node in graph.node for name in node.input}
     assert set(values) <= used
+
+
+def test_an_exact_gelu_is_converted(tmp_path):
+    """TensorFlow makes it of erfc, which tf2onnx has no conversion for."""
+    image = keras.Input((16, 16, 3), name="image")
+    x = keras.layers.Conv2D(8, 3, activation=lambda x: keras.ops.gelu(x, approximate=False))(image)
+    model = vary(keras.Model(image, keras.layers.GlobalAveragePooling2D(name="y")(x)))
+    report = export(model, tmp_path, formats=["onnx"])
+    assert report.verified
+    assert report.spread > 0.1

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_cbam import ChannelAttention
 from keras_cbam.export import export
 from keras_cbam.export.arrays import save_arrays
 from keras_cbam.export.prepare import prepare
@@ -13,7 +14,7 @@ from keras_cbam.export.tflite import _convert, _int8, _int16x8, float32
 from keras_cbam.export.tflite_bias import correct_biases
 from keras_cbam.export.tflite_graph import QuantizedGraph, pack
 from keras_cbam.export.tflite_scales import repair_scales, separate_biases
-from tests.conftest import BACKEND
+from tests.conftest import BACKEND, vary
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
 
@@ -98,6 +99,25 @@ def test_channels_of_zeros_get_a_scale(tmp_path):
     (parity,) = exported(model, images, "int16x8", tmp_path).parity
     assert np.ptp(model.predict(images, verbose=0), axis=0)[[0, 2]].min() > 0.05
     assert parity.largest_error < 0.01
+
+
+@pytest.mark.parametrize("precision", ["int8", "int16x8"])
+def test_a_sum_of_dead_units_is_repaired(precision, tmp_path):
+    """As channel attention is where no hidden unit fires for either pool."""
+    image = keras.Input((8, 8, 3), name="image")
+    attention = ChannelAttention(4)
+    x = attention(keras.layers.Conv2D(8, 3, name="convolution")(image))
+    model = vary(keras.Model(image, keras.layers.GlobalAveragePooling2D(name="y")(x)))
+    attention.squeeze.bias.assign(np.full(attention.squeeze.bias.shape, -100.0))
+    attention.excite.bias.assign(np.zeros(attention.excite.bias.shape))
+    images = np.random.default_rng(1).uniform(0, 1, (250, 8, 8, 3)).astype("float32")
+    artifact = exported(model, images, precision, tmp_path)
+    assert artifact.missed == ()
+    assert precision == "int16x8" or any("1 XNNPACK partition" in note for note in artifact.notes)
+    assert any("scales next to zero" in note for note in artifact.notes)
+    expected = model.predict(images, verbose=0)
+    assert np.ptp(expected, axis=0).min() > 0.05
+    assert artifact.parity[0].largest_error < 0.05
 
 
 def test_a_healthy_graph_is_left_alone(network, images, tmp_path):
