@@ -43,6 +43,7 @@ class Artifact:
         runtime: key of `runtimes.RUNTIMES`, where it is verified.
         tolerance: what it must meet.
         calibrated: whether writing it needs a representative dataset.
+        also: keys of `runtimes.RUNTIMES`, where it is verified too if they are installed.
     """
 
     format: str
@@ -52,6 +53,7 @@ class Artifact:
     runtime: str
     tolerance: Tolerance
     calibrated: bool = False
+    also: tuple[str, ...] = ()
 
 
 FLOAT_ERROR = 1e-4
@@ -59,30 +61,88 @@ FLOAT = Tolerance(largest_error=FLOAT_ERROR, agreement=1.0)
 HALF = Tolerance(largest_error=None, agreement=0.995)
 INTEGER = Tolerance(largest_error=None, agreement=0.98, accuracy_drop=0.01)
 
+_OPENVINO = ("openvino",)
+_ONNX = ("openvino", "onnxruntime-web")
+
 ARTIFACTS: tuple[Artifact, ...] = (
     Artifact("saved_model", "float32", "saved_model", saved_model.write, "tensorflow", FLOAT),
-    Artifact("tflite", "float32", "model_float32.tflite", tflite.write_float32, "litert", FLOAT),
-    Artifact("tflite", "float16", "model_float16.tflite", tflite.write_float16, "litert", HALF),
-    Artifact("tflite", "dynamic", "model_dynamic.tflite", tflite.write_dynamic, "litert", INTEGER),
-    Artifact("tflite", "int8", "model_int8.tflite", tflite.write_int8, "litert", INTEGER, True),
     Artifact(
-        "tflite", "int16x8", "model_int16x8.tflite", tflite.write_int16x8, "litert", INTEGER, True
-    ),
-    Artifact("onnx", "float32", "model.onnx", onnx_file.write_float32, "onnxruntime", FLOAT),
-    Artifact(
-        "onnx", "float16", "model_float16.onnx", onnx_precisions.write_float16, "onnxruntime", HALF
+        "tflite",
+        "float32",
+        "model_float32.tflite",
+        tflite.write_float32,
+        "litert",
+        FLOAT,
+        also=_OPENVINO,
     ),
     Artifact(
-        "onnx", "int8", "model_int8.onnx", onnx_precisions.write_int8, "onnxruntime", INTEGER, True
+        "tflite",
+        "float16",
+        "model_float16.tflite",
+        tflite.write_float16,
+        "litert",
+        HALF,
+        also=_OPENVINO,
+    ),
+    Artifact(
+        "tflite",
+        "dynamic",
+        "model_dynamic.tflite",
+        tflite.write_dynamic,
+        "litert",
+        INTEGER,
+        also=_OPENVINO,
+    ),
+    Artifact(
+        "tflite",
+        "int8",
+        "model_int8.tflite",
+        tflite.write_int8,
+        "litert",
+        INTEGER,
+        calibrated=True,
+        also=_OPENVINO,
+    ),
+    Artifact(
+        "tflite",
+        "int16x8",
+        "model_int16x8.tflite",
+        tflite.write_int16x8,
+        "litert",
+        INTEGER,
+        calibrated=True,
+    ),
+    Artifact(
+        "onnx",
+        "float32",
+        "model.onnx",
+        onnx_file.write_float32,
+        "onnxruntime",
+        FLOAT,
+        also=_ONNX,
+    ),
+    Artifact(
+        "onnx",
+        "float16",
+        "model_float16.onnx",
+        onnx_precisions.write_float16,
+        "onnxruntime",
+        HALF,
+        also=_ONNX,
+    ),
+    Artifact(
+        "onnx",
+        "int8",
+        "model_int8.onnx",
+        onnx_precisions.write_int8,
+        "onnxruntime",
+        INTEGER,
+        calibrated=True,
+        also=_ONNX,
     ),
 )
 
-# What has to be installed to run an artifact, by its runtime, and to write it, by its format.
-RUNS_WITH = {
-    "tensorflow": ("tensorflow",),
-    "litert": ("ai_edge_litert",),
-    "onnxruntime": ("onnxruntime",),
-}
+# What has to be installed to write an artifact, by its format.
 WRITTEN_WITH = {
     "saved_model": ("tensorflow",),
     "tflite": ("tensorflow", "ai_edge_litert"),
@@ -91,3 +151,4 @@ WRITTEN_WITH = {
 
 FORMATS: tuple[str, ...] = tuple(dict.fromkeys(a.format for a in ARTIFACTS))
 PRECISIONS: tuple[str, ...] = tuple(dict.fromkeys(a.precision for a in ARTIFACTS))
+ALSO: tuple[str, ...] = tuple(dict.fromkeys(r for a in ARTIFACTS for r in a.also))

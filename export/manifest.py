@@ -15,7 +15,7 @@ import numpy as np
 from keras_cbam.errors import InputError
 
 from .parity import Parity
-from .report import ArtifactReport, LayerError, Report
+from .report import ArtifactReport, Elsewhere, LayerError, Report
 
 MANIFEST = "manifest.json"
 # The layout of the file; a reader of another one says so.
@@ -30,6 +30,7 @@ PACKAGES = (
     "tf2onnx",
     "onnx",
     "onnxruntime",
+    "openvino",
     "numpy",
 )
 
@@ -67,14 +68,24 @@ def read_manifest(directory: Path) -> Report:
         raise InputError(f"{path} is damaged: {error}.") from error
 
 
-def _artifact(parity: Any, notes: Any, missed: Any, layers: Any, **rest: Any) -> ArtifactReport:
+def _artifact(
+    parity: Any, notes: Any, missed: Any, layers: Any, elsewhere: Any, **rest: Any
+) -> ArtifactReport:
     return ArtifactReport(
-        parity=tuple(Parity(**{**NOT_FINITE, **_known(entry)}) for entry in parity),
+        parity=_parity(parity),
+        elsewhere=tuple(
+            Elsewhere(e["runtime"], e["images"], _parity(e["parity"]), tuple(e["missed"]))
+            for e in elsewhere
+        ),
         notes=tuple(notes),
         missed=tuple(missed),
         layers=tuple(LayerError(**entry) for entry in layers),
         **rest,
     )
+
+
+def _parity(entries: Any) -> tuple[Parity, ...]:
+    return tuple(Parity(**{**NOT_FINITE, **_known(entry)}) for entry in entries)
 
 
 def _known(entry: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import logging
 import math
 from collections.abc import Iterator
@@ -14,15 +15,36 @@ import numpy as np
 
 from keras_cbam.errors import InputError
 
+from .preprocessing import PIXELS
 from .serving import Serving
 
 ADVICE = "Leave the format onnx out, or replace what it names."
+
+# The names that ONNX has for it: docs/MetadataProps.md of its repository.
+PIXEL_PROPERTIES = {
+    "Image.BitmapPixelFormat": "Rgb8",
+    "Image.NominalPixelRange": "NominalRange_0_255",
+}
 
 
 def write_float32(serving: Serving, path: Path) -> list[str]:
     """Write float32 weights and arithmetic."""
     path.write_bytes(float32(serving).read_bytes())
-    return [transposes(path)]
+    return finished(serving, path)
+
+
+def finished(serving: Serving, path: Path) -> list[str]:
+    """Write into the file what it tells of itself, and return what is to note about it."""
+    import onnx
+
+    record = serving.metadata.record()
+    properties = {k: v if isinstance(v, str) else json.dumps(v) for k, v in record.items()}
+    if serving.metadata.preprocessing.get("takes") == PIXELS:
+        properties |= PIXEL_PROPERTIES
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, properties)
+    onnx.save(model, path)
+    return [_transposes_noted(model)]
 
 
 def float32(serving: Serving) -> Path:
@@ -73,11 +95,10 @@ def _erfc(context: Any, node: Any, name: str, arguments: Any) -> None:
     )
 
 
-def transposes(path: Path) -> str:
-    """How many Transpose operations the file has, and how many values of an image each moves."""
+def _transposes_noted(proto: Any) -> str:
+    """How many Transpose operations there are, and how many values of an image each moves."""
     import onnx
 
-    proto = onnx.load(path)
     count = _transposes(proto)
     if count < 2:
         return f"{count} Transpose" + ("" if count else "s")

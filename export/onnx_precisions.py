@@ -9,7 +9,7 @@ from typing import Any
 from keras_cbam.errors import InputError
 
 from .onnx_bias import correct_biases
-from .onnx_file import float32, silent, transposes
+from .onnx_file import finished, float32, silent
 from .operations import operations_of
 from .serving import Serving
 
@@ -24,7 +24,7 @@ def write_float16(serving: Serving, path: Path) -> list[str]:
 
     half = convert_float_to_float16(onnx.load(float32(serving)), keep_io_types=True)
     onnx.save(half, path)
-    return [transposes(path)]
+    return finished(serving, path)
 
 
 def write_int8(serving: Serving, path: Path) -> list[str]:
@@ -60,7 +60,7 @@ def write_int8(serving: Serving, path: Path) -> list[str]:
             f"onnxruntime's quantizer refuses the model: {reason}. Leave the precision int8 out of "
             "the format onnx."
         ) from error
-    return [transposes(path)]
+    return finished(serving, path)
 
 
 def _reader(serving: Serving) -> Any:

@@ -22,7 +22,14 @@ from .parity import accuracy
 from .publish import check_ours, publish, space_needed
 from .reference import REFERENCE, Arrays, write_reference
 from .report import ArtifactReport, Report, VerificationError
-from .request import Request, check_destination, check_jpeg, choose, read_request
+from .request import (
+    Request,
+    check_destination,
+    check_jpeg,
+    choose,
+    choose_runtimes,
+    read_request,
+)
 from .serving import Serving
 from .tflite_layers import layer_errors
 from .verification import Subject, verify_artifact
@@ -47,6 +54,7 @@ def export(
     batch_size: int | None = Options.batch_size,
     float_layers: Sequence[str] = Options.float_layers,
     jpeg_signature: bool = Options.jpeg_signature,
+    runtimes: Sequence[str] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Report:
     """Write a model in several formats, each proven to answer as Keras does.
@@ -88,6 +96,8 @@ def export(
         float_layers: names of layers that stay in float32 in the int8 files.
         jpeg_signature: whether the SavedModel gets the signature `serving_jpeg`, which takes the
             bytes of JPEG files.
+        runtimes: where artifacts are verified beside their own runtime, of `"openvino"` and
+            `"onnxruntime-web"`, on the first inputs; `None` for those that are installed.
         progress: called with a line for each step.
 
     Returns:
@@ -102,6 +112,7 @@ def export(
     directory = Path(directory)
     check_destination(directory, on_mismatch)
     chosen = choose(formats, precisions, representative_dataset is not None)
+    also = choose_runtimes(runtimes)
     names = [*(artifact.name for artifact in chosen), REFERENCE, MANIFEST]
     check_ours(directory, names)
     check_jpeg(options, chosen, preprocessing is not None and not preprocessing_inside)
@@ -118,8 +129,10 @@ def export(
         reference = request.prepared.answers(request.inputs)
         subject = Subject(staging / "inputs.npz", reference, request.truth, request.drawn)
         save_arrays(subject.inputs, request.named())
-        serving = Serving(request.prepared, staging, request.representative, options)
-        found = _write_and_verify(chosen, serving, subject, say)
+        serving = Serving(
+            request.prepared, staging, request.representative, options, request.metadata()
+        )
+        found = _write_and_verify(chosen, serving, subject, also, say)
         report = _report(directory, request, options, subject, tuple(each for each, _ in found))
         if on_mismatch == "raise" and report.missed:
             missed = "; ".join(report.missed)
@@ -132,7 +145,11 @@ def export(
 
 
 def _write_and_verify(
-    chosen: list[Artifact], serving: Serving, subject: Subject, say: Callable[[str], None]
+    chosen: list[Artifact],
+    serving: Serving,
+    subject: Subject,
+    also: tuple[str, ...],
+    say: Callable[[str], None],
 ) -> list[tuple[ArtifactReport, Arrays]]:
     """Each artifact is verified, in its child process, while the next is written."""
     with ThreadPoolExecutor(max_workers=1) as verifier:
@@ -142,7 +159,8 @@ def _write_and_verify(
                 path = serving.scratch / artifact.name
                 say(f"{artifact.name}: writing")
                 notes = artifact.write(serving, path)
-                pending.append(verifier.submit(_verified, artifact, path, subject, notes, serving))
+                arguments = (artifact, path, subject, notes, also, serving)
+                pending.append(verifier.submit(_verified, *arguments))
             say("verifying the rest")
             return [future.result() for future in pending]
         except BaseException:
@@ -151,10 +169,15 @@ def _write_and_verify(
 
 
 def _verified(
-    artifact: Artifact, path: Path, subject: Subject, notes: list[str], serving: Serving
+    artifact: Artifact,
+    path: Path,
+    subject: Subject,
+    notes: list[str],
+    also: tuple[str, ...],
+    serving: Serving,
 ) -> tuple[ArtifactReport, Arrays]:
     """The artifact's report, with the error of each operation if it is a quantized TFLite file."""
-    report, outputs = verify_artifact(artifact, path, subject, notes)
+    report, outputs = verify_artifact(artifact, path, subject, notes, also)
     if artifact.format == "tflite" and artifact.calibrated and outputs:
         try:
             report = replace(report, layers=layer_errors(serving, path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,9 @@ from keras_cbam.errors import InputError
 from keras_cbam.pixels import PixelRule, named_rule
 
 from .prepare import Prepared
+
+# What an artifact takes that does the preprocessing.
+PIXELS = "RGB in 0..255"
 
 
 def with_preprocessing(
@@ -34,23 +38,53 @@ def with_preprocessing(
     if preprocessing is None:
         return prepared, {"rule": None, "in_graph": _own(prepared.model)}
     rule = named_rule(preprocessing)
-    record: dict[str, Any] = {"rule": preprocessing, "takes": "RGB in 0..255"}
+    record: dict[str, Any] = {"rule": preprocessing, "takes": PIXELS}
     if rule is None:
         return prepared, {**record, "in_graph": _own(prepared.model)}
     order = ", then blue first" if rule.reverse_channels else ""
     record |= {"formula": f"pixels * scale + offset{order}", **rule._asdict()}
     if not inside:
         return prepared, {**record, "takes": "preprocessed values", "in_graph": []}
-    shape = tuple(prepared.model.inputs[0].shape)
-    if len(prepared.model.inputs) != 1 or len(shape) != 4 or shape[-1] != 3:
+    if not _is_rgb(prepared.model.inputs):
         raise InputError(
             "Expected a model of one RGB image, (batch, height, width, 3), with preprocessing. "
             f"Received: {[tuple(tensor.shape) for tensor in prepared.model.inputs]}"
         )
-    image = keras.Input(shape[1:], name=prepared.inputs[0])
+    image = keras.Input(prepared.model.inputs[0].shape[1:], name=prepared.inputs[0])
     outputs = prepared.model(prepared.pack([_layer(rule)(image)]))
     model = keras.Model(image, outputs, name=prepared.model.name)
     return replace(prepared, model=model), {**record, "in_graph": ["preprocessing"]}
+
+
+def as_seen(
+    record: dict[str, Any], tensors: Sequence[Any], inputs: list[np.ndarray]
+) -> dict[str, Any]:
+    """The record, with what the model was seen to take where the caller did not say it.
+
+    One RGB image, with values in 0..255 and not only in 0..1, is taken for pixels.
+    """
+    images = inputs[0]
+    if "takes" in record or len(inputs) != 1 or not _is_rgb(tensors):
+        return record
+    return {**record, "takes": PIXELS} if images.min() >= 0 and 2 < images.max() <= 255 else record
+
+
+def with_extremes(representative: list[np.ndarray], record: dict[str, Any]) -> list[np.ndarray]:
+    """The calibration set with a black and a white pixel, if it is of pixels.
+
+    An integer input then has the scale 1, and clients can give it pixels as they are.
+    """
+    if record.get("takes") != PIXELS:
+        return representative
+    images, *rest = representative
+    images = images.copy()
+    images[0, 0, 0], images[0, -1, -1] = 0, 255
+    return [images, *rest]
+
+
+def _is_rgb(tensors: Sequence[Any]) -> bool:
+    """Whether these are one image of three channels."""
+    return len(tensors) == 1 and len(tensors[0].shape) == 4 and tensors[0].shape[-1] == 3
 
 
 def _layer(rule: PixelRule) -> keras.Layer:

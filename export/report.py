@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -34,6 +35,23 @@ class LayerError(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """An artifact in a runtime that is not its own.
+
+    Attributes:
+        runtime: its name.
+        images: how many inputs it was compared on.
+        parity: one entry an output.
+        missed: what it misses of the artifact's tolerance.
+    """
+
+    runtime: str
+    images: int
+    parity: tuple[Parity, ...]
+    missed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class ArtifactReport:
     """One artifact: its file, its parity, whether it may be shipped.
 
@@ -48,6 +66,7 @@ class ArtifactReport:
         missed: what it misses of its tolerance.
         judged: whether its tolerance asks anything on these inputs.
         layers: of a quantized TFLite file, the error of each operation, the worst first.
+        elsewhere: one entry a further runtime.
     """
 
     name: str
@@ -60,6 +79,7 @@ class ArtifactReport:
     missed: tuple[str, ...] = ()
     judged: bool = True
     layers: tuple[LayerError, ...] = ()
+    elsewhere: tuple[Elsewhere, ...] = ()
 
     def worst_layers(self) -> list[str]:
         """The layers that quantization costs most, in a line; none where it was not measured."""
@@ -72,7 +92,7 @@ class ArtifactReport:
     @property
     def verdict(self) -> str:
         """`"verified"`, `"MISSED"`, or `"not judged"` where its tolerance asks nothing."""
-        return "MISSED" if self.missed else "verified" if self.judged else "not judged"
+        return _verdict(self.missed or any(each.missed for each in self.elsewhere), self.judged)
 
 
 @dataclass(frozen=True)
@@ -123,28 +143,40 @@ class Report:
     @property
     def missed(self) -> tuple[str, ...]:
         """What the artifacts miss of their tolerances, each by name."""
-        return tuple(f"{each.name}: {miss}" for each in self.artifacts for miss in each.missed)
+        return tuple(
+            f"{name}: {miss}"
+            for artifact in self.artifacts
+            for name, _, missed in _runs(artifact)
+            for miss in missed
+        )
 
     def rows(self) -> list[tuple[str, ...]]:
-        """The table: one row an output of an artifact, under `COLUMNS`."""
-        return [row for artifact in self.artifacts for row in self._rows(artifact)]
+        """The table: one row an output of an artifact in a runtime, under `COLUMNS`."""
+        return [
+            row
+            for artifact in self.artifacts
+            for name, parity, missed in _runs(artifact)
+            for row in self._rows(artifact, name, parity, _verdict(missed, artifact.judged))
+        ]
 
-    def _rows(self, artifact: ArtifactReport) -> list[tuple[str, ...]]:
+    def _rows(
+        self, artifact: ArtifactReport, name: str, parity: tuple[Parity, ...], verdict: str
+    ) -> list[tuple[str, ...]]:
         size = f"{artifact.bytes / 2**20:.2f} MiB"
-        if not artifact.parity:
-            return [(artifact.name, artifact.precision, size, "", "", "", "", artifact.verdict)]
+        if not parity:
+            return [(name, artifact.precision, size, "", "", "", "", verdict)]
         return [
             (
-                artifact.name if len(self.outputs) == 1 else f"{artifact.name}: {parity.output}",
+                name if len(self.outputs) == 1 else f"{name}: {each.output}",
                 artifact.precision,
                 size,
-                f"{parity.largest_error:.2g}",
-                "" if parity.sqnr is None else f"{parity.sqnr:.1f} dB",
-                f"{parity.agreement:.2%}",
-                "" if parity.accuracy is None else f"{parity.accuracy:.2%}",
-                artifact.verdict,
+                f"{each.largest_error:.2g}",
+                "" if each.sqnr is None else f"{each.sqnr:.1f} dB",
+                f"{each.agreement:.2%}",
+                "" if each.accuracy is None else f"{each.accuracy:.2%}",
+                verdict,
             )
-            for parity in artifact.parity
+            for each in parity
         ]
 
     def markdown(self) -> str:
@@ -156,11 +188,9 @@ class Report:
     def remarks(self) -> list[str]:
         """What writing, running and judging the artifacts brought up, a line each."""
         notes = [
-            f"{a.name}: {text}"
-            for a in self.artifacts
-            for text in (*a.notes, *a.worst_layers(), *a.missed)
+            f"{a.name}: {text}" for a in self.artifacts for text in (*a.notes, *a.worst_layers())
         ]
-        return [*notes, *(f"warning: {warning}" for warning in self.warnings)]
+        return [*notes, *self.missed, *(f"warning: {warning}" for warning in self.warnings)]
 
 
 COLUMNS = (
@@ -173,3 +203,16 @@ COLUMNS = (
     "accuracy",
     "verdict",
 )
+
+
+def _runs(
+    artifact: ArtifactReport,
+) -> Iterator[tuple[str, tuple[Parity, ...], tuple[str, ...]]]:
+    """The artifact in its own runtime and in others: a name, the parity and what it misses."""
+    yield artifact.name, artifact.parity, artifact.missed
+    for each in artifact.elsewhere:
+        yield f"{artifact.name} in {each.runtime}", each.parity, each.missed
+
+
+def _verdict(missed: Any, judged: bool) -> str:
+    return "MISSED" if missed else "verified" if judged else "not judged"

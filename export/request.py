@@ -15,10 +15,12 @@ from keras_cbam.files import check_writable
 
 from .datasets import check_arrays, check_labels, raw_arrays, split_labels
 from .draw import draw_inputs
-from .formats import ARTIFACTS, FORMATS, PRECISIONS, RUNS_WITH, WRITTEN_WITH, Artifact
+from .formats import ALSO, ARTIFACTS, FORMATS, PRECISIONS, WRITTEN_WITH, Artifact
+from .metadata import Metadata
 from .options import Options
 from .prepare import Prepared, prepare
-from .preprocessing import with_preprocessing
+from .preprocessing import as_seen, with_extremes, with_preprocessing
+from .runtimes import RUNS_WITH, is_installed
 from .warn import ENOUGH_SPREAD, spread_of
 
 
@@ -49,6 +51,10 @@ class Request:
     def named(self) -> dict[str, Any]:
         """The inputs by name."""
         return dict(zip(self.prepared.inputs, self.inputs, strict=True))
+
+    def metadata(self) -> Metadata:
+        """What the artifacts tell of themselves."""
+        return Metadata(self.model.name, self.prepared.outputs[0], self.labels, self.preprocessing)
 
     def described(self) -> tuple[dict[str, Any], ...]:
         """What each input takes, and the range of the values that artifacts were compared on."""
@@ -89,16 +95,20 @@ def read_request(
     representative = raw_arrays(
         representative_dataset, "representative_dataset", prepared.inputs, size, calibration_images
     )
-    if representative is not None:
-        representative = check_arrays(representative, tensors, "representative_dataset")
     if example is None:
         inputs = _drawn(prepared)
     else:
         inputs = check_arrays(example, tensors, "verification_data")
+        pixels = as_seen(pixels, tensors, inputs)
+    if representative is not None:
+        representative = check_arrays(representative, tensors, "representative_dataset")
+        representative = with_extremes(representative, pixels)
     check_labels(truth, len(inputs[0]))
     classes = prepared.model.outputs[0].shape[-1]
     if labels is not None and len(labels) != classes:
         raise InputError(f"Expected {classes} labels, one a class. Received: {len(labels)}")
+    if any(len(label.splitlines()) != 1 for label in labels or ()):
+        raise InputError(f"Expected labels of one line each. Received: {list(labels or ())}")
     return Request(
         model, prepared, inputs, truth, example is None, representative, pixels, tuple(labels or ())
     )
@@ -162,6 +172,27 @@ def choose(
             )
         require(*WRITTEN_WITH[artifact.format], *RUNS_WITH[artifact.runtime])
     return chosen
+
+
+def choose_runtimes(given: Sequence[str] | None) -> tuple[str, ...]:
+    """The further runtimes that are given, or for `None` those that are installed.
+
+    Raises:
+        InputError: on an unknown one, or one that is not installed.
+        MissingPackageError: likewise, if pip installs it.
+    """
+    if given is None:
+        return tuple(runtime for runtime in ALSO if is_installed(runtime))
+    given = (given,) if isinstance(given, str) else tuple(given)
+    for runtime in given:
+        if runtime not in ALSO:
+            raise InputError(f"Expected runtimes of {', '.join(ALSO)}. Received: {runtime}")
+        require(*RUNS_WITH.get(runtime, ()))
+        if not is_installed(runtime):
+            raise InputError(
+                f"node does not find {runtime} here: run `npm install {runtime}` in this directory."
+            )
+    return given
 
 
 def check_jpeg(options: Options, chosen: list[Artifact], outside: bool) -> None:

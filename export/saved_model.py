@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from keras_cbam.errors import InputError
 
+from .metadata import LABELS_FILE, METADATA_FILE
 from .prepare import flat_layers
 from .serving import Serving
 
@@ -17,11 +20,30 @@ JPEG_SIGNATURE = "serving_jpeg"
 def write(serving: Serving, path: Path) -> list[str]:
     """Write a SavedModel directory that takes any batch size."""
     signatures = {JPEG_SIGNATURE: _jpeg(serving)} if serving.options.jpeg_signature else {}
-    save(serving, path, None, **signatures)
+    with tempfile.TemporaryDirectory(dir=serving.scratch) as folder:
+        save(serving, path, None, signatures, _assets(serving, Path(folder)))
     return []
 
 
-def save(serving: Serving, path: Path, batch_size: int | None, **more: Any) -> None:
+def _assets(serving: Serving, folder: Path) -> dict[str, Any]:
+    """What the model tells of itself, as files that `loaded.labels.asset_path` and so on name."""
+    import tensorflow as tf
+
+    contents = {METADATA_FILE: json.dumps(serving.metadata.record(), indent=2)}
+    if serving.metadata.labels:
+        contents[LABELS_FILE] = serving.metadata.labels_text()
+    for name, text in contents.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return {Path(name).stem: tf.saved_model.Asset(str(folder / name)) for name in contents}
+
+
+def save(
+    serving: Serving,
+    path: Path,
+    batch_size: int | None,
+    more: dict[str, Any] | None = None,
+    assets: dict[str, Any] | None = None,
+) -> None:
     """Write a SavedModel directory.
 
     Args:
@@ -29,6 +51,7 @@ def save(serving: Serving, path: Path, batch_size: int | None, **more: Any) -> N
         path: where to.
         batch_size: fixes it; `None` leaves it free.
         more: further signatures, as `tf.function`s.
+        assets: files that are kept in it, as `tf.saved_model.Asset`s.
     """
     import tensorflow as tf
 
@@ -36,7 +59,9 @@ def save(serving: Serving, path: Path, batch_size: int | None, **more: Any) -> N
     module = tf.Module()
     module.variables_ = [variable.value for variable in serving.model.variables]
     module.tables = [layer for layer in flat_layers(serving.model) if not layer.weights]
-    functions = {SIGNATURE: serving.traced(batch_size), **more}
+    for name, asset in (assets or {}).items():
+        setattr(module, name, asset)
+    functions = {SIGNATURE: serving.traced(batch_size), **(more or {})}
     signatures = {name: function.get_concrete_function() for name, function in functions.items()}
     tf.saved_model.save(module, str(path), signatures=signatures)
 

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from .metadata import Metadata
 from .options import Options
 from .prepare import Prepared, flat_layers
 
@@ -23,12 +24,14 @@ class Serving:
         scratch: a directory for what several formats are made from.
         representative: inputs of calibration, a list with one array for each input; or `None`.
         options: what the user chose.
+        metadata: what the artifacts tell of themselves.
     """
 
     prepared: Prepared
     scratch: Path
     representative: list[np.ndarray] | None = None
     options: Options = field(default_factory=Options)
+    metadata: Metadata = field(default_factory=Metadata)
     _traced: dict[int | None, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property

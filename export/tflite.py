@@ -16,19 +16,20 @@ from .serving import Serving
 from .tflite_bias import IMAGES, correct_biases
 from .tflite_dynamic import float_depthwise
 from .tflite_fallback import with_float_layers
-from .tflite_graph import QuantizedGraph
+from .tflite_graph import QuantizedGraph, with_names
+from .tflite_metadata import with_metadata
 from .tflite_scales import repair_scales, separate_biases
 
 
 def write_float32(serving: Serving, path: Path) -> list[str]:
     """Write float32 weights and arithmetic."""
-    path.write_bytes(float32(serving).read_bytes())
+    _store(serving, float32(serving).read_bytes(), path)
     return []
 
 
 def write_float16(serving: Serving, path: Path) -> list[str]:
     """Write float16 weights; runtimes without float16 arithmetic compute in float32."""
-    path.write_bytes(_convert(serving, _float16))
+    _store(serving, _convert(serving, _float16), path)
     return []
 
 
@@ -36,7 +37,9 @@ def write_dynamic(serving: Serving, path: Path) -> list[str]:
     """Write int8 weights, whose inputs are quantized as they come; the rest is float32."""
     content = separate_biases(_convert(serving, _dynamic))
     content = float_depthwise(content, float32(serving).read_bytes())
-    path.write_bytes(_corrected(serving, content) if serving.representative else content)
+    if serving.representative:
+        content = _corrected(serving, content)
+    _store(serving, content, path)
     return [] if serving.representative else ["no bias was corrected, for want of calibration"]
 
 
@@ -46,15 +49,19 @@ def write_int8(serving: Serving, path: Path) -> list[str]:
     if serving.options.float_layers:
         finish = partial(with_float_layers, serving, float32(serving))
     content, notes = _repaired(serving, _convert(serving, _int8, finish))
-    path.write_bytes(_corrected(serving, content))
+    _store(serving, _corrected(serving, content), path)
     return notes
 
 
 def write_int16x8(serving: Serving, path: Path) -> list[str]:
     """Write int8 weights and int16 activations, calibrated on the representative set."""
     content, notes = _repaired(serving, _convert(serving, _int16x8))
-    path.write_bytes(_corrected(serving, content))
+    _store(serving, _corrected(serving, content), path)
     return notes
+
+
+def _store(serving: Serving, content: bytes, path: Path) -> None:
+    path.write_bytes(with_metadata(content, serving.metadata))
 
 
 def _corrected(serving: Serving, content: bytes) -> bytes:
@@ -110,7 +117,7 @@ def _convert(
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         setting(converter, serving, tf)
         try:
-            return finish(converter)
+            return with_names(finish(converter))
         except (InputError, OSError):
             raise
         except Exception as error:  # the converter's own class is not public

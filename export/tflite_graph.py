@@ -58,6 +58,15 @@ class QuantizedGraph:
                 features, weights, output = inputs[0], inputs[1], operation.Outputs(0)
                 yield Weighted(index, kind, int(features), int(weights), bias, int(output))
 
+    def signature(self) -> dict[str, int]:
+        """The tensors of the inputs and outputs, by their names in the only signature."""
+        signature = self.model.SignatureDefs(0)
+        maps = [
+            *(signature.Inputs(index) for index in range(signature.InputsLength())),
+            *(signature.Outputs(index) for index in range(signature.OutputsLength())),
+        ]
+        return {each.Name().decode(): each.TensorIndex() for each in maps}
+
     def scales(self, tensor: int) -> np.ndarray:
         """The scales of a tensor, a view into the file; empty if it is not quantized."""
         quantization = self.graph.Tensors(tensor).Quantization()
@@ -139,6 +148,20 @@ def pairs(graph: QuantizedGraph, twin: QuantizedGraph) -> list[tuple[Weighted, W
     ours, theirs = list(graph.weighted()), list(twin.weighted())
     shapes = [[g.shape(o.weights) for o in ops] for g, ops in ((graph, ours), (twin, theirs))]
     return list(zip(ours, theirs, strict=True)) if shapes[0] == shapes[1] else []
+
+
+def with_names(content: bytes) -> bytes:
+    """The file with inputs and outputs called what the signature calls them.
+
+    The converter's own names, `serving_default_image:0` and such, are all that some runtimes see.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(content)
+    (signature,) = model.signatureDefs
+    for each in (*signature.inputs, *signature.outputs):
+        model.subgraphs[0].tensors[each.tensorIndex].name = each.name
+    return pack(model)
 
 
 def each_input(

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from .arrays import load_arrays, save_arrays
+from .batches import Outputs
 from .child import RuntimeFailure
 from .formats import Artifact, Tolerance
 from .manifest import size_and_hash
 from .parity import Parity, compare, differing_shapes
-from .report import ArtifactReport
+from .report import ArtifactReport, Elsewhere
 from .runtimes import run_artifact
 
+# How many inputs an artifact is run on in a runtime that is not its own.
+ELSEWHERE = {"openvino": 200, "onnxruntime-web": 50}
 # On inputs that mean nothing to a network it is in doubt, and rounding decides what is largest.
 DRAWN = Tolerance(largest_error=None, agreement=None)
 
@@ -46,10 +50,22 @@ class Subject:
             return replace(DRAWN, largest_error=asked.largest_error)
         return replace(asked, agreement=self.agreements.get(artifact.name, asked.agreement))
 
+    def first(self, count: int) -> Subject:
+        """The first inputs, `count` at most, and the answers to them."""
+        path = self.inputs.with_name(f"first_{count}.npz")
+        if not path.exists():
+            save_arrays(path, {name: v[:count] for name, v in load_arrays(self.inputs).items()})
+        return replace(
+            self,
+            inputs=path,
+            reference={name: value[:count] for name, value in self.reference.items()},
+            labels=None if self.labels is None else self.labels[:count],
+        )
+
 
 def verify_artifact(
-    artifact: Artifact, path: Path, subject: Subject, notes: list[str]
-) -> tuple[ArtifactReport, dict[str, np.ndarray]]:
+    artifact: Artifact, path: Path, subject: Subject, notes: list[str], also: Sequence[str] = ()
+) -> tuple[ArtifactReport, Outputs]:
     """Run an artifact on the subject's inputs.
 
     Args:
@@ -57,25 +73,21 @@ def verify_artifact(
         path: the file or directory.
         subject: what it is compared on.
         notes: what writing it reported.
+        also: further runtimes that are installed.
 
     Returns:
         How it compares with Keras, and its outputs; none where the runtime refuses it.
     """
     size, digest = size_and_hash(path)
     tolerance = subject.tolerance(artifact)
-    parity: tuple[Parity, ...] = ()
-    outputs: dict[str, Any] = {}
-    try:
-        outputs, facts = run_artifact(artifact.runtime, path, subject.inputs)
-        notes = [*notes, *facts]
-        missed = differing_shapes(outputs, subject.reference)
-        if not missed:
-            parity = compare(outputs, subject.reference, subject.labels)
-            missed = [miss for each in parity for miss in each.misses(tolerance)]
-    except RuntimeFailure as error:
-        if os.strerror(errno.ENOSPC) in str(error):
-            raise
-        missed = [str(error)]
+    outputs, facts, parity, missed = _compared(artifact.runtime, path, subject, tolerance)
+    elsewhere = []
+    for runtime in artifact.also:
+        if runtime in also:
+            few = subject.first(ELSEWHERE[runtime])
+            _, _, found, misses = _compared(runtime, path, few, tolerance)
+            images = len(next(iter(few.reference.values())))
+            elsewhere.append(Elsewhere(runtime, images, found, tuple(misses)))
     report = ArtifactReport(
         name=artifact.name,
         format=artifact.format,
@@ -83,8 +95,26 @@ def verify_artifact(
         bytes=size,
         sha256=digest,
         parity=parity,
-        notes=tuple(notes),
+        notes=(*notes, *facts),
         missed=tuple(missed),
         judged=tolerance.asks,
+        elsewhere=tuple(elsewhere),
     )
-    return report, {} if missed and not parity else outputs
+    return report, outputs if parity else {}
+
+
+def _compared(
+    runtime: str, path: Path, subject: Subject, tolerance: Tolerance
+) -> tuple[Outputs, list[str], tuple[Parity, ...], list[str]]:
+    """What a file answers in a runtime, what that reports, the parity, and what it misses."""
+    try:
+        outputs, facts = run_artifact(runtime, path, subject.inputs)
+    except RuntimeFailure as error:
+        if os.strerror(errno.ENOSPC) in str(error):
+            raise
+        return {}, [], (), [str(error)]
+    missed = differing_shapes(outputs, subject.reference)
+    if missed:
+        return outputs, facts, (), missed
+    parity = compare(outputs, subject.reference, subject.labels)
+    return outputs, facts, parity, [miss for each in parity for miss in each.misses(tolerance)]

@@ -10,12 +10,13 @@ from pathlib import Path
 from keras_cbam.errors import InputError, require
 
 from .arrays import save_arrays
-from .formats import ARTIFACTS, RUNS_WITH, Artifact
+from .formats import ALSO, ARTIFACTS, Artifact
 from .manifest import read_manifest, size_and_hash, versions
 from .parity import compare
 from .publish import space_needed
 from .reference import REFERENCE, Arrays, read_reference
 from .report import ArtifactReport, Report
+from .runtimes import RUNS_WITH, is_installed
 from .verification import Subject, verify_artifact
 from .warn import spread_of, verification_warnings
 
@@ -94,11 +95,13 @@ def _again(
     entry: ArtifactReport, artifact: Artifact, directory: Path, subject: Subject
 ) -> ArtifactReport:
     path = directory / entry.name
+    nothing = replace(entry, parity=(), notes=(), layers=(), elsewhere=())
     if not path.exists():
-        return replace(entry, parity=(), notes=(), layers=(), missed=("the file is missing",))
+        return replace(nothing, missed=("the file is missing",))
     if size_and_hash(path)[1] != entry.sha256:
         changed = "the file is not the one that was exported: its SHA-256 differs"
-        return replace(entry, parity=(), notes=(), layers=(), missed=(changed,))
-    found = verify_artifact(artifact, path, subject, [])[0]
+        return replace(nothing, missed=(changed,))
+    also = [runtime for runtime in ALSO if is_installed(runtime)]
+    found = verify_artifact(artifact, path, subject, [], also)[0]
     missed = tuple(f"when it was exported, {miss}" for miss in entry.missed)
     return replace(found, missed=(*found.missed, *missed))

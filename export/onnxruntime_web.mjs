@@ -1,0 +1,37 @@
+// Runs an ONNX file in onnxruntime-web: node onnxruntime_web.mjs MODEL FOLDER
+//
+// For each line {name: [type, shape]} on standard input, reads FOLDER/input0 and so on, and writes
+// FOLDER/output0 and so on, and a line of the same form. The package is looked for where node is run.
+import { createRequire } from "node:module";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+
+const [model, folder] = process.argv.slice(2);
+const ort = createRequire(join(process.cwd(), "here.js"))("onnxruntime-web");
+const ARRAYS = {
+  bool: Uint8Array,
+  float32: Float32Array,
+  int32: Int32Array,
+  int64: BigInt64Array,
+  uint8: Uint8Array,
+};
+
+ort.env.wasm.numThreads = 1;
+ort.env.logLevel = "error";
+const session = await ort.InferenceSession.create(readFileSync(model), { executionProviders: ["wasm"] });
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const feeds = {};
+  Object.entries(JSON.parse(line)).forEach(([name, [type, shape]], index) => {
+    const { buffer } = new Uint8Array(readFileSync(join(folder, `input${index}`)));
+    feeds[name] = new ort.Tensor(type, new ARRAYS[type](buffer), shape);
+  });
+  const answers = {};
+  Object.entries(await session.run(feeds)).forEach(([name, tensor], index) => {
+    const { buffer, byteOffset, byteLength } = tensor.data;
+    writeFileSync(join(folder, `output${index}`), new Uint8Array(buffer, byteOffset, byteLength));
+    answers[name] = [tensor.type, tensor.dims];
+  });
+  console.log(JSON.stringify(answers));
+}
