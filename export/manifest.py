@@ -14,6 +14,7 @@ import numpy as np
 
 from keras_cbam.errors import InputError
 
+from .delegates import Delegation
 from .parity import Parity
 from .report import ArtifactReport, Elsewhere, LayerError, Report
 
@@ -40,6 +41,7 @@ def write_manifest(report: Report, path: Path) -> None:
     record = {key: value for key, value in asdict(report).items() if key != "directory"}
     for artifact in record["artifacts"]:
         artifact["layers"] = [error._asdict() for error in artifact["layers"]]
+    record["delegations"] = [each._asdict() for each in record["delegations"]]
     text = json.dumps({"layout": LAYOUT, **_finite(record)}, indent=2, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")
 
@@ -62,6 +64,7 @@ def read_manifest(directory: Path) -> Report:
         raise InputError(f"{path} has layout {layout}; this version of keras_cbam reads {LAYOUT}.")
     try:
         artifacts = tuple(_artifact(**entry) for entry in record.pop("artifacts"))
+        record["delegations"] = [Delegation(**entry) for entry in record["delegations"]]
         listed = {key: tuple(value) for key, value in record.items() if isinstance(value, list)}
         return Report(directory=str(directory), artifacts=artifacts, **{**record, **listed})
     except (TypeError, KeyError) as error:

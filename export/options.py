@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from keras_cbam.errors import InputError
 
+from .lowering import TARGETS
+
 # int8 with a scale for each channel came with 13; tf2onnx stops at 18.
 OPSETS = range(13, 19)
 INTEGER_IO = ("int8", "uint8", "float32")
@@ -20,6 +22,7 @@ class Options:
         integer_io: type of the inputs and outputs of the int8 TFLite file.
         batch_size: of the TFLite files, `None` for any.
         float_layers: names of layers whose operations stay in float32 in the int8 files.
+        target: what the TFLite files will run on, a key of `lowering.TARGETS`.
         jpeg_signature: whether the SavedModel gets a second signature that takes JPEG bytes.
     """
 
@@ -28,6 +31,7 @@ class Options:
     batch_size: int | None = 1
     float_layers: tuple[str, ...] = ()
     jpeg_signature: bool = False
+    target: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.opset not in OPSETS:
@@ -38,6 +42,8 @@ class Options:
             raise InputError(
                 f"Expected integer_io of {', '.join(INTEGER_IO)}. Received: {self.integer_io}"
             )
+        if self.target not in TARGETS:
+            raise InputError(f"Expected a target of {', '.join(TARGETS)}. Received: {self.target}")
         if self.batch_size is not None and self.batch_size < 1:
             raise InputError(f"Expected a batch_size of 1 or more. Received: {self.batch_size}")
         if self.float_layers and self.integer_io != "float32":

@@ -15,13 +15,14 @@ from keras_cbam.files import staging_directory
 from .arrays import save_arrays
 from .child import RuntimeFailure
 from .datasets import CALIBRATION_IMAGES
+from .delegates import delegations
 from .formats import FORMATS, Artifact
 from .manifest import MANIFEST, source, versions, write_manifest
 from .options import Options
 from .parity import accuracy
 from .publish import check_ours, publish, space_needed
 from .reference import REFERENCE, Arrays, write_reference
-from .report import ArtifactReport, Report, VerificationError
+from .report import REPORT, ArtifactReport, Report, VerificationError
 from .request import (
     Request,
     check_destination,
@@ -54,7 +55,9 @@ def export(
     batch_size: int | None = Options.batch_size,
     float_layers: Sequence[str] = Options.float_layers,
     jpeg_signature: bool = Options.jpeg_signature,
+    target: str = Options.target,
     runtimes: Sequence[str] | None = None,
+    write_report: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Report:
     """Write a model in several formats, each proven to answer as Keras does.
@@ -96,8 +99,13 @@ def export(
         float_layers: names of layers that stay in float32 in the int8 files.
         jpeg_signature: whether the SavedModel gets the signature `serving_jpeg`, which takes the
             bytes of JPEG files.
+        target: `"cpu"`, or `"npu"`, for which TFLite files have operations that Arm's Ethos-U has:
+            the same function, slower on a processor.
         runtimes: where artifacts are verified beside their own runtime, of `"openvino"` and
             `"onnxruntime-web"`, on the first inputs; `None` for those that are installed.
+        write_report: whether to write `report.md`, with where the operations of each artifact run
+            and why not where they do not, as far as XNNPACK, TensorFlow's analyzer of the GPU
+            delegate and `ethos-u-vela` tell, those that are installed.
         progress: called with a line for each step.
 
     Returns:
@@ -108,13 +116,14 @@ def export(
         VerificationError: if an artifact misses its tolerance and `on_mismatch` is `"raise"`.
     """
     say = progress or (lambda line: None)
-    options = Options(opset, integer_io, batch_size, tuple(float_layers), jpeg_signature)
+    options = Options(opset, integer_io, batch_size, tuple(float_layers), jpeg_signature, target)
     directory = Path(directory)
     check_destination(directory, on_mismatch)
     chosen = choose(formats, precisions, representative_dataset is not None)
     also = choose_runtimes(runtimes)
-    names = [*(artifact.name for artifact in chosen), REFERENCE, MANIFEST]
-    check_ours(directory, names)
+    names = [artifact.name for artifact in chosen]
+    also_written = [REFERENCE, *([REPORT] if write_report else []), MANIFEST]
+    check_ours(directory, [*names, *also_written])
     check_jpeg(options, chosen, preprocessing is not None and not preprocessing_inside)
     request = read_request(
         model,
@@ -139,8 +148,12 @@ def export(
             raise VerificationError(f"Nothing was exported, because of {missed}.", report)
         answers = {each.name: outputs for each, outputs in found}
         write_reference(staging / REFERENCE, request.named(), reference, answers)
+        if write_report:
+            say("where the operations run")
+            report = replace(report, delegations=delegations(staging, names))
+            (staging / REPORT).write_text(report.markdown(), encoding="utf-8")
         write_manifest(report, staging / MANIFEST)
-        publish(staging, directory, names)
+        publish(staging, directory, [*names, *also_written])
     return report
 
 

@@ -15,10 +15,11 @@ from keras_cbam.files import atomic_path
 from .formats import ARTIFACTS
 from .manifest import MANIFEST
 from .reference import REFERENCE
+from .report import REPORT
 
 # While artifacts are put in place: which. What a killed export left of it tells them from others'.
 JOURNAL = ".keras_cbam_export.json"
-_KNOWN = (*(artifact.name for artifact in ARTIFACTS), REFERENCE, MANIFEST)
+_KNOWN = (*(artifact.name for artifact in ARTIFACTS), REFERENCE, REPORT, MANIFEST)
 
 
 def check_ours(directory: Path, names: list[str]) -> None:
@@ -72,5 +73,5 @@ def _ours(directory: Path) -> set[str]:
             listed = {entry["name"] for entry in entries}
         except (OSError, ValueError, KeyError, TypeError):
             continue
-        found |= {MANIFEST, REFERENCE, *listed}
+        found |= {MANIFEST, REFERENCE, REPORT, *listed}
     return found & set(_KNOWN)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from .delegates import Delegation
 from .parity import Parity
 
+REPORT = "report.md"
 # Of the layers that quantization costs most.
 SHOWN = 4
 
@@ -117,6 +119,7 @@ class Report:
         source: name of the model, and hash of its weights.
         versions: of the packages involved.
         warnings: what the reader should know before trusting the figures.
+        delegations: where the operations of the artifacts run, if that was asked.
     """
 
     directory: str
@@ -134,6 +137,7 @@ class Report:
     source: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    delegations: tuple[Delegation, ...] = ()
 
     @property
     def verified(self) -> bool:
@@ -180,10 +184,11 @@ class Report:
         ]
 
     def markdown(self) -> str:
-        """The table as Markdown, with what was noted below it."""
-        table = [COLUMNS, ("---",) * len(COLUMNS), *self.rows()]
-        lines = ["| " + " | ".join(row) + " |" for row in table]
-        return "\n".join([*lines, "", *(f"- {note}" for note in self.remarks())]) + "\n"
+        """The tables as Markdown, with what was noted between them."""
+        lines = [*_table(COLUMNS, self.rows()), "", *(f"- {note}" for note in self.remarks())]
+        if self.delegations:
+            lines += ["", *_table(DELEGATION_COLUMNS, self.delegations)]
+        return "\n".join(lines) + "\n"
 
     def remarks(self) -> list[str]:
         """What writing, running and judging the artifacts brought up, a line each."""
@@ -193,6 +198,11 @@ class Report:
         return [*notes, *self.missed, *(f"warning: {warning}" for warning in self.warnings)]
 
 
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return ["| " + " | ".join(row) + " |" for row in (columns, ["---"] * len(columns), *rows)]
+
+
+DELEGATION_COLUMNS = ("artifact", "on", "runs there", "does not, and why where it is told")
 COLUMNS = (
     "artifact",
     "precision",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from typing import Any
 
 import numpy as np
 
 from .batches import Outputs, in_batches
+from .delegate_xnnpack import counted, xnnpack_partitions
 
 
 def run(artifact: str, inputs: Outputs) -> tuple[Outputs, list[str]]:
@@ -29,28 +29,10 @@ def run(artifact: str, inputs: Outputs) -> tuple[Outputs, list[str]]:
 
 
 def _partitions(interpreter: Any) -> str:
-    """How much of the graph XNNPACK runs: a delegate operation stands for each partition."""
-    operations = interpreter._get_ops_details()
-    partitions = [o for o in operations if o["op_name"] == "DELEGATE"]
-    # Of a tensor's two makers, the operation and the partition that took it over, the later runs.
-    maker = {t: o for o in [*operations, *partitions] for t in o["outputs"]}
-    pending = [details["index"] for details in interpreter.get_output_details()]
-    running, outside = set(), []
-    while pending:
-        source = maker.get(pending.pop())
-        if source is not None and source["index"] not in running:
-            running.add(source["index"])
-            pending.extend(source["inputs"])
-            if source["op_name"] != "DELEGATE":
-                outside.append(source["op_name"])
-    count = f"{len(partitions)} XNNPACK partition{'' if len(partitions) == 1 else 's'}"
-    if not outside:
-        return f"{count}, all in it"
-    kinds = (
-        kind if times == 1 else f"{times} {kind}"
-        for kind, times in sorted(Counter(outside).items())
-    )
-    return f"{count}, outside: {', '.join(kinds)}"
+    """How much of the graph XNNPACK runs, in a line."""
+    partitions, outside = xnnpack_partitions(interpreter)
+    count = f"{partitions} XNNPACK partition{'' if partitions == 1 else 's'}"
+    return f"{count}, outside: {counted(outside)}" if outside else f"{count}, all in it"
 
 
 def _quantize(value: np.ndarray, details: dict[str, Any]) -> np.ndarray:

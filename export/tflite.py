@@ -12,6 +12,7 @@ from keras_cbam.errors import InputError
 
 from . import saved_model
 from .child import RuntimeFailure
+from .lowering import lower
 from .serving import Serving
 from .tflite_bias import IMAGES, correct_biases
 from .tflite_dynamic import float_depthwise
@@ -61,7 +62,7 @@ def write_int16x8(serving: Serving, path: Path) -> list[str]:
 
 
 def _store(serving: Serving, content: bytes, path: Path) -> None:
-    path.write_bytes(with_metadata(content, serving.metadata))
+    path.write_bytes(with_metadata(lower(content, serving.options.target), serving.metadata))
 
 
 def _corrected(serving: Serving, content: bytes) -> bytes:

@@ -76,7 +76,8 @@ class QuantizedGraph:
 
     def shape(self, tensor: int) -> tuple[int, ...]:
         """The tensor's shape."""
-        return tuple(int(size) for size in self.graph.Tensors(tensor).ShapeAsNumpy())
+        found = self.graph.Tensors(tensor)
+        return tuple(found.Shape(axis) for axis in range(found.ShapeLength()))
 
     def quantize(self, value: np.ndarray, tensor: int) -> np.ndarray:
         """Real values in the tensor's own units; as they are if it is not quantized."""

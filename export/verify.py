@@ -8,20 +8,27 @@ from dataclasses import replace
 from pathlib import Path
 
 from keras_cbam.errors import InputError, require
+from keras_cbam.files import atomic_path, check_writable
 
 from .arrays import save_arrays
+from .delegates import delegations
 from .formats import ALSO, ARTIFACTS, Artifact
 from .manifest import read_manifest, size_and_hash, versions
 from .parity import compare
 from .publish import space_needed
 from .reference import REFERENCE, Arrays, read_reference
-from .report import ArtifactReport, Report
+from .report import REPORT, ArtifactReport, Report
 from .runtimes import RUNS_WITH, is_installed
 from .verification import Subject, verify_artifact
 from .warn import spread_of, verification_warnings
 
 
-def verify(directory: str | Path, *, progress: Callable[[str], None] | None = None) -> Report:
+def verify(
+    directory: str | Path,
+    *,
+    write_report: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> Report:
     """Run the artifacts of an export on its reference inputs, and compare with Keras's answers.
 
     Neither the model nor Keras's backend is needed, only the runtimes. Each artifact must have the
@@ -31,6 +38,7 @@ def verify(directory: str | Path, *, progress: Callable[[str], None] | None = No
 
     Args:
         directory: what `export` wrote.
+        write_report: whether to write `report.md` there, as `export` does.
         progress: called with a line for each step.
 
     Returns:
@@ -67,7 +75,7 @@ def verify(directory: str | Path, *, progress: Callable[[str], None] | None = No
             say(f"{entry.name}: verifying")
             found.append(_again(entry, rows[entry.name], directory, subject))
     images, spread = len(next(iter(inputs.values()))), spread_of(answers["keras"])
-    return replace(
+    report = replace(
         before,
         images=images,
         spread=spread,
@@ -75,7 +83,16 @@ def verify(directory: str | Path, *, progress: Callable[[str], None] | None = No
         artifacts=tuple(found),
         versions=versions(),
         warnings=verification_warnings(images, spread, before.drawn),
+        delegations=(),
     )
+    if write_report:
+        say("where the operations run")
+        names = [each.name for each in found if (directory / each.name).exists()]
+        report = replace(report, delegations=delegations(directory, names))
+        check_writable(directory)
+        with atomic_path(directory / REPORT) as path:
+            path.write_text(report.markdown(), encoding="utf-8")
+    return report
 
 
 def _agreements(

@@ -8,13 +8,14 @@ from typing import Annotated, Any
 import keras
 import typer
 
-from keras_cbam.cli.artifact_table import show
+from keras_cbam.cli.artifact_table import REPORT_HELP, show
 from keras_cbam.cli.export_images import calibration_pixels, verification_pixels
 from keras_cbam.cli.terminal import errors, out
 from keras_cbam.export import Report, VerificationError, load_model
 from keras_cbam.export import export as export_model
 from keras_cbam.export.datasets import CALIBRATION_IMAGES
-from keras_cbam.export.formats import FORMATS, PRECISIONS
+from keras_cbam.export.formats import ALSO, FORMATS, PRECISIONS
+from keras_cbam.export.lowering import TARGETS
 from keras_cbam.export.options import INTEGER_IO, Options
 from keras_cbam.pixels import PIXEL_RULES, preprocessed
 
@@ -68,6 +69,16 @@ def export(
     jpeg_signature: Annotated[
         bool, typer.Option(help="Give the SavedModel a signature that takes JPEG files.")
     ] = False,
+    target: Annotated[
+        str, typer.Option(help=f"What TFLite files will run on: {', '.join(TARGETS)}.")
+    ] = Options.target,
+    runtimes: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Verify in these too, of {', '.join(ALSO)}, or none; by default those installed."
+        ),
+    ] = None,
+    report: Annotated[bool, typer.Option("--report", help=REPORT_HELP)] = False,
     keep_mismatches: Annotated[
         bool, typer.Option(help="Keep and mark artifacts that miss their tolerance.")
     ] = False,
@@ -81,7 +92,7 @@ def export(
     if preprocessing_outside and preprocessing:
         pixels = None if pixels is None else preprocessed(pixels, preprocessing)
         samples = None if samples is None else preprocessed(samples, preprocessing)
-    report = run(
+    found = run(
         loaded,
         output,
         formats=tuple(formats.split(",")),
@@ -97,9 +108,12 @@ def export(
         batch_size=batch_size or None,
         float_layers=_split(float_layers) or (),
         jpeg_signature=jpeg_signature,
+        target=target,
+        write_report=report,
+        runtimes=() if runtimes == "none" else _split(runtimes),
     )
-    out.print(f"written to {report.directory}", markup=False)
-    if report.missed:
+    out.print(f"written to {found.directory}", markup=False)
+    if found.missed:
         raise typer.Exit(1)
 
 

@@ -1,0 +1,49 @@
+"""In a child process: how much of a TFLite graph XNNPACK takes."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def main(path: str, answer: str) -> None:
+    """Write the number of partitions, and kind and type of each operation outside, as JSON."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=path)
+    interpreter.allocate_tensors()
+    Path(answer).write_text(json.dumps(xnnpack_partitions(interpreter)))
+
+
+def xnnpack_partitions(interpreter: Any) -> tuple[int, list[str]]:
+    """How many partitions there are, and kind and type of each operation that runs outside them.
+
+    A delegate operation stands for each partition.
+    """
+    operations = interpreter._get_ops_details()
+    delegated = [o for o in operations if o["op_name"] == "DELEGATE"]
+    types = {d["index"]: np.dtype(d["dtype"]).name for d in interpreter.get_tensor_details()}
+    # Of a tensor's two makers, the operation and the partition that took it over, the later runs.
+    maker = {t: o for o in [*operations, *delegated] for t in o["outputs"]}
+    pending = [details["index"] for details in interpreter.get_output_details()]
+    running, outside = set(), []
+    while pending:
+        source = maker.get(pending.pop())
+        if source is not None and source["index"] not in running:
+            running.add(source["index"])
+            pending.extend(source["inputs"])
+            if source["op_name"] != "DELEGATE":
+                outside.append(f"{source['op_name']} of {types[source['outputs'][0]]}")
+    return len(delegated), outside
+
+
+def counted(kinds: Iterable[str]) -> str:
+    """The kinds of some operations with how often each comes, in a line."""
+    return ", ".join(
+        kind if times == 1 else f"{times} {kind}" for kind, times in sorted(Counter(kinds).items())
+    )

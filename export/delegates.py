@@ -1,0 +1,111 @@
+"""Where the operations of an artifact run, and what falls back, by the accelerators' tools."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .child import RuntimeFailure, run_in_child
+from .delegate_xnnpack import counted
+
+ETHOS_U = "ethos-u55-128"
+# What moves values in ONNX, and computes nothing.
+LAYOUT = ("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Expand", "Concat", "Slice")
+
+
+class Delegation(NamedTuple):
+    """An artifact on one accelerator.
+
+    Attributes:
+        artifact: its file's name.
+        accelerator: which.
+        inside: how much of the graph runs there.
+        outside: what does not, and why where that is told.
+    """
+
+    artifact: str
+    accelerator: str
+    inside: str
+    outside: str
+
+
+def delegations(folder: Path, names: Iterable[str]) -> tuple[Delegation, ...]:
+    """Ask each tool that is installed about each artifact.
+
+    Args:
+        folder: where they are.
+        names: their files' names.
+    """
+    found = []
+    for name in names:
+        for accelerator, (suffix, package, probe) in PROBES.items():
+            if name.endswith(suffix) and importlib.util.find_spec(package):
+                try:
+                    found.append(Delegation(name, accelerator, *probe(folder / name)))
+                except RuntimeFailure as error:
+                    found.append(Delegation(name, accelerator, "", str(error)))
+    return tuple(found)
+
+
+def _xnnpack(path: Path) -> tuple[str, str]:
+    partitions, outside = _in_child("delegate_xnnpack", path)
+    return f"{partitions} partition{'' if partitions == 1 else 's'}", counted(outside)
+
+
+def _gpu(path: Path) -> tuple[str, str]:
+    told = _in_child("delegate_gpu", path)
+    objections = re.findall(r"^GPU COMPATIBILITY WARNING: (.*)$", told, re.MULTILINE)
+    return "not all" if objections else "compatible", counted(objections)
+
+
+def _ethos_u(path: Path) -> tuple[str, str]:
+    with tempfile.TemporaryDirectory() as folder:
+        options = ["--accelerator-config", ETHOS_U, "--show-cpu-operations"]
+        done = subprocess.run(
+            [sys.executable, "-m", "ethosu.vela", str(path), *options, "--output-dir", folder],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    told = done.stdout + done.stderr
+    share = re.search(r"NPU operators = (\d+) \((.*)\)", told)
+    if share is None:
+        lines = [line for line in told.splitlines() if line.strip()]
+        raise RuntimeFailure(f"vela gives no mapping: {lines[-1] if lines else ''}")
+    outside = re.findall(
+        r"^Warning \(supported operators\) operator: (\w+),.*\nReason: ([^.\n]*)",
+        told,
+        re.MULTILINE,
+    )
+    return f"{share[2]} of the operations", counted(f"{kind} ({why})" for kind, why in outside)
+
+
+def _layout(path: Path) -> tuple[str, str]:
+    import onnx
+
+    kinds = [node.op_type for node in onnx.load(path).graph.node]
+    left = [kind for kind in kinds if kind in LAYOUT]
+    return f"{len(kinds) - len(left)} of {len(kinds)} operations compute", counted(left)
+
+
+def _in_child(module: str, path: Path) -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        answer = Path(folder) / "answer.json"
+        run_in_child(module, path, answer)
+        return json.loads(answer.read_text())
+
+
+# By accelerator: the files it is asked about, the package that tells, and how it is asked.
+PROBES: dict[str, tuple[str, str, Callable[[Path], tuple[str, str]]]] = {
+    "XNNPACK": (".tflite", "ai_edge_litert", _xnnpack),
+    "GPU delegate": (".tflite", "tensorflow", _gpu),
+    "Ethos-U55": ("int8.tflite", "ethosu", _ethos_u),
+    "layout": (".onnx", "onnx", _layout),
+}
