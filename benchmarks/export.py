@@ -19,16 +19,12 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import keras
-import numpy as np
+from varied import varied_images, varied_network
 
-from keras_cbam import CBAM, attach_attention
 from keras_cbam.cli.export_images import calibration_pixels, verification_pixels
 from keras_cbam.errors import InputError
 from keras_cbam.export import Report, export
 from keras_cbam.export.formats import PRECISIONS
-from tests.conftest import vary
-
-SIZE = 128
 
 
 def trained(run: Path, data: Path, output: str) -> Report:
@@ -47,17 +43,8 @@ def trained(run: Path, data: Path, output: str) -> Report:
 
 
 def varied(builder: str, output: str) -> Report:
-    """Export a network whose outputs vary, though it was never trained."""
-    build = getattr(keras.applications, builder)
-    model = attach_attention(build(weights=None, input_shape=(SIZE, SIZE, 3), classes=10))
-    rng = np.random.default_rng(0)
-    for layer in model.layers:
-        if isinstance(layer, CBAM):
-            excite = layer.channel_attention.excite.kernel
-            excite.assign(rng.normal(0, 0.1, excite.shape))
-    model = vary(model)
-    images = rng.uniform(0, 255, (64, 4, 4, 3)).repeat(SIZE // 4, 1).repeat(SIZE // 4, 2)
-    images = (0.8 * images + 0.2 * rng.uniform(0, 255, images.shape)).astype("float32")
+    """Export a network that was never trained."""
+    model = varied_network(builder)
 
     def exported(precisions: tuple[str, ...]) -> Report:
         return export(
@@ -65,7 +52,7 @@ def varied(builder: str, output: str) -> Report:
             output,
             precisions=precisions,
             preprocessing=builder,
-            representative_dataset=images,
+            representative_dataset=varied_images(),
             on_mismatch="report",
         )
 

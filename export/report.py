@@ -61,6 +61,7 @@ class ArtifactReport:
         name: the file's name.
         format: as in `formats.ARTIFACTS`.
         precision: as in `formats.ARTIFACTS`.
+        runtime: where it was compared, as in `formats.ARTIFACTS`.
         bytes: its size.
         sha256: hash of the file; of a directory, of its files' names and contents in order.
         parity: one entry an output.
@@ -74,6 +75,7 @@ class ArtifactReport:
     name: str
     format: str
     precision: str
+    runtime: str
     bytes: int
     sha256: str
     parity: tuple[Parity, ...]
@@ -148,9 +150,9 @@ class Report:
     def missed(self) -> tuple[str, ...]:
         """What the artifacts miss of their tolerances, each by name."""
         return tuple(
-            f"{name}: {miss}"
+            f"{artifact.name} in {runtime}: {miss}"
             for artifact in self.artifacts
-            for name, _, missed in _runs(artifact)
+            for runtime, _, missed in _runs(artifact)
             for miss in missed
         )
 
@@ -159,23 +161,24 @@ class Report:
         return [
             row
             for artifact in self.artifacts
-            for name, parity, missed in _runs(artifact)
-            for row in self._rows(artifact, name, parity, _verdict(missed, artifact.judged))
+            for runtime, parity, missed in _runs(artifact)
+            for row in self._rows(artifact, runtime, parity, _verdict(missed, artifact.judged))
         ]
 
     def _rows(
-        self, artifact: ArtifactReport, name: str, parity: tuple[Parity, ...], verdict: str
+        self, artifact: ArtifactReport, runtime: str, parity: tuple[Parity, ...], verdict: str
     ) -> list[tuple[str, ...]]:
         size = f"{artifact.bytes / 2**20:.2f} MiB"
         if not parity:
-            return [(name, artifact.precision, size, "", "", "", "", verdict)]
+            return [(artifact.name, artifact.precision, runtime, size, "", "", "", "", verdict)]
         return [
             (
-                name if len(self.outputs) == 1 else f"{name}: {each.output}",
+                artifact.name if len(self.outputs) == 1 else f"{artifact.name}: {each.output}",
                 artifact.precision,
+                runtime,
                 size,
                 f"{each.largest_error:.2g}",
-                "" if each.sqnr is None else f"{each.sqnr:.1f} dB",
+                "" if each.sqnr is None else f"{each.sqnr:.1f}",
                 f"{each.agreement:.2%}",
                 "" if each.accuracy is None else f"{each.accuracy:.2%}",
                 verdict,
@@ -206,9 +209,10 @@ DELEGATION_COLUMNS = ("artifact", "on", "runs there", "does not, and why where i
 COLUMNS = (
     "artifact",
     "precision",
+    "runtime",
     "size",
     "largest error",
-    "SQNR",
+    "SQNR (dB)",
     "top-1 agreement",
     "accuracy",
     "verdict",
@@ -218,10 +222,10 @@ COLUMNS = (
 def _runs(
     artifact: ArtifactReport,
 ) -> Iterator[tuple[str, tuple[Parity, ...], tuple[str, ...]]]:
-    """The artifact in its own runtime and in others: a name, the parity and what it misses."""
-    yield artifact.name, artifact.parity, artifact.missed
+    """The artifact in its own runtime and in others: which, the parity and what it misses."""
+    yield artifact.runtime, artifact.parity, artifact.missed
     for each in artifact.elsewhere:
-        yield f"{artifact.name} in {each.runtime}", each.parity, each.missed
+        yield each.runtime, each.parity, each.missed
 
 
 def _verdict(missed: Any, judged: bool) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from .arrays import load_arrays, save_arrays
 from .batches import Outputs
-from .child import RuntimeFailure, run_in_child
+from .child import run_in_child
 
 # The module of this folder that runs artifacts in it.
 RUNTIMES = {
@@ -62,10 +62,7 @@ def run_artifact(runtime: str, artifact: Path, inputs: Path) -> tuple[Outputs, l
     """
     with tempfile.TemporaryDirectory(dir=inputs.parent) as folder:
         results = Path(folder) / "outputs.npz"
-        try:
-            run_in_child("runtimes", RUNTIMES[runtime], artifact, inputs, results)
-        except RuntimeFailure as error:
-            raise RuntimeFailure(f"{runtime}: {error}") from error
+        run_in_child("runtimes", RUNTIMES[runtime], artifact, inputs, results)
         outputs = load_arrays(results)
         return outputs, json.loads(str(outputs.pop("__notes__")))
 

@@ -135,6 +135,19 @@ class QuantizedGraph:
         """The axis that the scales of a weight are along."""
         return int(self.graph.Tensors(tensor).Quantization().QuantizedDimension())
 
+    def zero_constants(self) -> list[int]:
+        """The constants of zeros that are quantized with the scale 0; weights are none of them."""
+        weights = {each.weights for each in self.weighted()}
+        return [
+            tensor
+            for tensor in range(self.graph.TensorsLength())
+            if tensor not in weights
+            and len(self.scales(tensor))
+            and not self.scales(tensor).any()
+            and self.model.Buffers(self.graph.Tensors(tensor).Buffer()).DataLength()
+            and not self.values(tensor).any()
+        ]
+
     def zero_scales(self) -> list[str]:
         """Names of the tensors with a scale of zero."""
         tensors = range(self.graph.TensorsLength())

@@ -4,7 +4,8 @@ A tensor that is hardly ever other than zero in calibration, such as a hidden un
 attention MLP that never fires, gets a scale of (next to) zero. XNNPACK then refuses the graph or
 aborts the process, because its requantization factor, input scale times weight scale over output
 scale, has to lie below 256. A sum of such tensors, as channel attention makes of its two pools, has
-no scale either, and LiteRT aborts at the factor from its terms. And the converter, which has to
+no scale either, nor has what a constant of zeros makes, such as gamma in attention that is still
+the identity; LiteRT aborts at the factor from their operands. And the converter, which has to
 express the biases of what reads the tensor in units of its scale, spoils these biases and the
 weights beside them.
 """
@@ -12,6 +13,7 @@ weights beside them.
 from __future__ import annotations
 
 import copy
+import math
 
 import numpy as np
 
@@ -97,6 +99,9 @@ def repair_scales(content: bytes, float_content: bytes) -> tuple[bytes, list[str
     """
     reference = QuantizedGraph(float_content)
     graph = QuantizedGraph(content)
+    for tensor in graph.zero_constants():
+        graph.scales(tensor)[:] = 1
+    content = bytes(graph.buffer)
     matched = pairs(graph, reference)
     raised = _raised(graph, reference, matched)
     constants = {
@@ -133,6 +138,8 @@ def _raised(graph: QuantizedGraph, reference: QuantizedGraph, matched: Pairs) ->
         elif kind in SUMS:
             terms = max(scale(int(tensor)) for tensor in operation.InputsAsNumpy())
             smallest = terms / LARGEST_TERM[graph.dtype(output).name]
+        elif kind == "MUL":
+            smallest = math.prod(scale(int(t)) for t in operation.InputsAsNumpy()) / LARGEST_FACTOR
         else:
             continue
         if scale(output) < smallest:

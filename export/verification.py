@@ -92,6 +92,7 @@ def verify_artifact(
         name=artifact.name,
         format=artifact.format,
         precision=artifact.precision,
+        runtime=artifact.runtime,
         bytes=size,
         sha256=digest,
         parity=parity,

@@ -18,6 +18,7 @@ class MissingPackageError(ImportError):
 EXTRAS = {
     "PIL": "viz",
     "ai_edge_litert": "tflite",
+    "openvino": "deploy",
     "matplotlib": "viz",
     "onnx": "onnx",
     "onnxruntime": "onnx",

@@ -29,11 +29,13 @@ SHARED = {"errors", "files", "pixels"}
 OPTIONAL = {
     "PIL",
     "ai_edge_litert",
+    "ethosu",
     "h5py",
     "jax",
     "matplotlib",
     "onnx",
     "onnxruntime",
+    "openvino",
     "rich",
     "sklearn",
     "tensorflow",

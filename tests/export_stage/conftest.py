@@ -1,13 +1,23 @@
 """One small network with CBAM, its outputs made to vary, exported once for all tests."""
 
+import shutil
+import subprocess
+
 import keras
 import numpy as np
 import pytest
 
 from keras_cbam import CBAM
+from keras_cbam.errors import InputError
+from keras_cbam.export import export
+from keras_cbam.export.formats import PRECISIONS
+from keras_cbam.export.request import choose_runtimes
+from keras_cbam.export.runtimes import is_installed
 from tests.conftest import BACKEND, vary
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
+
+LABELS = ["red", "green", "blue", "grey"]
 
 
 def small_network(classes=4):
@@ -49,3 +59,39 @@ def images(network):
     drawn = np.clip(colors + rng.normal(0, 25, (1200, 24, 24, 3)), 0, 255).astype("float32")
     likely = np.sort(network.predict(drawn, verbose=0), axis=-1)
     return drawn[likely[:, -1] - likely[:, -2] > 0.3][:240]
+
+
+@pytest.fixture(scope="session")
+def everything(network, images, tmp_path_factory):
+    """Every artifact of the network, and the report."""
+    directory = tmp_path_factory.mktemp("everything") / "export"
+    truth = network.predict(images, verbose=0).argmax(-1)
+    report = export(
+        network,
+        directory,
+        precisions=PRECISIONS,
+        representative_dataset=images[:100],
+        verification_data=(images, truth),
+        labels=LABELS,
+        jpeg_signature=True,
+    )
+    return directory, report
+
+
+@pytest.fixture
+def with_onnxruntime_web(tmp_path, monkeypatch):
+    """A directory where node finds onnxruntime-web."""
+    if shutil.which("npm") is None:
+        pytest.skip("npm is not installed")
+    monkeypatch.chdir(tmp_path)
+    is_installed.cache_clear()
+    assert not is_installed("onnxruntime-web")
+    with pytest.raises(InputError, match="run `npm install onnxruntime-web`"):
+        choose_runtimes(["onnxruntime-web"])
+    command = ["npm", "install", "--no-audit", "--no-fund", "onnxruntime-web"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"npm installs nothing here: {done.stderr[-200:]}")
+    is_installed.cache_clear()
+    yield
+    is_installed.cache_clear()

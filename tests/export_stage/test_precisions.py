@@ -8,7 +8,6 @@ import pytest
 
 from keras_cbam.errors import InputError
 from keras_cbam.export import ARTIFACTS, export, verify
-from keras_cbam.export.formats import PRECISIONS
 from keras_cbam.export.operations import owners
 from keras_cbam.export.tflite_graph import QuantizedGraph
 from tests.conftest import BACKEND
@@ -17,21 +16,6 @@ pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs Te
 
 
 LAYERS = ("conv0", "conv1", "cbam0", "cbam1")
-
-
-@pytest.fixture(scope="module")
-def everything(network, images, tmp_path_factory):
-    directory = tmp_path_factory.mktemp("everything") / "export"
-    truth = network.predict(images, verbose=0).argmax(-1)
-    report = export(
-        network,
-        directory,
-        precisions=PRECISIONS,
-        representative_dataset=images[:100],
-        verification_data=(images, truth),
-        jpeg_signature=True,
-    )
-    return directory, report
 
 
 def test_every_precision_is_verified(everything):
@@ -52,7 +36,7 @@ def test_every_precision_is_verified(everything):
     notes = {a.name: a.notes for a in report.artifacts}
     for precision in ("float32", "float16", "dynamic"):
         assert "1 XNNPACK partition, all in it" in notes[f"model_{precision}.tflite"]
-    assert "1 XNNPACK partition, outside: SOFTMAX" in notes["model_int8.tflite"]
+    assert "1 XNNPACK partition, outside: SOFTMAX of int8" in notes["model_int8.tflite"]
     assert "serving_jpeg verified on 32 files" in notes["saved_model"]
     for name in ("model.onnx", "model_float16.onnx", "model_int8.onnx"):
         assert "1 Transpose" in notes[name]
@@ -135,7 +119,11 @@ def test_the_manifest_has_no_path_and_tells_all(everything):
     manifest = json.loads(text)
     assert manifest["calibration_images"] == 100
     assert manifest["options"]["opset"] == 17
-    assert manifest["preprocessing"] == {"rule": None, "in_graph": ["rescaling"]}
+    assert manifest["preprocessing"] == {
+        "rule": None,
+        "in_graph": ["rescaling"],
+        "takes": "RGB in 0..255",
+    }
     assert manifest["source"]["parameters"] > 1000
     assert {"keras", "tensorflow", "onnxruntime"} <= set(manifest["versions"])
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_cbam import ChannelAttention
+from keras_cbam import CBAM, ChannelAttention
 from keras_cbam.export import export
 from keras_cbam.export.arrays import save_arrays
 from keras_cbam.export.prepare import prepare
@@ -118,6 +118,19 @@ def test_a_sum_of_dead_units_is_repaired(precision, tmp_path):
     expected = model.predict(images, verbose=0)
     assert np.ptp(expected, axis=0).min() > 0.05
     assert artifact.parity[0].largest_error < 0.05
+
+
+@pytest.mark.parametrize("precision", ["int8", "int16x8"])
+def test_attention_that_is_still_the_identity_is_exported(precision, tmp_path, rng):
+    """Its kernels and its gamma are zeros, and so is what they make."""
+    image = keras.Input((8, 8, 3), name="image")
+    x = CBAM(4, identity_init=True)(keras.layers.Conv2D(8, 3, name="convolution")(image))
+    model = keras.Model(image, keras.layers.GlobalAveragePooling2D(name="y")(x))
+    images = rng.uniform(0, 1, (250, 8, 8, 3)).astype("float32")
+    artifact = exported(model, images, precision, tmp_path)
+    assert artifact.missed == ()
+    assert np.ptp(model.predict(images, verbose=0), axis=0).min() > 0.05
+    assert artifact.parity[0].largest_error < 0.02
 
 
 def test_a_healthy_graph_is_left_alone(network, images, tmp_path):

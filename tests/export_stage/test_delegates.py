@@ -1,0 +1,72 @@
+"""The report of where operations run names what falls back."""
+
+import keras
+import pytest
+
+from keras_cbam.cli.artifact_table import show
+from keras_cbam.cli.terminal import out
+from keras_cbam.export import export, verify
+from keras_cbam.export.delegates import delegations
+from keras_cbam.export.manifest import read_manifest
+from tests.conftest import BACKEND
+
+pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
+
+
+@pytest.fixture(scope="module")
+def reported(network, images, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("reported") / "export"
+    report = export(
+        network,
+        directory,
+        formats=["tflite", "onnx"],
+        representative_dataset=images[:100],
+        verification_data=images,
+        write_report=True,
+        runtimes=(),
+    )
+    return directory, report
+
+
+def test_the_report_tells_where_operations_run(reported):
+    directory, report = reported
+    found = {(each.artifact, each.accelerator): each[2:] for each in report.delegations}
+    assert found["model_float32.tflite", "XNNPACK"] == ("1 partition", "")
+    assert found["model_int8.tflite", "XNNPACK"] == ("1 partition", "SOFTMAX of int8")
+    assert found["model_float32.tflite", "GPU delegate"] == ("compatible", "")
+    assert "Transpose" in found["model.onnx", "layout"][1]
+    text = (directory / "report.md").read_text()
+    assert "| model_int8.tflite | XNNPACK | 1 partition | SOFTMAX of int8 |" in text
+    assert text == report.markdown()
+    assert read_manifest(directory).delegations == report.delegations
+
+
+def test_verify_reports_too(reported):
+    directory, report = reported
+    again = verify(directory, write_report=True)
+    assert again.delegations == report.delegations
+    assert (directory / "report.md").read_text() == again.markdown()
+    assert verify(directory).delegations == ()
+
+
+def test_the_tables_fit_a_terminal_of_80_columns(reported, monkeypatch, capsys):
+    _, report = reported
+    monkeypatch.setattr(out, "_width", 80)
+    show(report)
+    printed = capsys.readouterr().out
+    assert "model_float32.tflite" in printed
+    assert max(map(len, printed.splitlines())) <= 80
+
+
+def test_what_the_gpu_delegate_lacks_is_named(tmp_path):
+    image = keras.Input((8, 8, 3), name="image")
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(8, 3)(image))
+    model = keras.Model(image, keras.ops.top_k(x, 2)[0])
+    export(model, tmp_path, formats="tflite", runtimes=())
+    (found,) = [
+        each
+        for each in delegations(tmp_path, ["model_float32.tflite"])
+        if each.accelerator == "GPU delegate"
+    ]
+    assert found.inside == "not all"
+    assert "TOPK_V2" in found.outside

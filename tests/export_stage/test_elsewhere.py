@@ -1,0 +1,65 @@
+"""Artifacts in runtimes that are not their own: OpenVINO, and onnxruntime-web in node."""
+
+import pytest
+
+from keras_cbam.errors import InputError
+from keras_cbam.export import ARTIFACTS, VerificationError, export, verification
+from keras_cbam.export.batches import Outputs
+from keras_cbam.export.request import choose_runtimes
+from keras_cbam.export.runtimes import run_artifact
+from tests.conftest import BACKEND
+
+pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
+
+
+def test_openvino_gives_the_same_answers(everything):
+    pytest.importorskip("openvino")
+    _, report = everything
+    rows = {artifact.name: artifact for artifact in report.artifacts}
+    for artifact in ARTIFACTS:
+        found = [e for e in rows[artifact.name].elsewhere if e.runtime == "openvino"]
+        assert len(found) == ("openvino" in artifact.also)
+        for each in found:
+            assert each.images == 200
+            assert each.missed == ()
+            assert each.parity[0].misses(artifact.tolerance) == []
+    assert report.markdown().count("| openvino |") == 7
+
+
+def test_onnxruntime_web_gives_the_same_answers(with_onnxruntime_web, network, images, tmp_path):
+    report = export(
+        network,
+        tmp_path / "out",
+        formats="onnx",
+        precisions=["float32", "float16", "int8"],
+        representative_dataset=images[:100],
+        verification_data=images,
+        runtimes="onnxruntime-web",
+    )
+    assert report.verified
+    for artifact in report.artifacts:
+        (found,) = artifact.elsewhere
+        assert (found.runtime, found.images) == ("onnxruntime-web", 50)
+        assert found.parity[0].agreement >= 0.98
+    assert report.artifacts[0].elsewhere[0].parity[0].largest_error < 1e-4
+
+
+def test_a_runtime_that_answers_otherwise_stops_the_export(network, images, tmp_path, monkeypatch):
+    pytest.importorskip("openvino")
+
+    def shifted(runtime, artifact, inputs) -> tuple[Outputs, list[str]]:
+        outputs, notes = run_artifact(runtime, artifact, inputs)
+        wrong = 0.1 if runtime == "openvino" else 0
+        return {name: value + wrong for name, value in outputs.items()}, notes
+
+    monkeypatch.setattr(verification, "run_artifact", shifted)
+    arguments = {"formats": "onnx", "verification_data": images}
+    with pytest.raises(VerificationError, match=r"model.onnx in openvino: probabilities: largest"):
+        export(network, tmp_path / "out", **arguments, runtimes="openvino")
+    assert not (tmp_path / "out").exists()
+    assert export(network, tmp_path / "out", **arguments, runtimes=()).verified
+
+
+def test_unknown_runtimes_are_refused():
+    with pytest.raises(InputError, match=r"runtimes of openvino, onnxruntime-web. Received: tvm"):
+        choose_runtimes("tvm")

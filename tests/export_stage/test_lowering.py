@@ -1,0 +1,95 @@
+"""Lowering gives the same function in the operations of the target."""
+
+import numpy as np
+import pytest
+
+from keras_cbam.errors import InputError
+from keras_cbam.export.arrays import save_arrays
+from keras_cbam.export.delegates import delegations
+from keras_cbam.export.lowering import lower
+from keras_cbam.export.options import Options
+from keras_cbam.export.runtimes import run_artifact
+from keras_cbam.export.tflite_graph import QuantizedGraph
+from tests.conftest import BACKEND
+
+pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
+
+# Of a probability: two steps where outputs are in steps, and what sums in another order differ by.
+LARGEST = {"float32": 1e-6, "float16": 1e-6, "dynamic": 1e-6, "int8": 2 / 256, "int16x8": 1e-3}
+
+
+def means(content):
+    """How many values each mean of a file is over."""
+    graph = QuantizedGraph(content)
+    found = [o.InputsAsNumpy() for kind, o in graph.operations() if kind == "MEAN"]
+    return sorted(len(np.atleast_1d(graph.values(int(axes)))) for _, axes in found)
+
+
+@pytest.mark.parametrize("precision", LARGEST)
+def test_an_npu_gets_convolutions_for_channel_means(precision, everything, images, tmp_path):
+    directory, _ = everything
+    content = (directory / f"model_{precision}.tflite").read_bytes()
+    lowered = lower(content, "npu")
+    assert means(content) == [1, 1, 2, 2, 2]
+    assert means(lowered) == [2, 2, 2]
+    assert lower(content, "cpu") == content
+    assert lower(lowered, "npu") == lowered
+    save_arrays(tmp_path / "inputs.npz", {"image": images})
+    answers = []
+    for each in (content, lowered):
+        (tmp_path / "model.tflite").write_bytes(each)
+        found, _ = run_artifact("litert", tmp_path / "model.tflite", tmp_path / "inputs.npz")
+        answers.append(found["probabilities"])
+    assert np.ptp(answers[0], axis=0).min() > 0.5
+    assert np.abs(answers[0] - answers[1]).max() <= LARGEST[precision]
+    assert (answers[0].argmax(-1) == answers[1].argmax(-1)).mean() >= 0.99
+
+
+def test_all_of_it_maps_to_an_ethos_u55(everything, tmp_path):
+    pytest.importorskip("ethosu")
+    directory, _ = everything
+    content = (directory / "model_int8.tflite").read_bytes()
+    for target, inside, outside in (
+        ("cpu", None, "2 MEAN (Unsupported depth-reduction)"),
+        ("npu", "100.0% of the operations", ""),
+    ):
+        (tmp_path / "model_int8.tflite").write_bytes(lower(content, target))
+        (found,) = [
+            each
+            for each in delegations(tmp_path, ["model_int8.tflite"])
+            if each.accelerator == "Ethos-U55"
+        ]
+        assert found.inside == (inside or found.inside)
+        assert found.outside == outside
+
+
+def test_a_microcontroller_gives_the_same_answers(everything, images):
+    """TensorFlow Lite for Microcontrollers, on the int8 file that is lowered for an NPU."""
+    pytest.importorskip("tflite_micro")
+    from ai_edge_litert.interpreter import Interpreter
+    from tflite_micro import runtime
+
+    directory, _ = everything
+    content = lower((directory / "model_int8.tflite").read_bytes(), "npu")
+    micro = runtime.Interpreter.from_bytes(content)
+    lite = Interpreter(model_content=content)
+    lite.allocate_tensors()
+    read, written = lite.get_input_details()[0], lite.get_output_details()[0]
+    graph = QuantizedGraph(content)
+    answers = []
+    for image in images[:50]:
+        steps = graph.quantize(image[None], read["index"])
+        micro.set_input(steps, 0)
+        micro.invoke()
+        lite.set_tensor(read["index"], steps)
+        lite.invoke()
+        answers.append((micro.get_output(0)[0].astype(int), lite.get_tensor(written["index"])[0]))
+    ours, theirs = (np.array(each) for each in zip(*answers, strict=True))
+    assert np.ptp(theirs, axis=0).min() > 100
+    assert np.abs(ours - theirs).max() <= 1
+    assert (ours.argmax(-1) == theirs.argmax(-1)).all()
+
+
+def test_unknown_targets_are_refused():
+    with pytest.raises(InputError, match=r"a target of cpu, npu. Received: tpu"):
+        Options(target="tpu")
