@@ -10,9 +10,10 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .child import RuntimeFailure, run_in_child
+from .delegate_gpu import lacking
 from .delegate_xnnpack import counted
 
 ETHOS_U = "ethos-u55-128"
@@ -55,14 +56,16 @@ def delegations(folder: Path, names: Iterable[str]) -> tuple[Delegation, ...]:
 
 
 def _xnnpack(path: Path) -> tuple[str, str]:
-    partitions, outside = _in_child("delegate_xnnpack", path)
+    with tempfile.TemporaryDirectory() as folder:
+        answer = Path(folder) / "answer.json"
+        run_in_child("delegate_xnnpack", path, answer)
+        partitions, outside = json.loads(answer.read_text())
     return f"{partitions} partition{'' if partitions == 1 else 's'}", counted(outside)
 
 
 def _gpu(path: Path) -> tuple[str, str]:
-    told = _in_child("delegate_gpu", path)
-    objections = re.findall(r"^GPU COMPATIBILITY WARNING: (.*)$", told, re.MULTILINE)
-    return "not all" if objections else "compatible", counted(objections)
+    count, outside = lacking(path.read_bytes())
+    return f"{count - len(outside)} of {count} operations, by kind", counted(outside)
 
 
 def _ethos_u(path: Path) -> tuple[str, str]:
@@ -95,17 +98,10 @@ def _layout(path: Path) -> tuple[str, str]:
     return f"{len(kinds) - len(left)} of {len(kinds)} operations compute", counted(left)
 
 
-def _in_child(module: str, path: Path) -> Any:
-    with tempfile.TemporaryDirectory() as folder:
-        answer = Path(folder) / "answer.json"
-        run_in_child(module, path, answer)
-        return json.loads(answer.read_text())
-
-
 # By accelerator: the files it is asked about, the package that tells, and how it is asked.
 PROBES: dict[str, tuple[str, str, Callable[[Path], tuple[str, str]]]] = {
     "XNNPACK": (".tflite", "ai_edge_litert", _xnnpack),
-    "GPU delegate": (".tflite", "tensorflow", _gpu),
+    "GPU delegate": (".tflite", "ai_edge_litert", _gpu),
     "Ethos-U55": ("int8.tflite", "ethosu", _ethos_u),
     "layout": (".onnx", "onnx", _layout),
 }

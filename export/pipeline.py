@@ -104,8 +104,8 @@ def export(
         runtimes: where artifacts are verified beside their own runtime, of `"openvino"` and
             `"onnxruntime-web"`, on the first inputs; `None` for those that are installed.
         write_report: whether to write `report.md`, with where the operations of each artifact run
-            and why not where they do not, as far as XNNPACK, TensorFlow's analyzer of the GPU
-            delegate and `ethos-u-vela` tell, those that are installed.
+            and why not where they do not: XNNPACK, LiteRT's GPU delegate by kinds of operations,
+            and Ethos-U where `ethos-u-vela` is installed.
         progress: called with a line for each step.
 
     Returns:
