@@ -16,32 +16,34 @@ def run(artifact: str, inputs: Outputs) -> tuple[Outputs, list[str]]:
     import openvino
 
     model = openvino.Core().compile_model(artifact, "CPU", SETTINGS)
-    read, written = ({_name(port): port for port in side} for side in (model.inputs, model.outputs))
-    quantize, dequantize = _quantization(artifact)
-
-    def answer(batch: Outputs) -> Outputs:
-        found = model({read[name]: quantize(value, name) for name, value in batch.items()})
-        return {name: dequantize(found[port], name) for name, port in written.items()}
-
+    answer = _of_tflite(model, artifact) if artifact.endswith(".tflite") else _of_onnx(model)
     sizes = [port.partial_shape[0] for port in model.inputs]
     fixed = min((size.get_length() for size in sizes if size.is_static), default=None)
     return in_batches(answer, inputs, fixed), []
 
 
-def _name(port: Any) -> str:
-    """The shortest name, since the converters' longer ones may be there too."""
-    return min(port.names, key=len)
+def _of_onnx(model: Any) -> Any:
+    def answer(batch: Outputs) -> Outputs:
+        found = model(batch)
+        return {name: found[port] for port in model.outputs for name in port.names}
+
+    return answer
 
 
-def _quantization(artifact: str) -> Any:
-    """How real values become what a TFLite file takes, by tensor name, and back."""
-    if not artifact.endswith(".tflite"):
-        return (lambda value, name: value), (lambda value, name: value)
+def _of_tflite(model: Any, artifact: str) -> Any:
+    """OpenVINO knows a file's tensors, in their own units, and not its signature."""
     from .tflite_graph import QuantizedGraph
 
     graph = QuantizedGraph(Path(artifact).read_bytes())
-    tensors = graph.signature()
-    return (
-        lambda value, name: graph.quantize(value, tensors[name]),
-        lambda value, name: graph.dequantize(value, tensors[name]).astype("float32"),
-    )
+    read, written = graph.signature()
+
+    def answer(batch: Outputs) -> Outputs:
+        found = model(
+            {graph.name(read[name]): graph.quantize(v, read[name]) for name, v in batch.items()}
+        )
+        return {
+            name: graph.dequantize(found[graph.name(tensor)], tensor).astype("float32")
+            for name, tensor in written.items()
+        }
+
+    return answer

@@ -58,14 +58,15 @@ class QuantizedGraph:
                 features, weights, output = inputs[0], inputs[1], operation.Outputs(0)
                 yield Weighted(index, kind, int(features), int(weights), bias, int(output))
 
-    def signature(self) -> dict[str, int]:
-        """The tensors of the inputs and outputs, by their names in the only signature."""
+    def signature(self) -> tuple[dict[str, int], dict[str, int]]:
+        """The tensors of the inputs, and of the outputs, by their names in the only signature."""
         signature = self.model.SignatureDefs(0)
-        maps = [
-            *(signature.Inputs(index) for index in range(signature.InputsLength())),
-            *(signature.Outputs(index) for index in range(signature.OutputsLength())),
-        ]
-        return {each.Name().decode(): each.TensorIndex() for each in maps}
+        inputs = (signature.Inputs(index) for index in range(signature.InputsLength()))
+        outputs = (signature.Outputs(index) for index in range(signature.OutputsLength()))
+        return (
+            {each.Name().decode(): each.TensorIndex() for each in inputs},
+            {each.Name().decode(): each.TensorIndex() for each in outputs},
+        )
 
     def scales(self, tensor: int) -> np.ndarray:
         """The scales of a tensor, a view into the file; empty if it is not quantized."""

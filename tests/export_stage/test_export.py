@@ -119,7 +119,7 @@ def test_an_artifact_that_differs_is_refused(network, images, tmp_path, monkeypa
     other.set_weights([w * 1.02 for w in network.get_weights()])
     answers = {"probabilities": other.predict(images, verbose=0)}
     monkeypatch.setattr(Prepared, "answers", lambda self, inputs: answers)
-    with pytest.raises(VerificationError, match=r"model.onnx: probabilities: largest error"):
+    with pytest.raises(VerificationError, match=rr"model.onnx in onnxruntime: probabilities: largest error"):
         export(network, tmp_path / "out", formats=["onnx"], verification_data=images)
     assert list(tmp_path.iterdir()) == []
     report = export(
@@ -137,7 +137,7 @@ def test_a_file_that_kills_its_runtime_is_reported(tmp_path, images):
     save_arrays(tmp_path / "inputs.npz", {"image": images[:1]})
     bad = tmp_path / "bad.tflite"
     bad.write_bytes(b"not a model at all")
-    with pytest.raises(RuntimeFailure, match=r"bad.tflite in litert: .* ended with"):
+    with pytest.raises(RuntimeFailure, match="runtimes ended with an error"):
         run_artifact("litert", bad, tmp_path / "inputs.npz")
 
 
@@ -273,14 +273,14 @@ def test_answers_that_are_not_finite_are_kept_and_read_again(tmp_path):
     assert parity[0].misses(Tolerance(None, 0.5)) == [
         "y: values that are not finite, where Keras's are"
     ]
-    artifact = ArtifactReport("model.onnx", "onnx", "float32", 1, "", parity)
+    artifact = ArtifactReport("model.onnx", "onnx", "float32", "onnxruntime", 1, "", parity)
     report = Report(
         "", (), ({"name": "y", "shape": [None, 2]},), {}, 2, False, 1.0, None, (artifact,)
     )
     write_manifest(report, tmp_path / "manifest.json")
     again = read_manifest(tmp_path)
     assert again.artifacts[0].parity[0].largest_error == np.inf
-    assert again.rows()[0][3] == "inf"
+    assert again.rows()[0][4] == "inf"
 
 
 def test_accuracy_needs_a_score_for_each_class():
