@@ -25,9 +25,14 @@ def run(artifact: str, inputs: Outputs) -> tuple[Outputs, list[str]]:
 def _of_onnx(model: Any) -> Any:
     def answer(batch: Outputs) -> Outputs:
         found = model(batch)
-        return {name: found[port] for port in model.outputs for name in port.names}
+        return {_name(port): found[port] for port in model.outputs}
 
     return answer
+
+
+def _name(port: Any) -> str:
+    """What the file calls an output, which may have the names of casts before it too."""
+    return port.node.get_friendly_name().removesuffix("/sink_port_0")
 
 
 def _of_tflite(model: Any, artifact: str) -> Any:
