@@ -181,11 +181,16 @@ def test_finetune_names_corrupt_files_and_export_follows(image_folder, tmp_path)
 
     model = tmp_path / "run" / "model.keras"
     arguments = ["export", model, "--output", tmp_path / "export", "--formats", "onnx"]
-    done = run(*arguments, "--verification", image_folder)
+    options = ["--report", "--target", "npu", "--runtimes", "none"]
+    done = run(*arguments, "--verification", image_folder, *options)
     assert done.returncode == 0, done.stderr
+    assert "where the operations run" in done.stdout
+    assert "| model.onnx | layout |" in (tmp_path / "export" / "report.md").read_text()
     manifest = json.loads((tmp_path / "export" / "manifest.json").read_text())
     assert manifest["labels"] == ["blue", "red"]
     assert manifest["accuracy"] is not None
+    assert manifest["options"]["target"] == "npu"
+    assert manifest["artifacts"][0]["elsewhere"] == []
     assert run("verify", tmp_path / "export").returncode == 0
     (tmp_path / "export" / "model.onnx").write_bytes(b"another file")
     done = run("verify", tmp_path / "export")
