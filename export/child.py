@@ -39,10 +39,8 @@ def run_in_child(module: str, *arguments: str | Path) -> None:
         check=False,
     )
     if process.returncode != 0:
-        lines = [
-            line
-            for line in process.stderr.splitlines()
-            if line.strip() and not line.startswith("INFO:")
-        ]
+        # LiteRT's INFO comes before an abort that says nothing itself.
+        told = process.stderr.splitlines()
+        lines = [line for line in told if line.strip() and not line.startswith("INFO:")]
         how = f"signal {-process.returncode}" if process.returncode < 0 else "an error"
         raise RuntimeFailure(f"{module} ended with {how}: {lines[-1] if lines else ''}")

@@ -23,7 +23,7 @@ SUM TANH TILE TRANSPOSE TRANSPOSE_CONV
 KINDS = frozenset(_NAMES.split())
 
 
-def lacking(content: bytes) -> tuple[int, list[str]]:
+def gpu_operations(content: bytes) -> tuple[int, list[str]]:
     """How many operations a TFLite file has, and the kind and type of each that the GPU lacks."""
     graph = QuantizedGraph(content)
     count, found = 0, []

@@ -1,4 +1,4 @@
-"""Where the operations of an artifact run, and what falls back, by the accelerators' tools."""
+"""Where the operations of an artifact run, and what falls back or computes nothing."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .child import RuntimeFailure, run_in_child
-from .delegate_gpu import lacking
+from .delegate_gpu import gpu_operations
 from .delegate_xnnpack import counted
 
 ETHOS_U = "ethos-u55-128"
 # What moves values in ONNX, and computes nothing.
-LAYOUT = ("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Expand", "Concat", "Slice")
+MOVING = ("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Expand", "Concat", "Slice")
 
 
 class Delegation(NamedTuple):
@@ -26,7 +26,7 @@ class Delegation(NamedTuple):
 
     Attributes:
         artifact: its file's name.
-        accelerator: which.
+        accelerator: which; of ONNX files `"layout"`, and what computes is inside.
         inside: how much of the graph runs there.
         outside: what does not, and why where that is told.
     """
@@ -64,15 +64,24 @@ def _xnnpack(path: Path) -> tuple[str, str]:
 
 
 def _gpu(path: Path) -> tuple[str, str]:
-    count, outside = lacking(path.read_bytes())
+    count, outside = gpu_operations(path.read_bytes())
     return f"{count - len(outside)} of {count} operations, by kind", counted(outside)
 
 
 def _ethos_u(path: Path) -> tuple[str, str]:
     with tempfile.TemporaryDirectory() as folder:
-        options = ["--accelerator-config", ETHOS_U, "--show-cpu-operations"]
+        options = ["--accelerator-config", ETHOS_U, "--show-cpu-operations", "--output-dir", folder]
         done = subprocess.run(
-            [sys.executable, "-m", "ethosu.vela", str(path), *options, "--output-dir", folder],
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "ethosu.vela",
+                str(path),
+                *options,
+                "--output-dir",
+                folder,
+            ],
             capture_output=True,
             text=True,
             check=False,
@@ -94,7 +103,7 @@ def _layout(path: Path) -> tuple[str, str]:
     import onnx
 
     kinds = [node.op_type for node in onnx.load(path).graph.node]
-    left = [kind for kind in kinds if kind in LAYOUT]
+    left = [kind for kind in kinds if kind in MOVING]
     return f"{len(kinds) - len(left)} of {len(kinds)} operations compute", counted(left)
 
 

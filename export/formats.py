@@ -111,6 +111,7 @@ ARTIFACTS: tuple[Artifact, ...] = (
         "litert",
         INTEGER,
         calibrated=True,
+        also=_OPENVINO,
     ),
     Artifact(
         "onnx",

@@ -12,6 +12,9 @@ import numpy as np
 
 from .tflite_graph import QuantizedGraph, pack
 
+# The first version of CONV_2D that takes each type.
+VERSIONS = {"float32": 1, "int8": 3, "int16": 4}
+
 
 def lower(content: bytes, target: str) -> bytes:
     """The TFLite file in the operations of the target."""
@@ -42,7 +45,8 @@ def channel_means_as_convolutions(content: bytes) -> bytes:
         if key not in constants:
             constants[key] = _constants(model, graph, features)
         mean.inputs = [features, *constants[key]]
-        mean.opcodeIndex = _code(model, schema.BuiltinOperator.CONV_2D)
+        version = VERSIONS[graph.dtype(features).name]
+        mean.opcodeIndex = _code(model, schema.BuiltinOperator.CONV_2D, version)
         mean.builtinOptionsType = schema.BuiltinOptions.Conv2DOptions
         mean.builtinOptions = schema.Conv2DOptionsT()
         mean.builtinOptions.padding = schema.Padding.VALID
@@ -51,10 +55,12 @@ def channel_means_as_convolutions(content: bytes) -> bytes:
 
 
 def _is_over_channels(graph: QuantizedGraph, operation: Any) -> bool:
-    """Whether a reduction of an image is over its last axis alone, and keeps it."""
+    """Whether a reduction of an image, real or quantized, is over its last axis and keeps it."""
     from ai_edge_litert import schema_py_generated as schema
 
     features, axes = (int(tensor) for tensor in operation.InputsAsNumpy())
+    if graph.dtype(features).name not in VERSIONS or not graph.is_constant(axes):
+        return False
     rank = len(graph.shape(features))
     options = schema.ReducerOptions()
     options.Init(operation.BuiltinOptions().Bytes, operation.BuiltinOptions().Pos)
@@ -94,16 +100,17 @@ def _add(model: Any, values: np.ndarray, scale: float | None = None) -> int:
     return len(model.subgraphs[0].tensors) - 1
 
 
-def _code(model: Any, operator: int) -> int:
-    """The index of an operator's code, added if the model has none like it."""
+def _code(model: Any, operator: int, version: int) -> int:
+    """The index of an operator's code, added if the model has none of this version or later."""
     from ai_edge_litert import schema_py_generated as schema
 
     for index, code in enumerate(model.operatorCodes):
-        if operator in (code.builtinCode, code.deprecatedBuiltinCode):
+        known = max(code.builtinCode, code.deprecatedBuiltinCode)
+        if known == operator and code.version >= version:
             return index
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = operator
-    code.version = 3  # the first that takes int8
+    code.version = version
     model.operatorCodes.append(code)
     return len(model.operatorCodes) - 1
 

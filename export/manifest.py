@@ -20,7 +20,7 @@ from .report import ArtifactReport, Elsewhere, LayerError, Report
 
 MANIFEST = "manifest.json"
 # The layout of the file; a reader of another one says so.
-LAYOUT = 1
+LAYOUT = 2
 # What null stands for in the fields of a `Parity` that always have a number.
 NOT_FINITE = {"largest_error": np.inf, "mean_error": np.inf, "sqnr": None}
 PACKAGES = (
@@ -32,6 +32,7 @@ PACKAGES = (
     "onnx",
     "onnxruntime",
     "openvino",
+    "ethos-u-vela",
     "numpy",
 )
 

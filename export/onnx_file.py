@@ -80,7 +80,7 @@ def float32(serving: Serving) -> Path:
 
 
 def _erfc(context: Any, node: Any, name: str, arguments: Any) -> None:
-    """What tf2onnx has no conversion for, the complement of what ONNX has; GELU is made of it."""
+    """erfc(x) = 1 - erf(x), of which ONNX has the latter; exact GELUs are made of erfc."""
     shape, dtype = context.get_shape(node.output[0]), context.get_dtype(node.output[0])
     context.remove_node(node.name)
     erf = context.make_node("Erf", [node.input[0]], shapes=[shape], dtypes=[dtype])

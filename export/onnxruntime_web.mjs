@@ -1,6 +1,6 @@
 // Runs an ONNX file in onnxruntime-web: node onnxruntime_web.mjs MODEL FOLDER
 //
-// For each line {name: [type, shape]} on standard input, reads FOLDER/input0 and so on, and writes
+// For each line [[name, type, shape], ...] on standard input, reads FOLDER/input0 and so on, writes
 // FOLDER/output0 and so on, and a line of the same form. The package is looked for where node is run.
 import { createRequire } from "node:module";
 import { readFileSync, writeFileSync } from "node:fs";
@@ -12,9 +12,13 @@ const ort = createRequire(join(process.cwd(), "here.js"))("onnxruntime-web");
 const ARRAYS = {
   bool: Uint8Array,
   float32: Float32Array,
+  float64: Float64Array,
+  int8: Int8Array,
+  int16: Int16Array,
   int32: Int32Array,
   int64: BigInt64Array,
   uint8: Uint8Array,
+  uint16: Uint16Array,
 };
 
 ort.env.wasm.numThreads = 1;
@@ -23,15 +27,17 @@ const session = await ort.InferenceSession.create(readFileSync(model), { executi
 
 for await (const line of createInterface({ input: process.stdin })) {
   const feeds = {};
-  Object.entries(JSON.parse(line)).forEach(([name, [type, shape]], index) => {
+  JSON.parse(line).forEach(([name, type, shape], index) => {
+    if (!(type in ARRAYS)) throw new Error(`no array of ${type} for input ${name}`);
     const { buffer } = new Uint8Array(readFileSync(join(folder, `input${index}`)));
     feeds[name] = new ort.Tensor(type, new ARRAYS[type](buffer), shape);
   });
-  const answers = {};
-  Object.entries(await session.run(feeds)).forEach(([name, tensor], index) => {
-    const { buffer, byteOffset, byteLength } = tensor.data;
-    writeFileSync(join(folder, `output${index}`), new Uint8Array(buffer, byteOffset, byteLength));
-    answers[name] = [tensor.type, tensor.dims];
+  const answers = await session.run(feeds);
+  const told = session.outputNames.map((name, index) => {
+    const { data, type, dims } = answers[name];
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    writeFileSync(join(folder, `output${index}`), bytes);
+    return [name, type, dims];
   });
-  console.log(JSON.stringify(answers));
+  console.log(JSON.stringify(told));
 }

@@ -26,7 +26,7 @@ from .report import REPORT, ArtifactReport, Report, VerificationError
 from .request import (
     Request,
     check_destination,
-    check_jpeg,
+    check_options,
     choose,
     choose_runtimes,
     read_request,
@@ -78,7 +78,8 @@ def export(
         representative_dataset: inputs that int8 and int16x8 are calibrated on, in what the artifact
             takes: an array of shape `(images, height, width, channels)`; a list of arrays, or a
             dictionary, for several inputs; an iterable of batches, a `tf.data.Dataset`, or a
-            function that returns one; or a folder of images.
+            function that returns one; or a folder of images. Of pixels one image gets a black and
+            a white one, so that integer inputs are pixels as they are.
         calibration_images: how many to take of a folder or of batches.
         verification_data: inputs the artifacts are compared on, likewise; or a tuple
             `(inputs, labels)` with integer labels, to report accuracy too. Apart from the
@@ -91,7 +92,7 @@ def export(
             model takes its inputs as they are.
         preprocessing_inside: whether the artifacts do that, and take RGB pixels in 0..255; else the
             manifest tells the client to.
-        labels: class names for the manifest.
+        labels: class names, for the manifest and inside each artifact.
         opset: of the ONNX files, 13 to 18.
         integer_io: type of the inputs and outputs of the int8 TFLite file: `"int8"`, `"uint8"` or
             `"float32"`.
@@ -99,13 +100,13 @@ def export(
         float_layers: names of layers that stay in float32 in the int8 files.
         jpeg_signature: whether the SavedModel gets the signature `serving_jpeg`, which takes the
             bytes of JPEG files.
-        target: `"cpu"`, or `"npu"`, for which TFLite files have operations that Arm's Ethos-U has:
-            the same function, slower on a processor.
-        runtimes: where artifacts are verified beside their own runtime, of `"openvino"` and
-            `"onnxruntime-web"`, on the first inputs; `None` for those that are installed.
+        target: `"cpu"`, or `"npu"`, for which TFLite files have convolutions for means over the
+            channels, which Arm's Ethos-U lacks: the same function, slower on a processor.
+        runtimes: where TFLite and ONNX files are verified beside their own runtime, of `"openvino"`
+            and `"onnxruntime-web"`, on some of the inputs; `None` for those that are installed.
         write_report: whether to write `report.md`, with where the operations of each artifact run
             and why not where they do not: XNNPACK, LiteRT's GPU delegate by kinds of operations,
-            and Ethos-U where `ethos-u-vela` is installed.
+            Ethos-U where `ethos-u-vela` is installed; and what in ONNX moves values alone.
         progress: called with a line for each step.
 
     Returns:
@@ -116,15 +117,22 @@ def export(
         VerificationError: if an artifact misses its tolerance and `on_mismatch` is `"raise"`.
     """
     say = progress or (lambda line: None)
-    options = Options(opset, integer_io, batch_size, tuple(float_layers), jpeg_signature, target)
+    options = Options(
+        opset=opset,
+        integer_io=integer_io,
+        batch_size=batch_size,
+        float_layers=tuple(float_layers),
+        jpeg_signature=jpeg_signature,
+        target=target,
+    )
     directory = Path(directory)
     check_destination(directory, on_mismatch)
     chosen = choose(formats, precisions, representative_dataset is not None)
-    also = choose_runtimes(runtimes)
     names = [artifact.name for artifact in chosen]
+    also = choose_runtimes(runtimes, names)
     also_written = [REFERENCE, *([REPORT] if write_report else []), MANIFEST]
     check_ours(directory, [*names, *also_written])
-    check_jpeg(options, chosen, preprocessing is not None and not preprocessing_inside)
+    check_options(options, chosen, preprocessing is not None and not preprocessing_inside)
     request = read_request(
         model,
         representative_dataset,

@@ -16,6 +16,8 @@ from .prepare import Prepared
 
 # What an artifact takes that does the preprocessing.
 PIXELS = "RGB in 0..255"
+# What values reach that are pixels, and no other quantity.
+FULL = 128
 
 
 def with_preprocessing(
@@ -38,6 +40,11 @@ def with_preprocessing(
     if preprocessing is None:
         return prepared, {"rule": None, "in_graph": _own(prepared.model)}
     rule = named_rule(preprocessing)
+    if not _is_rgb(prepared.model.inputs):
+        raise InputError(
+            "Expected a model of one RGB image, (batch, height, width, 3), with preprocessing. "
+            f"Received: {[tuple(tensor.shape) for tensor in prepared.model.inputs]}"
+        )
     record: dict[str, Any] = {"rule": preprocessing, "takes": PIXELS}
     if rule is None:
         return prepared, {**record, "in_graph": _own(prepared.model)}
@@ -45,11 +52,6 @@ def with_preprocessing(
     record |= {"formula": f"pixels * scale + offset{order}", **rule._asdict()}
     if not inside:
         return prepared, {**record, "takes": "preprocessed values", "in_graph": []}
-    if not _is_rgb(prepared.model.inputs):
-        raise InputError(
-            "Expected a model of one RGB image, (batch, height, width, 3), with preprocessing. "
-            f"Received: {[tuple(tensor.shape) for tensor in prepared.model.inputs]}"
-        )
     image = keras.Input(prepared.model.inputs[0].shape[1:], name=prepared.inputs[0])
     outputs = prepared.model(prepared.pack([_layer(rule)(image)]))
     model = keras.Model(image, outputs, name=prepared.model.name)
@@ -57,16 +59,18 @@ def with_preprocessing(
 
 
 def as_seen(
-    record: dict[str, Any], tensors: Sequence[Any], inputs: list[np.ndarray]
+    record: dict[str, Any], tensors: Sequence[Any], inputs: list[np.ndarray] | None
 ) -> dict[str, Any]:
     """The record, with what the model was seen to take where the caller did not say it.
 
-    One RGB image, with values in 0..255 and not only in 0..1, is taken for pixels.
+    One image of three channels whose values fill the upper half of 0..255 too is taken for pixels.
     """
-    images = inputs[0]
-    if "takes" in record or len(inputs) != 1 or not _is_rgb(tensors):
+    if "takes" in record or inputs is None or not _is_rgb(tensors):
         return record
-    return {**record, "takes": PIXELS} if images.min() >= 0 and 2 < images.max() <= 255 else record
+    (images,) = inputs
+    if images.min() < 0 or not FULL < images.max() <= 255:
+        return record
+    return {**record, "takes": PIXELS, "assumed": True}
 
 
 def with_extremes(representative: list[np.ndarray], record: dict[str, Any]) -> list[np.ndarray]:

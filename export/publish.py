@@ -69,9 +69,10 @@ def _ours(directory: Path) -> set[str]:
     found: set[str] = set()
     for name in (MANIFEST, JOURNAL):
         try:
-            entries = json.loads((directory / name).read_text(encoding="utf-8"))["artifacts"]
-            listed = {entry["name"] for entry in entries}
-        except (OSError, ValueError, KeyError, TypeError):
+            record = json.loads((directory / name).read_text(encoding="utf-8"))
+            listed = {entry["name"] for entry in record["artifacts"]}
+            reported = {REPORT} if record.get("delegations") else set()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
-        found |= {MANIFEST, REFERENCE, REPORT, *listed}
+        found |= {MANIFEST, REFERENCE, *reported, *listed}
     return found & set(_KNOWN)

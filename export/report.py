@@ -202,7 +202,8 @@ class Report:
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return ["| " + " | ".join(row) + " |" for row in (columns, ["---"] * len(columns), *rows)]
+    lines = (columns, ["---"] * len(columns), *rows)
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
 
 
 DELEGATION_COLUMNS = ("artifact", "on", "runs there", "does not, and why where it is told")

@@ -20,7 +20,7 @@ from .metadata import Metadata
 from .options import Options
 from .prepare import Prepared, prepare
 from .preprocessing import as_seen, with_extremes, with_preprocessing
-from .runtimes import RUNS_WITH, is_installed
+from .runtimes import RUNTIMES, is_installed, require_runtime
 from .warn import ENOUGH_SPREAD, spread_of
 
 
@@ -86,6 +86,9 @@ def read_request(
     """
     if calibration_images < 1:
         raise InputError(f"Expected calibration_images >= 1. Received: {calibration_images}")
+    for label in labels or ():
+        if not isinstance(label, str) or len(label.splitlines()) != 1:
+            raise InputError(f"Expected labels that are text of one line. Received: {label!r}")
     size = _image_size(model)
     given, truth = split_labels(verification_data)
     graph = prepare(model) if getattr(model, "inputs", None) else None
@@ -99,16 +102,15 @@ def read_request(
         inputs = _drawn(prepared)
     else:
         inputs = check_arrays(example, tensors, "verification_data")
-        pixels = as_seen(pixels, tensors, inputs)
     if representative is not None:
         representative = check_arrays(representative, tensors, "representative_dataset")
+    pixels = as_seen(pixels, tensors, representative if example is None else inputs)
+    if representative is not None:
         representative = with_extremes(representative, pixels)
     check_labels(truth, len(inputs[0]))
     classes = prepared.model.outputs[0].shape[-1]
     if labels is not None and len(labels) != classes:
         raise InputError(f"Expected {classes} labels, one a class. Received: {len(labels)}")
-    if any(len(label.splitlines()) != 1 for label in labels or ()):
-        raise InputError(f"Expected labels of one line each. Received: {list(labels or ())}")
     return Request(
         model, prepared, inputs, truth, example is None, representative, pixels, tuple(labels or ())
     )
@@ -170,16 +172,19 @@ def choose(
             raise InputError(
                 f"Precision {artifact.precision} needs a representative dataset to calibrate on."
             )
-        require(*WRITTEN_WITH[artifact.format], *RUNS_WITH[artifact.runtime])
+        require(*WRITTEN_WITH[artifact.format], RUNTIMES[artifact.runtime].package)
     return chosen
 
 
-def choose_runtimes(given: Sequence[str] | None) -> tuple[str, ...]:
+def choose_runtimes(given: Sequence[str] | None, names: Sequence[str]) -> tuple[str, ...]:
     """The further runtimes that are given, or for `None` those that are installed.
 
+    Args:
+        given: by their names.
+        names: of the artifacts.
+
     Raises:
-        InputError: on an unknown one, or one that is not installed.
-        MissingPackageError: likewise, if pip installs it.
+        InputError: on one that is unknown, not installed, or for none of the artifacts.
     """
     if given is None:
         return tuple(runtime for runtime in ALSO if is_installed(runtime))
@@ -187,19 +192,22 @@ def choose_runtimes(given: Sequence[str] | None) -> tuple[str, ...]:
     for runtime in given:
         if runtime not in ALSO:
             raise InputError(f"Expected runtimes of {', '.join(ALSO)}. Received: {runtime}")
-        require(*RUNS_WITH.get(runtime, ()))
-        if not is_installed(runtime):
-            raise InputError(
-                f"node does not find {runtime} here: run `npm install {runtime}` in this directory."
-            )
+        if not any(a.name in names and runtime in a.also for a in ARTIFACTS):
+            raise InputError(f"{runtime} is a runtime of none of these: {', '.join(names)}.")
+        require_runtime(runtime)
     return given
 
 
-def check_jpeg(options: Options, chosen: list[Artifact], outside: bool) -> None:
-    """Raise an `InputError` if a signature of JPEG bytes is asked for that there cannot be."""
+def check_options(options: Options, chosen: list[Artifact], outside: bool) -> None:
+    """Raise an `InputError` on options that nothing chosen has."""
+    formats = {artifact.format for artifact in chosen}
+    if options.target != Options.target and "tflite" not in formats:
+        raise InputError(
+            f"Expected the format tflite with target {options.target}, which is of it."
+        )
     if not options.jpeg_signature:
         return
-    if all(artifact.format != "saved_model" for artifact in chosen):
+    if "saved_model" not in formats:
         raise InputError("Expected the format saved_model with jpeg_signature, which is of it.")
     if outside:
         raise InputError(

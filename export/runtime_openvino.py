@@ -31,7 +31,7 @@ def _of_onnx(model: Any) -> Any:
 
 
 def _name(port: Any) -> str:
-    """What the file calls an output, which may have the names of casts before it too."""
+    """What the file calls an output; in float16 it also has the name of the cast before it."""
     return port.node.get_friendly_name().removesuffix("/sink_port_0")
 
 

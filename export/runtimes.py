@@ -4,46 +4,71 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
+from keras_cbam.errors import InputError, require
 
-from .arrays import load_arrays, save_arrays
+from .arrays import load_arrays
 from .batches import Outputs
 from .child import run_in_child
 
-# The module of this folder that runs artifacts in it.
+
+class Runtime(NamedTuple):
+    """Where artifacts run.
+
+    Attributes:
+        module: of this folder, that runs them there.
+        package: what has to be installed for it.
+        installer: with what: `"pip"`, or `"npm"` for what node finds from the working directory.
+        most: on how many inputs it is asked to run an artifact whose own runtime is another.
+    """
+
+    module: str
+    package: str
+    installer: str = "pip"
+    most: int = 0
+
+
 RUNTIMES = {
-    "tensorflow": "runtime_tensorflow",
-    "litert": "runtime_litert",
-    "onnxruntime": "runtime_onnxruntime",
-    "openvino": "runtime_openvino",
-    "onnxruntime-web": "runtime_onnxruntime_web",
+    "tensorflow": Runtime("runtime_tensorflow", "tensorflow"),
+    "litert": Runtime("runtime_litert", "ai_edge_litert"),
+    "onnxruntime": Runtime("runtime_onnxruntime", "onnxruntime"),
+    "openvino": Runtime("runtime_openvino", "openvino", most=200),
+    "onnxruntime-web": Runtime("runtime_onnxruntime_web", "onnxruntime-web", "npm", most=50),
 }
-# What has to be installed for it, by pip.
-RUNS_WITH = {
-    "tensorflow": ("tensorflow",),
-    "litert": ("ai_edge_litert",),
-    "onnxruntime": ("onnxruntime",),
-    "openvino": ("openvino",),
-}
+
+
+def is_installed(runtime: str) -> bool:
+    """Whether artifacts can be run in it here."""
+    package, installer = RUNTIMES[runtime][1:3]
+    if installer == "pip":
+        return importlib.util.find_spec(package) is not None
+    return shutil.which("node") is not None and _node_finds(package, os.getcwd())
 
 
 @cache
-def is_installed(runtime: str) -> bool:
-    """Whether artifacts can be run in it here."""
-    if runtime in RUNS_WITH:
-        return all(importlib.util.find_spec(package) for package in RUNS_WITH[runtime])
-    if shutil.which("node") is None:
-        return False
-    found = subprocess.run(
-        ["node", "-e", f"require.resolve('{runtime}')"], capture_output=True, check=False
-    )
-    return found.returncode == 0
+def _node_finds(package: str, directory: str) -> bool:
+    command = ["node", "-e", f"require.resolve('{package}')"]
+    return subprocess.run(command, cwd=directory, capture_output=True, check=False).returncode == 0
+
+
+def require_runtime(runtime: str) -> None:
+    """Raise an `InputError` that says what to install, unless artifacts can be run in it here."""
+    package, installer = RUNTIMES[runtime][1:3]
+    if installer == "pip":
+        require(package)
+    elif shutil.which("node") is None:
+        raise InputError(f"{runtime} runs in node, and there is no node on the path.")
+    elif not is_installed(runtime):
+        raise InputError(
+            f"node does not find {package} here: run `npm install {package}` in this directory."
+        )
 
 
 def run_artifact(runtime: str, artifact: Path, inputs: Path) -> tuple[Outputs, list[str]]:
@@ -62,13 +87,6 @@ def run_artifact(runtime: str, artifact: Path, inputs: Path) -> tuple[Outputs, l
     """
     with tempfile.TemporaryDirectory(dir=inputs.parent) as folder:
         results = Path(folder) / "outputs.npz"
-        run_in_child("runtimes", RUNTIMES[runtime], artifact, inputs, results)
+        run_in_child("runtime_child", RUNTIMES[runtime].module, artifact, inputs, results)
         outputs = load_arrays(results)
         return outputs, json.loads(str(outputs.pop("__notes__")))
-
-
-def main(module: str, artifact: str, inputs: str, results: str) -> None:
-    """In the child process: run the artifact and store what it answers."""
-    runtime = importlib.import_module(f".{module}", __package__)
-    outputs, notes = runtime.run(artifact, load_arrays(inputs))
-    save_arrays(results, {"__notes__": np.array(json.dumps(notes)), **outputs})

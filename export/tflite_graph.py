@@ -127,6 +127,10 @@ class QuantizedGraph:
         """The type of the tensor's elements."""
         return np.dtype(self._types[self.graph.Tensors(tensor).Type()].lower())
 
+    def is_constant(self, tensor: int) -> bool:
+        """Whether the file holds the tensor's values."""
+        return bool(self.model.Buffers(self.graph.Tensors(tensor).Buffer()).DataLength())
+
     def values(self, tensor: int) -> np.ndarray:
         """The values of a constant, a view into the file."""
         buffer = self.model.Buffers(self.graph.Tensors(tensor).Buffer())
@@ -145,7 +149,7 @@ class QuantizedGraph:
             if tensor not in weights
             and len(self.scales(tensor))
             and not self.scales(tensor).any()
-            and self.model.Buffers(self.graph.Tensors(tensor).Buffer()).DataLength()
+            and self.is_constant(tensor)
             and not self.values(tensor).any()
         ]
 
@@ -174,8 +178,12 @@ def with_names(content: bytes) -> bytes:
 
     model = schema.ModelT.InitFromPackedBuf(content)
     (signature,) = model.signatureDefs
+    named: dict[bytes, int] = {}
     for each in (*signature.inputs, *signature.outputs):
-        model.subgraphs[0].tensors[each.tensorIndex].name = each.name
+        # Two tensors may not have one name, nor one tensor two.
+        if each.name not in named and each.tensorIndex not in named.values():
+            named[each.name] = each.tensorIndex
+            model.subgraphs[0].tensors[each.tensorIndex].name = each.name
     return pack(model)
 
 

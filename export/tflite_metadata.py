@@ -66,14 +66,12 @@ def _described(model: Any, metadata: Metadata) -> bytes:
         images = tables.add(IMAGE, tables.add(RGB))
     (signature,) = model.signatureDefs
     graph = model.subgraphs[0]
-    names = {
-        each.tensorIndex: each.name.decode() for each in (*signature.inputs, *signature.outputs)
-    }
+    sides = (*signature.inputs, *signature.outputs)
+    names = {each.tensorIndex: each.name.decode() for each in sides}
+    scores = [e.tensorIndex for e in signature.outputs if e.name.decode() == metadata.scores]
     inputs = [tables.add(names[i], None, None, images, normalization) for i in graph.inputs]
     outputs = [
-        tables.add(
-            names[i], None, None, None, None, None, labels if names[i] == metadata.scores else None
-        )
+        tables.add(names[i], None, None, None, None, None, labels if i in scores else None)
         for i in graph.outputs
     ]
     subgraph = tables.add(None, None, inputs, outputs)

@@ -24,9 +24,10 @@ LARGEST_FACTOR = 64.0
 # Of a term's scale over its sum's, by the sum's type: half of XNNPACK's bound, and of LiteRT's.
 LARGEST_TERM = {"int8": 128.0, "int16": 2.0**13}
 SUMS = ("ADD", "SUB")
-# Of the int32 that a bias is stored in, what leaves room for the sum it is added to; and of the
-# int32 that LiteRT counts an int16 sum in the steps of the output in, before it is cut to int16.
+# Of the int32 that a bias is stored in, what leaves room for the sum it is added to.
 LARGEST_BIAS = 2**30
+# In an int32 LiteRT counts an int16 sum in steps of the output, before it is cut to int16.
+LARGEST_SUM = 2**30
 # Between the scales of a weight's channels: what lies below counts for nothing beside the others.
 LARGEST_RATIO = 2**20
 
@@ -159,7 +160,7 @@ def _smallest(
     if theirs.bias >= 0:
         largest = largest + np.abs(reference.values(theirs.bias))
     return max(
-        step * float(weights.max()) / 127 / LARGEST_FACTOR, float(largest.max()) / LARGEST_BIAS
+        step * float(weights.max()) / 127 / LARGEST_FACTOR, float(largest.max()) / LARGEST_SUM
     )
 
 

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from keras_cbam.errors import InputError, require
+from keras_cbam.errors import InputError
 from keras_cbam.files import atomic_path, check_writable
 
 from .arrays import save_arrays
 from .delegates import delegations
-from .formats import ALSO, ARTIFACTS, Artifact
+from .formats import ARTIFACTS, Artifact
 from .manifest import read_manifest, size_and_hash, versions
 from .parity import compare
-from .publish import space_needed
+from .publish import check_ours, space_needed
 from .reference import REFERENCE, Arrays, read_reference
 from .report import REPORT, ArtifactReport, Report
-from .runtimes import RUNS_WITH, is_installed
+from .request import choose_runtimes
+from .runtimes import require_runtime
 from .verification import Subject, verify_artifact
 from .warn import spread_of, verification_warnings
 
@@ -26,6 +27,7 @@ from .warn import spread_of, verification_warnings
 def verify(
     directory: str | Path,
     *,
+    runtimes: Sequence[str] | None = None,
     write_report: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Report:
@@ -38,11 +40,12 @@ def verify(
 
     Args:
         directory: what `export` wrote.
+        runtimes: further ones, as of `export`.
         write_report: whether to write `report.md` there, as `export` does.
         progress: called with a line for each step.
 
     Returns:
-        A `Report` of this machine; `Report.verified` tells whether all artifacts passed.
+        A `Report` of this machine; `Report.missed` tells what did not pass.
 
     Raises:
         InputError: if the directory has no manifest or reference, or they are damaged.
@@ -61,7 +64,12 @@ def verify(
     if unknown:
         raise InputError(f"{directory} has an artifact of another version: {unknown[0]}.")
     for entry in before.artifacts:
-        require(*RUNS_WITH[rows[entry.name].runtime])
+        require_runtime(rows[entry.name].runtime)
+    also = choose_runtimes(runtimes, [entry.name for entry in before.artifacts])
+    if write_report:
+        check_writable(directory)
+        if not before.delegations:
+            check_ours(directory, [REPORT])
     with tempfile.TemporaryDirectory() as folder, space_needed(Path(folder)):
         subject = Subject(
             Path(folder) / "inputs.npz",
@@ -73,7 +81,7 @@ def verify(
         found = []
         for entry in before.artifacts:
             say(f"{entry.name}: verifying")
-            found.append(_again(entry, rows[entry.name], directory, subject))
+            found.append(_again(entry, rows[entry.name], directory, subject, also))
     images, spread = len(next(iter(inputs.values()))), spread_of(answers["keras"])
     report = replace(
         before,
@@ -87,9 +95,8 @@ def verify(
     )
     if write_report:
         say("where the operations run")
-        names = [each.name for each in found if (directory / each.name).exists()]
+        names = [each.name for each in found if each.parity]
         report = replace(report, delegations=delegations(directory, names))
-        check_writable(directory)
         with atomic_path(directory / REPORT) as path:
             path.write_text(report.markdown(), encoding="utf-8")
     return report
@@ -109,7 +116,11 @@ def _agreements(
 
 
 def _again(
-    entry: ArtifactReport, artifact: Artifact, directory: Path, subject: Subject
+    entry: ArtifactReport,
+    artifact: Artifact,
+    directory: Path,
+    subject: Subject,
+    also: Sequence[str],
 ) -> ArtifactReport:
     path = directory / entry.name
     nothing = replace(entry, parity=(), notes=(), layers=(), elsewhere=())
@@ -118,7 +129,7 @@ def _again(
     if size_and_hash(path)[1] != entry.sha256:
         changed = "the file is not the one that was exported: its SHA-256 differs"
         return replace(nothing, missed=(changed,))
-    also = [runtime for runtime in ALSO if is_installed(runtime)]
     found = verify_artifact(artifact, path, subject, [], also)[0]
-    missed = tuple(f"when it was exported, {miss}" for miss in entry.missed)
+    before = [*entry.missed, *(miss for each in entry.elsewhere for miss in each.missed)]
+    missed = tuple(f"when it was exported, {miss}" for miss in before)
     return replace(found, missed=(*found.missed, *missed))

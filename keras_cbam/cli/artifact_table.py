@@ -6,21 +6,29 @@ from collections.abc import Sequence
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from keras_cbam.cli.terminal import out
 from keras_cbam.export import Report
+from keras_cbam.export.formats import ALSO
 from keras_cbam.export.report import COLUMNS, DELEGATION_COLUMNS
 
 REPORT_HELP = "Tell where the operations run and what falls back, and write report.md."
-# What is left out of a terminal of fewer columns than `WIDE`, and out of any: the name tells it.
-ROOMY, TOLD = "size", "precision"
-WIDE = 96
+RUNTIMES_HELP = f"Verify in these too, of {', '.join(ALSO)}, or none; by default those installed."
+# From how many columns of the terminal on these are shown; of the precision the file's name tells.
+NARROWEST = {"size": 96, "precision": 120}
+
+
+def runtime_names(given: str | None) -> tuple[str, ...] | None:
+    """The runtimes that an option names, separated by commas; `None` for those installed."""
+    if given is None:
+        return None
+    return () if given == "none" else tuple(given.split(","))
 
 
 def show(report: Report) -> None:
     """Print the table of artifacts and what was noted."""
-    left_out = {TOLD} if out.width >= WIDE else {TOLD, ROOMY}
-    kept = [index for index, column in enumerate(COLUMNS) if column not in left_out]
+    kept = [i for i, column in enumerate(COLUMNS) if out.width >= NARROWEST.get(column, 0)]
     _print(
         f"compared with Keras on {report.images} inputs",
         [COLUMNS[index] for index in kept],
@@ -37,5 +45,5 @@ def _print(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) ->
     for index, column in enumerate(columns):
         table.add_column(column, overflow="fold", no_wrap=index < 2)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     out.print(table)

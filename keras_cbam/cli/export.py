@@ -8,13 +8,13 @@ from typing import Annotated, Any
 import keras
 import typer
 
-from keras_cbam.cli.artifact_table import REPORT_HELP, show
+from keras_cbam.cli.artifact_table import REPORT_HELP, RUNTIMES_HELP, runtime_names, show
 from keras_cbam.cli.export_images import calibration_pixels, verification_pixels
 from keras_cbam.cli.terminal import errors, out
 from keras_cbam.export import Report, VerificationError, load_model
 from keras_cbam.export import export as export_model
 from keras_cbam.export.datasets import CALIBRATION_IMAGES
-from keras_cbam.export.formats import ALSO, FORMATS, PRECISIONS
+from keras_cbam.export.formats import FORMATS, PRECISIONS
 from keras_cbam.export.lowering import TARGETS
 from keras_cbam.export.options import INTEGER_IO, Options
 from keras_cbam.pixels import PIXEL_RULES, preprocessed
@@ -72,12 +72,7 @@ def export(
     target: Annotated[
         str, typer.Option(help=f"What TFLite files will run on: {', '.join(TARGETS)}.")
     ] = Options.target,
-    runtimes: Annotated[
-        str | None,
-        typer.Option(
-            help=f"Verify in these too, of {', '.join(ALSO)}, or none; by default those installed."
-        ),
-    ] = None,
+    runtimes: Annotated[str | None, typer.Option(help=RUNTIMES_HELP)] = None,
     report: Annotated[bool, typer.Option("--report", help=REPORT_HELP)] = False,
     keep_mismatches: Annotated[
         bool, typer.Option(help="Keep and mark artifacts that miss their tolerance.")
@@ -110,7 +105,7 @@ def export(
         jpeg_signature=jpeg_signature,
         target=target,
         write_report=report,
-        runtimes=() if runtimes == "none" else _split(runtimes),
+        runtimes=runtime_names(runtimes),
     )
     out.print(f"written to {found.directory}", markup=False)
     if found.missed:

@@ -180,7 +180,8 @@ def test_finetune_names_corrupt_files_and_export_follows(image_folder, tmp_path)
     assert "broken.jpg" in report
 
     model = tmp_path / "run" / "model.keras"
-    arguments = ["export", model, "--output", tmp_path / "export", "--formats", "onnx"]
+    arguments = ["export", model, "--output", tmp_path / "export"]
+    arguments += ["--formats", "onnx,tflite"]
     options = ["--report", "--target", "npu", "--runtimes", "none"]
     done = run(*arguments, "--verification", image_folder, *options)
     assert done.returncode == 0, done.stderr
@@ -193,8 +194,9 @@ def test_finetune_names_corrupt_files_and_export_follows(image_folder, tmp_path)
     assert manifest["artifacts"][0]["elsewhere"] == []
     assert run("verify", tmp_path / "export").returncode == 0
     (tmp_path / "export" / "model.onnx").write_bytes(b"another file")
-    done = run("verify", tmp_path / "export")
+    done = run("verify", tmp_path / "export", "--report")
     assert done.returncode == 1
+    assert "Traceback" not in done.stderr
     assert "SHA-256 differs" in done.stdout.replace("\n", " ")
     done = run(*finetune(image_folder, "--output", tmp_path / "run"))
     assert done.returncode == 2

@@ -8,11 +8,8 @@ import numpy as np
 import pytest
 
 from keras_cbam import CBAM
-from keras_cbam.errors import InputError
 from keras_cbam.export import export
 from keras_cbam.export.formats import PRECISIONS
-from keras_cbam.export.request import choose_runtimes
-from keras_cbam.export.runtimes import is_installed
 from tests.conftest import BACKEND, vary
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
@@ -78,20 +75,22 @@ def everything(network, images, tmp_path_factory):
     return directory, report
 
 
-@pytest.fixture
-def with_onnxruntime_web(tmp_path, monkeypatch):
+@pytest.fixture(scope="session")
+def node_modules(tmp_path_factory):
     """A directory where node finds onnxruntime-web."""
     if shutil.which("npm") is None:
         pytest.skip("npm is not installed")
-    monkeypatch.chdir(tmp_path)
-    is_installed.cache_clear()
-    assert not is_installed("onnxruntime-web")
-    with pytest.raises(InputError, match="run `npm install onnxruntime-web`"):
-        choose_runtimes(["onnxruntime-web"])
+    folder = tmp_path_factory.mktemp("node")
     command = ["npm", "install", "--no-audit", "--no-fund", "onnxruntime-web"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, timeout=300
+    )
     if done.returncode:
         pytest.skip(f"npm installs nothing here: {done.stderr[-200:]}")
-    is_installed.cache_clear()
-    yield
-    is_installed.cache_clear()
+    return folder
+
+
+@pytest.fixture
+def with_onnxruntime_web(node_modules, monkeypatch):
+    """Tests run where node finds onnxruntime-web."""
+    monkeypatch.chdir(node_modules)
