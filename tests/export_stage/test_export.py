@@ -137,7 +137,7 @@ def test_a_file_that_kills_its_runtime_is_reported(tmp_path, images):
     save_arrays(tmp_path / "inputs.npz", {"image": images[:1]})
     bad = tmp_path / "bad.tflite"
     bad.write_bytes(b"not a model at all")
-    with pytest.raises(RuntimeFailure, match="runtimes ended with an error"):
+    with pytest.raises(RuntimeFailure, match="ended with an error: ValueError"):
         run_artifact("litert", bad, tmp_path / "inputs.npz")
 
 

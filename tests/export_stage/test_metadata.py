@@ -116,5 +116,5 @@ def test_normalization_is_that_of_the_client(record, expected):
 
 
 def test_labels_are_of_one_line(network, images, tmp_path):
-    with pytest.raises(InputError, match="labels of one line each"):
+    with pytest.raises(InputError, match="labels that are text of one line"):
         export(network, tmp_path, verification_data=images, labels=["a\nb", "c", "d", "e"])

@@ -95,12 +95,12 @@ def test_another_answer_is_found(everything, tmp_path):
     [
         ("manifest.json", None, "Expected the directory of an export. No file at"),
         ("manifest.json", "[]", "is not the manifest of an export"),
-        ("manifest.json", '{"layout": 99}', "has layout 99; this version of keras_cbam reads 1"),
+        ("manifest.json", '{"layout": 99}', "has layout 99; this version of keras_cbam reads 2"),
         ("reference.npz", None, "is missing or damaged"),
         ("reference.npz", "no archive", "is missing or damaged"),
         ("reference.npz", "", "is missing or damaged"),
         ("reference.npz", "PK\x03\x04", "is missing or damaged"),
-        ("manifest.json", '{"layout": 1}', "is damaged"),
+        ("manifest.json", '{"layout": 2}', "is damaged"),
     ],
 )
 def test_directories_that_cannot_be_verified(name, content, message, everything, tmp_path):
@@ -123,6 +123,7 @@ def test_the_manifest_has_no_path_and_tells_all(everything):
         "rule": None,
         "in_graph": ["rescaling"],
         "takes": "RGB in 0..255",
+        "assumed": True,
     }
     assert manifest["source"]["parameters"] > 1000
     assert {"keras", "tensorflow", "onnxruntime"} <= set(manifest["versions"])
