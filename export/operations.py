@@ -29,8 +29,6 @@ def layer_of(operation: str, layers: Iterable[str]) -> str:
 
     Its own name if it is of none.
     """
-    if operation.startswith("StatefulPartitionedCall"):
-        return "output"  # which TensorFlow names after the call of the whole signature
     found = owners(operation, layers)
     return found[0][-1] if found else operation
 

@@ -22,8 +22,8 @@ class Options:
         integer_io: type of the inputs and outputs of the int8 TFLite file.
         batch_size: of the TFLite files, `None` for any.
         float_layers: names of layers whose operations stay in float32 in the int8 files.
-        target: what the TFLite files will run on, a key of `lowering.TARGETS`.
         jpeg_signature: whether the SavedModel gets a second signature that takes JPEG bytes.
+        target: what the TFLite files will run on, a key of `lowering.TARGETS`.
     """
 
     opset: int = 17

@@ -20,7 +20,6 @@ LAYERS = ["conv2d", "conv2d_1", "conv2d_2", "cbam", "bn", "net"]
         ("functional_1/net_1/conv2d_1_1/Relu", "conv2d_1"),
         ("functional_1/cbam_1/channel/squeeze_3/convolution", "cbam"),
         ("PartitionedCall/other", "PartitionedCall/other"),
-        ("StatefulPartitionedCall:0", "output"),
     ],
 )
 def test_layer_of_an_operation(operation, layer):
