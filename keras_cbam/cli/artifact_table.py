@@ -31,7 +31,7 @@ def show(report: Report) -> None:
     kept = [i for i, column in enumerate(COLUMNS) if out.width >= NARROWEST.get(column, 0)]
     _print(
         f"compared with Keras on {report.images} inputs",
-        [COLUMNS[index] for index in kept],
+        [COLUMNS[index].replace(" ", "\n") for index in kept],
         [[row[index] for index in kept] for row in report.rows()],
     )
     for remark in report.remarks():
@@ -41,9 +41,9 @@ def show(report: Report) -> None:
 
 
 def _print(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for index, column in enumerate(columns):
-        table.add_column(column, overflow="fold", no_wrap=index < 2)
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
     out.print(table)
