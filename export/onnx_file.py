@@ -43,6 +43,8 @@ def finished(serving: Serving, path: Path) -> list[str]:
         properties |= PIXEL_PROPERTIES
     model = onnx.load(path)
     onnx.helper.set_model_props(model, properties)
+    if _transposes(model) > 1:
+        reshape_where_nothing_moves(model)
     onnx.save(model, path)
     return [_transposes_noted(model)]
 
@@ -97,22 +99,52 @@ def _erfc(context: Any, node: Any, name: str, arguments: Any) -> None:
 
 def _transposes_noted(proto: Any) -> str:
     """How many Transpose operations there are, and how many values of an image each moves."""
-    import onnx
-
     count = _transposes(proto)
     if count < 2:
         return f"{count} Transpose" + ("" if count else "s")
-    graph = onnx.shape_inference.infer_shapes(proto).graph
-    shapes = {
-        value.name: [each.dim_value or 1 for each in value.type.tensor_type.shape.dim]
-        for value in (*graph.value_info, *graph.input, *graph.output)
-    }
+    shapes = _shapes(proto)
     moved = [
-        f"{math.prod(shapes[node.input[0]]):,}" if node.input[0] in shapes else "?"
-        for node in graph.node
+        f"{math.prod(s or 1 for s in shapes[node.input[0]]):,}" if node.input[0] in shapes else "?"
+        for node in proto.graph.node
         if node.op_type == "Transpose"
     ]
     return f"{count} Transposes, which move {', '.join(moved)} values of an image"
+
+
+def _shapes(proto: Any) -> dict[str, list[int]]:
+    """The shape of each tensor that is known, with 0 for sizes that are not."""
+    import onnx
+
+    graph = onnx.shape_inference.infer_shapes(proto).graph
+    return {
+        value.name: [size.dim_value for size in value.type.tensor_type.shape.dim]
+        for value in (*graph.value_info, *graph.input, *graph.output)
+    }
+
+
+def reshape_where_nothing_moves(proto: Any) -> None:
+    """Write a Transpose that only changes the places of sizes of 1 as the Reshape it is.
+
+    Which of these tf2onnx leaves, as of the pooled channels of attention, differs by process, since
+    it goes through sets.
+    """
+    import onnx
+
+    shapes = _shapes(proto)
+    for node in proto.graph.node:
+        sizes = shapes.get(node.input[0], ()) if node.op_type == "Transpose" else ()
+        if not sizes:
+            continue
+        (order,) = (list(each.ints) for each in node.attribute)
+        moved = [axis for axis in order if sizes[axis] != 1]
+        if moved != sorted(moved) or sizes.count(0) > 1:
+            continue
+        name = f"{node.output[0]}__shape"
+        target = np.array([sizes[axis] or -1 for axis in order], "int64")
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(target, name))
+        node.op_type = "Reshape"
+        del node.attribute[:]
+        node.input.append(name)
 
 
 def _transposes(proto: Any) -> int:

@@ -8,7 +8,7 @@ import pytest
 
 from keras_cbam.export import export
 from keras_cbam.export.onnx_bias import correct_biases
-from keras_cbam.export.onnx_file import float32
+from keras_cbam.export.onnx_file import float32, reshape_where_nothing_moves
 from keras_cbam.export.prepare import prepare
 from keras_cbam.export.serving import Serving
 from tests.conftest import BACKEND, vary
@@ -42,6 +42,37 @@ def test_transposes_that_tf2onnx_leaves_are_merged(tmp_path, rng):
     note = next(note for note in report.artifacts[0].notes if "Transpose" in note)
     assert note.startswith(f"{count} Transposes, which move 768, ")
     assert {node.domain for node in nodes} == {""}
+
+
+def test_a_transpose_that_moves_nothing_is_a_reshape(rng):
+    import onnx
+    import onnxruntime
+
+    sizes = {"vector": (1, 1, 16), "row": (1, 5, 1), "image": (4, 5, 3)}
+    ends = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["N", *size])
+        for name, size in sizes.items()
+    ]
+    moved = [
+        onnx.helper.make_tensor_value_info(
+            f"{name}_moved", onnx.TensorProto.FLOAT, ["N", size[2], *size[:2]]
+        )
+        for name, size in sizes.items()
+    ]
+    nodes = [
+        onnx.helper.make_node("Transpose", [name], [f"{name}_moved"], perm=[0, 3, 1, 2])
+        for name in sizes
+    ]
+    graph = onnx.helper.make_graph(nodes, "moved", ends, moved)
+    opset = onnx.helper.make_opsetid("", 17)
+    found = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8)
+    reshape_where_nothing_moves(found)
+    onnx.checker.check_model(found)
+    assert [node.op_type for node in found.graph.node] == ["Reshape", "Reshape", "Transpose"]
+    values = {name: rng.normal(0, 1, (2, *size)).astype("float32") for name, size in sizes.items()}
+    answers = onnxruntime.InferenceSession(found.SerializeToString()).run(None, values)
+    for value, answer in zip(values.values(), answers, strict=True):
+        assert np.array_equal(answer, value.transpose(0, 3, 1, 2))
 
 
 def test_normalization_adds_no_input(tmp_path):
