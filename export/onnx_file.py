@@ -103,11 +103,8 @@ def _transposes_noted(proto: Any) -> str:
     if count < 2:
         return f"{count} Transpose" + ("" if count else "s")
     shapes = _shapes(proto)
-    moved = [
-        f"{math.prod(s or 1 for s in shapes[node.input[0]]):,}" if node.input[0] in shapes else "?"
-        for node in proto.graph.node
-        if node.op_type == "Transpose"
-    ]
+    sizes = [shapes.get(n.input[0], [])[1:] for n in proto.graph.node if n.op_type == "Transpose"]
+    moved = [f"{math.prod(each):,}" if each and all(each) else "?" for each in sizes]
     return f"{count} Transposes, which move {', '.join(moved)} values of an image"
 
 
