@@ -102,17 +102,33 @@ def _transposes_noted(proto: Any) -> str:
     count = _transposes(proto)
     if count < 2:
         return f"{count} Transpose" + ("" if count else "s")
-    shapes = _shapes(proto)
+    shapes = _shapes(_of_one(proto))
     sizes = [shapes.get(n.input[0], [])[1:] for n in proto.graph.node if n.op_type == "Transpose"]
     moved = [f"{math.prod(each):,}" if each and all(each) else "?" for each in sizes]
     return f"{count} Transposes, which move {', '.join(moved)} values of an image"
+
+
+def _of_one(proto: Any) -> Any:
+    """The model for a batch of 1, from which shape inference gets through reshapes too."""
+    import onnx
+
+    one = onnx.ModelProto()
+    one.CopyFrom(proto)
+    for value in one.graph.input:
+        batch = value.type.tensor_type.shape.dim[0]
+        if not batch.dim_value:
+            batch.dim_value = 1
+    del one.graph.value_info[:]
+    for value in one.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    return one
 
 
 def _shapes(proto: Any) -> dict[str, list[int]]:
     """The shape of each tensor that is known, with 0 for sizes that are not."""
     import onnx
 
-    graph = onnx.shape_inference.infer_shapes(proto).graph
+    graph = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
     return {
         value.name: [size.dim_value for size in value.type.tensor_type.shape.dim]
         for value in (*graph.value_info, *graph.input, *graph.output)
