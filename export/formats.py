@@ -147,7 +147,7 @@ ARTIFACTS: tuple[Artifact, ...] = (
 WRITTEN_WITH = {
     "saved_model": ("tensorflow",),
     "tflite": ("tensorflow", "ai_edge_litert"),
-    "onnx": ("tensorflow", "tf2onnx", "onnx", "onnxruntime"),
+    "onnx": ("tensorflow", "tf2onnx", "onnx", "onnxruntime", "onnxscript"),
 }
 
 FORMATS: tuple[str, ...] = tuple(dict.fromkeys(a.format for a in ARTIFACTS))

@@ -6,7 +6,7 @@ import gc
 import json
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 
 from keras_cbam.errors import InputError
 
+from .lowering import TARGETS, Shapes
 from .preprocessing import PIXELS
 from .serving import Serving
 
@@ -28,13 +29,21 @@ PIXEL_PROPERTIES = {
 
 
 def write_float32(serving: Serving, path: Path) -> list[str]:
-    """Write float32 weights and arithmetic."""
+    """Write float32 weights and arithmetic, in the operations of the target."""
     path.write_bytes(float32(serving).read_bytes())
-    return finished(serving, path)
+    return finished(serving, path, TARGETS[serving.options.target].onnx)
 
 
-def finished(serving: Serving, path: Path) -> list[str]:
-    """Write into the file what it tells of itself, and return what is to note about it."""
+def finished(
+    serving: Serving, path: Path, lowerings: Sequence[Callable[[Any, Shapes], Any]] = ()
+) -> list[str]:
+    """Write into the file what it tells of itself, and return what is to note about it.
+
+    Args:
+        serving: the model.
+        path: the file, changed in place.
+        lowerings: functions of a model and its shapes that give the model lowered, in turn.
+    """
     import onnx
 
     record = serving.metadata.record()
@@ -42,9 +51,11 @@ def finished(serving: Serving, path: Path) -> list[str]:
     if serving.metadata.preprocessing.get("takes") == PIXELS:
         properties |= PIXEL_PROPERTIES
     model = onnx.load(path)
-    onnx.helper.set_model_props(model, properties)
     if _transposes(model) > 1:
         reshape_where_nothing_moves(model)
+    for lowering in lowerings:
+        model = lowering(model, _shapes(_of_one(model)))
+    onnx.helper.set_model_props(model, properties)
     onnx.save(model, path)
     return [_transposes_noted(model)]
 

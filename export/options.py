@@ -23,7 +23,8 @@ class Options:
         batch_size: of the TFLite files, `None` for any.
         float_layers: names of layers whose operations stay in float32 in the int8 files.
         jpeg_signature: whether the SavedModel gets a second signature that takes JPEG bytes.
-        target: what the TFLite files will run on, a key of `lowering.TARGETS`.
+        target: what the TFLite files and the float32 ONNX file will run on, a key of
+            `lowering.TARGETS`.
     """
 
     opset: int = 17

@@ -100,7 +100,8 @@ def export(
         float_layers: names of layers that stay in float32 in the int8 files.
         jpeg_signature: whether the SavedModel gets the signature `serving_jpeg`, which takes the
             bytes of JPEG files.
-        target: `"cpu"`, or `"npu"`, for which TFLite files have convolutions for means over the
+        target: `"cpu"`, for which the float32 ONNX file has products and pools for reductions over
+            the channels; or `"npu"`, for which TFLite files have convolutions for means over the
             channels, which Arm's Ethos-U lacks: the same function, slower on a processor.
         runtimes: where TFLite and ONNX files are verified beside their own runtime, of `"openvino"`
             and `"onnxruntime-web"`, on some of the inputs; `None` for those that are installed.

@@ -35,6 +35,7 @@ OPTIONAL = {
     "matplotlib",
     "onnx",
     "onnxruntime",
+    "onnxscript",
     "openvino",
     "rich",
     "sklearn",

@@ -70,7 +70,7 @@ def export(
         bool, typer.Option(help="Give the SavedModel a signature that takes JPEG files.")
     ] = False,
     target: Annotated[
-        str, typer.Option(help=f"What TFLite files will run on: {', '.join(TARGETS)}.")
+        str, typer.Option(help=f"What the files will run on: {', '.join(TARGETS)}.")
     ] = Options.target,
     runtimes: Annotated[str | None, typer.Option(help=RUNTIMES_HELP)] = None,
     report: Annotated[bool, typer.Option("--report", help=REPORT_HELP)] = False,

@@ -1,0 +1,158 @@
+"""ONNX in the operations that onnxruntime runs best on a CPU, for the same function.
+
+Its reductions over the channels of an NCHW map go through memory against the grain: a mean as a
+product of matrices takes a ninth of the time, a maximum as pools a quarter to a half
+(`benchmarks/NOTES.md`). Parity proves each file equal, whatever it was lowered to.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+# Rows that onnxruntime pools as vectors: of a longer one it makes several.
+LONGEST_ROW = 2048
+# Channels that one pool takes in.
+POOLED = 32
+
+Shapes = Mapping[str, list[int]]
+
+
+def lower_for_cpu(proto: Any, shapes: Shapes) -> Any:
+    """The model with what attention asks of its channels in operations that run fast.
+
+    Args:
+        proto: the model.
+        shapes: of its tensors by name, 0 for a size that is free. Those of a batch of 1 will do:
+            the first size is taken to be the batch, and stays as free as it is.
+
+    Returns:
+        The model, rewritten where the sizes of a feature map are known.
+    """
+    from onnxscript import rewriter
+
+    rules = (_mean_as_product, _max_as_pools, _without_reshape, _sum_as_one_convolution)
+    return rewriter.rewrite(proto, [rule(shapes) for rule in rules])
+
+
+def _mean_as_product(shapes: Shapes) -> Any:
+    """A mean over channels as the product of `1 / channels` with channels by places."""
+
+    def pattern(op: Any, x: Any) -> Any:
+        return op.ReduceMean(x, axes=[1], keepdims=1)
+
+    def replacement(op: Any, x: Any) -> Any:
+        channels, height, width = shapes[x.name][1:]
+        kernel = _constant(op, np.full((1, channels), 1 / channels, "float32"))
+        rows = op.Reshape(x, _shape(op, 0, channels, height * width))
+        return op.Reshape(op.MatMul(kernel, rows), _shape(op, 0, 1, height, width))
+
+    return _rule(pattern, replacement, shapes)
+
+
+def _max_as_pools(shapes: Shapes) -> Any:
+    """A maximum over channels as maxima over a few of them at a time, then over these."""
+
+    def pattern(op: Any, x: Any) -> Any:
+        return op.ReduceMax(x, axes=[1], keepdims=1)
+
+    def replacement(op: Any, x: Any) -> Any:
+        channels, height, width = shapes[x.name][1:]
+        rows = _rows(height * width)
+        pooled = op.Reshape(x, _shape(op, 0, 1, channels, *rows))
+        while channels > 1:
+            kernel = [_pooled(channels), *(1 for _ in rows)]
+            pooled = op.MaxPool(pooled, kernel_shape=kernel, strides=kernel)
+            channels //= kernel[0]
+        return op.Reshape(pooled, _shape(op, 0, 1, height, width))
+
+    return _rule(pattern, replacement, shapes)
+
+
+def _without_reshape(shapes: Shapes) -> Any:
+    """A reshape to the shape that is there already is nothing."""
+
+    def pattern(op: Any, x: Any, shape: Any) -> Any:
+        return op.Reshape(x, shape)
+
+    def same(context: Any, x: Any, shape: Any, **_: Any) -> bool:
+        now, target = shapes.get(x.name, []), _values(shape)
+        # The batch is what the target leaves free, or takes over.
+        return target is not None and target[0] in (-1, 0) and [*target[1:]] == now[1:] != []
+
+    return _matched(pattern, lambda op, x, shape: op.Identity(x), same)
+
+
+def _sum_as_one_convolution(shapes: Shapes) -> Any:
+    """The sum of convolutions of two single maps as one convolution of both."""
+
+    def pattern(op: Any, a: Any, b: Any, of_a: Any, of_b: Any) -> Any:
+        first = op.Conv(a, of_a, _allow_other_attributes=True, _outputs=["first"])
+        second = op.Conv(b, of_b, _allow_other_attributes=True, _outputs=["second"])
+        return op.Add(first, second)
+
+    def alike(context: Any, first: Any, second: Any, of_a: Any, of_b: Any, **_: Any) -> bool:
+        kernels = [_values(of_a), _values(of_b)]
+        if any(each is None or each.shape[:2] != (1, 1) for each in kernels):
+            return False
+        one, other = (_attributes(each) for each in (first, second))
+        return kernels[0].shape == kernels[1].shape and one == other
+
+    def replacement(op: Any, a: Any, b: Any, of_a: Any, of_b: Any, first: Any, **_: Any) -> Any:
+        kernel = np.concatenate([_values(of_a), _values(of_b)], axis=1)
+        maps = op.Concat(a, b, axis=1)
+        return op.Conv(maps, _constant(op, kernel), **_attributes(first))
+
+    return _matched(pattern, replacement, alike)
+
+
+def _rows(places: int) -> tuple[int, ...]:
+    """One row of all places, or several of equal lengths if it is too long."""
+    count = next(n for n in range(1, places + 1) if not places % n and places // n <= LONGEST_ROW)
+    return (places,) if count == 1 else (count, places // count)
+
+
+def _pooled(channels: int) -> int:
+    """How many channels the next pool takes in: a divisor of their number."""
+    return next((n for n in range(min(channels, POOLED), 1, -1) if not channels % n), channels)
+
+
+def _rule(pattern: Any, replacement: Any, shapes: Shapes) -> Any:
+    """A rewriting where a feature map's sizes are known, but for the batch."""
+
+    def known(context: Any, x: Any, **_: Any) -> bool:
+        shape = shapes.get(x.name, [])
+        return len(shape) == 4 and math.prod(shape[1:]) > 0
+
+    return _matched(pattern, replacement, known)
+
+
+def _matched(pattern: Any, replacement: Any, condition: Any) -> Any:
+    from onnxscript.rewriter import pattern as rules
+
+    return rules.RewriteRule(pattern, replacement, condition)
+
+
+def _values(constant: Any) -> Any:
+    """The values of a constant; `None` for what is computed."""
+    import onnx_ir
+
+    found = onnx_ir.convenience.get_const_tensor(constant)
+    return None if found is None else found.numpy()
+
+
+def _attributes(convolution: Any) -> dict[str, Any]:
+    return {name: each.value for name, each in convolution.producer().attributes.items()}
+
+
+def _shape(op: Any, *sizes: int) -> Any:
+    return _constant(op, np.array(sizes, "int64"))
+
+
+def _constant(op: Any, values: np.ndarray) -> Any:
+    import onnx_ir
+
+    return op.Constant(value=onnx_ir.tensor(values))

@@ -1,0 +1,104 @@
+"""TFLite in the operations that a target runs best, for the same function."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .tflite_graph import QuantizedGraph, pack
+
+# The first version of CONV_2D that takes each type.
+VERSIONS = {"float32": 1, "int8": 3, "int16": 4}
+
+
+def channel_means_as_convolutions(content: bytes) -> bytes:
+    """Write each mean over the channels as a 1x1 convolution with the constant `1 / channels`.
+
+    An NPU that has no reduction over channels, such as Arm's Ethos-U, has convolutions.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    graph = QuantizedGraph(content)
+    model = schema.ModelT.InitFromPackedBuf(content)
+    means = [
+        model.subgraphs[0].operators[index]
+        for index, (kind, operation) in enumerate(graph.operations())
+        if kind == "MEAN" and _is_over_channels(graph, operation)
+    ]
+    constants: dict[tuple[int, float], list[int]] = {}
+    for mean in means:
+        features = int(mean.inputs[0])
+        scale = float(graph.scales(features)[0]) if len(graph.scales(features)) else 0.0
+        key = (graph.shape(features)[-1], scale)
+        if key not in constants:
+            constants[key] = _constants(model, graph, features)
+        mean.inputs = [features, *constants[key]]
+        version = VERSIONS[graph.dtype(features).name]
+        mean.opcodeIndex = _code(model, schema.BuiltinOperator.CONV_2D, version)
+        mean.builtinOptionsType = schema.BuiltinOptions.Conv2DOptions
+        mean.builtinOptions = schema.Conv2DOptionsT()
+        mean.builtinOptions.padding = schema.Padding.VALID
+        mean.builtinOptions.strideH = mean.builtinOptions.strideW = 1
+    return pack(model) if means else content
+
+
+def _is_over_channels(graph: QuantizedGraph, operation: Any) -> bool:
+    """Whether a reduction of an image, real or quantized, is over its last axis and keeps it."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    features, axes = (int(tensor) for tensor in operation.InputsAsNumpy())
+    if graph.dtype(features).name not in VERSIONS or not graph.is_constant(axes):
+        return False
+    rank = len(graph.shape(features))
+    options = schema.ReducerOptions()
+    options.Init(operation.BuiltinOptions().Bytes, operation.BuiltinOptions().Pos)
+    over = [int(axis) % rank for axis in np.atleast_1d(graph.values(axes))]
+    return rank == 4 and over == [3] and options.KeepDims()
+
+
+def _constants(model: Any, graph: QuantizedGraph, features: int) -> list[int]:
+    """Add the weights of a mean over the channels of `features`, and a bias of zero."""
+    channels = graph.shape(features)[-1]
+    kernel = np.full((1, 1, 1, channels), 1 / channels, "float32")
+    scales = graph.scales(features)
+    if not len(scales):
+        return [_add(model, kernel), _add(model, np.zeros(1, "float32"))]
+    scale = 1 / channels / 127
+    bias = np.zeros(1, "int32" if graph.dtype(features) == np.int8 else "int64")
+    return [
+        _add(model, np.full(kernel.shape, 127, "int8"), scale),
+        _add(model, bias, scale * float(scales[0])),
+    ]
+
+
+def _add(model: Any, values: np.ndarray, scale: float | None = None) -> int:
+    """Add a constant, and return its tensor."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    buffer, tensor = schema.BufferT(), schema.TensorT()
+    buffer.data = values.reshape(-1).view("uint8")
+    tensor.name = f"lowered/{len(model.subgraphs[0].tensors)}"
+    tensor.shape, tensor.buffer = list(values.shape), len(model.buffers)
+    tensor.type = getattr(schema.TensorType, values.dtype.name.upper())
+    if scale is not None:
+        tensor.quantization = schema.QuantizationParametersT()
+        tensor.quantization.scale, tensor.quantization.zeroPoint = [scale], [0]
+    model.buffers.append(buffer)
+    model.subgraphs[0].tensors.append(tensor)
+    return len(model.subgraphs[0].tensors) - 1
+
+
+def _code(model: Any, operator: int, version: int) -> int:
+    """The index of an operator's code, added if the model has none of this version or later."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    for index, code in enumerate(model.operatorCodes):
+        known = max(code.builtinCode, code.deprecatedBuiltinCode)
+        if known == operator and code.version >= version:
+            return index
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = operator
+    code.version = version
+    model.operatorCodes.append(code)
+    return len(model.operatorCodes) - 1

@@ -1,0 +1,150 @@
+"""ONNX lowered for a CPU gives the same function, for any batch."""
+
+import numpy as np
+import pytest
+
+from keras_cbam.export.lowering import TARGETS
+from tests.conftest import BACKEND
+
+pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
+
+# Channels and sizes: one pool, several, a prime number of channels, rows that are too long.
+MAPS = [(1, 5, 7), (24, 8, 8), (37, 6, 6), (64, 3, 5), (192, 4, 4), (8, 48, 48), (6, 1, 4099)]
+
+
+def model_of(nodes, size, outputs, constants=()):
+    import onnx
+
+    make = onnx.helper
+    value = make.make_tensor_value_info
+    graph = make.make_graph(
+        nodes,
+        "graph",
+        [value("x", onnx.TensorProto.FLOAT, ["N", *size])],
+        [value(name, onnx.TensorProto.FLOAT, None) for name in outputs],
+        [onnx.numpy_helper.from_array(array, name) for name, array in dict(constants).items()],
+    )
+    return make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=9)
+
+
+def lowered(model, size):
+    for lowering in TARGETS["cpu"].onnx:
+        model = lowering(model, {"x": [0, *(each if each != "H" else 0 for each in size)]})
+    return model
+
+
+def answers(model, x):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    return session.run(None, {"x": x})
+
+
+def kinds(model):
+    return [node.op_type for node in model.graph.node]
+
+
+def pools():
+    import onnx
+
+    return [
+        onnx.helper.make_node(kind, ["x"], [kind], axes=[1], keepdims=1)
+        for kind in ("ReduceMean", "ReduceMax")
+    ]
+
+
+@pytest.mark.parametrize("size", MAPS, ids=str)
+def test_pools_over_channels(size, rng):
+    model = lowered(model_of(pools(), size, ["ReduceMean", "ReduceMax"]), size)
+    assert not {"ReduceMean", "ReduceMax"} & set(kinds(model))
+    assert kinds(model).count("MatMul") == 1
+    x = rng.normal(size=(3, *size)).astype("float32")
+    mean, largest = answers(model, x)
+    np.testing.assert_allclose(
+        mean, x.astype("float64").mean(1, keepdims=True), atol=1e-6 * np.abs(x).max()
+    )
+    np.testing.assert_array_equal(largest, x.max(1, keepdims=True))
+
+
+def test_maps_of_free_sizes_are_left(rng):
+    size = (8, "H", 5)
+    model = lowered(model_of(pools(), size, ["ReduceMean", "ReduceMax"]), size)
+    assert kinds(model) == ["ReduceMean", "ReduceMax"]
+
+
+def test_other_reductions_are_left():
+    import onnx
+
+    nodes = [
+        onnx.helper.make_node("ReduceMax", ["x"], ["a"], axes=[2], keepdims=1),
+        onnx.helper.make_node("ReduceMean", ["x"], ["b"], axes=[1], keepdims=0),
+        onnx.helper.make_node("ReduceMean", ["x"], ["c"], axes=[1, 2], keepdims=1),
+    ]
+    model = lowered(model_of(nodes, (4, 5, 6), "abc"), (4, 5, 6))
+    assert kinds(model) == ["ReduceMax", "ReduceMean", "ReduceMean"]
+
+
+@pytest.mark.parametrize(
+    ("target", "stays"),
+    [
+        ((-1, 4, 5, 6), False),
+        ((0, 4, 5, 6), False),
+        ((-1, 4, 6, 5), True),
+        ((1, -1, 5, 6), True),
+        ((-1, 120), True),
+    ],
+)
+def test_a_reshape_to_the_same_shape_is_nothing(target, stays, rng):
+    """For any batch: (1, -1, 5, 6) is the same shape for a batch of one only."""
+    import onnx
+
+    nodes = [onnx.helper.make_node("Reshape", ["x", "shape"], ["y"])]
+    constants = {"shape": np.array(target, "int64")}
+    model = model_of(nodes, (4, 5, 6), "y", constants)
+    found = lowered(model_of(nodes, (4, 5, 6), "y", constants), (4, 5, 6))
+    assert ("Reshape" in kinds(found)) == stays
+    x = rng.normal(size=(3, 4, 5, 6)).astype("float32")
+    np.testing.assert_array_equal(answers(found, x)[0], answers(model, x)[0])
+
+
+@pytest.mark.parametrize(
+    ("kernels", "pads", "count"),
+    [
+        (((1, 1, 3, 3), (1, 1, 3, 3)), (1, 1), 1),
+        (((1, 1, 3, 3), (1, 1, 5, 5)), (1, 2), 2),  # kernels differ
+        (((2, 1, 3, 3), (2, 1, 3, 3)), (1, 1), 2),  # more than one map comes out
+    ],
+)
+def test_the_sum_of_convolutions_of_single_maps(kernels, pads, count, rng):
+    import onnx
+
+    make = onnx.helper.make_node
+    nodes = [make("Split", ["x"], ["a", "b"], axis=1)]
+    for name, kernel, pad in zip("ab", kernels, pads, strict=True):
+        nodes.append(make("Conv", [name, f"k{name}"], [f"c{name}"], pads=[pad] * 4))
+        assert kernel[2] == 2 * pad + 1
+    nodes.append(make("Add", ["ca", "cb"], ["y"]))
+    constants = {
+        f"k{name}": rng.normal(size=kernel).astype("float32")
+        for name, kernel in zip("ab", kernels, strict=True)
+    }
+    model = model_of(nodes, (2, 6, 7), "y", constants)
+    found = lowered(model_of(nodes, (2, 6, 7), "y", constants), (2, 6, 7))
+    assert kinds(found).count("Conv") == count
+    x = rng.normal(size=(3, 2, 6, 7)).astype("float32")
+    np.testing.assert_allclose(answers(found, x)[0], answers(model, x)[0], atol=1e-5)
+
+
+def test_attention_of_an_exported_network(everything):
+    """Both CBAMs of it; `everything` is verified in onnxruntime, OpenVINO and onnxruntime-web."""
+    import onnx
+
+    directory, _ = everything
+    found = kinds(onnx.load(directory / "model.onnx"))
+    assert not {"ReduceMean", "ReduceMax"} & set(found)
+    assert found.count("MatMul") >= 2
+    assert found.count("MaxPool") >= 2
+    half = onnx.load(directory / "model_float16.onnx")
+    assert {"ReduceMean", "ReduceMax"} <= set(kinds(half))
