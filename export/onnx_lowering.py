@@ -34,8 +34,10 @@ def lower_for_cpu(proto: Any, shapes: Shapes) -> Any:
     """
     from onnxscript import rewriter
 
-    rules = (_mean_as_product, _max_as_pools, _without_reshape, _sum_as_one_convolution)
-    return rewriter.rewrite(proto, [rule(shapes) for rule in rules])
+    rules = [_mean_as_product(shapes), _max_as_pools(shapes), _without_reshape(shapes)]
+    return rewriter.rewrite(
+        proto, [*rules, _convolutions_of_two_maps(), _same_convolution_twice(shapes)]
+    )
 
 
 def _mean_as_product(shapes: Shapes) -> Any:
@@ -86,7 +88,7 @@ def _without_reshape(shapes: Shapes) -> Any:
     return _matched(pattern, lambda op, x, shape: op.Identity(x), same)
 
 
-def _sum_as_one_convolution(shapes: Shapes) -> Any:
+def _convolutions_of_two_maps() -> Any:
     """The sum of convolutions of two single maps as one convolution of both."""
 
     def pattern(op: Any, a: Any, b: Any, of_a: Any, of_b: Any) -> Any:
@@ -105,6 +107,35 @@ def _sum_as_one_convolution(shapes: Shapes) -> Any:
         kernel = np.concatenate([_values(of_a), _values(of_b)], axis=1)
         maps = op.Concat(a, b, axis=1)
         return op.Conv(maps, _constant(op, kernel), **_attributes(first))
+
+    return _matched(pattern, replacement, alike)
+
+
+def _same_convolution_twice(shapes: Shapes) -> Any:
+    """The sum of one convolution's answers as its answer to the sum, its bias counted twice.
+
+    The last layer of the MLP that channel attention applies to each of its pools is such a one.
+    """
+
+    def pattern(op: Any, a: Any, b: Any, kernel: Any, bias: Any, again: Any) -> Any:
+        first = op.Conv(a, kernel, bias, _allow_other_attributes=True, _outputs=["first"])
+        second = op.Conv(b, kernel, again, _allow_other_attributes=True, _outputs=["second"])
+        return op.Add(first, second)
+
+    def alike(
+        context: Any, a: Any, b: Any, first: Any, second: Any, bias: Any, again: Any, **_: Any
+    ) -> bool:
+        if _values(bias) is None or _values(again) is None:
+            return False
+        # What is broadcast against the other would be of another shape.
+        one, other = (shapes.get(each.name) for each in (a, b))
+        return _attributes(first) == _attributes(second) and one is not None and one == other
+
+    def replacement(
+        op: Any, a: Any, b: Any, kernel: Any, first: Any, bias: Any, again: Any, **_: Any
+    ) -> Any:
+        both = _constant(op, _values(bias) + _values(again))
+        return op.Conv(op.Add(a, b), kernel, both, **_attributes(first))
 
     return _matched(pattern, replacement, alike)
 

@@ -119,7 +119,7 @@ class ChannelAttention(AttentionLayer):
         self.excite.build((None, 1, 1, hidden))
 
     def _attention(self, inputs, training):
-        logits = self._mlp([self._pool(name, inputs) for name in self.pools])
+        logits = sum(self._mlp(self._pool(name, inputs)) for name in self.pools)
         return self._from_channels_last(self._gate(logits))
 
     def get_config(self):
@@ -135,14 +135,5 @@ class ChannelAttention(AttentionLayer):
         pooled = POOLS[name](inputs, axis=self.spatial_axes, keepdims=True)
         return self._to_channels_last(pooled)
 
-    def _mlp(self, pools):
-        """Return the sum of the MLP's answers to each pool.
-
-        The MLP's last layer is linear: it runs once, on the sum of what the hidden layer gives. Its
-        bias, which is what it makes of zeros, is counted for each pool all the same.
-        """
-        hidden = sum(self.hidden_activation(self.squeeze(pooled)) for pooled in pools)
-        logits = self.excite(hidden)
-        if not self.use_bias or len(pools) == 1:
-            return logits
-        return logits + (len(pools) - 1) * self.excite(ops.zeros((1, 1, 1, hidden.shape[-1])))
+    def _mlp(self, pooled):
+        return self.excite(self.hidden_activation(self.squeeze(pooled)))

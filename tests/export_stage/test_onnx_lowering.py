@@ -27,9 +27,10 @@ def model_of(nodes, size, outputs, constants=()):
     return make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=9)
 
 
-def lowered(model, size):
+def lowered(model, size, **shapes):
+    shapes["x"] = [0, *(each if each != "H" else 0 for each in size)]
     for lowering in TARGETS["cpu"].onnx:
-        model = lowering(model, {"x": [0, *(each if each != "H" else 0 for each in size)]})
+        model = lowering(model, shapes)
     return model
 
 
@@ -137,14 +138,39 @@ def test_the_sum_of_convolutions_of_single_maps(kernels, pads, count, rng):
     np.testing.assert_allclose(answers(found, x)[0], answers(model, x)[0], atol=1e-5)
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_the_sum_of_one_convolution_twice(same, rng):
+    """As in the MLP of channel attention; the bias is counted twice."""
+    import onnx
+
+    make = onnx.helper.make_node
+    nodes = [
+        make("Split", ["x"], ["a", "b"], axis=1),
+        make("Conv", ["a", "k", "bias"], ["ca"]),
+        make("Conv", ["b", "k" if same else "other", "bias"], ["cb"]),
+        make("Add", ["ca", "cb"], ["y"]),
+    ]
+    constants = {name: rng.normal(size=(5, 3, 1, 1)).astype("float32") for name in ("k", "other")}
+    constants["bias"] = rng.normal(size=5).astype("float32")
+    model = model_of(nodes, (6, 1, 1), "y", constants)
+    found = lowered(
+        model_of(nodes, (6, 1, 1), "y", constants), (6, 1, 1), a=[0, 3, 1, 1], b=[0, 3, 1, 1]
+    )
+    assert kinds(found).count("Conv") == (1 if same else 2)
+    x = rng.normal(size=(3, 6, 1, 1)).astype("float32")
+    np.testing.assert_allclose(answers(found, x)[0], answers(model, x)[0], atol=1e-5)
+
+
 def test_attention_of_an_exported_network(everything):
     """Both CBAMs of it; `everything` is verified in onnxruntime, OpenVINO and onnxruntime-web."""
     import onnx
 
     directory, _ = everything
     found = kinds(onnx.load(directory / "model.onnx"))
+    half = onnx.load(directory / "model_float16.onnx")
     assert not {"ReduceMean", "ReduceMax"} & set(found)
     assert found.count("MatMul") >= 2
+    # One at least for each spatial gate.
+    assert found.count("Conv") <= kinds(half).count("Conv") - 2
     assert found.count("MaxPool") >= 2
-    half = onnx.load(directory / "model_float16.onnx")
     assert {"ReduceMean", "ReduceMax"} <= set(kinds(half))
