@@ -1,6 +1,6 @@
 """Lowering: the operations that each target runs best, for the same function.
 
-Parity proves each artifact equal, whatever it was lowered to.
+Artifacts are compared with Keras as they are, lowered.
 """
 
 from __future__ import annotations

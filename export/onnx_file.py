@@ -19,6 +19,9 @@ from .lowering import TARGETS, Shapes
 from .preprocessing import PIXELS
 from .serving import Serving
 
+# Sizes of batch that shapes are inferred for: what differs between them is free.
+BATCHES = (1, 3)
+
 ADVICE = "Leave the format onnx out, or replace what it names."
 
 # The names that ONNX has for it: docs/MetadataProps.md of its repository.
@@ -54,7 +57,7 @@ def finished(
     if _transposes(model) > 1:
         reshape_where_nothing_moves(model)
     for lowering in lowerings:
-        model = lowering(model, _shapes(_of_one(model)))
+        model = lowering(model, shapes_of_any_batch(model))
     onnx.helper.set_model_props(model, properties)
     onnx.save(model, path)
     return [_transposes_noted(model)]
@@ -113,14 +116,30 @@ def _transposes_noted(proto: Any) -> str:
     count = _transposes(proto)
     if count < 2:
         return f"{count} Transpose" + ("" if count else "s")
-    shapes = _shapes(_of_one(proto))
+    shapes = _shapes(_of_batch(proto, 1))
     sizes = [shapes.get(n.input[0], [])[1:] for n in proto.graph.node if n.op_type == "Transpose"]
     moved = [f"{math.prod(each):,}" if each and all(each) else "?" for each in sizes]
     return f"{count} Transposes, which move {', '.join(moved)} values of an image"
 
 
-def _of_one(proto: Any) -> Any:
-    """The model for a batch of 1, from which shape inference gets through reshapes too."""
+def shapes_of_any_batch(proto: Any) -> dict[str, list[int]]:
+    """The shape of each float32 tensor, 0 for the batch where it is first and for sizes that vary.
+
+    What else varies in its first size with the batch is left out.
+    """
+    import onnx
+
+    few, more = (_shapes(_of_batch(proto, size), onnx.TensorProto.FLOAT) for size in BATCHES)
+    return {
+        name: [a if a == b else 0 for a, b in zip(shape, more[name], strict=True)]
+        for name, shape in few.items()
+        if len(shape) == len(more.get(name, ()))
+        and (not shape or shape[0] == more[name][0] or (shape[0], more[name][0]) == BATCHES)
+    }
+
+
+def _of_batch(proto: Any, size: int) -> Any:
+    """The model for one size of batch, from which shape inference gets through reshapes too."""
     import onnx
 
     one = onnx.ModelProto()
@@ -128,21 +147,22 @@ def _of_one(proto: Any) -> Any:
     for value in one.graph.input:
         batch = value.type.tensor_type.shape.dim[0]
         if not batch.dim_value:
-            batch.dim_value = 1
+            batch.dim_value = size
     del one.graph.value_info[:]
     for value in one.graph.output:
         value.type.tensor_type.ClearField("shape")
     return one
 
 
-def _shapes(proto: Any) -> dict[str, list[int]]:
-    """The shape of each tensor that is known, with 0 for sizes that are not."""
+def _shapes(proto: Any, element: int | None = None) -> dict[str, list[int]]:
+    """The shape of each tensor, or of each of one type, that is known; 0 for unknown sizes."""
     import onnx
 
     graph = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
     return {
         value.name: [size.dim_value for size in value.type.tensor_type.shape.dim]
         for value in (*graph.value_info, *graph.input, *graph.output)
+        if element in (None, value.type.tensor_type.elem_type)
     }
 
 

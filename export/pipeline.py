@@ -93,7 +93,7 @@ def export(
         preprocessing_inside: whether the artifacts do that, and take RGB pixels in 0..255; else the
             manifest tells the client to.
         labels: class names, for the manifest and inside each artifact.
-        opset: of the ONNX files, 13 to 18.
+        opset: of the ONNX files, 13 to 18; at 18 attention is not lowered.
         integer_io: type of the inputs and outputs of the int8 TFLite file: `"int8"`, `"uint8"` or
             `"float32"`.
         batch_size: of the TFLite files; `None` for any. The others take any.

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from keras_cbam.export.lowering import TARGETS
+from keras_cbam.export.onnx_file import shapes_of_any_batch
 from tests.conftest import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
@@ -27,10 +28,9 @@ def model_of(nodes, size, outputs, constants=()):
     return make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=9)
 
 
-def lowered(model, size, **shapes):
-    shapes["x"] = [0, *(each if each != "H" else 0 for each in size)]
+def lowered(model):
     for lowering in TARGETS["cpu"].onnx:
-        model = lowering(model, shapes)
+        model = lowering(model, shapes_of_any_batch(model))
     return model
 
 
@@ -58,7 +58,7 @@ def pools():
 
 @pytest.mark.parametrize("size", MAPS, ids=str)
 def test_pools_over_channels(size, rng):
-    model = lowered(model_of(pools(), size, ["ReduceMean", "ReduceMax"]), size)
+    model = lowered(model_of(pools(), size, ["ReduceMean", "ReduceMax"]))
     assert not {"ReduceMean", "ReduceMax"} & set(kinds(model))
     assert kinds(model).count("MatMul") == 1
     x = rng.normal(size=(3, *size)).astype("float32")
@@ -71,7 +71,7 @@ def test_pools_over_channels(size, rng):
 
 def test_maps_of_free_sizes_are_left(rng):
     size = (8, "H", 5)
-    model = lowered(model_of(pools(), size, ["ReduceMean", "ReduceMax"]), size)
+    model = lowered(model_of(pools(), size, ["ReduceMean", "ReduceMax"]))
     assert kinds(model) == ["ReduceMean", "ReduceMax"]
 
 
@@ -83,7 +83,7 @@ def test_other_reductions_are_left():
         onnx.helper.make_node("ReduceMean", ["x"], ["b"], axes=[1], keepdims=0),
         onnx.helper.make_node("ReduceMean", ["x"], ["c"], axes=[1, 2], keepdims=1),
     ]
-    model = lowered(model_of(nodes, (4, 5, 6), "abc"), (4, 5, 6))
+    model = lowered(model_of(nodes, (4, 5, 6), "abc"))
     assert kinds(model) == ["ReduceMax", "ReduceMean", "ReduceMean"]
 
 
@@ -104,7 +104,7 @@ def test_a_reshape_to_the_same_shape_is_nothing(target, stays, rng):
     nodes = [onnx.helper.make_node("Reshape", ["x", "shape"], ["y"])]
     constants = {"shape": np.array(target, "int64")}
     model = model_of(nodes, (4, 5, 6), "y", constants)
-    found = lowered(model_of(nodes, (4, 5, 6), "y", constants), (4, 5, 6))
+    found = lowered(model_of(nodes, (4, 5, 6), "y", constants))
     assert ("Reshape" in kinds(found)) == stays
     x = rng.normal(size=(3, 4, 5, 6)).astype("float32")
     np.testing.assert_array_equal(answers(found, x)[0], answers(model, x)[0])
@@ -132,7 +132,7 @@ def test_the_sum_of_convolutions_of_single_maps(kernels, pads, count, rng):
         for name, kernel in zip("ab", kernels, strict=True)
     }
     model = model_of(nodes, (2, 6, 7), "y", constants)
-    found = lowered(model_of(nodes, (2, 6, 7), "y", constants), (2, 6, 7))
+    found = lowered(model_of(nodes, (2, 6, 7), "y", constants))
     assert kinds(found).count("Conv") == count
     x = rng.normal(size=(3, 2, 6, 7)).astype("float32")
     np.testing.assert_allclose(answers(found, x)[0], answers(model, x)[0], atol=1e-5)
@@ -153,12 +153,94 @@ def test_the_sum_of_one_convolution_twice(same, rng):
     constants = {name: rng.normal(size=(5, 3, 1, 1)).astype("float32") for name in ("k", "other")}
     constants["bias"] = rng.normal(size=5).astype("float32")
     model = model_of(nodes, (6, 1, 1), "y", constants)
-    found = lowered(
-        model_of(nodes, (6, 1, 1), "y", constants), (6, 1, 1), a=[0, 3, 1, 1], b=[0, 3, 1, 1]
-    )
+    found = lowered(model_of(nodes, (6, 1, 1), "y", constants))
     assert kinds(found).count("Conv") == (1 if same else 2)
     x = rng.normal(size=(3, 6, 1, 1)).astype("float32")
     np.testing.assert_allclose(answers(found, x)[0], answers(model, x)[0], atol=1e-5)
+
+
+def sum_of_two(a, b, kernels, bias):
+    """Convolutions of two maps, 3x3 with one kernel and bias or two kernels, added."""
+    import onnx
+
+    make = onnx.helper.make_node
+    pads = {"pads": [1, 1, 1, 1]}
+    return [
+        *a,
+        *b,
+        make("Conv", ["a", kernels[0], *bias], ["ca"], **pads),
+        make("Conv", ["b", kernels[-1], *bias], ["cb"], **pads),
+        make("Add", ["ca", "cb"], ["y"]),
+    ]
+
+
+@pytest.mark.parametrize("twice", [True, False], ids=["one kernel", "two kernels"])
+@pytest.mark.parametrize("size", [(1, 6, 7), (1, "H", "W")], ids=["known", "free"])
+def test_maps_that_are_broadcast_are_left(twice, size, rng):
+    """One map is a single place of the other, or, of a free size, may be."""
+    import onnx
+
+    make = onnx.helper.make_node
+    a = [make("GlobalMaxPool", ["x"], ["a"])]
+    b = [make("Identity", ["x"], ["b"])]
+    constants = {name: rng.normal(size=(1, 1, 3, 3)).astype("float32") for name in ("k", "l")}
+    constants["bias"] = rng.normal(size=1).astype("float32")
+    nodes = sum_of_two(a, b, ["k"] if twice else ["k", "l"], ["bias"] if twice else [])
+    model = model_of(nodes, size, "y", constants)
+    found = lowered(model_of(nodes, size, "y", constants))
+    x = rng.normal(size=(3, 1, 6, 7)).astype("float32")
+    np.testing.assert_array_equal(answers(found, x)[0], answers(model, x)[0])
+
+
+def test_a_constant_map_is_of_a_batch_of_one(rng):
+    import onnx
+
+    b = [onnx.helper.make_node("Identity", ["x"], ["b"])]
+    constants = {name: rng.normal(size=(1, 1, 3, 3)).astype("float32") for name in ("k", "l")}
+    constants["a"] = rng.normal(size=(1, 1, 6, 7)).astype("float32")
+    nodes = sum_of_two([], b, ["k", "l"], [])
+    model = model_of(nodes, (1, 6, 7), "y", constants)
+    found = lowered(model_of(nodes, (1, 6, 7), "y", constants))
+    x = rng.normal(size=(3, 1, 6, 7)).astype("float32")
+    np.testing.assert_array_equal(answers(found, x)[0], answers(model, x)[0])
+
+
+def test_a_reshape_to_a_scalar_is_left():
+    import onnx
+
+    make = onnx.helper.make_node
+    nodes = [
+        make("ReduceMax", ["x"], ["one"], keepdims=0),
+        make("Reshape", ["one", "shape"], ["y"]),
+    ]
+    constants = {"shape": np.array([], "int64")}
+    assert kinds(lowered(model_of(nodes, (4, 5, 6), "y", constants))) == ["ReduceMax", "Reshape"]
+
+
+def test_integers_are_left():
+    import onnx
+
+    nodes = [
+        onnx.helper.make_node("Cast", ["x"], ["c"], to=onnx.TensorProto.INT32),
+        onnx.helper.make_node("ReduceMax", ["c"], ["y"], axes=[1], keepdims=1),
+    ]
+    assert kinds(lowered(model_of(nodes, (4, 5, 6), "y"))) == ["Cast", "ReduceMax"]
+
+
+def test_a_batch_that_is_not_first_is_left(rng):
+    """Of a batch of one it looks like any other size of one."""
+    import onnx
+
+    make = onnx.helper.make_node
+    nodes = [
+        make("Transpose", ["x"], ["t"], perm=[1, 0, 2]),
+        make("Reshape", ["t", "shape"], ["y"]),
+    ]
+    constants = {"shape": np.array([-1, 1, 4], "int64")}
+    model = model_of(nodes, (8, 4), "y", constants)
+    found = lowered(model_of(nodes, (8, 4), "y", constants))
+    x = rng.normal(size=(2, 8, 4)).astype("float32")
+    np.testing.assert_array_equal(answers(found, x)[0], answers(model, x)[0])
 
 
 def test_attention_of_an_exported_network(everything):
