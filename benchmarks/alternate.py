@@ -22,7 +22,5 @@ def alternate(steps: Mapping[str, Callable[[], object]], runs: int, warm: int = 
 
 def tax(seconds: Seconds, name: str, base: str) -> tuple[float, float]:
     """How much longer one takes than the other: by minimum, and by median."""
-    return tuple(
-        float(of(seconds[name]) / of(seconds[base]) - 1)  # type: ignore[return-value]
-        for of in (np.min, np.median)
-    )
+    of, over = seconds[name], seconds[base]
+    return float(of.min() / over.min() - 1), float(np.median(of) / np.median(over) - 1)

@@ -25,7 +25,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 NETWORKS = ("ResNet50", "MobileNetV2")
 NONE, OURS, PLAIN = "none", "cbam", "plain"
-KINDS = (NONE, OURS, PLAIN)
 Steps = dict[str, Callable[[], object]]
 
 # Of the largest score: what the plain network may differ by, and images have to.
@@ -198,7 +197,6 @@ ROWS: dict[str, tuple] = {
     "jax-inference": (inference, "", "jax", 224, 1, 4, 15),
     "jax-training": (training, "", "jax", 128, 8, 11, 10),
 }
-# Backends share one pool of threads, which is set when they start.
 THREADED = (in_onnxruntime, in_litert)
 
 
@@ -212,7 +210,7 @@ def measure(builder: str, row: str, threads: int) -> None:
         seconds = alternate(make(models, Path(folder), threads, precision), runs)
     least = floor(models, size, batch, moves) / seconds[NONE].min()
     cells = [f"{of:+.1%}" for kind in (OURS, PLAIN) for of in tax(seconds, kind, NONE)]
-    print(f"| {builder} | {row} | {threads or 'all'} | {' | '.join(cells)} | {least:+.1%} |")
+    print(f"| {builder} | {row} | {threads} | {' | '.join(cells)} | {least:+.1%} |")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -220,27 +218,38 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=tuple(ROWS))
-    parser.add_argument("--threads", nargs="+", type=int, default=(1, 0), help="0 for all")
+    # Backends share one pool of threads, of all processors.
+    parser.add_argument(
+        "--threads",
+        help="of onnxruntime and LiteRT",
+        nargs="+",
+        type=int,
+        default=(1, os.cpu_count() or 1),
+    )
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if given.measure:
-        measure(given.networks[0], given.rows[0], given.threads[0] or os.cpu_count() or 1)
+        measure(given.networks[0], given.rows[0], given.threads[0])
         return
     print("| network | runtime | threads | CBAM, min | median | plain, min | median | floor |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
     for builder in given.networks:
         for row in given.rows:
             make, _, backend, *_ = ROWS[row]
-            for threads in given.threads if make in THREADED else (0,):
-                subprocess.run(
+            for threads in given.threads if make in THREADED else (os.cpu_count(),):
+                done = subprocess.run(
                     [
                         *(sys.executable, __file__, "--measure", "--networks", builder),
                         *("--rows", row, "--threads", str(threads)),
                     ],
                     env={**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"},
-                    stderr=subprocess.DEVNULL if not os.environ.get("SHOW_ERRORS") else None,
-                    check=True,
+                    capture_output=True,
+                    text=True,
                 )
+                if done.returncode:
+                    raise SystemExit(done.stderr)
+                # What converters print stands before it.
+                print(done.stdout.splitlines()[-1], flush=True)
 
 
 if __name__ == "__main__":

@@ -123,10 +123,7 @@ def _transposes_noted(proto: Any) -> str:
 
 
 def shapes_of_any_batch(proto: Any) -> dict[str, list[int]]:
-    """The shape of each float32 tensor, 0 for the batch where it is first and for sizes that vary.
-
-    What else varies in its first size with the batch is left out.
-    """
+    """The shape of each float32 tensor, 0 for the batch and for what else is free."""
     import onnx
 
     few, more = (_shapes(_of_batch(proto, size), onnx.TensorProto.FLOAT) for size in BATCHES)
@@ -134,7 +131,6 @@ def shapes_of_any_batch(proto: Any) -> dict[str, list[int]]:
         name: [a if a == b else 0 for a, b in zip(shape, more[name], strict=True)]
         for name, shape in few.items()
         if len(shape) == len(more.get(name, ()))
-        and (not shape or shape[0] == more[name][0] or (shape[0], more[name][0]) == BATCHES)
     }
 
 

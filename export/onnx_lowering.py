@@ -7,15 +7,15 @@ product of matrices takes a ninth to a fifth of the time, a maximum as pools a f
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-# Rows that onnxruntime pools as vectors: of a longer one it makes several.
+# Of rows that onnxruntime pools as vectors.
 LONGEST_ROW = 2048
-# Channels that one pool takes in.
+SHORTEST_ROW = 16
+# Channels that one pool takes in; windows of more are slow.
 POOLED = 32
 
 Shapes = Mapping[str, list[int]]
@@ -52,7 +52,7 @@ def _mean_as_product(shapes: Shapes) -> Any:
         rows = op.Reshape(x, _shape(op, 0, channels, height * width))
         return op.Reshape(op.MatMul(kernel, rows), _shape(op, 0, 1, height, width))
 
-    return _rule(pattern, replacement, shapes)
+    return _rule(pattern, replacement, lambda context, x, **_: bool(_known(shapes, x)))
 
 
 def _max_as_pools(shapes: Shapes) -> Any:
@@ -64,17 +64,20 @@ def _max_as_pools(shapes: Shapes) -> Any:
     def pattern(op: Any, x: Any) -> Any:
         return op.ReduceMax(x, axes=[1], keepdims=1)
 
+    def fast(context: Any, x: Any, **_: Any) -> bool:
+        shape = _known(shapes, x)
+        return shape is not None and bool(_pools(shape[1]) and _rows(shape[2] * shape[3]))
+
     def replacement(op: Any, x: Any) -> Any:
         channels, height, width = shapes[x.name][1:]
         rows = _rows(height * width)
         pooled = op.Reshape(x, _shape(op, 0, 1, channels, *rows))
-        while channels > 1:
-            kernel = [_pooled(channels), *(1 for _ in rows)]
+        for size in _pools(channels):
+            kernel = [size, *(1 for _ in rows)]
             pooled = op.MaxPool(pooled, kernel_shape=kernel, strides=kernel)
-            channels //= kernel[0]
         return op.Reshape(pooled, _shape(op, 0, 1, height, width))
 
-    return _rule(pattern, replacement, shapes)
+    return _rule(pattern, replacement, fast)
 
 
 def _without_reshape(shapes: Shapes) -> Any:
@@ -90,7 +93,7 @@ def _without_reshape(shapes: Shapes) -> Any:
         # The batch is what the target leaves free, or takes over.
         return bool(target[0] in (-1, 0) and [*target[1:]] == now[1:])
 
-    return _matched(pattern, lambda op, x, shape: op.Identity(x), same)
+    return _rule(pattern, lambda op, x, shape: op.Identity(x), same)
 
 
 def _convolutions_of_two_maps(shapes: Shapes) -> Any:
@@ -117,7 +120,7 @@ def _convolutions_of_two_maps(shapes: Shapes) -> Any:
         maps = op.Concat(a, b, axis=1)
         return op.Conv(maps, _constant(op, kernel), **_attributes(first))
 
-    return _matched(pattern, replacement, alike)
+    return _rule(pattern, replacement, alike)
 
 
 def _same_convolution_twice(shapes: Shapes) -> Any:
@@ -144,38 +147,41 @@ def _same_convolution_twice(shapes: Shapes) -> Any:
         both = _constant(op, _values(bias) + _values(again))
         return op.Conv(op.Add(a, b), kernel, both, **_attributes(first))
 
-    return _matched(pattern, replacement, alike)
+    return _rule(pattern, replacement, alike)
+
+
+def _pools(channels: int) -> tuple[int, ...]:
+    """How many channels each pool in turn takes in; none if one would take in too many."""
+    sizes: list[int] = []
+    while channels > 1:
+        size = max(n for n in range(1, min(channels, POOLED) + 1) if not channels % n)
+        if size == 1:
+            return ()
+        sizes.append(size)
+        channels //= size
+    return tuple(sizes)
 
 
 def _rows(places: int) -> tuple[int, ...]:
-    """One row of all places, or several of equal lengths if it is too long."""
-    count = next(n for n in range(1, places + 1) if not places % n and places // n <= LONGEST_ROW)
-    return (places,) if count == 1 else (count, places // count)
+    """One row of all places, or several of equal lengths if it is too long; none if too short."""
+    if places <= LONGEST_ROW:
+        return (places,)
+    lengths = [n for n in range(SHORTEST_ROW, LONGEST_ROW + 1) if not places % n]
+    return (places // lengths[-1], lengths[-1]) if lengths else ()
 
 
-def _pooled(channels: int) -> int:
-    """How many channels the next pool takes in: a divisor of their number."""
-    return next((n for n in range(min(channels, POOLED), 1, -1) if not channels % n), channels)
-
-
-def _rule(pattern: Any, replacement: Any, shapes: Shapes) -> Any:
-    """A rewriting where a feature map's sizes are known, but for the batch."""
-
-    def known(context: Any, x: Any, **_: Any) -> bool:
-        shape = shapes.get(x.name, [])
-        return len(shape) == 4 and math.prod(shape[1:]) > 0
-
-    return _matched(pattern, replacement, known)
+def _known(shapes: Shapes, x: Any) -> list[int] | None:
+    """The shape of a feature map whose sizes are known, but for the batch."""
+    shape = shapes.get(x.name, [])
+    return shape if len(shape) == 4 and 0 not in shape[1:] else None
 
 
 def _of_one_shape(shapes: Shapes, a: Any, b: Any) -> bool:
-    """Whether two computed maps are of one known shape, so that neither is broadcast."""
-    one, other = (shapes.get(each.name, []) for each in (a, b))
-    computed = _values(a) is None and _values(b) is None
-    return computed and len(one) == 4 and 0 not in one[1:] and one == other
+    """Whether two maps are of one known shape, so that neither is broadcast."""
+    return _known(shapes, a) is not None and _known(shapes, a) == _known(shapes, b)
 
 
-def _matched(pattern: Any, replacement: Any, condition: Any) -> Any:
+def _rule(pattern: Any, replacement: Any, condition: Any) -> Any:
     from onnxscript.rewriter import pattern as rules
 
     return rules.RewriteRule(pattern, replacement, condition)
