@@ -34,10 +34,15 @@ def lower_for_cpu(proto: Any, shapes: Shapes) -> Any:
     """
     from onnxscript import rewriter
 
-    rules = [_mean_as_product(shapes), _max_as_pools(shapes), _without_reshape(shapes)]
-    return rewriter.rewrite(
-        proto, [*rules, _convolutions_of_two_maps(shapes), _same_convolution_twice(shapes)]
-    )
+    rules = [
+        _mean_as_product(shapes),
+        _max_as_pools(shapes),
+        _without_reshape(shapes),
+        _convolutions_of_two_maps(shapes),
+        _same_convolution_twice(shapes, biased=True),
+        _same_convolution_twice(shapes, biased=False),
+    ]
+    return rewriter.rewrite(proto, rules)
 
 
 def _mean_as_product(shapes: Shapes) -> Any:
@@ -123,31 +128,35 @@ def _convolutions_of_two_maps(shapes: Shapes) -> Any:
     return _rule(pattern, replacement, alike)
 
 
-def _same_convolution_twice(shapes: Shapes) -> Any:
+def _same_convolution_twice(shapes: Shapes, biased: bool) -> Any:
     """The sum of one convolution's answers as its answer to the sum, its bias counted twice.
 
-    The last layer of the MLP that channel attention applies to each of its pools is such a one.
+    The last layer of the MLP that channel attention applies to each of its pools is such a one; a
+    bias of zeros is no longer there.
     """
 
-    def pattern(op: Any, a: Any, b: Any, kernel: Any, bias: Any, again: Any) -> Any:
+    def with_bias(op: Any, a: Any, b: Any, kernel: Any, bias: Any, again: Any) -> Any:
         first = op.Conv(a, kernel, bias, _allow_other_attributes=True, _outputs=["first"])
         second = op.Conv(b, kernel, again, _allow_other_attributes=True, _outputs=["second"])
         return op.Add(first, second)
 
-    def alike(
-        context: Any, a: Any, b: Any, first: Any, second: Any, bias: Any, again: Any, **_: Any
-    ) -> bool:
-        if _values(bias) is None or _values(again) is None:
+    def without(op: Any, a: Any, b: Any, kernel: Any) -> Any:
+        first = op.Conv(a, kernel, _allow_other_attributes=True, _outputs=["first"])
+        second = op.Conv(b, kernel, _allow_other_attributes=True, _outputs=["second"])
+        return op.Add(first, second)
+
+    def alike(context: Any, a: Any, b: Any, first: Any, second: Any, **given: Any) -> bool:
+        if biased and (_values(given["bias"]) is None or _values(given["again"]) is None):
             return False
         return _attributes(first) == _attributes(second) and _of_one_shape(shapes, a, b)
 
-    def replacement(
-        op: Any, a: Any, b: Any, kernel: Any, first: Any, bias: Any, again: Any, **_: Any
-    ) -> Any:
-        both = _constant(op, _values(bias) + _values(again))
-        return op.Conv(op.Add(a, b), kernel, both, **_attributes(first))
+    def replacement(op: Any, a: Any, b: Any, kernel: Any, first: Any, **given: Any) -> Any:
+        inputs = [op.Add(a, b), kernel]
+        if biased:
+            inputs.append(_constant(op, _values(given["bias"]) + _values(given["again"])))
+        return op.Conv(*inputs, **_attributes(first))
 
-    return _rule(pattern, replacement, alike)
+    return _rule(with_bias if biased else without, replacement, alike)
 
 
 def _pools(channels: int) -> tuple[int, ...]:

@@ -141,16 +141,17 @@ def test_the_sum_of_convolutions_of_single_maps(kernels, pads, count, rng):
     np.testing.assert_allclose(answers(found, x)[0], answers(model, x)[0], atol=1e-5)
 
 
-@pytest.mark.parametrize("same", [True, False])
-def test_the_sum_of_one_convolution_twice(same, rng):
+@pytest.mark.parametrize("same", [True, False], ids=["same", "others"])
+@pytest.mark.parametrize("bias", [["bias"], []], ids=["bias", "no bias"])
+def test_the_sum_of_one_convolution_twice(same, bias, rng):
     """As in the MLP of channel attention; the bias is counted twice."""
     import onnx
 
     make = onnx.helper.make_node
     nodes = [
         make("Split", ["x"], ["a", "b"], axis=1),
-        make("Conv", ["a", "k", "bias"], ["ca"]),
-        make("Conv", ["b", "k" if same else "other", "bias"], ["cb"]),
+        make("Conv", ["a", "k", *bias], ["ca"]),
+        make("Conv", ["b", "k" if same else "other", *bias], ["cb"]),
         make("Add", ["ca", "cb"], ["y"]),
     ]
     constants = {name: rng.normal(size=(5, 3, 1, 1)).astype("float32") for name in ("k", "other")}
@@ -255,7 +256,7 @@ def test_attention_of_an_exported_network(everything):
     half = onnx.load(directory / "model_float16.onnx")
     assert not {"ReduceMean", "ReduceMax"} & set(found)
     assert found.count("MatMul") >= 2
-    # One at least for each spatial gate.
-    assert found.count("Conv") <= kinds(half).count("Conv") - 2
+    # For each CBAM one less in the MLP, and one in the spatial gate.
+    assert found.count("Conv") == kinds(half).count("Conv") - 4
     assert found.count("MaxPool") >= 2
     assert {"ReduceMean", "ReduceMax"} <= set(kinds(half))
