@@ -140,6 +140,7 @@ def exported(models: dict, folder: Path, form: str, precision: str) -> dict[str,
             formats=form,
             precisions=precision,
             representative_dataset=images(100, 224) if precision in ("int8", "dynamic") else None,
+            target="generic" if kind == PLAIN else "cpu",
             runtimes=(),
             on_mismatch="report",
         )

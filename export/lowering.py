@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .onnx_lowering import Shapes, lower_for_cpu
-from .tflite_lowering import channel_means_as_convolutions
+from .tflite_columns import columns_as_channels
+from .tflite_means import channel_means_as_convolutions
+from .tflite_sums import one_convolution_of_sums
 
 
 class Target(NamedTuple):
@@ -23,10 +25,16 @@ class Target(NamedTuple):
     tflite: tuple[Callable[[bytes], bytes], ...] = ()
     onnx: tuple[Callable[[Any, Shapes], Any], ...] = ()
 
+    def formats(self) -> list[str]:
+        """The formats that are written for this target otherwise than the converter writes them."""
+        return [name for name, lowerings in self._asdict().items() if lowerings]
+
 
 TARGETS: dict[str, Target] = {
-    "cpu": Target(onnx=(lower_for_cpu,)),
+    "cpu": Target(tflite=(one_convolution_of_sums, columns_as_channels), onnx=(lower_for_cpu,)),
     "npu": Target(tflite=(channel_means_as_convolutions,)),
+    # As the converters write it.
+    "generic": Target(),
 }
 
 

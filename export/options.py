@@ -24,7 +24,7 @@ class Options:
         float_layers: names of layers whose operations stay in float32 in the int8 files.
         jpeg_signature: whether the SavedModel gets a second signature that takes JPEG bytes.
         target: what the TFLite files and the float32 ONNX file will run on, a key of
-            `lowering.TARGETS`.
+            `lowering.TARGETS`; `"generic"` leaves them as the converters write them.
     """
 
     opset: int = 17

@@ -100,9 +100,11 @@ def export(
         float_layers: names of layers that stay in float32 in the int8 files.
         jpeg_signature: whether the SavedModel gets the signature `serving_jpeg`, which takes the
             bytes of JPEG files.
-        target: `"cpu"`, for which the float32 ONNX file has products and pools for reductions over
-            the channels; or `"npu"`, for which TFLite files have convolutions for means over the
-            channels, which Arm's Ethos-U lacks: the same function, slower on a processor.
+        target: the same function in the operations that run best there. `"cpu"`: the float32 ONNX
+            file has products and pools for reductions over the channels, TFLite files of a fixed
+            batch take convolutions to one channel several columns at a time, and both have the last
+            layer of the MLP once. `"npu"`: TFLite files have convolutions for means over the
+            channels, which Arm's Ethos-U lacks. `"generic"`: as the converters write it.
         runtimes: where TFLite and ONNX files are verified beside their own runtime, of `"openvino"`
             and `"onnxruntime-web"`, on some of the inputs; `None` for those that are installed.
         write_report: whether to write `report.md`, with where the operations of each artifact run

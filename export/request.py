@@ -16,6 +16,7 @@ from keras_cbam.files import check_writable
 from .datasets import check_arrays, check_labels, raw_arrays, split_labels
 from .draw import draw_inputs
 from .formats import ALSO, ARTIFACTS, FORMATS, PRECISIONS, WRITTEN_WITH, Artifact
+from .lowering import TARGETS
 from .metadata import Metadata
 from .options import Options
 from .prepare import Prepared, prepare
@@ -201,9 +202,11 @@ def choose_runtimes(given: Sequence[str] | None, names: Sequence[str]) -> tuple[
 def check_options(options: Options, chosen: list[Artifact], outside: bool) -> None:
     """Raise an `InputError` on options that nothing chosen has."""
     formats = {artifact.format for artifact in chosen}
-    if options.target != Options.target and "tflite" not in formats:
+    lowered = TARGETS[options.target].formats()
+    if options.target != Options.target and lowered and not formats.intersection(lowered):
         raise InputError(
-            f"Expected the format tflite with target {options.target}, which is of it."
+            f"Expected the format {' or '.join(lowered)} with target {options.target}, "
+            "which is of it."
         )
     if not options.jpeg_signature:
         return

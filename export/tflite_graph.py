@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -80,6 +81,11 @@ class QuantizedGraph:
         found = self.graph.Tensors(tensor)
         return tuple(found.Shape(axis) for axis in range(found.ShapeLength()))
 
+    def has_fixed_shape(self, tensor: int) -> bool:
+        """Whether every size is known, the batch too."""
+        found = self.graph.Tensors(tensor)
+        return all(found.ShapeSignature(axis) >= 0 for axis in range(found.ShapeSignatureLength()))
+
     def quantize(self, value: np.ndarray, tensor: int) -> np.ndarray:
         """Real values in the tensor's own units; as they are if it is not quantized."""
         scales = self.scales(tensor)
@@ -135,6 +141,30 @@ class QuantizedGraph:
         """The values of a constant, a view into the file."""
         buffer = self.model.Buffers(self.graph.Tensors(tensor).Buffer())
         return buffer.DataAsNumpy().view(self.dtype(tensor)).reshape(self.shape(tensor))
+
+    def is_known(self, tensor: int) -> bool:
+        """Whether the tensor is a constant, or widened from one of float16."""
+        return tensor in self._halves or self.is_constant(tensor)
+
+    def constant(self, tensor: int) -> np.ndarray:
+        """The values of a tensor that is known."""
+        if tensor in self._halves:
+            return self.values(self._halves[tensor]).astype("float32")
+        return self.values(tensor)
+
+    @functools.cached_property
+    def _halves(self) -> dict[int, int]:
+        """The float16 constants, by the float32 tensor that DEQUANTIZE makes of each."""
+        made = {
+            int(operation.Outputs(0)): int(operation.Inputs(0))
+            for kind, operation in self.operations()
+            if kind == "DEQUANTIZE"
+        }
+        return {
+            tensor: source
+            for tensor, source in made.items()
+            if self.is_constant(source) and self.dtype(source) == np.float16
+        }
 
     def channel_axis(self, tensor: int) -> int:
         """The axis that the scales of a weight are along."""

@@ -95,5 +95,5 @@ def test_a_microcontroller_gives_the_same_answers(everything, images):
 
 
 def test_unknown_targets_are_refused():
-    with pytest.raises(InputError, match=r"a target of cpu, npu. Received: tpu"):
+    with pytest.raises(InputError, match=r"a target of cpu, npu, generic. Received: tpu"):
         Options(target="tpu")

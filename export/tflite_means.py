@@ -1,4 +1,4 @@
-"""TFLite in the operations that a target runs best, for the same function."""
+"""Means over the channels of a TFLite file as convolutions, for runtimes that have no such mean."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .tflite_editing import add_constant, operator_code
 from .tflite_graph import QuantizedGraph, pack
 
 # The first version of CONV_2D that takes each type.
@@ -35,7 +36,7 @@ def channel_means_as_convolutions(content: bytes) -> bytes:
             constants[key] = _constants(model, graph, features)
         mean.inputs = [features, *constants[key]]
         version = VERSIONS[graph.dtype(features).name]
-        mean.opcodeIndex = _code(model, schema.BuiltinOperator.CONV_2D, version)
+        mean.opcodeIndex = operator_code(model, schema.BuiltinOperator.CONV_2D, version)
         mean.builtinOptionsType = schema.BuiltinOptions.Conv2DOptions
         mean.builtinOptions = schema.Conv2DOptionsT()
         mean.builtinOptions.padding = schema.Padding.VALID
@@ -63,42 +64,10 @@ def _constants(model: Any, graph: QuantizedGraph, features: int) -> list[int]:
     kernel = np.full((1, 1, 1, channels), 1 / channels, "float32")
     scales = graph.scales(features)
     if not len(scales):
-        return [_add(model, kernel), _add(model, np.zeros(1, "float32"))]
+        return [add_constant(model, kernel), add_constant(model, np.zeros(1, "float32"))]
     scale = 1 / channels / 127
     bias = np.zeros(1, "int32" if graph.dtype(features) == np.int8 else "int64")
     return [
-        _add(model, np.full(kernel.shape, 127, "int8"), scale),
-        _add(model, bias, scale * float(scales[0])),
+        add_constant(model, np.full(kernel.shape, 127, "int8"), [scale]),
+        add_constant(model, bias, [scale * float(scales[0])]),
     ]
-
-
-def _add(model: Any, values: np.ndarray, scale: float | None = None) -> int:
-    """Add a constant, and return its tensor."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    buffer, tensor = schema.BufferT(), schema.TensorT()
-    buffer.data = values.reshape(-1).view("uint8")
-    tensor.name = f"lowered/{len(model.subgraphs[0].tensors)}"
-    tensor.shape, tensor.buffer = list(values.shape), len(model.buffers)
-    tensor.type = getattr(schema.TensorType, values.dtype.name.upper())
-    if scale is not None:
-        tensor.quantization = schema.QuantizationParametersT()
-        tensor.quantization.scale, tensor.quantization.zeroPoint = [scale], [0]
-    model.buffers.append(buffer)
-    model.subgraphs[0].tensors.append(tensor)
-    return len(model.subgraphs[0].tensors) - 1
-
-
-def _code(model: Any, operator: int, version: int) -> int:
-    """The index of an operator's code, added if the model has none of this version or later."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    for index, code in enumerate(model.operatorCodes):
-        known = max(code.builtinCode, code.deprecatedBuiltinCode)
-        if known == operator and code.version >= version:
-            return index
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = operator
-    code.version = version
-    model.operatorCodes.append(code)
-    return len(model.operatorCodes) - 1

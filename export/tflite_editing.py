@@ -1,0 +1,93 @@
+"""Tensors, constants and operations added to a TFLite file, as the schema's own objects."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+def add_constant(model: Any, values: np.ndarray, scales: ArrayLike = ()) -> int:
+    """Add a constant, and return its tensor.
+
+    Args:
+        model: the file as `schema.ModelT`.
+        values: what it holds.
+        scales: of the values, by their first axis if there are several; zero points are 0.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    buffer, tensor = schema.BufferT(), schema.TensorT()
+    buffer.data = values.reshape(-1).view("uint8")
+    tensor.shape, tensor.buffer = list(values.shape), len(model.buffers)
+    tensor.type = getattr(schema.TensorType, values.dtype.name.upper())
+    scales = np.asarray(scales)
+    if len(scales):
+        tensor.quantization = schema.QuantizationParametersT()
+        tensor.quantization.scale = scales.tolist()
+        tensor.quantization.zeroPoint = [0] * len(scales)
+    model.buffers.append(buffer)
+    return _append(model, tensor)
+
+
+def add_like(model: Any, tensor: int, shape: Sequence[int]) -> int:
+    """Add a tensor that is computed, of another's type and quantization, and return it."""
+    added = copy.copy(model.subgraphs[0].tensors[tensor])
+    added.shape, added.shapeSignature, added.buffer = list(shape), None, 0
+    return _append(model, added)
+
+
+def operation(model: Any, kind: str, inputs: Sequence[int], outputs: Sequence[int]) -> Any:
+    """An operation of a builtin kind, `schema.OperatorT`, with that kind's default options."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    made = schema.OperatorT()
+    made.inputs, made.outputs = list(inputs), list(outputs)
+    made.opcodeIndex = operator_code(model, getattr(schema.BuiltinOperator, kind), 1)
+    options = f"{kind.title().replace('_', '')}Options"
+    made.builtinOptionsType = getattr(schema.BuiltinOptions, options)
+    made.builtinOptions = getattr(schema, f"{options}T")()
+    return made
+
+
+def reshape(model: Any, tensor: int, shape: Sequence[int], output: int | None = None) -> Any:
+    """A RESHAPE of a tensor, to `output` or to a tensor that is added."""
+    made = operation(model, "RESHAPE", [tensor, add_constant(model, np.array(shape, "int32"))], [])
+    made.outputs = [add_like(model, tensor, shape) if output is None else output]
+    made.builtinOptions.newShape = list(shape)
+    return made
+
+
+def operator_code(model: Any, operator: int, version: int) -> int:
+    """The index of an operator's code, added if the model has none of this version or later."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    for index, code in enumerate(model.operatorCodes):
+        known = max(code.builtinCode, code.deprecatedBuiltinCode)
+        if known == operator and code.version >= version:
+            return index
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = operator
+    code.version = version
+    model.operatorCodes.append(code)
+    return len(model.operatorCodes) - 1
+
+
+def drop_unread(model: Any) -> None:
+    """Drop operations that have answers, of which none is read any more."""
+    graph = model.subgraphs[0]
+    read = {int(tensor) for each in graph.operators for tensor in each.inputs}
+    read.update(int(tensor) for tensor in graph.outputs)
+    graph.operators = [
+        each for each in graph.operators if not len(each.outputs) or read.intersection(each.outputs)
+    ]
+
+
+def _append(model: Any, tensor: Any) -> int:
+    tensors = model.subgraphs[0].tensors
+    tensor.name = f"lowered/{len(tensors)}"
+    tensors.append(tensor)
+    return len(tensors) - 1
