@@ -186,7 +186,7 @@ class AttentionLayer(keras.layers.Layer):
 
     def _conv(self, name, filters, kernel_size=1, *, dilation=1, use_bias=True, zero=False):
         """A convolution of the gate; `zero` starts it at zero, where `identity_init` needs that."""
-        return keras.layers.Conv2D(
+        return (Pointwise if kernel_size == 1 else keras.layers.Conv2D)(
             filters,
             kernel_size,
             padding="same",
@@ -211,6 +211,23 @@ class AttentionLayer(keras.layers.Layer):
     def _from_channels_last(self, x):
         axes = _FROM_CHANNELS_LAST[self.data_format]
         return x if axes is None else ops.transpose(x, axes)
+
+
+class Pointwise(keras.layers.Conv2D):
+    """A 1x1 convolution, in training as a product of matrices.
+
+    XLA calls a routine for each convolution, which costs more than the multiplications of a pooled
+    map; a product it compiles. Otherwise it stays a convolution, from which converters make no
+    reshapes. The input is `channels_last`.
+    """
+
+    def call(self, inputs, training=None):
+        if not training:
+            return super().call(inputs)
+        outputs = ops.matmul(inputs, ops.squeeze(self.kernel, (0, 1)))
+        # On PyTorch Keras's own product of float64 is float32.
+        outputs = ops.cast(outputs, self.compute_dtype)
+        return outputs + self.bias if self.use_bias else outputs
 
 
 def hidden_channels(channels: int, reduction_ratio: int) -> int:
