@@ -1,0 +1,202 @@
+"""Grad-CAM and Grad-CAM++: where in the image a class score comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_cbam.surgery.addresses import walk
+from keras_cbam.surgery.graph import as_functional
+from keras_cbam.visualize.compiled import compiled, gradient, in_batches
+from keras_cbam.visualize.probe import Probe
+
+BATCH_SIZE = 32
+# Stands for the class that the model itself predicts.
+PREDICTED = -1
+
+
+def grad_cam(
+    model: keras.Model,
+    images: Any,
+    *,
+    class_index: Any = None,
+    layer: str | keras.layers.Layer | None = None,
+    batch_size: int = BATCH_SIZE,
+) -> np.ndarray:
+    """Return heat maps of where the score of a class comes from.
+
+    [Grad-CAM](https://arxiv.org/abs/1610.02391): the channels of a feature map, each weighted by
+    the mean of the score's gradient over its places, are added, and what is negative is cut off.
+    The score is that before the softmax or sigmoid of the last layer. The heat is scaled to the
+    image bilinearly, then divided by its maximum.
+
+    Args:
+        model: a functional or a built Sequential classifier, nested models and all; it stays as it
+            was.
+        images: `(images, height, width, 3)` for `channels_last`, `(images, 3, height, width)` for
+            `channels_first`, what the model takes.
+        class_index: a class for all images, or one for each; `None` for those that the model
+            predicts.
+        layer: the layer whose output is the feature map, or its name; a layer inside a nested model
+            is named by that model's name, a slash, and its own. Defaults to the last one with more
+            than one place.
+        batch_size: images that are explained at once. Defaults to `32`.
+
+    Returns:
+        `(images, height, width)` float32 in [0, 1]; all zeros where no place speaks for the class.
+
+    Raises:
+        TypeError: if the model has no graph, or a layer that cannot be copied.
+        ValueError: on a layer that is not there or has no feature map, on classes that do not
+            exist, or if the model has several outputs.
+
+    Example:
+        >>> model = keras.applications.MobileNetV2(weights=None, input_shape=(96, 96, 3))
+        >>> grad_cam(model, np.zeros((2, 96, 96, 3)), class_index=[281, 207]).shape
+        (2, 96, 96)
+    """
+    return _heat(_mean_gradient, model, images, class_index, layer, batch_size)
+
+
+def grad_cam_plus_plus(
+    model: keras.Model,
+    images: Any,
+    *,
+    class_index: Any = None,
+    layer: str | keras.layers.Layer | None = None,
+    batch_size: int = BATCH_SIZE,
+) -> np.ndarray:
+    """Return heat maps by [Grad-CAM++](https://arxiv.org/abs/1710.11063).
+
+    As `grad_cam`, but a channel's weight is a weighted sum of the positive gradients, equation 19
+    with the exponential of the score, so that several objects of a class all count.
+
+    Args:
+        model: as for `grad_cam`, as the other arguments are.
+        images: as for `grad_cam`.
+        class_index: as for `grad_cam`.
+        layer: as for `grad_cam`.
+        batch_size: as for `grad_cam`.
+
+    Returns:
+        `(images, height, width)` float32 in [0, 1].
+
+    Raises:
+        TypeError: as `grad_cam` does.
+        ValueError: as `grad_cam` does.
+    """
+    return _heat(_weighted_gradient, model, images, class_index, layer, batch_size)
+
+
+def _mean_gradient(features: Any, slopes: Any) -> Any:
+    return ops.mean(slopes, axis=(1, 2), keepdims=True)
+
+
+def _weighted_gradient(features: Any, slopes: Any) -> Any:
+    # The derivatives of exp(score) are powers of the slope g times exp(score), which cancels, and
+    # g**2 / (2 * g**2 + sum(A) * g**3) is this where g is not zero; where it is, it counts nothing.
+    below = 2 + ops.sum(features, axis=(1, 2), keepdims=True) * slopes
+    shares = ops.where(below == 0, 0.0, 1 / ops.where(below == 0, 1.0, below))
+    return ops.sum(shares * ops.relu(slopes), axis=(1, 2), keepdims=True)
+
+
+def _heat(
+    weigh: Callable[[Any, Any], Any],
+    model: keras.Model,
+    images: Any,
+    class_index: Any,
+    layer: str | keras.layers.Layer | None,
+    batch_size: int,
+) -> np.ndarray:
+    images = np.asarray(images)
+    found = feature_layer(model, layer)
+    probe = Probe(model, after=lambda each: each is found, scores=True)
+    (tap,) = probe.taps.values()
+    chosen = _classes(class_index, len(images), probe.model.output.shape[-1])
+    if not len(images):
+        return np.zeros((0, *_size(images.shape, found)), "float32")
+    size = _size(images.shape, found)
+
+    def explain(pixels: Any, classes: Any) -> Any:
+        def score(added: Any) -> tuple[Any, Any]:
+            tap.added = added
+            logits = ops.cast(probe.model(pixels, training=False), "float32")
+            count = logits.shape[-1]
+            predicted = ops.cast(ops.argmax(logits, axis=-1), classes.dtype)
+            of_class = ops.one_hot(ops.where(classes < 0, predicted, classes), count)
+            return ops.sum(logits * of_class), tap.seen
+
+        slopes, features = gradient(score, ops.zeros(shape, "float32"))
+        features = ops.cast(features, "float32")
+        if _channels_first(found):
+            features, slopes = (ops.transpose(x, (0, 2, 3, 1)) for x in (features, slopes))
+        heat = ops.relu(ops.sum(weigh(features, slopes) * features, axis=-1, keepdims=True))
+        heat = ops.image.resize(heat, size, "bilinear", data_format="channels_last")[..., 0]
+        largest = ops.max(heat, axis=(1, 2), keepdims=True)
+        return heat / ops.where(largest > 0, largest, 1.0)
+
+    batch = min(batch_size, len(images))
+    shape = (batch, *_feature_shape(probe, tap, images))
+    run = compiled(explain, probe.model.variables)
+    return in_batches(run, [images, chosen], batch)
+
+
+def feature_layer(
+    model: keras.Model, layer: str | keras.layers.Layer | None = None
+) -> keras.layers.Layer:
+    """Return the layer whose output is explained; by default the last that has places.
+
+    Raises:
+        ValueError: if there is none, or the one given is none of the model's.
+    """
+    layers = dict(walk(as_functional(model)))
+    if layer is None:
+        candidates = [each for each in layers.values() if _has_places(each)]
+        if not candidates:
+            raise ValueError("Expected a model with feature maps, `(batch, height, width, C)`.")
+        return candidates[-1]
+    found = [each for address, each in layers.items() if layer is each or layer == address]
+    if not found or not _has_places(found[0]):
+        raise ValueError(
+            "Argument `layer` must be a layer of the model with a feature map, or its name. "
+            f"Received: layer={layer}"
+        )
+    return found[0]
+
+
+def _has_places(layer: keras.layers.Layer) -> bool:
+    output = layer.output
+    if not isinstance(output, keras.KerasTensor) or len(output.shape) != 4:
+        return False
+    return not isinstance(layer, keras.layers.InputLayer) and _size(output.shape, layer) != (1, 1)
+
+
+def _channels_first(layer: keras.layers.Layer) -> bool:
+    return getattr(layer, "data_format", keras.config.image_data_format()) == "channels_first"
+
+
+def _size(shape: Any, layer: keras.layers.Layer) -> tuple[int, int]:
+    return tuple(shape[2:] if _channels_first(layer) else shape[1:3])
+
+
+def _feature_shape(probe: Probe, tap: Any, images: np.ndarray) -> tuple[int, ...]:
+    """The shape of the feature map of one image, which the model may leave open."""
+    probe.model.compute_output_spec(keras.KerasTensor(images.shape, dtype="float32"))
+    return tuple(tap.seen.shape[1:])
+
+
+def _classes(class_index: Any, count: int, known: int) -> np.ndarray:
+    if class_index is None:
+        return np.full(count, PREDICTED, "int32")
+    given = np.asarray(class_index)
+    whole = given.dtype.kind in "iu" and given.shape in ((), (count,))
+    if not whole or not np.isin(given, np.arange(known)).all():
+        raise ValueError(
+            f"Argument `class_index` must be one of {known} classes, counted from 0, or one for "
+            f"each of {count} images. Received: class_index={class_index}"
+        )
+    return np.broadcast_to(given, (count,)).astype("int32")

@@ -1,0 +1,182 @@
+"""Heat maps against finite differences, on every backend and however a model is written."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from keras_cbam import CBAM
+from keras_cbam.visualize import grad_cam, grad_cam_plus_plus
+from tests.conftest import BACKEND
+from tests.visualize.reference import (
+    CLASSES,
+    heat_maps,
+    images,
+    mean_weights,
+    network,
+    weighted_weights,
+)
+
+pytestmark = pytest.mark.backends
+
+METHODS = {grad_cam: mean_weights, grad_cam_plus_plus: weighted_weights}
+METHOD = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.__name__)
+
+
+@METHOD
+@pytest.mark.parametrize("layer", ["inner", "last"])
+def test_agrees_with_finite_differences(method, layer):
+    model, pixels = network(), images()
+    predicted = model.predict(pixels, verbose=0).argmax(-1)
+    assert len(set(predicted)) > 1
+    for given, classes in ((None, predicted), (2, [2] * 5), ([0, 1, 2, 3, 4], range(5))):
+        expected = heat_maps(model, layer, pixels, classes, METHODS[method])
+        assert np.ptp(expected, axis=0).max() > 0.1
+        found = method(model, pixels, class_index=given, layer=layer)
+        assert found.dtype == "float32"
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@METHOD
+def test_the_model_stays_as_it_was(method, tmp_path):
+    model, pixels = network(), images()
+    weights, scores = model.get_weights(), model.predict(pixels, verbose=0)
+    nodes = [len(layer._inbound_nodes) for layer in model.layers]
+    heat = method(model, pixels)
+    for before, after in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+    assert nodes == [len(layer._inbound_nodes) for layer in model.layers]
+    np.testing.assert_array_equal(scores, model.predict(pixels, verbose=0))
+    assert model.get_layer("head").activation is keras.activations.softmax
+    model.save(tmp_path / "model.keras")
+    reloaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(method(reloaded, pixels), heat, atol=1e-6)
+
+
+def endings(model):
+    """The same scores through every usual end of a classifier."""
+    head, pooled = model.get_layer("head"), model.get_layer("pool").output
+    linear = layers.Dense(CLASSES, name="scores")
+    scores = linear(pooled)
+    linear.set_weights(head.get_weights())
+    yield keras.Model(model.input, scores)
+    yield keras.Model(model.input, layers.Softmax()(scores))
+    yield keras.Model(model.input, layers.Activation("softmax")(scores))
+    yield keras.Model(model.input, layers.Activation("sigmoid")(scores))
+    yield keras.Model(model.input, keras.ops.softmax(scores))
+
+
+def test_the_score_is_that_before_the_softmax():
+    model, pixels = network(), images()
+    expected = grad_cam(model, pixels, layer="inner")
+    found = [grad_cam(each, pixels, layer="inner") for each in endings(network())]
+    assert len(found) == 5
+    for heat in found:
+        np.testing.assert_allclose(heat, expected, atol=1e-5)
+
+
+def test_layers_of_nested_models():
+    flat, pixels = network(), images()
+    body = keras.Model(flat.input, flat.get_layer("last").output, name="body")
+    head = [flat.get_layer(name) for name in ("act", "pool", "head")]
+    nested = keras.Sequential([keras.Input((12, 10, 3)), body, *head])
+    for layer, address in (("inner", "body/inner"), ("last", "body/last")):
+        np.testing.assert_allclose(
+            grad_cam(nested, pixels, layer=address),
+            grad_cam(flat, pixels, layer=layer),
+            atol=1e-5,
+        )
+    inner = body.get_layer("inner")
+    np.testing.assert_array_equal(
+        grad_cam(nested, pixels, layer=inner), grad_cam(nested, pixels, layer="body/inner")
+    )
+
+
+def test_by_default_the_last_layer_with_places():
+    model, pixels = network(), images()
+    np.testing.assert_array_equal(grad_cam(model, pixels), grad_cam(model, pixels, layer="act"))
+
+
+@METHOD
+def test_batches_change_nothing(method):
+    model, pixels, classes = network(), images(7), [0, 1, 2, 3, 4, 0, 1]
+    whole = method(model, pixels, class_index=classes)
+    parts = method(model, pixels, class_index=classes, batch_size=3)
+    np.testing.assert_allclose(parts, whole, atol=1e-6)
+    assert method(model, pixels[:0]).shape == (0, 12, 10)
+
+
+@METHOD
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision(method, policy):
+    def built(dtype):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((12, 10, 3))
+        x = layers.Conv2D(8, 3, padding="same", dtype=dtype)(inputs)
+        x = CBAM(dtype=dtype, name="cbam")(x)
+        x = layers.GlobalAveragePooling2D(dtype=dtype)(layers.ReLU(dtype=dtype, name="act")(x))
+        return keras.Model(inputs, layers.Dense(CLASSES, "softmax", dtype="float32")(x))
+
+    wide, narrow = built("float32"), built(policy)
+    narrow.set_weights(wide.get_weights())
+    pixels = images()
+    found = method(narrow, pixels, class_index=1)
+    assert np.isfinite(found).all()
+    assert found.max() == 1
+    np.testing.assert_allclose(found, method(wide, pixels, class_index=1), atol=0.1)
+
+
+@pytest.mark.skipif(BACKEND == "tensorflow", reason="no channels_first convolution on a CPU")
+def test_channels_first():
+    model, pixels = network(), images()
+    keras.config.set_image_data_format("channels_first")
+    try:
+        inputs = keras.Input((3, 12, 10))
+        x = layers.Conv2D(4, 3, strides=2, padding="same", name="inner")(inputs)
+        x = layers.GlobalAveragePooling2D()(layers.Activation("tanh", name="act")(x))
+        first = keras.Model(inputs, layers.Dense(CLASSES, "softmax", name="head")(x))
+        for name in ("inner", "head"):
+            first.get_layer(name).set_weights(model.get_layer(name).get_weights())
+        found = grad_cam(first, np.moveaxis(pixels, -1, 1), layer="inner", class_index=1)
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    x = layers.GlobalAveragePooling2D()(
+        layers.Activation("tanh", name="act")(model.get_layer("inner").output)
+    )
+    last = keras.Model(model.input, model.get_layer("head")(x))
+    np.testing.assert_allclose(
+        found, grad_cam(last, pixels, layer="inner", class_index=1), atol=1e-5
+    )
+
+
+def test_a_layer_used_twice_is_refused():
+    inputs = keras.Input((8, 8, 3))
+    conv = layers.Conv2D(3, 3, padding="same", name="twice")
+    x = layers.GlobalAveragePooling2D()(conv(conv(inputs)))
+    with pytest.raises(ValueError, match="Layer twice is used several times"):
+        grad_cam(keras.Model(inputs, x), np.zeros((1, 8, 8, 3)), layer="twice")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"layer": "nowhere"}, "`layer` must be a layer of the model with a feature map"),
+        ({"layer": "head"}, "`layer` must be a layer of the model with a feature map"),
+        ({"class_index": CLASSES}, "`class_index` must be one of 5 classes"),
+        ({"class_index": -1}, "`class_index` must be one of 5 classes"),
+        ({"class_index": [0, 1]}, "or one for each of 5 images"),
+        ({"class_index": 0.5}, "`class_index` must be one of 5 classes"),
+    ],
+)
+def test_bad_arguments(given, message):
+    with pytest.raises(ValueError, match=message):
+        grad_cam(network(), images(), **given)
+
+
+def test_a_model_without_a_graph_is_refused():
+    class Opaque(keras.Model):
+        def call(self, inputs):
+            return inputs
+
+    with pytest.raises(TypeError, match="Expected a functional or a built Sequential"):
+        grad_cam(Opaque(), images())
