@@ -20,7 +20,7 @@ def verification_pixels(
         return None, None
     images = _find(folder, labels)
     known = labels is not None and (images.labels >= 0).all()
-    return _read(images, _image_size(model)), images.labels if known else None
+    return read_images(images, image_size(model)), images.labels if known else None
 
 
 def calibration_pixels(folder: Path | None, model: keras.Model, count: int) -> np.ndarray | None:
@@ -29,10 +29,11 @@ def calibration_pixels(folder: Path | None, model: keras.Model, count: int) -> n
         return None
     images = _find(folder, None)
     order = np.random.default_rng(0).permutation(len(images))
-    return _read(images.take(order[:count]), _image_size(model))
+    return read_images(images.take(order[:count]), image_size(model))
 
 
-def _image_size(model: keras.Model) -> int:
+def image_size(model: keras.Model) -> int:
+    """The side of the square RGB images that a model takes."""
     shape = tuple(model.inputs[0].shape)
     square = len(shape) == 4 and shape[1] is not None and shape[1] == shape[2]
     if len(model.inputs) != 1 or not square or shape[3] != 3:
@@ -51,6 +52,7 @@ def _find(folder: Path, labels: list[str] | None) -> ImageSet:
     return images
 
 
-def _read(images: ImageSet, size: int) -> np.ndarray:
+def read_images(images: ImageSet, size: int) -> np.ndarray:
+    """The images as `(images, size, size, 3)` RGB float32 in 0..255."""
     batches = ImageBatches(images, size)
     return np.concatenate([batches[index][0] for index in range(len(batches))])

@@ -125,15 +125,22 @@ def find_images(
         raise InputError(f"Expected a folder of images. No folder at: {root}")
     require("PIL")
     indices = {name: index for index, name in enumerate(classes or ())}
-    paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES)
-    with ThreadPoolExecutor() as pool:
-        readable = list(pool.map(_can_decode, paths))
-    kept = [p for p, good in zip(paths, readable, strict=True) if good]
+    kept, skipped = decodable(sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES))
     if not kept:
         raise InputError(f"{root} has no image that can be decoded.")
     labels = [indices.get(p.relative_to(root).parts[0], -1) for p in kept]
-    skipped = tuple(p for p, good in zip(paths, readable, strict=True) if not good)
-    return ImageSet(tuple(kept), np.asarray(labels, "int32")), skipped
+    return ImageSet(kept, np.asarray(labels, "int32")), skipped
+
+
+def decodable(paths: Sequence[Path]) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """Return the files that can be decoded in 8 bits a channel, and those that cannot."""
+    with ThreadPoolExecutor() as pool:
+        readable = list(pool.map(_can_decode, paths))
+    kept, skipped = (
+        tuple(p for p, good in zip(paths, readable, strict=True) if good == wanted)
+        for wanted in (True, False)
+    )
+    return kept, skipped
 
 
 def _folders(folder: Path) -> list[str]:

@@ -1,0 +1,83 @@
+"""How well heat maps tell what a classifier looks at, and how fast they are drawn.
+
+    python benchmarks/explain.py runs/none_0 runs/se_0 runs/cbam_0 \\
+        --data $KERAS_CBAM_DATA/imagenette_subset/val
+
+For runs of `keras-cbam finetune`: the mean over images, with its standard error, of the true
+class's probability, of the area under the deletion curve (lower is better) and under the insertion
+curve (higher is better) of Grad-CAM; then images a second of `attention_maps` and `grad_cam` over those
+of `predict`, alternating in one process, batches of 32, everything compiled before. Prints Markdown.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from keras_cbam.cli.export_images import image_size, read_images
+from keras_cbam.training import find_images
+from keras_cbam.visualize import attention_maps, faithfulness, grad_cam
+
+TURNS = 3
+
+
+def scores(name: str, model: keras.Model, pixels: np.ndarray, classes: np.ndarray) -> str:
+    """The row of a model."""
+    found = faithfulness(model, pixels, grad_cam(model, pixels, class_index=classes), classes)
+    probability = found.deletion_curves[:, 0]
+    cells = [
+        f"{values.mean():.4f} ± {values.std(ddof=1) / np.sqrt(len(values)):.4f}"
+        for values in (probability, found.deletion, found.insertion)
+    ]
+    return f"| {name} | {len(pixels)} | {' | '.join(cells)} |"
+
+
+def speeds(model: keras.Model, pixels: np.ndarray) -> dict[str, list[float]]:
+    """Images a second, by what is done with them; building and compiling included."""
+    steps = {
+        "predict": lambda: model.predict(pixels, batch_size=32, verbose=0),
+        "attention_maps": lambda: attention_maps(model, pixels),
+        "grad_cam": lambda: grad_cam(model, pixels),
+    }
+    found: dict[str, list[float]] = {name: [] for name in steps}
+    model.predict(pixels[:32], batch_size=32, verbose=0)
+    for _ in range(TURNS):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step()
+            found[name].append(len(pixels) / (time.perf_counter() - start))
+    return found
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--images", type=int, default=200, help="of the first table")
+    arguments = parser.parse_args()
+    print("| run | images | probability | deletion | insertion |\n|---|---|---|---|---|")
+    for run in arguments.runs:
+        model = keras.saving.load_model(run / "model.keras")
+        images, _ = find_images(arguments.data, (run / "labels.txt").read_text().splitlines())
+        order = np.random.default_rng(0).permutation(len(images))
+        chosen = images.take(order[: arguments.images])
+        pixels = read_images(chosen, image_size(model))
+        print(scores(run.name, model, pixels, chosen.labels), flush=True)
+    pixels = read_images(images, image_size(model))
+    print(
+        f"\n| of {run.name}, {len(pixels)} images | images a second | of predict |\n|---|---|---|"
+    )
+    found = speeds(model, pixels)
+    for name, each in found.items():
+        share = np.median(np.divide(each, found["predict"]))
+        print(f"| {name} | {np.median(each):.0f} | {share:.2f} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""`keras-cbam explain`: what a classifier attends to in images, as pictures and one page."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import keras
+import numpy as np
+import typer
+
+from keras_cbam.cli.export_images import image_size, read_images
+from keras_cbam.cli.terminal import errors, out, progress_bar
+from keras_cbam.errors import InputError, require
+from keras_cbam.export import load_model
+from keras_cbam.files import check_writable, staging_directory
+from keras_cbam.pixels import PIXEL_RULES, preprocessed
+from keras_cbam.training import ImageSet, decodable, find_images
+from keras_cbam.visualize import WebPage
+from keras_cbam.visualize.explanation import METHODS, Explanation
+from keras_cbam.visualize.explanation import explain as explain_images
+from keras_cbam.visualize.panels import channel_gate_histograms, comparison, panel
+
+PAGE = "index.html"
+# Images in one picture of several models.
+ROWS = 8
+DPI = 110
+
+
+def explain(
+    model: Annotated[Path, typer.Argument(help="A .keras file, labels.txt beside it if there is.")],
+    images: Annotated[list[Path], typer.Argument(help="Images, and folders of images.")],
+    output: Annotated[Path, typer.Option(help="Directory of the pictures and index.html.")],
+    compare: Annotated[
+        list[Path] | None,
+        typer.Option(help="Another .keras file of the same classes, drawn beside; repeatable."),
+    ] = None,
+    class_name: Annotated[
+        str | None,
+        typer.Option(
+            help="The class whose heat is drawn, by label or number. By default that of the folder "
+            "the image lies in, if it is a label, else what the model predicts."
+        ),
+    ] = None,
+    method: Annotated[str, typer.Option(help=f"Of {', '.join(METHODS)}.")] = "grad-cam",
+    layer: Annotated[
+        str | None, typer.Option(help="Layer of the heat; by default the last with places.")
+    ] = None,
+    preprocessing: Annotated[
+        str | None,
+        typer.Option(
+            help="What the network expects of RGB pixels in 0..255: its builder's name in "
+            f"keras.applications, or {', '.join(PIXEL_RULES)}; by default nothing."
+        ),
+    ] = None,
+) -> None:
+    """Draw Grad-CAM, spatial maps and channel gates for images, and compare models."""
+    for package in ("matplotlib", "PIL"):
+        require(package)
+    check_writable(output)
+    paths = [model, *(compare or [])]
+    models = {name: load_model(path) for name, path in zip(_names(paths), paths, strict=True)}
+    labels = _labels(model, next(iter(models.values())))
+    found = _find(images, labels)
+    chosen = _chosen(class_name, labels)
+    classes = None if chosen is None else np.full(len(found), chosen)
+    rule = partial(preprocessed, preprocessing=preprocessing) if preprocessing else None
+    explained = {}
+    with progress_bar(out) as bar:
+        task = bar.add_task("explaining", total=len(models), note="")
+        for name, each in models.items():
+            pixels = read_images(found, image_size(each))
+            if classes is None:
+                classes = _classes(each, pixels if rule is None else rule(pixels), found)
+            explained[name] = _explained(
+                each,
+                pixels,
+                labels=labels,
+                class_index=classes,
+                layer=layer,
+                method=method,
+                preprocess=rule,
+            )
+            bar.update(task, advance=1, note=name)
+    draw(explained, found, labels, output, method)
+    out.print(f"open {output / PAGE}", markup=False)
+
+
+def draw(
+    explained: dict[str, list[Explanation]],
+    images: ImageSet,
+    labels: Sequence[str],
+    output: Path,
+    method: str,
+) -> None:
+    """Write the pictures and the page; each appears when all are complete."""
+    name, ours = next(iter(explained.items()))
+    titles = [path.name for path in images.paths]
+    with staging_directory(output) as staging, progress_bar(out) as bar:
+        pictures = [(f"{i:03d}-{path.stem}.png", "panel") for i, path in enumerate(images.paths)]
+        task = bar.add_task("drawing", total=len(pictures), note="")
+        page = WebPage(f"What {name} attends to")
+        page.paragraph(
+            f"Heat by {method}, from the score before the softmax, scaled to its maximum; beside "
+            "it the last spatial gate of each resolution (red strengthens, blue weakens, about its "
+            "median) and the channel gates of the last layer, ranked."
+        )
+        if len(explained) > 1:
+            page.heading("Models side by side")
+            page.paragraph("Heat of one class, and its probability, by model.")
+            for start in range(0, len(titles), ROWS):
+                part = slice(start, start + ROWS)
+                figure = comparison({k: v[part] for k, v in explained.items()}, titles[part])
+                path = staging / f"comparison-{start // ROWS:02d}.png"
+                figure.savefig(path, dpi=DPI)
+                page.picture(path, f"{', '.join(explained)} on {', '.join(titles[part])}")
+        page.heading("Image by image")
+        for (file, _), each, title in zip(pictures, ours, titles, strict=True):
+            panel(each).savefig(staging / file, dpi=DPI)
+            page.picture(staging / file, f"{title}: {each.predicted}, p = {each.probability:.3f}")
+            bar.update(task, advance=1, note=title)
+        classes = [labels[index] if index >= 0 else "" for index in images.labels]
+        if ours[0].channel and len(set(classes)) > 1 and "" not in classes:
+            last = list(ours[0].channel)[-1]
+            channel_gate_histograms(ours, classes, last).savefig(staging / "channels.png", dpi=DPI)
+            page.heading("Channel gates by class")
+            page.picture(staging / "channels.png", f"channel gates of {last} by class")
+        page.write(staging / PAGE)
+        for path in sorted(staging.iterdir(), key=lambda path: path.name == PAGE):
+            os.replace(path, output / path.name)
+
+
+def _explained(model: keras.Model, pixels: np.ndarray, **options: Any) -> list[Explanation]:
+    try:
+        return explain_images(model, pixels, **options)
+    except (TypeError, ValueError) as error:
+        raise InputError(str(error)) from error
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """What each model is called: its file, with its folder where files are called alike."""
+    stems = [path.stem for path in paths]
+    alike = len(set(stems)) < len(stems)
+    names = [f"{path.resolve().parent.name}/{path.stem}" if alike else path.stem for path in paths]
+    if len(set(names)) < len(names):
+        raise InputError(f"Expected models of different names. Received: {', '.join(names)}")
+    return names
+
+
+def _labels(path: Path, model: keras.Model) -> list[str]:
+    beside = path.with_name("labels.txt")
+    if beside.is_file():
+        return beside.read_text(encoding="utf-8").splitlines()
+    return [str(index) for index in range(model.output_shape[-1])]
+
+
+def _find(images: Sequence[Path], labels: Sequence[str]) -> ImageSet:
+    """The images, each of the class that its folder names, -1 for none."""
+    paths: list[Path] = []
+    known = {label: index for index, label in enumerate(labels)}
+    for path in images:
+        if path.is_file():
+            kept, skipped = decodable([path])
+        else:
+            found, skipped = find_images(path)
+            kept = found.paths
+        for each in skipped:
+            errors.print(f"left out, no image that can be decoded: {each}", markup=False)
+        paths += kept
+    if not paths:
+        raise InputError("None of the images can be decoded.")
+    indices = [known.get(path.resolve().parent.name, -1) for path in paths]
+    return ImageSet(tuple(paths), np.array(indices, "int32"))
+
+
+def _classes(model: keras.Model, inputs: np.ndarray, images: ImageSet) -> np.ndarray:
+    """The class of each image's folder, and where it is none what the model predicts."""
+    predicted = model.predict(inputs, verbose=0).argmax(-1)
+    return np.where(images.labels >= 0, images.labels, predicted)
+
+
+def _chosen(class_name: str | None, labels: Sequence[str]) -> int | None:
+    if class_name is None:
+        return None
+    if class_name in labels:
+        return list(labels).index(class_name)
+    if class_name.isdecimal() and int(class_name) < len(labels):
+        return int(class_name)
+    raise InputError(
+        f"Expected a class of {', '.join(labels[:5])}{', …' if len(labels) > 5 else ''}, or a "
+        f"number below {len(labels)}. Received: {class_name}"
+    )

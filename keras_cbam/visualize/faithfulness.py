@@ -1,0 +1,141 @@
+"""How well a heat map tells what a classifier looks at, as numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+STEPS = 20
+# What hides the places that an insertion has not come to yet: a Gaussian blur, in pixels of an
+# image of 224, and scaled with the image.
+BLUR = 5.0
+BLUR_SIDE = 224
+
+Box = tuple[float, float, float, float]
+
+
+class Faithfulness(NamedTuple):
+    """What deletion and insertion give, for each image.
+
+    Attributes:
+        deletion: area under the curve of the class's probability while the hottest places are
+            replaced by the mean color first, `(images,)` in [0, 1]; lower is better.
+        insertion: area under the curve while the hottest places of the image appear first in a
+            blurred one, `(images,)` in [0, 1]; higher is better.
+        deletion_curves: probabilities, `(images, steps + 1)`, from nothing deleted to all.
+        insertion_curves: likewise, from nothing inserted to all.
+    """
+
+    deletion: np.ndarray
+    insertion: np.ndarray
+    deletion_curves: np.ndarray
+    insertion_curves: np.ndarray
+
+
+def faithfulness(
+    model: keras.Model,
+    images: Any,
+    heat: Any,
+    class_index: Any,
+    *,
+    steps: int = STEPS,
+    batch_size: int = 32,
+    progress: Callable[[int, int], None] | None = None,
+) -> Faithfulness:
+    """Measure heat maps by the deletion and insertion of [RISE](https://arxiv.org/abs/1806.07421).
+
+    Args:
+        model: a classifier of one output of probabilities, `(batch, classes)`.
+        images: `(images, height, width, channels)` for `channels_last`, `(images, channels, height,
+            width)` for `channels_first`, what the model takes.
+        heat: `(images, height, width)`; equally hot places are taken in an order drawn once.
+        class_index: the class of each image, or one for all.
+        steps: how many shares of equal size the places are taken in. Defaults to `20`.
+        batch_size: images that are run at once. Defaults to `32`.
+        progress: called with the number of steps done and the number of all.
+
+    Returns:
+        A `Faithfulness`.
+
+    Raises:
+        ValueError: if the shapes of images and heat do not fit.
+    """
+    images, heat = np.asarray(images, "float32"), np.asarray(heat)
+    first = keras.config.image_data_format() == "channels_first"
+    axes, channel = ((2, 3), 1) if first else ((1, 2), -1)
+    places = (len(images), *(images.shape[axis] for axis in axes))
+    if heat.shape != places:
+        raise ValueError(f"Expected heat of shape {places}. Received: heat of shape {heat.shape}")
+    classes = np.broadcast_to(np.asarray(class_index), len(images))
+    ranks = np.expand_dims(_ranks(heat), channel)
+    gray, blurred = images.mean(axes, keepdims=True), _blurred(images, axes)
+    curves = np.zeros((2, len(images), steps + 1))
+    for step in range(steps + 1):
+        hot = ranks < step / steps
+        for curve, mixed in (
+            (0, np.where(hot, gray, images)),
+            (1, np.where(hot, images, blurred)),
+        ):
+            scores = model.predict(mixed, batch_size=batch_size, verbose=0)
+            curves[curve, :, step] = scores[np.arange(len(images)), classes]
+        if progress:
+            progress(step + 1, steps + 1)
+    areas = (curves[..., 1:] + curves[..., :-1]).mean(-1) / 2
+    return Faithfulness(*areas, *curves)
+
+
+def energy_inside(heat: Any, boxes: Sequence[Sequence[Box]]) -> np.ndarray:
+    """Return the share of each map's heat that lies inside the image's boxes.
+
+    The [energy-based pointing game](https://arxiv.org/abs/1910.01279).
+
+    Args:
+        heat: `(images, height, width)`, not negative.
+        boxes: for each image its boxes, `(left, top, right, bottom)` in pixels; a pixel counts
+            where its center lies in any of them.
+
+    Returns:
+        `(images,)` in [0, 1]; 0 where there is no heat.
+    """
+    heat = np.asarray(heat, "float64")
+    found = np.zeros(len(heat))
+    rows, columns = (np.arange(size) + 0.5 for size in heat.shape[1:])
+    for index, (each, these) in enumerate(zip(heat, boxes, strict=True)):
+        inside = np.zeros(each.shape, bool)
+        for left, top, right, bottom in these:
+            inside |= np.outer(
+                (rows >= top) & (rows < bottom), (columns >= left) & (columns < right)
+            )
+        found[index] = each[inside].sum() / each.sum() if each.sum() else 0.0
+    return found
+
+
+def _ranks(heat: np.ndarray) -> np.ndarray:
+    """For each place the share of the places that are hotter."""
+    flat = heat.reshape(len(heat), -1)
+    drawn = np.random.default_rng(0).permutation(flat.shape[1])
+    order = drawn[np.argsort(-flat[:, drawn], axis=1, kind="stable")]
+    ranks = np.empty(flat.shape)
+    np.put_along_axis(ranks, order, np.arange(flat.shape[1])[None] / flat.shape[1], axis=1)
+    return ranks.reshape(heat.shape)
+
+
+def _blurred(images: np.ndarray, axes: tuple[int, int]) -> np.ndarray:
+    """A Gaussian blur; what lies beyond the border is as the border."""
+    for axis in axes:
+        sigma = BLUR * images.shape[axis] / BLUR_SIDE
+        reach = max(int(3 * sigma), 1)
+        kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(sigma, 1e-6)) ** 2)
+        kernel /= kernel.sum()
+        padded = np.pad(
+            images, [(reach, reach) if a == axis else (0, 0) for a in range(4)], mode="edge"
+        )
+        size = images.shape[axis]
+        images = sum(
+            weight * np.take(padded, range(start, start + size), axis)
+            for start, weight in enumerate(kernel.astype("float32"))
+        )
+    return images

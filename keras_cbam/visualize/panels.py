@@ -1,0 +1,160 @@
+"""Figures of explanations: one image by stage, models side by side, channel gates by class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_cbam.errors import require
+from keras_cbam.visualize.explanation import Explanation
+
+# Of the heat in an overlay, where it is hottest; the image shows through everywhere.
+STRENGTH = 0.6
+TILE = 1.9
+# Ranked channel gates that are drawn as bars.
+MOST_BARS = 64
+
+
+def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """The image, `(height, width, 3)` uint8, under the colors of its heat in [0, 1]."""
+    require("matplotlib")
+    from matplotlib import colormaps
+
+    colors = colormaps["turbo"](heat)[..., :3]
+    strength = STRENGTH * np.clip(heat * 2, 0.35, 1)[..., None]
+    return np.rint(image * (1 - strength) + 255 * colors * strength).astype("uint8")
+
+
+def panel(explanation: Explanation) -> Any:
+    """Draw one image, its heat, and the last spatial gate of each resolution with channel gates.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    maps = _last_of_each_size(explanation)
+    figure, grid = _grid(1, 2 + len(maps) + bool(explanation.channel), height=TILE + 0.75)
+    image, heat, *others = grid[0]
+    image.imshow(explanation.image)
+    image.set_title(
+        f"{_short(explanation.predicted)}\np = {explanation.probability:.3f}", fontsize=8
+    )
+    heat.imshow(overlay(explanation.image, explanation.heat))
+    heat.set_title(
+        f"heat of {_short(explanation.shown)}\np = {explanation.shown_probability:.3f}", fontsize=8
+    )
+    for axes, (layer, gates) in zip(others, maps.items(), strict=False):
+        middle, away = float(np.median(gates)), max(float(np.ptp(gates)) / 2, 1e-6)
+        shown = axes.imshow(gates, cmap="RdBu_r", vmin=middle - away, vmax=middle + away)
+        height, width = explanation.places[layer]
+        axes.set_title(f"spatial, {height}x{width}\n{_short(layer)}", fontsize=7)
+        ticks = [middle - away, middle, middle + away]
+        bar = figure.colorbar(shown, ax=axes, shrink=0.8, location="bottom")
+        bar.set_ticks(ticks, labels=[f"{tick:.3g}" for tick in ticks], fontsize=6)
+    if explanation.channel:
+        _bars(others[-1], *list(explanation.channel.items())[-1])
+    return figure
+
+
+def comparison(explanations: Mapping[str, Sequence[Explanation]], titles: Sequence[str]) -> Any:
+    """Draw the heat of several models side by side, as the paper does.
+
+    Args:
+        explanations: for each model's name, one explanation for each image, of the same class.
+        titles: what each image is called.
+
+    Returns:
+        A `matplotlib.figure.Figure`: a row an image, a column a model; below each the probability
+        of the class.
+    """
+    figure, grid = _grid(
+        len(titles), 1 + len(explanations), height=(TILE + 0.3) * len(titles) + 0.3
+    )
+    grid[0, 0].set_title("image", fontsize=9)
+    for column, (name, found) in enumerate(explanations.items(), start=1):
+        grid[0, column].set_title(name, fontsize=9)
+        for row, each in enumerate(found):
+            axes = grid[row, column]
+            axes.imshow(overlay(each.image, each.heat))
+            axes.set_xlabel(f"p = {each.shown_probability:.4f}", fontsize=8)
+            grid[row, 0].imshow(each.image)
+    for axes, title in zip(grid[:, 0], titles, strict=True):
+        axes.set_xlabel(_short(title, 30), fontsize=8)
+    return figure
+
+
+def channel_gate_histograms(
+    explanations: Sequence[Explanation], classes: Sequence[str], layer: str
+) -> Any:
+    """Draw how a layer's channel gates are spread, for each class of images.
+
+    Args:
+        explanations: of images, by the same model.
+        classes: the class of each image.
+        layer: an attention layer with channel gates.
+
+    Returns:
+        A `matplotlib.figure.Figure`: for each class the histogram of its images' gates, and above
+        it the channels that differ most from their mean over all images.
+    """
+    require("matplotlib")
+    from matplotlib.figure import Figure
+
+    gates = np.array([each.channel[layer] for each in explanations])
+    names = sorted(set(classes))
+    figure = Figure(figsize=(6, 0.8 * len(names) + 1), layout="constrained")
+    grid = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
+    edges = np.histogram_bin_edges(gates, 60)
+    for axes, name in zip(grid, names, strict=True):
+        own = gates[np.array(classes) == name]
+        moved = own.mean(0) - gates.mean(0)
+        most = np.argsort(-np.abs(moved))[:3]
+        axes.hist(own.ravel(), edges, color="#4878a8")
+        axes.set_yticks([])
+        axes.set_ylabel(_short(name, 14), fontsize=7, rotation=0, ha="right", va="center")
+        note = ", ".join(f"{channel} ({moved[channel]:+.2f})" for channel in most)
+        axes.set_title(f"channels that differ most: {note}", fontsize=7, loc="right")
+    grid[-1].set_xlabel(f"channel gate of {layer}", fontsize=8)
+    return figure
+
+
+def _grid(rows: int, columns: int, height: float) -> tuple[Any, Any]:
+    require("matplotlib")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(TILE * columns + 0.2, height), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set(xticks=[], yticks=[])
+    return figure, grid
+
+
+def _bars(axes: Any, layer: str, gates: np.ndarray) -> None:
+    """The gates of some channels, ranked."""
+    ranked = np.sort(gates)[::-1]
+    ranked = ranked[
+        np.linspace(0, len(ranked) - 1, min(len(ranked), MOST_BARS)).round().astype(int)
+    ]
+    axes.bar(range(len(ranked)), ranked, width=1, color="#4878a8")
+    axes.set_ylim(min(0.9 * ranked.min(), ranked.min() - 1e-3), None)
+    axes.yaxis.tick_right()
+    axes.set_yticks(
+        [ranked.min(), ranked.max()], [f"{ranked.min():.2f}", f"{ranked.max():.2f}"], fontsize=6
+    )
+    axes.set_title(f"{len(gates)} channels, ranked\n{_short(layer)}", fontsize=7)
+
+
+def _last_of_each_size(explanation: Explanation) -> dict[str, np.ndarray]:
+    """The spatial gates of the last layer of each resolution with more than one place."""
+    last = {
+        explanation.places[layer]: layer
+        for layer in explanation.spatial
+        if explanation.places[layer] != (1, 1)
+    }
+    return {layer: explanation.spatial[layer] for layer in last.values()}
+
+
+def _short(name: str, length: int = 24) -> str:
+    half = length // 2
+    return name if len(name) <= length else f"{name[: half - 1]}…{name[-half:]}"

@@ -1,0 +1,130 @@
+"""`keras-cbam explain`: pictures, one page that needs nothing beside it, refusals."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from keras_cbam import CBAM
+from keras_cbam.cli.explain import explain
+from keras_cbam.errors import InputError
+from keras_cbam.visualize import Explanation, overlay, panel
+from tests.cli.test_cli import run
+from tests.conftest import BACKEND, write_images
+
+pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="the command runs one backend")
+
+
+def classifier(seed):
+    keras.utils.set_random_seed(seed)
+    inputs = keras.Input((24, 24, 3))
+    x = layers.Rescaling(1 / 255)(inputs)
+    for stride in (1, 2):
+        x = layers.Conv2D(16, 3, strides=stride, padding="same", activation="relu")(x)
+        x = CBAM()(x)
+    x = layers.GlobalAveragePooling2D()(layers.ReLU(name="act")(x))
+    return keras.Model(inputs, layers.Dense(2, "softmax")(x))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two models, `one` and `two`, beside their labels, and images of their classes."""
+    path = tmp_path_factory.mktemp("explain")
+    for index, name in enumerate(("one", "two")):
+        classifier(index).save(path / f"{name}.keras")
+    (path / "labels.txt").write_text("blue\nred")
+    write_images(path / "images", np.random.default_rng(0), count=2)
+    (path / "images" / "red" / "broken.jpg").write_bytes(b"\xff\xd8\xff but no more")
+    return path
+
+
+def test_pictures_and_a_page_of_its_own(folder, tmp_path):
+    done = run(
+        *("explain", folder / "one.keras", folder / "images", folder / "images/red/0.jpg"),
+        *("--compare", folder / "two.keras", "--output", tmp_path / "out"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "broken.jpg" in done.stderr
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    panels = {"000-0.png", "001-1.png", "002-0.png", "003-1.png", "004-0.png"}
+    assert names == {"index.html", "comparison-00.png", "channels.png", *panels}
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert page.count('<img src="data:image/png;base64,') == len(names) - 1
+    assert "http" not in page
+    assert "one, two on 0.jpg, 1.jpg" in page
+
+
+def shown(monkeypatch, **arguments):
+    """What the command explains, by model."""
+    found = {}
+    monkeypatch.setattr(
+        "keras_cbam.cli.explain.draw", lambda explained, *rest: found.update(explained)
+    )
+    explain(**arguments)
+    return found
+
+
+@pytest.mark.parametrize("method", ["grad-cam", "grad-cam++"])
+def test_the_class_shown(folder, tmp_path, monkeypatch, method):
+    image = folder / "images" / "blue" / "0.jpg"
+    elsewhere = tmp_path / "0.jpg"
+    elsewhere.write_bytes(image.read_bytes())
+    given = {
+        "model": folder / "one.keras",
+        "images": [image, elsewhere],
+        "output": tmp_path / "out",
+        "compare": [folder / "two.keras"],
+        "method": method,
+    }
+    ours, other = shown(monkeypatch, **given).values()
+    assert [each.shown for each in ours] == ["blue", ours[1].predicted]
+    assert [each.shown for each in other] == [each.shown for each in ours]
+    assert ours[0].heat.shape == (24, 24)
+    assert list(ours[0].spatial) == list(ours[0].channel) == list(ours[0].places)
+    for name in ("red", "1"):
+        assert [e.shown for e in shown(monkeypatch, **given, class_name=name)["one"]] == ["red"] * 2
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"images": ["nowhere"]}, r"Expected a folder of images. No folder at: .*nowhere"),
+        ({"images": ["images/red/broken.jpg"]}, "None of the images can be decoded"),
+        ({"class_name": "green"}, "Expected a class of blue, red, or a number below 2"),
+        ({"class_name": "2"}, "Expected a class of blue, red, or a number below 2"),
+        ({"method": "saliency"}, "Expected a method of grad-cam, grad-cam"),
+        ({"layer": "nowhere"}, "`layer` must be a layer of the model with a feature map"),
+        ({"preprocessing": "AlexNet"}, "AlexNet"),
+        ({"compare": ["one.keras"]}, "Expected models of different names"),
+    ],
+)
+def test_refusals(folder, tmp_path, given, message):
+    given = {"images": ["images"], **given}
+    for name in ("images", "compare"):
+        given[name] = [folder / each for each in given.get(name, [])]
+    with pytest.raises(InputError, match=message):
+        explain(model=folder / "one.keras", output=tmp_path / "out", **given)
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_of_another_model_are_refused(folder, tmp_path):
+    (tmp_path / "labels.txt").write_text("blue\nred\ngreen")
+    classifier(0).save(tmp_path / "model.keras")
+    with pytest.raises(InputError, match="Expected 2 labels, one a class. Received: 3"):
+        explain(tmp_path / "model.keras", [folder / "images"], tmp_path / "out")
+
+
+def test_a_panel_without_attention():
+    flat = Explanation(np.zeros((8, 8, 3), "uint8"), "a", 0.9, "b", 0.1, np.eye(8), {}, {}, {})
+    assert [axes.get_title() for axes in panel(flat).axes] == [
+        "a\np = 0.900",
+        "heat of b\np = 0.100",
+    ]
+
+
+def test_an_overlay_is_hottest_where_the_heat_is():
+    image = np.full((4, 4, 3), 100, "uint8")
+    found = overlay(image, np.eye(4)).astype(int)
+    away = np.abs(found - image).sum(-1)
+    assert found.shape == image.shape
+    assert away[np.eye(4) == 1].min() > away[np.eye(4) == 0].max()
