@@ -4,9 +4,10 @@
         --data $KERAS_CBAM_DATA/imagenette_subset/val
 
 For runs of `keras-cbam finetune`: the mean over images, with its standard error, of the true
-class's probability, of the area under the deletion curve (lower is better) and under the insertion
-curve (higher is better) of Grad-CAM; then images a second of `attention_maps` and `grad_cam` over those
-of `predict`, alternating in one process, batches of 32, everything compiled before. Prints Markdown.
+class's probability and of the areas under the deletion curve (lower is better) and the insertion
+curve (higher is better) of Grad-CAM. Then the images a second of `attention_maps` and `grad_cam`
+over those of `predict`, in turn in one process, in batches of 32, building and compiling included.
+Prints Markdown.
 """
 
 import argparse

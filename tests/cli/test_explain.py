@@ -92,7 +92,7 @@ def test_the_class_shown(folder, tmp_path, monkeypatch, method):
         ({"images": ["images/red/broken.jpg"]}, "None of the images can be decoded"),
         ({"class_name": "green"}, "Expected a class of blue, red, or a number below 2"),
         ({"class_name": "2"}, "Expected a class of blue, red, or a number below 2"),
-        ({"method": "saliency"}, "Expected a method of grad-cam, grad-cam"),
+        ({"method": "saliency"}, r"Expected a method of grad-cam, grad-cam\+\+"),
         ({"layer": "nowhere"}, "`layer` must be a layer of the model with a feature map"),
         ({"preprocessing": "AlexNet"}, "AlexNet"),
         ({"compare": ["one.keras"]}, "Expected models of different names"),
@@ -110,7 +110,7 @@ def test_refusals(folder, tmp_path, given, message):
 def test_labels_of_another_model_are_refused(folder, tmp_path):
     (tmp_path / "labels.txt").write_text("blue\nred\ngreen")
     classifier(0).save(tmp_path / "model.keras")
-    with pytest.raises(InputError, match="Expected 2 labels, one a class. Received: 3"):
+    with pytest.raises(InputError, match=r"Expected 2 labels, one a class. Received: 3"):
         explain(tmp_path / "model.keras", [folder / "images"], tmp_path / "out")
 
 
