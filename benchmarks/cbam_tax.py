@@ -30,7 +30,7 @@ Steps = dict[str, Callable[[], object]]
 # Of the largest value of a map: what the two formulations may differ by.
 LARGEST = 1e-5
 # Of the largest score: what images have to differ by.
-SPREAD = 1e-2
+SPREAD = 100 * LARGEST
 
 
 def networks(builder: str, size: int) -> dict:

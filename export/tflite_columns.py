@@ -22,6 +22,8 @@ LANES = 8
 MOST_COLUMNS = 16
 # Of the multiplications with whole vectors before, what those after have to stay below.
 WORTHWHILE = 0.7
+# Values of the new kernel, nearly; that of a spatial gate has 7 * 7 * 8 * 8, and a few thousand.
+LARGEST_KERNEL = 2**16
 
 
 def columns_as_channels(content: bytes) -> bytes:
@@ -73,9 +75,10 @@ def _columns(model: Any, graph: QuantizedGraph, convolution: Weighted) -> int:
         convolution.kind != "CONV_2D"
         or kernel[0] != 1
         or kernel[2] % 2 == 0
-        or not graph.has_fixed_shape(convolution.features)
+        or -1 in graph.free_shape(convolution.features)
         or not _keeps_places(model.subgraphs[0].operators[convolution.index])
         or not graph.is_known(convolution.weights)
+        or (convolution.bias >= 0 and not graph.is_known(convolution.bias))
         # Weights alone are quantized: their features are as they come, with a scale for all.
         or _quantized(graph, convolution.weights) != _quantized(graph, convolution.features)
     ):
@@ -84,8 +87,10 @@ def _columns(model: Any, graph: QuantizedGraph, convolution: Weighted) -> int:
     costs = {
         columns: _groups(width, kernel[2], columns) * math.ceil(columns / LANES)
         for columns in range(1, min(width, MOST_COLUMNS) + 1)
-        if width % columns == 0
+        if width % columns == 0 and math.prod(kernel) * columns**2 <= LARGEST_KERNEL
     }
+    if not costs:
+        return 1
     best = min(costs, key=lambda columns: (costs[columns], -columns))
     return best if costs[best] < WORTHWHILE * costs[1] else 1
 

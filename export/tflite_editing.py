@@ -33,30 +33,31 @@ def add_constant(model: Any, values: np.ndarray, scales: ArrayLike = ()) -> int:
     return _append(model, tensor)
 
 
-def add_like(model: Any, tensor: int, shape: Sequence[int]) -> int:
-    """Add a tensor that is computed, of another's type and quantization, and return it."""
+def add_like(model: Any, tensor: int, shape: Sequence[int] | None = None) -> int:
+    """Add a tensor that is computed, of another's type and quantization, and return it.
+
+    Args:
+        model: the file as `schema.ModelT`.
+        tensor: the other.
+        shape: with no size free; by default the other's.
+    """
     added = copy.copy(model.subgraphs[0].tensors[tensor])
-    added.shape, added.shapeSignature, added.buffer = list(shape), None, 0
+    if shape is not None:
+        added.shape, added.shapeSignature = list(shape), None
+    added.buffer = 0
     return _append(model, added)
-
-
-def operation(model: Any, kind: str, inputs: Sequence[int], outputs: Sequence[int]) -> Any:
-    """An operation of a builtin kind, `schema.OperatorT`, with that kind's default options."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    made = schema.OperatorT()
-    made.inputs, made.outputs = list(inputs), list(outputs)
-    made.opcodeIndex = operator_code(model, getattr(schema.BuiltinOperator, kind), 1)
-    options = f"{kind.title().replace('_', '')}Options"
-    made.builtinOptionsType = getattr(schema.BuiltinOptions, options)
-    made.builtinOptions = getattr(schema, f"{options}T")()
-    return made
 
 
 def reshape(model: Any, tensor: int, shape: Sequence[int], output: int | None = None) -> Any:
     """A RESHAPE of a tensor, to `output` or to a tensor that is added."""
-    made = operation(model, "RESHAPE", [tensor, add_constant(model, np.array(shape, "int32"))], [])
+    from ai_edge_litert import schema_py_generated as schema
+
+    made = schema.OperatorT()
+    made.opcodeIndex = operator_code(model, schema.BuiltinOperator.RESHAPE, 1)
+    made.inputs = [tensor, add_constant(model, np.array(shape, "int32"))]
     made.outputs = [add_like(model, tensor, shape) if output is None else output]
+    made.builtinOptionsType = schema.BuiltinOptions.ReshapeOptions
+    made.builtinOptions = schema.ReshapeOptionsT()
     made.builtinOptions.newShape = list(shape)
     return made
 

@@ -81,10 +81,11 @@ class QuantizedGraph:
         found = self.graph.Tensors(tensor)
         return tuple(found.Shape(axis) for axis in range(found.ShapeLength()))
 
-    def has_fixed_shape(self, tensor: int) -> bool:
-        """Whether every size is known, the batch too."""
+    def free_shape(self, tensor: int) -> tuple[int, ...]:
+        """The tensor's shape with -1 for sizes that are free, such as the batch."""
         found = self.graph.Tensors(tensor)
-        return all(found.ShapeSignature(axis) >= 0 for axis in range(found.ShapeSignatureLength()))
+        free = tuple(found.ShapeSignature(axis) for axis in range(found.ShapeSignatureLength()))
+        return free or self.shape(tensor)
 
     def quantize(self, value: np.ndarray, tensor: int) -> np.ndarray:
         """Real values in the tensor's own units; as they are if it is not quantized."""

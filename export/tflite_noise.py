@@ -44,9 +44,12 @@ def _run(path: str, samples: dict[str, np.ndarray]) -> Iterator[dict[Operation, 
         experimental_preserve_all_tensors=True,
     )
     for _ in each_input(interpreter, samples, graph.quantize):
-        found = {}
+        found: dict[Operation, np.ndarray] = {}
+        kinds: dict[int, str | None] = {}
         for kind, operation in graph.operations():
             tensor = int(operation.Outputs(0))
             value = graph.dequantize(interpreter.get_tensor(tensor), tensor)
-            found[kind, graph.name(tensor)] = value
+            # A lowered operation leaves its name to the reshape after it.
+            kinds[tensor] = kinds.get(int(operation.Inputs(0))) if kind == "RESHAPE" else kind
+            found[kinds[tensor] or kind, graph.name(tensor)] = value
         yield found

@@ -7,6 +7,7 @@ In integers the sum would want a scale that calibration has not seen, so it is o
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from typing import Any
 
 from .tflite_editing import add_constant, add_like, drop_unread
@@ -15,13 +16,26 @@ from .tflite_graph import QuantizedGraph, Weighted, pack
 
 def one_convolution_of_sums(content: bytes) -> bytes:
     """The file with each sum of one convolution's answers as the convolution of the sum."""
+    # A sum of three is a sum of a sum.
+    while (merged := _merged(content)) != content:
+        content = merged
+    return content
+
+
+def _merged(content: bytes) -> bytes:
     from ai_edge_litert import schema_py_generated as schema
 
     graph = QuantizedGraph(content)
     model = schema.ModelT.InitFromPackedBuf(content)
     operators = model.subgraphs[0].operators
+    read = Counter(int(tensor) for each in operators for tensor in each.inputs)
+    read.update(int(tensor) for tensor in model.subgraphs[0].outputs)
+    convolutions = {
+        each.output: each
+        for each in graph.weighted()
+        if each.kind == "CONV_2D" and read[each.output] == 1
+    }
     written = {}
-    convolutions = {each.output: each for each in graph.weighted() if each.kind == "CONV_2D"}
     for index, (kind, _) in enumerate(graph.operations()):
         inputs = [int(tensor) for tensor in operators[index].inputs]
         terms = [convolutions[tensor] for tensor in inputs if tensor in convolutions]
@@ -45,6 +59,7 @@ def _same(model: Any, graph: QuantizedGraph, one: Weighted, other: Weighted) -> 
         and options[0] == options[1]
         and not options[0]["fusedActivationFunction"]
         and graph.shape(one.features) == graph.shape(other.features)
+        and graph.free_shape(one.features) == graph.free_shape(other.features)
         and not len(graph.scales(one.features))
         and all(each.bias >= 0 and graph.is_known(each.bias) for each in (one, other))
     )
@@ -56,7 +71,7 @@ def _once(model: Any, graph: QuantizedGraph, add: Any, one: Weighted, other: Wei
     convolution.builtinOptions = copy.copy(convolution.builtinOptions)
     convolution.builtinOptions.fusedActivationFunction = add.builtinOptions.fusedActivationFunction
     bias = graph.constant(one.bias) + graph.constant(other.bias)
-    total = add_like(model, one.features, graph.shape(one.features))
+    total = add_like(model, one.features)
     convolution.inputs = [total, one.weights, add_constant(model, bias)]
     convolution.outputs = list(add.outputs)
     add.inputs, add.outputs = [one.features, other.features], [total]

@@ -186,7 +186,8 @@ class AttentionLayer(keras.layers.Layer):
 
     def _conv(self, name, filters, kernel_size=1, *, dilation=1, use_bias=True, zero=False):
         """A convolution of the gate; `zero` starts it at zero, where `identity_init` needs that."""
-        return (Pointwise if kernel_size == 1 else keras.layers.Conv2D)(
+        kind = Pointwise if kernel_size == 1 else keras.layers.Conv2D
+        return kind(
             filters,
             kernel_size,
             padding="same",
@@ -213,12 +214,13 @@ class AttentionLayer(keras.layers.Layer):
         return x if axes is None else ops.transpose(x, axes)
 
 
+@keras.saving.register_keras_serializable(package="keras_cbam")
 class Pointwise(keras.layers.Conv2D):
-    """A 1x1 convolution, in training as a product of matrices.
+    """A 1x1 convolution of a gate, in training as a product of matrices.
 
     XLA calls a routine for each convolution, which costs more than the multiplications of a pooled
     map; a product it compiles. Otherwise it stays a convolution, from which converters make no
-    reshapes. The input is `channels_last`.
+    reshapes. The input is `channels_last`; there are no strides and no activation.
     """
 
     def call(self, inputs, training=None):

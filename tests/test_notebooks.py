@@ -1,0 +1,30 @@
+"""The notebooks run, each from its first cell to its last."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import BACKEND
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+
+pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="the notebooks export")
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+# Jupyter's own packages.
+@pytest.mark.filterwarnings("default")
+def test_runs(path, tmp_path):
+    nbclient = pytest.importorskip("nbclient")
+    nbformat = pytest.importorskip("nbformat")
+    notebook = nbformat.read(path, as_version=4)
+    committed = [len(cell.get("outputs", [])) > 0 for cell in notebook.cells]
+    assert any(committed), "committed without outputs"
+    client = nbclient.NotebookClient(
+        notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}
+    )
+    client.execute()
+    run = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(cell.execution_count for cell in run)
+    text = "".join(str(output) for cell in run for output in cell.outputs)
+    assert "Traceback" not in text
