@@ -28,6 +28,8 @@ PAGE = "index.html"
 # Images in one picture of several models.
 ROWS = 8
 DPI = 110
+# In one page, and in memory with the maps of all layers.
+MOST_IMAGES = 200
 
 
 def explain(
@@ -63,7 +65,7 @@ def explain(
     check_writable(output)
     paths = [model, *(compare or [])]
     models = {name: load_model(path) for name, path in zip(_names(paths), paths, strict=True)}
-    labels = _labels(model, next(iter(models.values())))
+    labels = _shared_labels(paths, list(models.values()))
     found = _find(images, labels)
     chosen = _chosen(class_name, labels)
     classes = None if chosen is None else np.full(len(found), chosen)
@@ -100,7 +102,7 @@ def draw(
     name, ours = next(iter(explained.items()))
     titles = [path.name for path in images.paths]
     with staging_directory(output) as staging, progress_bar(out) as bar:
-        pictures = [(f"{i:03d}-{path.stem}.png", "panel") for i, path in enumerate(images.paths)]
+        pictures = [f"{i:03d}-{path.stem}.png" for i, path in enumerate(images.paths)]
         task = bar.add_task("drawing", total=len(pictures), note="")
         page = WebPage(f"What {name} attends to")
         page.paragraph(
@@ -118,7 +120,7 @@ def draw(
                 figure.savefig(path, dpi=DPI)
                 page.picture(path, f"{', '.join(explained)} on {', '.join(titles[part])}")
         page.heading("Image by image")
-        for (file, _), each, title in zip(pictures, ours, titles, strict=True):
+        for file, each, title in zip(pictures, ours, titles, strict=True):
             panel(each).savefig(staging / file, dpi=DPI)
             page.picture(staging / file, f"{title}: {each.predicted}, p = {each.probability:.3f}")
             bar.update(task, advance=1, note=title)
@@ -150,11 +152,34 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-def _labels(path: Path, model: keras.Model) -> list[str]:
+def _shared_labels(paths: Sequence[Path], models: Sequence[keras.Model]) -> list[str]:
+    """The classes of all models, by the labels beside them; their numbers where there are none."""
+    for path, model in zip(paths, models, strict=True):
+        shapes = [tuple(tensor.shape) for tensor in model.outputs]
+        if len(shapes) != 1 or len(shapes[0]) != 2:
+            raise InputError(
+                f"Expected a classifier, of one output (batch, classes), in {path}. "
+                f"Received: {shapes}"
+            )
+    known = {path: read for path in paths if (read := _labels(path)) is not None}
+    if not known:
+        return [str(index) for index in range(models[0].outputs[0].shape[-1])]
+    first, *others = known
+    for other in others:
+        if known[other] != known[first]:
+            raise InputError(f"Expected models of the same labels. Those of {other} are others.")
+    return known[first]
+
+
+def _labels(path: Path) -> list[str] | None:
+    """The labels beside a model."""
     beside = path.with_name("labels.txt")
-    if beside.is_file():
-        return beside.read_text(encoding="utf-8").splitlines()
-    return [str(index) for index in range(model.output_shape[-1])]
+    if not beside.is_file():
+        return None
+    try:
+        return beside.read_text(encoding="utf-8").rstrip().splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"Expected labels in UTF-8, one a line: {beside}") from error
 
 
 def _find(images: Sequence[Path], labels: Sequence[str]) -> ImageSet:
@@ -172,7 +197,11 @@ def _find(images: Sequence[Path], labels: Sequence[str]) -> ImageSet:
         paths += kept
     if not paths:
         raise InputError("None of the images can be decoded.")
-    indices = [known.get(path.resolve().parent.name, -1) for path in paths]
+    if len(paths) > MOST_IMAGES:
+        raise InputError(
+            f"Expected at most {MOST_IMAGES} images, which one page shows. Received: {len(paths)}"
+        )
+    indices = [known.get(path.absolute().parent.name, -1) for path in paths]
     return ImageSet(tuple(paths), np.array(indices, "int32"))
 
 

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_cbam.layers import AttentionLayer
+from keras_cbam.layers import BAM, AttentionLayer, SpatialAttention
 from keras_cbam.visualize.compiled import compiled, in_batches
-from keras_cbam.visualize.probe import Probe
+from keras_cbam.visualize.probe import Probe, first_data_format
 
 BATCH_SIZE = 32
 
@@ -39,8 +39,8 @@ def attention_maps(
     Args:
         model: a functional or a built Sequential `keras.Model`, nested models and all; it stays as
             it was.
-        images: what the model takes, `(images, height, width, 3)` for `channels_last`,
-            `(images, 3, height, width)` for `channels_first`; at least one.
+        images: what the model takes, `(images, height, width, 3)`, `(images, 3, height, width)` if
+            its first layer with a data format is `channels_first`; at least one.
         batch_size: images that are run at once. Defaults to `32`.
 
     Returns:
@@ -49,7 +49,7 @@ def attention_maps(
 
     Raises:
         TypeError: if the model has no graph, or a layer that cannot be copied.
-        ValueError: if there are no images.
+        ValueError: if there are no images, or an attention layer is used several times.
     """
     images = np.asarray(images)
     if not len(images):
@@ -57,44 +57,51 @@ def attention_maps(
     probe = Probe(model, before=lambda layer: isinstance(layer, AttentionLayer))
     if not probe.taps:
         return {}
-    first = keras.config.image_data_format() == "channels_first"
+    first = first_data_format(model) == "channels_first"
     size = images.shape[2:] if first else images.shape[1:3]
 
     def gates(pixels: Any) -> Any:
-        probe.model(pixels, training=False)
+        probe(pixels)
         return [
             _of_layer(layer, probe.taps[address].seen, size)
             for address, layer in probe.layers.items()
         ]
 
-    run = compiled(gates, probe.model.variables)
-    found = in_batches(run, [images], batch_size)
+    found = in_batches(compiled(gates, probe.model.variables), [images], batch_size)
+    shapes = probe.shapes((1, *images.shape[1:]))
     return {
-        address: AttentionMap(each.get("spatial"), each.get("channel"), _places(probe, address))
-        for address, each in zip(probe.layers, found, strict=True)
+        address: AttentionMap(
+            each.get("spatial"),
+            each.get("channel"),
+            _places(layer, shapes[address]),
+        )
+        for (address, layer), each in zip(probe.layers.items(), found, strict=True)
     }
 
 
 def _of_layer(layer: Any, features: Any, size: tuple[int, int]) -> dict[str, Any]:
     """The gates of a layer for its feature map, by kind."""
-    found: dict[str, Any] = {}
-    for gate in keras.tree.flatten(layer.attention(features, training=False)):
-        if gate is None:
-            continue
-        gate = ops.cast(gate, "float32")
-        if layer.data_format == "channels_first":
-            gate = ops.transpose(gate, (0, 2, 3, 1))
-        _, height, width, channels = gate.shape
-        if channels > 1 or (height, width) == (1, 1):
-            found["channel"] = ops.mean(gate, axis=(1, 2))
-        if (height, width) != (1, 1):
-            mean = ops.mean(gate, axis=-1, keepdims=True)
-            scaled = ops.image.resize(mean, size, "bilinear", data_format="channels_last")
-            found["spatial"] = scaled[..., 0]
+    gates = layer.attention(features, training=False)
+    if isinstance(gates, tuple):
+        channel, spatial = gates
+    elif isinstance(layer, SpatialAttention):
+        channel, spatial = None, gates
+    else:
+        # BAM's gates are both.
+        channel, spatial = gates, gates if isinstance(layer, BAM) else None
+    found = {}
+    if channel is not None:
+        axes = (1, 2) if layer.data_format == "channels_last" else (2, 3)
+        found["channel"] = ops.mean(ops.cast(channel, "float32"), axis=axes)
+    if spatial is not None:
+        axis = -1 if layer.data_format == "channels_last" else 1
+        mean = ops.expand_dims(ops.mean(ops.cast(spatial, "float32"), axis=axis), -1)
+        scaled = ops.image.resize(mean, size, "bilinear", data_format="channels_last")
+        found["spatial"] = scaled[..., 0]
     return found
 
 
-def _places(probe: Probe, address: str) -> tuple[int, int]:
-    shape = probe.taps[address].seen.shape
-    last = probe.layers[address].data_format == "channels_last"
-    return tuple(shape[1:3] if last else shape[2:])
+def _places(layer: Any, shape: tuple[int, ...]) -> tuple[int, int]:
+    """Height and width of a layer's feature map."""
+    height, width = shape[1:3] if layer.data_format == "channels_last" else shape[2:]
+    return height, width

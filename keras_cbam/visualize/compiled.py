@@ -33,6 +33,10 @@ def compiled(function: Callable[..., Any], variables: Sequence[keras.Variable]) 
                 return function(*args)
 
         return lambda *args: stateless([variable.value for variable in variables], *args)
+    if backend == "torch":
+        import torch
+
+        return torch.no_grad()(function)
     return function
 
 

@@ -60,7 +60,8 @@ def explain(
     """Explain what a classifier says of images.
 
     Args:
-        model: a functional or a built Sequential classifier of `channels_last` images.
+        model: a functional or a built Sequential classifier of `channels_last` images, of
+            probabilities, or of scores, of which the softmax is taken.
         pixels: `(images, height, width, 3)` RGB in 0..255.
         labels: names of the classes; by default their numbers.
         class_index: a class for all images, or one for each; `None` for those that the model
@@ -74,7 +75,7 @@ def explain(
         An `Explanation` for each image.
 
     Raises:
-        InputError: on an unknown method, or labels that are not as many as classes.
+        InputError: on an unknown method, labels that are not as many as classes, or one class.
         TypeError: as `grad_cam` does.
         ValueError: as `grad_cam` does.
     """
@@ -83,6 +84,13 @@ def explain(
     pixels = np.asarray(pixels, "float32")
     inputs = pixels if preprocess is None else preprocess(pixels)
     scores = np.asarray(model.predict(inputs, batch_size=batch_size, verbose=0), "float32")
+    if scores.shape[-1] == 1:
+        raise InputError(
+            "Expected a classifier of at least 2 classes, one output each. Received: 1"
+        )
+    if scores.min() < 0 or scores.max() > 1:
+        scores = np.exp(scores - scores.max(-1, keepdims=True))
+        scores /= scores.sum(-1, keepdims=True)
     names = list(map(str, range(scores.shape[-1]))) if labels is None else list(labels)
     if len(names) != scores.shape[-1]:
         raise InputError(f"Expected {scores.shape[-1]} labels, one a class. Received: {len(names)}")

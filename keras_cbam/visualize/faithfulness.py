@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from keras_cbam.visualize.probe import first_data_format
+
 STEPS = 20
 # What hides the places that an insertion has not come to yet: a Gaussian blur, in pixels of an
 # image of 224, and scaled with the image.
@@ -49,8 +51,8 @@ def faithfulness(
 
     Args:
         model: a classifier of one output of probabilities, `(batch, classes)`.
-        images: `(images, height, width, channels)` for `channels_last`, `(images, channels, height,
-            width)` for `channels_first`, what the model takes.
+        images: what the model takes, `(images, height, width, channels)`, or `(images, channels,
+            height, width)` if its first layer with a data format is `channels_first`.
         heat: `(images, height, width)`; equally hot places are taken in an order drawn once.
         class_index: the class of each image, or one for all.
         steps: how many shares of equal size the places are taken in. Defaults to `20`.
@@ -61,14 +63,21 @@ def faithfulness(
         A `Faithfulness`.
 
     Raises:
-        ValueError: if the shapes of images and heat do not fit.
+        ValueError: if the shapes of images and heat do not fit, on a class that does not exist, or
+            without a step.
     """
-    images, heat = np.asarray(images, "float32"), np.asarray(heat)
-    first = keras.config.image_data_format() == "channels_first"
+    images, heat = np.asarray(images, "float32"), np.asarray(heat, "float64")
+    first = first_data_format(model) == "channels_first"
     axes, channel = ((2, 3), 1) if first else ((1, 2), -1)
     places = (len(images), *(images.shape[axis] for axis in axes))
     if heat.shape != places:
         raise ValueError(f"Expected heat of shape {places}. Received: heat of shape {heat.shape}")
+    known = model.output_shape[-1]
+    if steps < 1 or not np.isin(class_index, np.arange(known)).all():
+        raise ValueError(
+            f"Expected steps of at least 1 and classes of {known}, counted from 0. "
+            f"Received: steps={steps}, class_index={class_index}"
+        )
     classes = np.broadcast_to(np.asarray(class_index), len(images))
     ranks = np.expand_dims(_ranks(heat), channel)
     gray, blurred = images.mean(axes, keepdims=True), _blurred(images, axes)

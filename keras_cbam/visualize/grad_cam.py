@@ -9,10 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_cbam.surgery.addresses import walk
-from keras_cbam.surgery.graph import as_functional
 from keras_cbam.visualize.compiled import compiled, gradient, in_batches
-from keras_cbam.visualize.probe import Probe
+from keras_cbam.visualize.probe import Probe, first_data_format, layers_of, one_output
 
 BATCH_SIZE = 32
 # Stands for the class that the model itself predicts.
@@ -37,8 +35,8 @@ def grad_cam(
     Args:
         model: a functional or a built Sequential classifier, nested models and all; it stays as it
             was.
-        images: `(images, height, width, 3)` for `channels_last`, `(images, 3, height, width)` for
-            `channels_first`, what the model takes.
+        images: `(images, height, width, 3)`, `(images, 3, height, width)` if the model's first
+            layer with a data format is `channels_first`, what the model takes.
         class_index: a class for all images, or one for each; `None` for those that the model
             predicts.
         layer: the layer whose output is the feature map, or its name; a layer inside a nested model
@@ -51,8 +49,9 @@ def grad_cam(
 
     Raises:
         TypeError: if the model has no graph, or a layer that cannot be copied.
-        ValueError: on a layer that is not there or has no feature map, on classes that do not
-            exist, or if the model has several outputs.
+        ValueError: on a layer that is not there, has no feature map or is used several times, on
+            classes that do not exist, or if the model has several inputs or outputs or its output
+            is not `(batch, classes)`.
 
     Example:
         >>> model = keras.applications.MobileNetV2(weights=None, input_shape=(96, 96, 3))
@@ -113,26 +112,27 @@ def _heat(
     batch_size: int,
 ) -> np.ndarray:
     images = np.asarray(images)
+    known = _class_count(model)
+    chosen = _classes(class_index, len(images), known)
     found = feature_layer(model, layer)
+    first = first_data_format(model) == "channels_first"
+    size = images.shape[2:] if first else images.shape[1:3]
+    if not len(images):
+        return np.zeros((0, *size), "float32")
     probe = Probe(model, after=lambda each: each is found, scores=True)
     (tap,) = probe.taps.values()
-    chosen = _classes(class_index, len(images), probe.model.output.shape[-1])
-    if not len(images):
-        return np.zeros((0, *_size(images.shape, found)), "float32")
-    size = _size(images.shape, found)
 
     def explain(pixels: Any, classes: Any) -> Any:
         def score(added: Any) -> tuple[Any, Any]:
             tap.added = added
-            logits = ops.cast(probe.model(pixels, training=False), "float32")
-            count = logits.shape[-1]
-            predicted = ops.cast(ops.argmax(logits, axis=-1), classes.dtype)
-            of_class = ops.one_hot(ops.where(classes < 0, predicted, classes), count)
-            return ops.sum(logits * of_class), tap.seen
+            scores = ops.cast(probe(pixels), "float32")
+            predicted = ops.cast(ops.argmax(scores, axis=-1), classes.dtype)
+            of_class = ops.one_hot(ops.where(classes < 0, predicted, classes), known)
+            return ops.sum(scores * of_class), tap.seen
 
         slopes, features = gradient(score, ops.zeros(shape, "float32"))
         features = ops.cast(features, "float32")
-        if _channels_first(found):
+        if first:
             features, slopes = (ops.transpose(x, (0, 2, 3, 1)) for x in (features, slopes))
         heat = ops.relu(ops.sum(weigh(features, slopes) * features, axis=-1, keepdims=True))
         heat = ops.image.resize(heat, size, "bilinear", data_format="channels_last")[..., 0]
@@ -140,9 +140,8 @@ def _heat(
         return heat / ops.where(largest > 0, largest, 1.0)
 
     batch = min(batch_size, len(images))
-    shape = (batch, *_feature_shape(probe, tap, images))
-    run = compiled(explain, probe.model.variables)
-    return in_batches(run, [images, chosen], batch)
+    (shape,) = probe.shapes((batch, *images.shape[1:])).values()
+    return in_batches(compiled(explain, probe.model.variables), [images, chosen], batch)
 
 
 def feature_layer(
@@ -153,14 +152,14 @@ def feature_layer(
     Raises:
         ValueError: if there is none, or the one given is none of the model's.
     """
-    layers = dict(walk(as_functional(model)))
+    first = first_data_format(model) == "channels_first"
+    layers = {address: each for address, each in layers_of(model) if _has_places(each, first)}
     if layer is None:
-        candidates = [each for each in layers.values() if _has_places(each)]
-        if not candidates:
+        if not layers:
             raise ValueError("Expected a model with feature maps, `(batch, height, width, C)`.")
-        return candidates[-1]
+        return list(layers.values())[-1]
     found = [each for address, each in layers.items() if layer is each or layer == address]
-    if not found or not _has_places(found[0]):
+    if not found:
         raise ValueError(
             "Argument `layer` must be a layer of the model with a feature map, or its name. "
             f"Received: layer={layer}"
@@ -168,25 +167,19 @@ def feature_layer(
     return found[0]
 
 
-def _has_places(layer: keras.layers.Layer) -> bool:
+def _has_places(layer: keras.layers.Layer, first: bool) -> bool:
     output = layer.output
-    if not isinstance(output, keras.KerasTensor) or len(output.shape) != 4:
+    if isinstance(layer, keras.layers.InputLayer) or not isinstance(output, keras.KerasTensor):
         return False
-    return not isinstance(layer, keras.layers.InputLayer) and _size(output.shape, layer) != (1, 1)
+    shape = tuple(output.shape)
+    return len(shape) == 4 and (shape[2:] if first else shape[1:3]) != (1, 1)
 
 
-def _channels_first(layer: keras.layers.Layer) -> bool:
-    return getattr(layer, "data_format", keras.config.image_data_format()) == "channels_first"
-
-
-def _size(shape: Any, layer: keras.layers.Layer) -> tuple[int, int]:
-    return tuple(shape[2:] if _channels_first(layer) else shape[1:3])
-
-
-def _feature_shape(probe: Probe, tap: Any, images: np.ndarray) -> tuple[int, ...]:
-    """The shape of the feature map of one image, which the model may leave open."""
-    probe.model.compute_output_spec(keras.KerasTensor(images.shape, dtype="float32"))
-    return tuple(tap.seen.shape[1:])
+def _class_count(model: keras.Model) -> int:
+    shape = tuple(one_output(model).shape)
+    if len(shape) != 2 or shape[1] is None:
+        raise ValueError(f"Expected a classifier, of outputs (batch, classes). Received: {shape}")
+    return shape[1]
 
 
 def _classes(class_index: Any, count: int, known: int) -> np.ndarray:

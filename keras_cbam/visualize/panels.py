@@ -15,6 +15,8 @@ STRENGTH = 0.6
 TILE = 1.9
 # Ranked channel gates that are drawn as bars.
 MOST_BARS = 64
+# Of names that are not ours: a dollar sign is one.
+PLAIN: dict[str, Any] = {"parse_math": False}
 
 
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
@@ -38,11 +40,13 @@ def panel(explanation: Explanation) -> Any:
     image, heat, *others = grid[0]
     image.imshow(explanation.image)
     image.set_title(
-        f"{_short(explanation.predicted)}\np = {explanation.probability:.3f}", fontsize=8
+        f"{_short(explanation.predicted)}\np = {explanation.probability:.3f}", fontsize=8, **PLAIN
     )
     heat.imshow(overlay(explanation.image, explanation.heat))
     heat.set_title(
-        f"heat of {_short(explanation.shown)}\np = {explanation.shown_probability:.3f}", fontsize=8
+        f"heat of {_short(explanation.shown)}\np = {explanation.shown_probability:.3f}",
+        fontsize=8,
+        **PLAIN,
     )
     for axes, (layer, gates) in zip(others, maps.items(), strict=False):
         middle, away = float(np.median(gates)), max(float(np.ptp(gates)) / 2, 1e-6)
@@ -73,14 +77,14 @@ def comparison(explanations: Mapping[str, Sequence[Explanation]], titles: Sequen
     )
     grid[0, 0].set_title("image", fontsize=9)
     for column, (name, found) in enumerate(explanations.items(), start=1):
-        grid[0, column].set_title(name, fontsize=9)
+        grid[0, column].set_title(name, fontsize=9, **PLAIN)
         for row, each in enumerate(found):
             axes = grid[row, column]
             axes.imshow(overlay(each.image, each.heat))
             axes.set_xlabel(f"p = {each.shown_probability:.4f}", fontsize=8)
             grid[row, 0].imshow(each.image)
     for axes, title in zip(grid[:, 0], titles, strict=True):
-        axes.set_xlabel(_short(title, 30), fontsize=8)
+        axes.set_xlabel(_short(title, 30), fontsize=8, **PLAIN)
     return figure
 
 
@@ -112,7 +116,7 @@ def channel_gate_histograms(
         most = np.argsort(-np.abs(moved))[:3]
         axes.hist(own.ravel(), edges, color="#4878a8")
         axes.set_yticks([])
-        axes.set_ylabel(_short(name, 14), fontsize=7, rotation=0, ha="right", va="center")
+        axes.set_ylabel(_short(name, 14), fontsize=7, rotation=0, ha="right", va="center", **PLAIN)
         note = ", ".join(f"{channel} ({moved[channel]:+.2f})" for channel in most)
         axes.set_title(f"channels that differ most: {note}", fontsize=7, loc="right")
     grid[-1].set_xlabel(f"channel gate of {layer}", fontsize=8)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 
-from keras_cbam.surgery.addresses import walk
 from keras_cbam.surgery.copying import copy_model
 from keras_cbam.surgery.graph import as_functional, has_graph
 
-# The activations of a last layer that turn scores into probabilities.
+# What turns scores into probabilities: activations by name, and classes of operations.
 PROBABILITIES = ("softmax", "sigmoid")
+PROBABILITY_OPERATIONS = ("Softmax", "Sigmoid")
 
 
 class Tap(keras.layers.Layer):
@@ -23,10 +23,12 @@ class Tap(keras.layers.Layer):
 
     def __init__(self, **kwargs: Any):
         super().__init__(autocast=False, **kwargs)
+        self.calls = 0
         self.seen: Any = None
         self.added: Any = None
 
     def call(self, inputs):
+        self.calls += 1
         self.seen = inputs
         if self.added is None:
             return inputs
@@ -37,7 +39,8 @@ class Probe:
     """A copy of a model with taps; the model itself stays as it was.
 
     Args:
-        model: a functional or a built Sequential `keras.Model`, nested models and all.
+        model: a functional or a built Sequential `keras.Model` of one output, nested models and
+            all.
         after: whether the answer of a layer is tapped.
         before: whether the input of a layer is tapped.
         scores: whether the softmax or the sigmoid of the last layer is left out.
@@ -51,30 +54,31 @@ class Probe:
     def __init__(
         self,
         model: keras.Model,
-        after: Callable[[keras.layers.Layer], bool] = lambda layer: False,
-        before: Callable[[keras.layers.Layer], bool] = lambda layer: False,
+        after: Callable[[Any], bool] = lambda layer: False,
+        before: Callable[[Any], bool] = lambda layer: False,
         scores: bool = False,
     ):
         self.taps: dict[str, Tap] = {}
         self.layers: dict[str, keras.layers.Layer] = {}
-        addresses = {id(layer): address for address, layer in walk(as_functional(model))}
+        addresses = {id(layer): address for address, layer in layers_of(model)}
         last = last_operation(model) if scores else None
 
         def tapped(original: Any, copied: Any, tensor: Any) -> Any:
-            address = addresses.get(id(original), original.name)
+            address = addresses[id(original)]
             if address in self.taps:
-                raise ValueError(
-                    f"Layer {address} is used several times, so that it has no one feature map."
-                )
+                raise _used_often(address)
             self.layers[address] = copied
             self.taps[address] = Tap(name=f"{original.name}_tap")
             return self.taps[address](tensor)
 
         def call(original: Any, copied: Any, /, *args: Any, **kwargs: Any) -> Any:
-            if before(original):
+            if before(original) and args:
                 args = (tapped(original, copied, args[0]), *args[1:])
+            elif before(original):
+                name = next(iter(kwargs))
+                kwargs = {**kwargs, name: tapped(original, copied, kwargs[name])}
             if original is last:
-                if type(original).__name__ == "Softmax":
+                if type(original).__name__ in PROBABILITY_OPERATIONS:
                     # Called, for the copy to be one of all layers, and not read.
                     copied(*args, **kwargs)
                     return args[0]
@@ -85,15 +89,73 @@ class Probe:
 
         self.model = copy_model(model, call)
 
+    def __call__(self, inputs: Any) -> Any:
+        """Run the copy in inference mode.
+
+        Raises:
+            ValueError: if a tap was passed more than once, as in a nested model that is called
+                twice.
+        """
+        for tap in self.taps.values():
+            tap.calls = 0
+        (outputs,) = keras.tree.flatten(self.model(inputs, training=False))
+        for address, tap in self.taps.items():
+            if tap.calls != 1:
+                raise _used_often(address)
+        return outputs
+
+    def shapes(self, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """The shapes at the taps for inputs of `shape`, which the model may leave open."""
+        inputs = keras.KerasTensor(shape, dtype=self.model.inputs[0].dtype)
+        self.model.compute_output_spec(inputs)
+        return {address: tuple(tap.seen.shape) for address, tap in self.taps.items()}
+
+
+def layers_of(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
+    """Yield the address and the layer of each layer that has no graph of layers itself."""
+    for layer in as_functional(model).layers:
+        if has_graph(layer):
+            yield from layers_of(layer, f"{prefix}{layer.name}/")
+        else:
+            yield prefix + layer.name, layer
+
+
+def one_output(model: keras.Model) -> Any:
+    """The model's only output.
+
+    Raises:
+        ValueError: if it has several outputs, or several inputs.
+    """
+    functional = as_functional(model)
+    if len(functional.inputs) != 1 or len(functional.outputs) != 1:
+        raise ValueError(
+            "Expected a model of one input and one output. Received: "
+            f"{len(functional.inputs)} inputs and {len(functional.outputs)} outputs"
+        )
+    return functional.outputs[0]
+
 
 def last_operation(model: keras.Model) -> Any:
     """The operation that makes the model's one output, in the innermost of nested models."""
-    output = as_functional(model).output
-    if not isinstance(output, keras.KerasTensor):
-        raise ValueError(f"Expected a model of one output. Received: model={model}")
-    operation = output._keras_history.operation
-    return last_operation(operation) if has_graph(operation) else operation
+    return _maker(one_output(model))
+
+
+def first_data_format(model: keras.Model) -> str:
+    """The data format of the first layer that has one; Keras's own if none has."""
+    found = (getattr(layer, "data_format", None) for _, layer in layers_of(model))
+    return next(filter(None, found), keras.config.image_data_format())
+
+
+def _maker(tensor: Any) -> Any:
+    history = tensor._keras_history
+    if not has_graph(history.operation):
+        return history.operation
+    return _maker(as_functional(history.operation).outputs[history.tensor_index])
+
+
+def _used_often(address: str) -> ValueError:
+    return ValueError(f"Layer {address} is used several times, so that it has no one feature map.")
 
 
 def _name(activation: Any) -> str:
-    return getattr(activation, "__name__", "")
+    return getattr(activation, "__name__", type(activation).__name__.lower())

@@ -8,11 +8,11 @@ from keras import layers
 from keras_cbam import CBAM
 from keras_cbam.cli.explain import explain
 from keras_cbam.errors import InputError
-from keras_cbam.visualize import Explanation, overlay, panel
+from keras_cbam.visualize import Explanation, comparison, overlay, panel
 from tests.cli.test_cli import run
 from tests.conftest import BACKEND, write_images
 
-pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="the command runs one backend")
+pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="tried on one backend")
 
 
 def classifier(seed):
@@ -108,10 +108,36 @@ def test_refusals(folder, tmp_path, given, message):
 
 
 def test_labels_of_another_model_are_refused(folder, tmp_path):
-    (tmp_path / "labels.txt").write_text("blue\nred\ngreen")
+    (tmp_path / "labels.txt").write_text("blue\nred\ngreen\n\n")
     classifier(0).save(tmp_path / "model.keras")
+    with pytest.raises(InputError, match=r"Those of .*model\.keras are others"):
+        explain(
+            folder / "one.keras",
+            [folder / "images"],
+            tmp_path / "out",
+            compare=[tmp_path / "model.keras"],
+        )
     with pytest.raises(InputError, match=r"Expected 2 labels, one a class. Received: 3"):
         explain(tmp_path / "model.keras", [folder / "images"], tmp_path / "out")
+
+
+def test_what_is_no_classifier_is_refused(folder, tmp_path):
+    inputs = keras.Input((24, 24, 3))
+    keras.Model(inputs, [layers.Flatten()(inputs)] * 2).save(tmp_path / "two.keras")
+    keras.Model(inputs, layers.Dense(1, "sigmoid")(layers.Flatten()(layers.ReLU()(inputs)))).save(
+        tmp_path / "binary.keras"
+    )
+    for name, message in (("two", "Expected a classifier"), ("binary", "at least 2 classes")):
+        with pytest.raises(InputError, match=message):
+            explain(tmp_path / f"{name}.keras", [folder / "images"], tmp_path / "out")
+
+
+def test_names_with_dollars_are_no_mathematics(tmp_path):
+    odd = Explanation(
+        np.zeros((8, 8, 3), "uint8"), r"us$\cash$", 0.9, "b", 0.1, np.eye(8), {}, {}, {}
+    )
+    panel(odd).savefig(tmp_path / "panel.png")
+    comparison({r"a$\b$": [odd]}, [r"c$\d$.jpg"]).savefig(tmp_path / "comparison.png")
 
 
 def test_a_panel_without_attention():

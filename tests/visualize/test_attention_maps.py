@@ -74,6 +74,15 @@ def test_nested_models_and_the_model_itself(body, pixels):
                 np.testing.assert_allclose(one, other, atol=1e-6)
 
 
+def test_a_map_of_one_place(pixels):
+    inputs = keras.Input((12, 8, 3))
+    x = CBAM(name="cbam")(inputs=layers.GlobalAveragePooling2D(keepdims=True)(inputs))
+    found = attention_maps(keras.Model(inputs, SpatialAttention(name="lone")(x)), pixels)
+    assert found["cbam"].channel.shape == (5, 3)
+    assert found["cbam"].spatial.shape == found["lone"].spatial.shape == (5, 12, 8)
+    assert found["lone"].channel is None
+
+
 def test_a_model_without_attention_has_none(pixels):
     inputs = keras.Input((12, 8, 3))
     assert attention_maps(keras.Model(inputs, layers.Conv2D(2, 3)(inputs)), pixels) == {}

@@ -1,5 +1,7 @@
 """Deletion, insertion and energy on maps and models whose answers are known."""
 
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -55,7 +57,41 @@ def test_areas_are_those_of_the_curves(model, images, orders):
     np.testing.assert_allclose(best.insertion, np.trapezoid(best.insertion_curves, shares))
     assert best.insertion_curves[0, -1] == best.deletion_curves[0, 0] == 1
     assert best.deletion < worst.deletion
-    assert best.insertion > worst.insertion
+
+
+def test_insertion_starts_from_a_blur():
+    """A bright square on black in an image large enough for the blur to spread it."""
+    size, side = 112, 28
+    image = np.zeros((1, size, size, 1), "float32")
+    image[:, :side, :side] = 1
+    inputs = keras.Input((size, size, 1))
+    share = keras.ops.mean(inputs[:, :side, :side, 0], axis=(1, 2))
+    model = keras.Model(inputs, keras.ops.stack([1 - share, share], axis=-1))
+    heat = image[..., 0]
+    best, worst = (faithfulness(model, image, each, 1, steps=4) for each in (heat, 1 - heat))
+    # Of the blurred square, what stays within: along each axis, the mean of a Gaussian step of 2.5
+    # pixels over 28 places; beyond the border the image goes on.
+    distance = np.arange(side)[::-1] + 0.5
+    within = np.array([0.5 * (1 + math.erf(d / 2.5 / math.sqrt(2))) for d in distance]).mean()
+    np.testing.assert_allclose(best.insertion_curves[0, 0], within**2, atol=2e-3)
+    assert within**2 < 0.94
+    np.testing.assert_allclose(best.insertion_curves[0, 1:], 1, atol=1e-6)
+    np.testing.assert_allclose(worst.insertion_curves[0, :4], within**2, atol=0.06)
+    assert best.insertion > worst.insertion + 0.03
+
+
+def test_heat_of_whole_numbers_is_ranked_as_numbers(model, images, orders):
+    heat = np.zeros((1, SIZE, SIZE), "uint8")
+    heat.ravel()[orders[0]] = np.linspace(255, 0, SIZE * SIZE).astype("uint8")
+    found = faithfulness(model, images, heat, 1)
+    expected = faithfulness(model, images, heat.astype("float64"), 1)
+    np.testing.assert_array_equal(found.deletion_curves, expected.deletion_curves)
+
+
+@pytest.mark.parametrize("given", [{"steps": 0}, {"class_index": 2}, {"class_index": -1}])
+def test_bad_arguments(model, images, given):
+    with pytest.raises(ValueError, match="Expected steps of at least 1 and classes of 2"):
+        faithfulness(model, images, images[..., 0], **{"class_index": 1, **given})
 
 
 def test_one_class_for_all_and_one_for_each(model, images, orders):

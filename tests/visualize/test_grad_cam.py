@@ -64,13 +64,16 @@ def endings(model):
     yield keras.Model(model.input, layers.Activation("softmax")(scores))
     yield keras.Model(model.input, layers.Activation("sigmoid")(scores))
     yield keras.Model(model.input, keras.ops.softmax(scores))
+    yield keras.Model(model.input, keras.ops.sigmoid(scores))
+    yield keras.Model(model.input, [layers.Softmax()(scores)])
+    yield keras.Model(model.input, {"scores": layers.Softmax()(scores)})
 
 
 def test_the_score_is_that_before_the_softmax():
     model, pixels = network(), images()
     expected = grad_cam(model, pixels, layer="inner")
     found = [grad_cam(each, pixels, layer="inner") for each in endings(network())]
-    assert len(found) == 5
+    assert len(found) == 8
     for heat in found:
         np.testing.assert_allclose(heat, expected, atol=1e-5)
 
@@ -135,11 +138,12 @@ def test_channels_first():
         x = layers.Conv2D(4, 3, strides=2, padding="same", name="inner")(inputs)
         x = layers.GlobalAveragePooling2D()(layers.Activation("tanh", name="act")(x))
         first = keras.Model(inputs, layers.Dense(CLASSES, "softmax", name="head")(x))
-        for name in ("inner", "head"):
-            first.get_layer(name).set_weights(model.get_layer(name).get_weights())
-        found = grad_cam(first, np.moveaxis(pixels, -1, 1), layer="inner", class_index=1)
     finally:
         keras.config.set_image_data_format("channels_last")
+    for name in ("inner", "head"):
+        first.get_layer(name).set_weights(model.get_layer(name).get_weights())
+    found = grad_cam(first, np.moveaxis(pixels, -1, 1), layer="inner", class_index=1)
+    by_default = grad_cam(first, np.moveaxis(pixels, -1, 1), class_index=1)
     x = layers.GlobalAveragePooling2D()(
         layers.Activation("tanh", name="act")(model.get_layer("inner").output)
     )
@@ -147,6 +151,7 @@ def test_channels_first():
     np.testing.assert_allclose(
         found, grad_cam(last, pixels, layer="inner", class_index=1), atol=1e-5
     )
+    np.testing.assert_allclose(by_default, grad_cam(last, pixels, class_index=1), atol=1e-5)
 
 
 def test_a_layer_used_twice_is_refused():
@@ -155,6 +160,51 @@ def test_a_layer_used_twice_is_refused():
     x = layers.GlobalAveragePooling2D()(conv(conv(inputs)))
     with pytest.raises(ValueError, match="Layer twice is used several times"):
         grad_cam(keras.Model(inputs, x), np.zeros((1, 8, 8, 3)), layer="twice")
+
+
+def test_a_nested_model_called_twice_is_refused():
+    inputs, body = keras.Input((12, 10, 3)), network()
+    body = keras.Model(body.input, body.get_layer("last").output, name="body")
+    both = layers.Concatenate()([body(inputs), body(keras.ops.flip(inputs, 1))])
+    pooled = layers.GlobalAveragePooling2D()(layers.ReLU(name="act")(both))
+    model = keras.Model(inputs, layers.Dense(2, "softmax")(pooled))
+    assert grad_cam(model, images()).shape == (5, 12, 10)
+    with pytest.raises(ValueError, match="Layer body/inner is used several times"):
+        grad_cam(model, images(), layer="body/inner")
+
+
+@pytest.mark.parametrize(
+    "end",
+    [lambda x: keras.ops.mean(x, (1, 2, 3)), layers.Softmax(), lambda x: [keras.ops.max(x)] * 2],
+    ids=["one number", "segmentation", "two outputs"],
+)
+def test_what_is_no_classifier_is_refused(end):
+    inputs = keras.Input((12, 10, 3))
+    model = keras.Model(inputs, end(layers.Conv2D(4, 3, padding="same")(inputs)))
+    with pytest.raises(ValueError, match=r"Expected a (classifier|model of one)"):
+        grad_cam(model, images())
+
+
+def test_a_block_that_is_a_model_of_its_own_call_is_one_layer():
+    class Block(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.conv = layers.Conv2D(4, 3, padding="same")
+
+        def call(self, inputs):
+            return self.conv(inputs)
+
+        def get_config(self):
+            return {}
+
+        @classmethod
+        def from_config(cls, config):
+            return cls()
+
+    inputs = keras.Input((12, 10, 3))
+    x = layers.GlobalAveragePooling2D()(layers.ReLU(name="act")(Block()(inputs)))
+    model = keras.Model(inputs, layers.Dense(2, "softmax")(x))
+    assert grad_cam(model, images()).shape == (5, 12, 10)
 
 
 @pytest.mark.parametrize(
