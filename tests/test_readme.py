@@ -1,4 +1,4 @@
-"""The README's examples run and print what they say."""
+"""The examples of the README and of a page of docs run and print what they say."""
 
 import contextlib
 import io
@@ -8,7 +8,11 @@ import pytest
 
 from tests.conftest import BACKEND, ROOT
 
-EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+EXAMPLES = [
+    example
+    for page in ("README.md", "docs/explain.md")
+    for example in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+]
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="bits are compared in TensorFlow")

@@ -10,7 +10,17 @@ import keras
 import typer
 
 from keras_cbam import __version__
-from keras_cbam.cli import convert, demo, explain, export, finetune, models, points, verify
+from keras_cbam.cli import (
+    benchmark,
+    convert,
+    demo,
+    explain,
+    export,
+    finetune,
+    models,
+    points,
+    verify,
+)
 from keras_cbam.cli.terminal import errors
 from keras_cbam.errors import InputError, MissingPackageError, require
 
@@ -27,6 +37,7 @@ app.command("finetune")(finetune.finetune)
 app.command("export")(export.export)
 app.command("verify")(verify.verify)
 app.command("explain")(explain.explain)
+app.command("benchmark")(benchmark.benchmark)
 app.command("points")(points.points)
 app.command("models")(models.models)
 app.command("convert")(convert.convert)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_cbam.visualize.compiled import compiled, gradient, in_batches
+from keras_cbam.visualize.compiled import compiled, gradient, in_batches, scaled
 from keras_cbam.visualize.probe import Probe, first_data_format, layers_of, one_output
 
 BATCH_SIZE = 32
@@ -134,8 +134,7 @@ def _heat(
         features = ops.cast(features, "float32")
         if first:
             features, slopes = (ops.transpose(x, (0, 2, 3, 1)) for x in (features, slopes))
-        heat = ops.relu(ops.sum(weigh(features, slopes) * features, axis=-1, keepdims=True))
-        heat = ops.image.resize(heat, size, "bilinear", data_format="channels_last")[..., 0]
+        heat = scaled(ops.relu(ops.sum(weigh(features, slopes) * features, axis=-1)), size)
         largest = ops.max(heat, axis=(1, 2), keepdims=True)
         return heat / ops.where(largest > 0, largest, 1.0)
 

@@ -1,0 +1,131 @@
+"""How long artifacts take beside one another, on this machine."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from keras_cbam.errors import InputError
+
+from .arrays import load_arrays, save_arrays
+from .child import RuntimeFailure, run_in_child
+from .formats import ARTIFACTS
+from .manifest import read_manifest
+from .reference import REFERENCE, Arrays, read_reference
+from .runtimes import require_runtime
+
+# Those that `timing_child` runs.
+TIMED = ("litert", "onnxruntime")
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The time of one artifact over that of another.
+
+    Attributes:
+        name: the artifact.
+        base: the artifact that it is compared with.
+        minimum: its shortest time over the other's shortest.
+        median: its median time over the other's median.
+        milliseconds: its shortest time, which another machine or another hour will not give.
+    """
+
+    name: str
+    base: str
+    minimum: float
+    median: float
+    milliseconds: float
+
+
+def time_artifacts(
+    directory: str | Path,
+    against: str | Path | None = None,
+    *,
+    threads: int = 1,
+    runs: int = 30,
+) -> list[Timing]:
+    """Time the TFLite and ONNX files of an export, in turn in one process, on one input.
+
+    Args:
+        directory: what `export` wrote.
+        against: another export, of a model with the same inputs; each file is compared with that of
+            the same name there. By default files are compared with the first of their runtime.
+        threads: that each runtime may use.
+        runs: how often each file is run, after three that do not count.
+
+    Returns:
+        A `Timing` for each file, in the order of the manifest.
+
+    Raises:
+        InputError: if a directory has no manifest, no file that is timed, or none in common; or a
+            runtime refuses a file.
+        MissingPackageError: if a runtime is not installed.
+    """
+    directory = Path(directory)
+    inputs = _one_row(directory)
+    ours = _timed(directory)
+    if against is None:
+        first = {runtime: name for name, runtime in reversed(ours.items())}
+        bases = {
+            name: (directory / first[runtime], first[runtime]) for name, runtime in ours.items()
+        }
+    else:
+        theirs = _timed(Path(against))
+        ours = {name: runtime for name, runtime in ours.items() if name in theirs}
+        bases = {name: (Path(against) / name, str(Path(against) / name)) for name in ours}
+    if not ours:
+        raise InputError(f"Expected TFLite or ONNX files to time, in both exports. {directory}")
+    for runtime in set(ours.values()):
+        require_runtime(runtime)
+    files = list(
+        dict.fromkeys(
+            (runtime, str(path))
+            for name, runtime in ours.items()
+            for path in (bases[name][0], directory / name)
+        )
+    )
+    seconds = dict(zip(files, _run(files, inputs, threads, runs), strict=True))
+    found = []
+    for name, runtime in ours.items():
+        of, over = seconds[runtime, str(directory / name)], seconds[runtime, str(bases[name][0])]
+        found.append(
+            Timing(
+                name,
+                bases[name][1],
+                float(of.min() / over.min()),
+                float(np.median(of) / np.median(over)),
+                float(of.min() * 1e3),
+            )
+        )
+    return found
+
+
+def _run(files: list[tuple[str, str]], inputs: Arrays, threads: int, runs: int) -> list[np.ndarray]:
+    asked = json.dumps({"threads": threads, "runs": runs, "files": files})
+    with tempfile.TemporaryDirectory() as folder:
+        stored, results = Path(folder) / "inputs.npz", Path(folder) / "seconds.npz"
+        save_arrays(stored, inputs)
+        try:
+            run_in_child("timing_child", asked, stored, results)
+        except RuntimeFailure as error:
+            raise InputError(f"The files cannot be timed: {error}") from error
+        seconds = load_arrays(results)
+        return [seconds[str(index)] for index in range(len(files))]
+
+
+def _timed(directory: Path) -> dict[str, str]:
+    """The runtime of each file that is timed, by name."""
+    runtimes = {artifact.name: artifact.runtime for artifact in ARTIFACTS}
+    names = [each.name for each in read_manifest(directory).artifacts]
+    return {name: runtimes[name] for name in names if runtimes.get(name) in TIMED}
+
+
+def _one_row(directory: Path) -> Arrays:
+    report = read_manifest(directory)
+    dtypes = {each["name"]: each["dtype"] for each in report.inputs}
+    inputs, _ = read_reference(directory / REFERENCE, dtypes)
+    return {name: values[:1] for name, values in inputs.items()}

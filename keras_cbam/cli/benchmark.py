@@ -1,0 +1,48 @@
+"""`keras-cbam benchmark`: the time of an export's files beside one another, or another export's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from keras_cbam.cli.terminal import out
+from keras_cbam.export.timing import Timing, time_artifacts
+
+# Columns that the table takes.
+WIDTH = 120
+COLUMNS = ("artifact", "beside", "time, minimum", "time, median", "milliseconds")
+
+
+def benchmark(
+    directory: Annotated[Path, typer.Argument(help="What keras-cbam export wrote.")],
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            help="Another export, such as that of the network without attention; by default files "
+            "are compared with the first of their runtime."
+        ),
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="That each runtime may use.")] = 1,
+    runs: Annotated[int, typer.Option(min=1, help="How often each file is run.")] = 30,
+) -> None:
+    """Time TFLite files in LiteRT and ONNX files in onnxruntime, in turn, on one input."""
+    with out.status("timing"):
+        found = time_artifacts(directory, against, threads=threads, runs=runs)
+    show(found)
+
+
+def show(timings: list[Timing]) -> None:
+    """Print the table, in Markdown."""
+    table = Table(box=box.MARKDOWN)
+    for index, column in enumerate(COLUMNS):
+        table.add_column(column, justify="right" if index > 1 else "left", overflow="fold")
+    for each in timings:
+        ratios = (f"x {ratio:.3f}" for ratio in (each.minimum, each.median))
+        table.add_row(each.name, each.base, *ratios, f"{each.milliseconds:.2f}")
+    # Each row on a line of its own, whatever the terminal: Markdown wants that.
+    Console(width=max(out.width, WIDTH)).print(table)
