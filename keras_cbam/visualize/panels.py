@@ -55,7 +55,7 @@ def panel(explanation: Explanation) -> Any:
         axes.set_title(f"spatial, {height}x{width}\n{_short(layer)}", fontsize=7)
         ticks = [middle - away, middle, middle + away]
         bar = figure.colorbar(shown, ax=axes, shrink=0.8, location="bottom")
-        bar.set_ticks(ticks, labels=[f"{tick:.3g}" for tick in ticks], fontsize=6)
+        bar.set_ticks(ticks, labels=[f"{tick:.4f}" for tick in ticks], fontsize=6)
     if explanation.channel:
         _bars(others[-1], *list(explanation.channel.items())[-1])
     return figure
