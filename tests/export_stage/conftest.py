@@ -19,7 +19,7 @@ LABELS = ["red", "green", "blue", "grey"]
 
 def small_network(classes=4):
     x = inputs = keras.Input((24, 24, 3), name="image")
-    x = keras.layers.Rescaling(1 / 127.5, -1.0)(x)
+    x = keras.layers.Rescaling(1 / 127.5, -1.0, name="rescaling")(x)
     for stage, filters in enumerate((16, 24)):
         x = keras.layers.Conv2D(filters, 3, 2, padding="same", name=f"conv{stage}")(x)
         x = keras.layers.BatchNormalization()(x)
