@@ -5,9 +5,9 @@
 
 For runs of `keras-cbam finetune`: the mean over images, with its standard error, of the true
 class's probability and of the areas under the deletion curve (lower is better) and the insertion
-curve (higher is better) of Grad-CAM. Then the images a second of `attention_maps` and `grad_cam`
-over those of `predict`, in turn in one process, in batches of 32, building and compiling included.
-Prints Markdown.
+curve (higher is better) of Grad-CAM. Then the images a second of `attention_maps` and `grad_cam`,
+which copy and compile the model at each call, over those of `predict` compiled anew, in turn in one
+process, in batches of 32; and those of `predict` compiled before. Prints Markdown.
 """
 
 import argparse
@@ -39,14 +39,19 @@ def scores(name: str, model: keras.Model, pixels: np.ndarray, classes: np.ndarra
 
 
 def speeds(model: keras.Model, pixels: np.ndarray) -> dict[str, list[float]]:
-    """Images a second, by what is done with them; building and compiling included."""
+    """Images a second, by what is done with them."""
+
+    def anew() -> None:
+        model.make_predict_function(force=True)
+        model.predict(pixels, batch_size=32, verbose=0)
+
     steps = {
-        "predict": lambda: model.predict(pixels, batch_size=32, verbose=0),
+        "predict": anew,
+        "predict, compiled before": lambda: model.predict(pixels, batch_size=32, verbose=0),
         "attention_maps": lambda: attention_maps(model, pixels),
         "grad_cam": lambda: grad_cam(model, pixels),
     }
     found: dict[str, list[float]] = {name: [] for name in steps}
-    model.predict(pixels[:32], batch_size=32, verbose=0)
     for _ in range(TURNS):
         for name, step in steps.items():
             start = time.perf_counter()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,9 +77,17 @@ def operator_code(model: Any, operator: int, version: int) -> int:
     return len(model.operatorCodes) - 1
 
 
-def drop_unread(model: Any) -> None:
-    """Drop operations that have answers, of which none is read any more."""
+def replace_operations(model: Any, written: Mapping[int, Sequence[Any]]) -> None:
+    """Write operations in the place of others, and drop those that nothing reads any more.
+
+    Args:
+        model: the file as `schema.ModelT`.
+        written: the new ones, by the place of the operation that they stand for.
+    """
     graph = model.subgraphs[0]
+    graph.operators = [
+        made for index, one in enumerate(graph.operators) for made in written.get(index, [one])
+    ]
     read = {int(tensor) for each in graph.operators for tensor in each.inputs}
     read.update(int(tensor) for tensor in graph.outputs)
     graph.operators = [

@@ -10,7 +10,7 @@ import copy
 from collections import Counter
 from typing import Any
 
-from .tflite_editing import add_constant, add_like, drop_unread
+from .tflite_editing import add_constant, add_like, replace_operations
 from .tflite_graph import QuantizedGraph, Weighted, pack
 
 
@@ -43,10 +43,7 @@ def _merged(content: bytes) -> bytes:
             written[index] = _once(model, graph, operators[index], *terms)
     if not written:
         return content
-    model.subgraphs[0].operators = [
-        made for index, one in enumerate(operators) for made in written.get(index, [one])
-    ]
-    drop_unread(model)
+    replace_operations(model, written)
     return pack(model)
 
 

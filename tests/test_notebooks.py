@@ -18,13 +18,8 @@ def test_runs(path, tmp_path):
     nbclient = pytest.importorskip("nbclient")
     nbformat = pytest.importorskip("nbformat")
     notebook = nbformat.read(path, as_version=4)
-    committed = [len(cell.get("outputs", [])) > 0 for cell in notebook.cells]
-    assert any(committed), "committed without outputs"
+    assert any(cell.get("outputs") for cell in notebook.cells), "committed without outputs"
     client = nbclient.NotebookClient(
         notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}
     )
-    client.execute()
-    run = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert all(cell.execution_count for cell in run)
-    text = "".join(str(output) for cell in run for output in cell.outputs)
-    assert "Traceback" not in text
+    client.execute()  # An error in a cell is raised.

@@ -13,11 +13,12 @@ import numpy as np
 import typer
 
 from keras_cbam.cli.export_images import image_size, read_images
+from keras_cbam.cli.preprocessing_option import Preprocessing
 from keras_cbam.cli.terminal import errors, out, progress_bar
 from keras_cbam.errors import InputError, require
 from keras_cbam.export import load_model
 from keras_cbam.files import check_writable, staging_directory
-from keras_cbam.pixels import PIXEL_RULES, preprocessed
+from keras_cbam.pixels import preprocessed
 from keras_cbam.training import ImageSet, decodable, find_images
 from keras_cbam.visualize import WebPage
 from keras_cbam.visualize.explanation import METHODS, Explanation
@@ -51,13 +52,7 @@ def explain(
     layer: Annotated[
         str | None, typer.Option(help="Layer of the heat; by default the last with places.")
     ] = None,
-    preprocessing: Annotated[
-        str | None,
-        typer.Option(
-            help="What the network expects of RGB pixels in 0..255: its builder's name in "
-            f"keras.applications, or {', '.join(PIXEL_RULES)}; by default nothing."
-        ),
-    ] = None,
+    preprocessing: Preprocessing = None,
 ) -> None:
     """Draw Grad-CAM, spatial maps and channel gates for images, and compare models."""
     for package in ("matplotlib", "PIL"):

@@ -10,6 +10,7 @@ import typer
 
 from keras_cbam.cli.artifact_table import REPORT_HELP, RUNTIMES_HELP, runtime_names, show
 from keras_cbam.cli.export_images import calibration_pixels, verification_pixels
+from keras_cbam.cli.preprocessing_option import Preprocessing
 from keras_cbam.cli.terminal import errors, out
 from keras_cbam.export import Report, VerificationError, load_model
 from keras_cbam.export import export as export_model
@@ -17,7 +18,7 @@ from keras_cbam.export.datasets import CALIBRATION_IMAGES
 from keras_cbam.export.formats import FORMATS, PRECISIONS
 from keras_cbam.export.lowering import TARGETS
 from keras_cbam.export.options import INTEGER_IO, Options
-from keras_cbam.pixels import PIXEL_RULES, preprocessed
+from keras_cbam.pixels import preprocessed
 
 
 def export(
@@ -45,13 +46,7 @@ def export(
             help=f"Of {', '.join(PRECISIONS)}, or all; by default float32, and int8 if calibrated."
         ),
     ] = None,
-    preprocessing: Annotated[
-        str | None,
-        typer.Option(
-            help="What the network expects of RGB pixels in 0..255: its builder's name in "
-            f"keras.applications, or {', '.join(PIXEL_RULES)}; by default nothing."
-        ),
-    ] = None,
+    preprocessing: Preprocessing = None,
     preprocessing_outside: Annotated[
         bool, typer.Option(help="Leave that to the client; the manifest tells what to do.")
     ] = False,

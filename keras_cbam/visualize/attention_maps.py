@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_cbam.layers import BAM, AttentionLayer, SpatialAttention
-from keras_cbam.visualize.compiled import compiled, in_batches, scaled
+from keras_cbam.visualize.compiled import compiled, in_batches
 from keras_cbam.visualize.probe import Probe, first_data_format
 
 BATCH_SIZE = 32
@@ -95,7 +95,9 @@ def _of_layer(layer: Any, features: Any, size: tuple[int, int]) -> dict[str, Any
         found["channel"] = ops.mean(ops.cast(channel, "float32"), axis=axes)
     if spatial is not None:
         axis = -1 if layer.data_format == "channels_last" else 1
-        found["spatial"] = scaled(ops.mean(ops.cast(spatial, "float32"), axis=axis), size)
+        mean = ops.expand_dims(ops.mean(ops.cast(spatial, "float32"), axis=axis), -1)
+        scaled = ops.image.resize(mean, size, "bilinear", data_format="channels_last")
+        found["spatial"] = scaled[..., 0]
     return found
 
 

@@ -8,11 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 
-Arrays = tuple[np.ndarray, ...]
-
 
 def compiled(function: Callable[..., Any], variables: Sequence[keras.Variable]) -> Callable:
-    """The function of tensors as the backend runs it fastest.
+    """The function of tensors, compiled by TensorFlow or JAX, without gradients on PyTorch.
 
     Args:
         function: takes and returns tensors, and reads variables.
@@ -94,22 +92,3 @@ def in_batches(function: Callable[..., Any], arrays: Sequence[np.ndarray], size:
         for to, each in zip(keras.tree.flatten(whole), keras.tree.flatten(found), strict=True):
             to[start:stop] = each[: stop - start]
     return whole
-
-
-def scaled(maps: Any, size: Sequence[int]) -> Any:
-    """Maps `(batch, height, width)` scaled to another size bilinearly, by centers of pixels.
-
-    As two products of matrices, which for single maps are faster than an image operation.
-    """
-    down, across = (_bilinear(of, to) for of, to in zip(maps.shape[1:], size, strict=True))
-    return keras.ops.matmul(keras.ops.matmul(down, maps), across.T)
-
-
-def _bilinear(of: int, to: int) -> np.ndarray:
-    """The matrix that scales a row of `of` pixels to one of `to`."""
-    places = np.clip((np.arange(to) + 0.5) * of / to - 0.5, 0, of - 1)
-    low = np.floor(places).astype(int)
-    matrix = np.zeros((to, of), "float32")
-    matrix[np.arange(to), low] = 1 - (places - low)
-    matrix[np.arange(to), np.minimum(low + 1, of - 1)] += places - low
-    return matrix

@@ -9,8 +9,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_cbam.visualize.compiled import compiled, gradient, in_batches, scaled
-from keras_cbam.visualize.probe import Probe, first_data_format, layers_of, one_output
+from keras_cbam.surgery.addresses import walk
+from keras_cbam.surgery.graph import has_graph
+from keras_cbam.visualize.compiled import compiled, gradient, in_batches
+from keras_cbam.visualize.probe import Probe, first_data_format, one_output
 
 BATCH_SIZE = 32
 # Stands for the class that the model itself predicts.
@@ -134,7 +136,8 @@ def _heat(
         features = ops.cast(features, "float32")
         if first:
             features, slopes = (ops.transpose(x, (0, 2, 3, 1)) for x in (features, slopes))
-        heat = scaled(ops.relu(ops.sum(weigh(features, slopes) * features, axis=-1)), size)
+        heat = ops.relu(ops.sum(weigh(features, slopes) * features, axis=-1, keepdims=True))
+        heat = ops.image.resize(heat, size, "bilinear", data_format="channels_last")[..., 0]
         largest = ops.max(heat, axis=(1, 2), keepdims=True)
         return heat / ops.where(largest > 0, largest, 1.0)
 
@@ -152,7 +155,7 @@ def feature_layer(
         ValueError: if there is none, or the one given is none of the model's.
     """
     first = first_data_format(model) == "channels_first"
-    layers = {address: each for address, each in layers_of(model) if _has_places(each, first)}
+    layers = {address: each for address, each in walk(model, has_graph) if _has_places(each, first)}
     if layer is None:
         if not layers:
             raise ValueError("Expected a model with feature maps, `(batch, height, width, C)`.")

@@ -20,7 +20,18 @@ PLAIN: dict[str, Any] = {"parse_math": False}
 
 
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """The image, `(height, width, 3)` uint8, under the colors of its heat in [0, 1]."""
+    """Lay the colors of a heat map over an image.
+
+    Args:
+        image: `(height, width, 3)` uint8.
+        heat: `(height, width)` in [0, 1].
+
+    Returns:
+        `(height, width, 3)` uint8.
+
+    Raises:
+        MissingPackageError: without matplotlib, as all that draws here.
+    """
     require("matplotlib")
     from matplotlib import colormaps
 

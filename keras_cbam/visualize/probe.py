@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
+from keras_cbam.surgery.addresses import walk
 from keras_cbam.surgery.copying import copy_model
 from keras_cbam.surgery.graph import as_functional, has_graph
 
@@ -60,7 +61,7 @@ class Probe:
     ):
         self.taps: dict[str, Tap] = {}
         self.layers: dict[str, keras.layers.Layer] = {}
-        addresses = {id(layer): address for address, layer in layers_of(model)}
+        addresses = {id(layer): address for address, layer in walk(model, has_graph)}
         last = last_operation(model) if scores else None
 
         def tapped(original: Any, copied: Any, tensor: Any) -> Any:
@@ -111,15 +112,6 @@ class Probe:
         return {address: tuple(tap.seen.shape) for address, tap in self.taps.items()}
 
 
-def layers_of(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
-    """Yield the address and the layer of each layer that has no graph of layers itself."""
-    for layer in as_functional(model).layers:
-        if has_graph(layer):
-            yield from layers_of(layer, f"{prefix}{layer.name}/")
-        else:
-            yield prefix + layer.name, layer
-
-
 def one_output(model: keras.Model) -> Any:
     """The model's only output.
 
@@ -142,7 +134,7 @@ def last_operation(model: keras.Model) -> Any:
 
 def first_data_format(model: keras.Model) -> str:
     """The data format of the first layer that has one; Keras's own if none has."""
-    found = (getattr(layer, "data_format", None) for _, layer in layers_of(model))
+    found = (getattr(layer, "data_format", None) for _, layer in walk(model, has_graph))
     return next(filter(None, found), keras.config.image_data_format())
 
 
