@@ -1,5 +1,7 @@
 """Lowering gives the same function in the operations of the target."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from keras_cbam.export.lowering import lower
 from keras_cbam.export.options import Options
 from keras_cbam.export.runtimes import run_artifact
 from keras_cbam.export.tflite_graph import QuantizedGraph
+from keras_cbam.export.tflite_noise import main as noise
 from tests.conftest import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
@@ -43,6 +46,24 @@ def test_an_npu_gets_convolutions_for_channel_means(precision, everything, image
     assert np.ptp(answers[0], axis=0).max() > 0.9
     assert np.abs(answers[0] - answers[1]).max() <= LARGEST[precision]
     assert (answers[0].argmax(-1) == answers[1].argmax(-1)).mean() >= 0.99
+
+
+def test_the_noise_of_lowered_convolutions_is_told(everything, images, tmp_path):
+    """A convolution by columns leaves its name to the reshape after it."""
+    directory, _ = everything
+    graph = QuantizedGraph((directory / "model_int8.tflite").read_bytes())
+    by_columns = {each.output for each in graph.weighted()}
+    renamed = [
+        graph.name(int(operation.Outputs(0)))
+        for kind, operation in graph.operations()
+        if kind == "RESHAPE" and int(operation.Inputs(0)) in by_columns
+    ]
+    assert len(renamed) == 4  # two maps of two layers
+    save_arrays(tmp_path / "samples.npz", {"image": images[:2]})
+    paths = [directory / f"model_{precision}.tflite" for precision in ("int8", "float32")]
+    noise(*map(str, (*paths, tmp_path / "samples.npz", tmp_path / "found.json")))
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert set(renamed) <= {name for _, kind, name in found if kind == "CONV_2D"}
 
 
 def test_all_of_it_maps_to_an_ethos_u55(everything, tmp_path):
