@@ -25,8 +25,14 @@ WITHOUT_EXAMPLE = {
 }
 
 
-@pytest.mark.backends
-@pytest.mark.parametrize("name", PUBLIC)
+# What trains is tried on every backend; whole networks take JAX long to compile.
+CASES = [
+    pytest.param(name, marks=pytest.mark.backends if hasattr(layers, name) else ())
+    for name in PUBLIC
+]
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_examples(name):
     public = PUBLIC[name]
     names = {"keras": keras, **PUBLIC}

@@ -80,7 +80,6 @@ def test_logits_are_those_of_pytorch(name, rng, tmp_path):
         assert np.abs(own - expected).max() < 1e-10 * np.ptp(expected)
 
 
-@pytest.mark.backends
 @pytest.mark.parametrize("case", OTHERS)
 def test_architecture_is_told_from_names_and_shapes(case, rng, tmp_path):
     name, build = OTHERS[case]

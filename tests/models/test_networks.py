@@ -12,8 +12,6 @@ from keras_cbam.layers import AttentionLayer
 from tests.conftest import BACKEND, ROOT, vary
 from tests.layers.registry import numpy
 
-pytestmark = pytest.mark.backends
-
 SHAPE = (64, 64, 3)
 BUILDERS = {name: getattr(models, name) for name in models.__all__}
 
@@ -92,6 +90,7 @@ class Factory:
         return ChannelAttention(self.ratio)
 
 
+@pytest.mark.backends
 def test_any_callable_is_a_factory():
     model = models.ResNet18(Factory(4), input_shape=SHAPE, include_top=False)
     assert {x.reduction_ratio for x in model.layers if isinstance(x, ChannelAttention)} == {4}
@@ -161,6 +160,7 @@ def channels_first():
     keras.config.set_image_data_format(before)
 
 
+@pytest.mark.backends
 @pytest.mark.parametrize("attention", ["cbam", "bam"])
 @pytest.mark.parametrize("name", ["ResNet50", "MobileNet"])
 def test_channels_first(name, attention, channels_first, rng):
@@ -178,6 +178,7 @@ def test_channels_first(name, attention, channels_first, rng):
     assert np.abs(found.transpose(0, 2, 3, 1) - expected).max() < 1e-5 * np.ptp(expected)
 
 
+@pytest.mark.backends
 def test_input_tensor_and_weights(tmp_path, rng):
     pixels = keras.Input(SHAPE)
     scaled = keras.layers.Rescaling(1 / 255)(pixels)
@@ -194,6 +195,7 @@ def test_input_tensor_and_weights(tmp_path, rng):
     assert np.array_equal(numpy(again(images)), numpy(model(images)))
 
 
+@pytest.mark.backends
 def test_logits_and_softmax(rng):
     images = rng.normal(size=(2, *SHAPE)).astype("float32")
     logits = models.ResNet18("se", input_shape=SHAPE, classes=5, classifier_activation=None)

@@ -9,8 +9,11 @@ from tests.conftest import BACKEND
 from tests.layers.registry import numpy
 
 SIZE = 64
-# One of each kind of block, and each attention; all of them by `make test-all`.
-QUICK = {("ResNet18", "cbam"), ("MobileNet-0.7", "se")}
+# One of each kind of block, and each attention, but on JAX, which compiles each for a minute.
+# `make test-all` tries all of them.
+QUICK = {("ResNet18", "cbam")}
+if BACKEND != "jax":
+    QUICK.add(("MobileNet-0.7", "se"))
 if BACKEND == "tensorflow":
     QUICK.add(("ResNet50", "bam"))
 CASES = [
