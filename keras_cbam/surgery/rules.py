@@ -9,27 +9,24 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from keras_cbam.surgery.graph import Node
+from keras_cbam.surgery.nodes import (
+    ACTIVATIONS,
+    ADDITIONS,
+    NORMALIZATIONS,
+    POOLINGS,
+    SCORES,
+    SEPARABLE,
+    drops,
+    follow,
+    is_depthwise,
+    kernel_area,
+    narrows,
+    refines,
+    run_end,
+    widens,
+)
 
 Graph = list[Node]
-
-# A shortcut and a residual branch join in these.
-ADDITIONS = {"Add", "CustomScaleLayer"}
-SEPARABLE = {"SeparableConv2D"}
-NORMALIZATIONS = {
-    "BatchNormalization",
-    "GroupNormalization",
-    "LayerNormalization",
-    "RMSNormalization",
-}
-ACTIVATIONS = {"Activation", "ELU", "LeakyReLU", "PReLU", "ReLU", "Relu", "Relu6", "Silu", "Gelu"}
-POOLINGS = {"AveragePooling2D", "MaxPooling2D"}
-# Convolutions of 1x1 by another name.
-POINTWISE = {"Dense", "EinsumDense"}
-DROPS = {"AlphaDropout", "Dropout", "GaussianDropout", "SpatialDropout2D", "StochasticDepth"}
-# Activations that make scores of a convolution, not features.
-SCORES = ("linear", "sigmoid", "softmax", "tanh")
-# What may stand between the end of a block and what reads it.
-TRANSPARENT = DROPS | {"ZeroPadding2D"}
 
 
 class Family(NamedTuple):
@@ -85,20 +82,14 @@ def _residual_branch(addition: Node) -> Node | None:
     depths = [sum(node.convolutions for node in side) for side in own]
     if depths == [1, 1]:
         # Of two convolutions, one of 1x1 is the projection of a shortcut.
-        depths = [sum(map(_kernel_area, side)) for side in own]
+        depths = [sum(map(kernel_area, side)) for side in own]
     # A shortcut is the identity or one projection; a sum of two deep paths is no residual block.
     if depths[0] == depths[1] or min(depths) > 1:
         return None
     end = second if depths[0] < depths[1] else first
-    while _drops(end):
+    while drops(end):
         end = end.inputs[0]
     return end
-
-
-def _drops(node: Node) -> bool:
-    """Whether it does nothing in inference: dropout, or what ConvNeXt puts in its place."""
-    nothing = node.kind == "Activation" and node.config["activation"] == "linear"
-    return node.kind in DROPS or nothing
 
 
 def _own_ancestors(first: Node, second: Node) -> tuple[set[Node], set[Node]] | None:
@@ -135,7 +126,7 @@ def _linear_projections(graph: Graph) -> Iterator[Node]:
         if node.kind not in NORMALIZATIONS or node.inputs[0].kind != "Conv2D":
             continue
         kinds = {reader.kind for reader in node.consumers}
-        activated = any(_refines(reader) for reader in node.consumers)
+        activated = any(refines(reader) for reader in node.consumers)
         linear = not activated and (not kinds or kinds - ADDITIONS)
         if linear and _ends_inverted_bottleneck(node.inputs[0]):
             yield node
@@ -149,45 +140,19 @@ def _ends_inverted_bottleneck(projection: Node) -> bool:
         # is the main one.
         node = min(node.inputs, key=lambda source: source.stride)
         if node.convolutions:
-            return _is_depthwise(node) or (_widens(node) and _narrows(projection))
+            return is_depthwise(node) or (widens(node) and narrows(projection))
     return False
-
-
-def _is_depthwise(node: Node) -> bool:
-    """Whether it convolves each channel by itself, as a grouped convolution can too."""
-    if node.kind == "Conv2D":
-        return 1 < node.config["groups"] == _channels(node)[0]
-    return node.kind == "DepthwiseConv2D"
-
-
-def _widens(convolution: Node) -> bool:
-    channels, filters = _channels(convolution)
-    return filters > channels
-
-
-def _narrows(convolution: Node) -> bool:
-    channels, filters = _channels(convolution)
-    return filters < channels
-
-
-def _channels(convolution: Node) -> tuple[int, int]:
-    kernel = convolution.kernels[0]
-    return kernel[2] * convolution.config.get("groups", 1), kernel[3]
-
-
-def _kernel_area(node: Node) -> int:
-    return sum(kernel[0] * kernel[1] for kernel in node.kernels)
 
 
 def separable_stages(graph: Graph) -> Iterator[Node]:
     """After each depthwise, and each pointwise stage that follows one."""
     for node in graph:
-        if _is_depthwise(node) and node.stride < math.inf:
-            depthwise = _run_end(node)
+        if is_depthwise(node) and node.stride < math.inf:
+            depthwise = run_end(node)
             yield depthwise
             for reader in depthwise.consumers:
                 if reader.kind == "Conv2D":
-                    yield _run_end(reader)
+                    yield run_end(reader)
 
 
 def block_layers(graph: Graph) -> Iterator[Node]:
@@ -214,7 +179,7 @@ def block_ends(graph: Graph) -> Iterator[Node]:
     """
     for node in graph:
         if node.convolutions and node.stride < math.inf and not _is_head(node):
-            end = _run_end(node)
+            end = run_end(node)
             if _leaves_its_size(end):
                 yield end
 
@@ -242,7 +207,7 @@ def _is_head(node: Node) -> bool:
     if node.convolutions != 1:
         return False
     run = [node]
-    while run[-1] is not (end := _run_end(node)):
+    while run[-1] is not (end := run_end(node)):
         run.append(run[-1].consumers[0])
     return all(map(_keeps_scores, run)) and not _feeds_weights(end)
 
@@ -273,32 +238,12 @@ def _feeds_weights(node: Node) -> bool:
 def block_output(node: Node) -> Node:
     """Where the block ends that has its point at `node`: after the addition, if there is one."""
     end = node
-    while len(end.consumers) == 1 and _drops(end.consumers[0]):
+    while len(end.consumers) == 1 and drops(end.consumers[0]):
         end = end.consumers[0]
     addition = end.consumers[0] if len(end.consumers) == 1 else None
     # Where several blocks share their addition, what follows one would follow them all.
     if addition and addition.kind in ADDITIONS and not addition.shared:
-        return _follow(addition, lambda reader: reader.kind in ACTIVATIONS)
-    return node
-
-
-def _run_end(node: Node) -> Node:
-    """Where the normalization and activation end that follow a convolution."""
-    return _follow(node, _refines)
-
-
-def _refines(node: Node) -> bool:
-    """Whether it is a normalization, an activation, or a layer that does likewise."""
-    if node.kind in NORMALIZATIONS | ACTIVATIONS:
-        return True
-    # A class of the user's own is known by what it makes of a map: one of the same size.
-    same = [(source.shape, source.stride) for source in node.inputs] == [(node.shape, node.stride)]
-    return same and not node.convolutions and node.kind not in POOLINGS | TRANSPARENT | POINTWISE
-
-
-def _follow(node: Node, along: Callable[[Node], bool]) -> Node:
-    while len(node.consumers) == 1 and along(node.consumers[0]):
-        node = node.consumers[0]
+        return follow(addition, lambda reader: reader.kind in ACTIVATIONS)
     return node
 
 
