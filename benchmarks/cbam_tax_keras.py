@@ -11,20 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from cbam_tax_row import (
-    LARGEST,
-    NONE,
-    OURS,
-    PLAIN,
-    TIMES,
-    Networks,
-    Row,
-    Steps,
-    images,
-    onnx_step,
-    require_agreement,
-    require_spread,
-)
+from agreement import LARGEST, TIMES, images, require_agreement, require_spread
+from cbam_tax_row import NONE, OURS, PLAIN, Networks, Row, Steps, onnx_step
 
 if TYPE_CHECKING:
     import keras

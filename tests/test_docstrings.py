@@ -25,7 +25,7 @@ WITHOUT_EXAMPLE = {
 }
 
 
-# What trains is tried on every backend; whole networks take JAX long to compile.
+# Examples of layers are tried on every backend, the others on one: JAX compiles a network for long.
 CASES = [
     pytest.param(name, marks=pytest.mark.backends if hasattr(layers, name) else ())
     for name in PUBLIC

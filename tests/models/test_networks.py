@@ -90,7 +90,6 @@ class Factory:
         return ChannelAttention(self.ratio)
 
 
-@pytest.mark.backends
 def test_any_callable_is_a_factory():
     model = models.ResNet18(Factory(4), input_shape=SHAPE, include_top=False)
     assert {x.reduction_ratio for x in model.layers if isinstance(x, ChannelAttention)} == {4}
