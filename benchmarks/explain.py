@@ -5,9 +5,9 @@
 
 For runs of `keras-cbam finetune`: the mean over images, with its standard error, of the true
 class's probability and of the areas under the deletion curve (lower is better) and the insertion
-curve (higher is better) of Grad-CAM. Then the images a second of `attention_maps` and `grad_cam`,
-which copy and compile the model at each call, over those of `predict` compiled anew, in turn in one
-process, in batches of 32; and those of `predict` compiled before. Prints Markdown.
+curve (higher is better) of Grad-CAM. Then the images a second of `predict`, `attention_maps` and
+`grad_cam`, in turn in one process in batches of 32: at the first call, which compiles, and at
+later ones, each over those of `predict` at such a call. Prints Markdown.
 """
 
 import argparse
@@ -39,20 +39,15 @@ def scores(name: str, model: keras.Model, pixels: np.ndarray, classes: np.ndarra
 
 
 def speeds(model: keras.Model, pixels: np.ndarray) -> dict[str, list[float]]:
-    """Images a second, by what is done with them."""
-
-    def anew() -> None:
-        model.make_predict_function(force=True)
-        model.predict(pixels, batch_size=32, verbose=0)
-
+    """Images a second at each call, by what is done with them."""
+    model.make_predict_function(force=True)
     steps = {
-        "predict": anew,
-        "predict, compiled before": lambda: model.predict(pixels, batch_size=32, verbose=0),
+        "predict": lambda: model.predict(pixels, batch_size=32, verbose=0),
         "attention_maps": lambda: attention_maps(model, pixels),
         "grad_cam": lambda: grad_cam(model, pixels),
     }
     found: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(TURNS):
+    for _ in range(1 + TURNS):
         for name, step in steps.items():
             start = time.perf_counter()
             step()
@@ -76,13 +71,18 @@ def main() -> None:
         pixels = read_images(chosen, image_size(model))
         print(scores(run.name, model, pixels, chosen.labels), flush=True)
     pixels = read_images(images, image_size(model))
+    explained = keras.saving.load_model(run / "model.keras")
     print(
-        f"\n| of {run.name}, {len(pixels)} images | images a second | of predict |\n|---|---|---|"
+        f"\n| of {run.name}, {len(pixels)} images | first call, images a second | of predict "
+        "| later calls | of predict |\n|---|---|---|---|---|"
     )
-    found = speeds(model, pixels)
+    found = speeds(explained, pixels)
     for name, each in found.items():
-        share = np.median(np.divide(each, found["predict"]))
-        print(f"| {name} | {np.median(each):.0f} | {share:.2f} |")
+        shares = np.divide(each, found["predict"])
+        print(
+            f"| {name} | {each[0]:.0f} | {shares[0]:.2f} "
+            f"| {np.median(each[1:]):.0f} | {np.median(shares[1:]):.2f} |"
+        )
 
 
 if __name__ == "__main__":

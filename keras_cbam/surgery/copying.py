@@ -44,6 +44,9 @@ class Copier:
 
     Args:
         call: as for `copy_model`.
+
+    Attributes:
+        variables: each variable of the layers copied, and its copy, by the id of the first.
     """
 
     def __init__(self, call: Call):
@@ -51,7 +54,7 @@ class Copier:
         self.copies: dict[int, Any] = {}
         self.originals: dict[int, Any] = {}
         self.unfilled: set[int] = set()
-        self.variables: dict[int, keras.Variable] = {}
+        self.variables: dict[int, tuple[keras.Variable, keras.Variable]] = {}
 
     def copy(self, model: keras.Model) -> keras.Model:
         """Return the copy of a model, nested or not."""
@@ -89,7 +92,7 @@ class Copier:
     def _fill(self, original: keras.layers.Layer, copied: keras.layers.Layer) -> None:
         copy_weights(original, copied)
         for old, new in zip(original.weights, copied.weights, strict=True):
-            if self.variables.setdefault(id(old), new) is not new:
+            if self.variables.setdefault(id(old), (old, new))[1] is not new:
                 raise TypeError(
                     f"Layer {original.name} of class {type(original).__name__} cannot be copied: "
                     f"it shares {old.path} with another layer, as its configuration does not tell"

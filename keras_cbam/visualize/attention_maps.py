@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import keras
@@ -9,7 +11,8 @@ import numpy as np
 from keras import ops
 
 from keras_cbam.layers import BAM, AttentionLayer, SpatialAttention
-from keras_cbam.visualize.compiled import compiled, in_batches
+from keras_cbam.visualize.compiled import in_batches
+from keras_cbam.visualize.kept import kept
 from keras_cbam.visualize.probe import Probe, first_data_format
 
 BATCH_SIZE = 32
@@ -40,7 +43,8 @@ def attention_maps(
         model: a functional or a built Sequential `keras.Model`, nested models and all; it stays as
             it was.
         images: what the model takes, `(images, height, width, 3)`, `(images, 3, height, width)` if
-            its first layer with a data format is `channels_first`; at least one.
+            its first layer with a data format is `channels_first`; at least one. The first call for
+            a model and a size of images compiles; later ones read the weights anew, and run.
         batch_size: images that are run at once. Defaults to `32`.
 
     Returns:
@@ -54,11 +58,27 @@ def attention_maps(
     images = np.asarray(images)
     if not len(images):
         raise ValueError(f"Expected images. Received: images of shape {images.shape}")
-    probe = Probe(model, before=lambda layer: isinstance(layer, AttentionLayer))
-    if not probe.taps:
+    shape = images.shape[1:]
+    found = kept(model, "attention_maps", shape, partial(_probed, model, shape))
+    if not found.probe.taps:
         return {}
+    gates = in_batches(found.function, [images], batch_size)
+    shapes = found.probe.shapes((1, *shape))
+    return {
+        address: AttentionMap(
+            each.get("spatial"),
+            each.get("channel"),
+            _places(layer, shapes[address]),
+        )
+        for (address, layer), each in zip(found.probe.layers.items(), gates, strict=True)
+    }
+
+
+def _probed(model: keras.Model, shape: tuple[int, ...]) -> tuple[Probe, Callable[..., Any]]:
+    """A probe of the attention layers, and the function from images of a shape to their gates."""
+    probe = Probe(model, before=lambda layer: isinstance(layer, AttentionLayer))
     first = first_data_format(model) == "channels_first"
-    size = images.shape[2:] if first else images.shape[1:3]
+    size = (shape[1], shape[2]) if first else (shape[0], shape[1])
 
     def gates(pixels: Any) -> Any:
         probe(pixels)
@@ -67,16 +87,7 @@ def attention_maps(
             for address, layer in probe.layers.items()
         ]
 
-    found = in_batches(compiled(gates, probe.model.variables), [images], batch_size)
-    shapes = probe.shapes((1, *images.shape[1:]))
-    return {
-        address: AttentionMap(
-            each.get("spatial"),
-            each.get("channel"),
-            _places(layer, shapes[address]),
-        )
-        for (address, layer), each in zip(probe.layers.items(), found, strict=True)
-    }
+    return probe, gates
 
 
 def _of_layer(layer: Any, features: Any, size: tuple[int, int]) -> dict[str, Any]:

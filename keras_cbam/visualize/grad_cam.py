@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -11,7 +12,8 @@ from keras import ops
 
 from keras_cbam.surgery.addresses import walk
 from keras_cbam.surgery.graph import has_graph
-from keras_cbam.visualize.compiled import compiled, gradient, in_batches
+from keras_cbam.visualize.compiled import gradient, in_batches
+from keras_cbam.visualize.kept import kept
 from keras_cbam.visualize.probe import Probe, first_data_format, one_output
 
 BATCH_SIZE = 32
@@ -121,8 +123,25 @@ def _heat(
     size = images.shape[2:] if first else images.shape[1:3]
     if not len(images):
         return np.zeros((0, *size), "float32")
-    probe = Probe(model, after=lambda each: each is found, scores=True)
+    key = (id(found), images.shape[1:])
+    make = partial(_probed, model, found, weigh, images.shape[1:])
+    heat = kept(model, weigh.__name__, key, make)
+    return in_batches(heat.function, [images, chosen], batch_size)
+
+
+def _probed(
+    model: keras.Model,
+    layer: keras.layers.Layer,
+    weigh: Callable[[Any, Any], Any],
+    shape: tuple[int, ...],
+) -> tuple[Probe, Callable[..., Any]]:
+    """A probe of the layer, and the function from images of a shape and classes to heat."""
+    probe = Probe(model, after=lambda each: each is layer, scores=True)
     (tap,) = probe.taps.values()
+    ((_, *places),) = probe.shapes((1, *shape)).values()
+    first = first_data_format(model) == "channels_first"
+    size = shape[1:] if first else shape[:2]
+    known = _class_count(model)
 
     def explain(pixels: Any, classes: Any) -> Any:
         def score(added: Any) -> tuple[Any, Any]:
@@ -132,7 +151,7 @@ def _heat(
             of_class = ops.one_hot(ops.where(classes < 0, predicted, classes), known)
             return ops.sum(scores * of_class), tap.seen
 
-        slopes, features = gradient(score, ops.zeros(shape, "float32"))
+        slopes, features = gradient(score, ops.zeros((classes.shape[0], *places), "float32"))
         features = ops.cast(features, "float32")
         if first:
             features, slopes = (ops.transpose(x, (0, 2, 3, 1)) for x in (features, slopes))
@@ -141,9 +160,7 @@ def _heat(
         largest = ops.max(heat, axis=(1, 2), keepdims=True)
         return heat / ops.where(largest > 0, largest, 1.0)
 
-    batch = min(batch_size, len(images))
-    (shape,) = probe.shapes((batch, *images.shape[1:])).values()
-    return in_batches(compiled(explain, probe.model.variables), [images, chosen], batch)
+    return probe, explain
 
 
 def feature_layer(

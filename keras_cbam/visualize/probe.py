@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from keras_cbam.surgery.addresses import walk
-from keras_cbam.surgery.copying import copy_model
+from keras_cbam.surgery.copying import Copier
 from keras_cbam.surgery.graph import as_functional, has_graph
 
 # What turns scores into probabilities: activations by name, and classes of operations.
@@ -88,7 +88,9 @@ class Probe:
             outputs = copied(*args, **kwargs)
             return tapped(original, copied, outputs) if after(original) else outputs
 
-        self.model = copy_model(model, call)
+        copier = Copier(call)
+        self.model = copier.copy(model)
+        self._variables = list(copier.variables.values())
 
     def __call__(self, inputs: Any) -> Any:
         """Run the copy in inference mode.
@@ -104,6 +106,17 @@ class Probe:
             if tap.calls != 1:
                 raise _used_often(address)
         return outputs
+
+    def mirrors(self, model: keras.Model) -> bool:
+        """Whether the model's variables are those that it had when it was copied."""
+        ours = {id(original) for original, _ in self._variables}
+        return ours == {id(weight) for weight in model.weights}
+
+    def refresh(self) -> None:
+        """Give the copy the weights that the model has now."""
+        for original, copied in self._variables:
+            # A value of its own: JAX gives buffers away when it trains.
+            copied.assign(keras.ops.copy(original))
 
     def shapes(self, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
         """The shapes at the taps for inputs of `shape`, which the model may leave open."""
