@@ -7,6 +7,10 @@ class InputError(ValueError):
     """Something the user gave cannot be used: a path, an option, a file. Exit code 2."""
 
 
+class LostProcessError(RuntimeError):
+    """Another process of a run is gone. What was saved is complete; the run can be resumed."""
+
+
 class MissingPackageError(ImportError):
     """An optional package is not installed; the message carries the pip command. Exit code 2."""
 
@@ -18,10 +22,12 @@ class MissingPackageError(ImportError):
 EXTRAS = {
     "PIL": "viz",
     "ai_edge_litert": "tflite",
+    "filelock": "study",
     "openvino": "deploy",
     "matplotlib": "viz",
     "onnx": "onnx",
     "onnxruntime": "onnx",
+    "scipy": "study",
     "sklearn": "demo",
     "tensorflow": "tensorflow",
     "tf2onnx": "onnx",

@@ -21,15 +21,17 @@ DIRECTIONS = {
     "models": {"layers", "surgery"},
     "checkpoints": {"layers", "surgery", "models"},
     "training": {"layers", "surgery"},
+    "studies": {"layers", "surgery", "models", "training"},
     "visualize": {"layers", "surgery"},
     "export": set(),
-    "cli": {"layers", "surgery", "models", "checkpoints", "training", "visualize", "export"},
 }
+DIRECTIONS["cli"] = set(DIRECTIONS)
 SHARED = {"errors", "files", "pixels"}
 OPTIONAL = {
     "PIL",
     "ai_edge_litert",
     "ethosu",
+    "filelock",
     "h5py",
     "jax",
     "matplotlib",
@@ -38,6 +40,7 @@ OPTIONAL = {
     "onnxscript",
     "openvino",
     "rich",
+    "scipy",
     "sklearn",
     "tensorflow",
     "tf2onnx",

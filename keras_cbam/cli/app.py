@@ -19,10 +19,11 @@ from keras_cbam.cli import (
     finetune,
     models,
     points,
+    study,
     verify,
 )
 from keras_cbam.cli.terminal import errors
-from keras_cbam.errors import InputError, MissingPackageError, require
+from keras_cbam.errors import InputError, LostProcessError, MissingPackageError, require
 
 # Commands that export need TensorFlow; the others run on whichever backend Keras is set to.
 NEED_TENSORFLOW = {"demo", "export"}
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 app.command("finetune")(finetune.finetune)
 app.command("export")(export.export)
+app.command("study")(study.study)
 app.command("verify")(verify.verify)
 app.command("explain")(explain.explain)
 app.command("benchmark")(benchmark.benchmark)
@@ -64,6 +66,11 @@ def run() -> None:
     except (InputError, MissingPackageError, PermissionError) as error:
         errors.print(f"keras-cbam: {error}", style="red", markup=False, highlight=False)
         sys.exit(2)
+    except LostProcessError as error:
+        errors.print(f"keras-cbam: {error}", style="red", markup=False, highlight=False)
+        sys.stdout.flush()
+        # At its exit JAX would wait for the process that is gone.
+        os._exit(1)
 
 
 def _restart_on_tensorflow() -> None:

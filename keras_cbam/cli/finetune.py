@@ -8,9 +8,17 @@ from typing import Annotated
 import typer
 
 from keras_cbam.cli.backbone_options import BackboneOptions, parse
+from keras_cbam.cli.processes_option import Hosts, ProcessId
 from keras_cbam.cli.terminal import EpochProgress, counting, out, progress_bar
 from keras_cbam.surgery import ATTENTIONS
-from keras_cbam.training import FineTuneConfig, FineTuneResult, fine_tune
+from keras_cbam.training import (
+    FineTuneConfig,
+    FineTuneResult,
+    Processes,
+    fine_tune,
+    join_processes,
+)
+from keras_cbam.training.processes import ALONE
 
 DEFAULTS = FineTuneConfig(data="", output="")
 
@@ -69,9 +77,25 @@ def finetune(
     checkpoint_seconds: Annotated[
         float, typer.Option(help="Seconds between two saves of the state to resume from.")
     ] = DEFAULTS.checkpoint_seconds,
+    label_smoothing: Annotated[
+        float, typer.Option(help="Share of the target that is spread over all classes.")
+    ] = DEFAULTS.label_smoothing,
+    clip_norm: Annotated[
+        float | None, typer.Option(help="Norm that gradients are scaled down to; by default none.")
+    ] = DEFAULTS.clip_norm,
+    ema: Annotated[
+        float | None,
+        typer.Option(help="Momentum of a moving average of the weights; by default none."),
+    ] = DEFAULTS.ema,
+    dtype_policy: Annotated[
+        str, typer.Option(help="float32, mixed_bfloat16 or mixed_float16.")
+    ] = DEFAULTS.dtype_policy,
+    hosts: Hosts = None,
+    process_id: ProcessId = None,
     resume: Annotated[bool, typer.Option(help="Go on with the interrupted run in OUTPUT.")] = False,
 ) -> None:
     """Fine-tune a keras.applications backbone with attention on a folder of photographs."""
+    processes = join_processes(hosts, process_id)
     config = FineTuneConfig(
         data=str(data),
         output=str(output),
@@ -92,13 +116,19 @@ def finetune(
         crop_area=crop_area,
         backbone_options=parse(backbone_option),
         seed=seed,
+        label_smoothing=label_smoothing,
+        clip_norm=clip_norm,
+        ema=ema,
+        dtype_policy=dtype_policy,
         checkpoint_seconds=checkpoint_seconds,
     )
     try:
-        result = run(config, resume=resume)
+        result = run(config, resume=resume, processes=processes)
     except KeyboardInterrupt:
         out.print("interrupted; with --resume the same command goes on from the last saved step")
         raise
+    if not processes.first:
+        return
     show(result, config)
     out.print(
         f"next: keras-cbam export {config.output}/model.keras --output ... --verification ...",
@@ -106,10 +136,20 @@ def finetune(
     )
 
 
-def run(config: FineTuneConfig, *, resume: bool = False) -> FineTuneResult:
-    """Run `fine_tune` with its progress on the terminal."""
+def run(
+    config: FineTuneConfig, *, resume: bool = False, processes: Processes = ALONE
+) -> FineTuneResult:
+    """Run `fine_tune` with its progress on the terminal of the first process."""
+    if not processes.first:
+        return fine_tune(config, resume=resume, processes=processes)
     with progress_bar() as bar, counting(bar, "images checked") as update:
-        return fine_tune(config, resume=resume, callbacks=[EpochProgress(bar)], progress=update)
+        return fine_tune(
+            config,
+            resume=resume,
+            callbacks=[EpochProgress(bar)],
+            progress=update,
+            processes=processes,
+        )
 
 
 def show(result: FineTuneResult, config: FineTuneConfig) -> None:

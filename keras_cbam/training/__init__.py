@@ -3,6 +3,7 @@
 from keras_cbam.training.classifier import build_classifier
 from keras_cbam.training.fine_tune import FineTuneResult, fine_tune
 from keras_cbam.training.fine_tune_config import FineTuneConfig
+from keras_cbam.training.image_archive import read_image_archive
 from keras_cbam.training.image_batches import ImageBatches
 from keras_cbam.training.image_folder import (
     ImageFolder,
@@ -11,6 +12,9 @@ from keras_cbam.training.image_folder import (
     find_images,
     read_image_folder,
 )
+from keras_cbam.training.loop import Stage, TrainingLoop
+from keras_cbam.training.processes import Processes, join_processes
+from keras_cbam.training.recipe import Recipe, compile_model
 
 __all__ = [
     "FineTuneConfig",
@@ -18,9 +22,16 @@ __all__ = [
     "ImageBatches",
     "ImageFolder",
     "ImageSet",
+    "Processes",
+    "Recipe",
+    "Stage",
+    "TrainingLoop",
     "build_classifier",
+    "compile_model",
     "decodable",
     "find_images",
     "fine_tune",
+    "join_processes",
+    "read_image_archive",
     "read_image_folder",
 ]

@@ -7,11 +7,11 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_cbam.errors import InputError, require
 from keras_cbam.files import check_writable, remove
@@ -22,16 +22,14 @@ from keras_cbam.training.fine_tune_config import FineTuneConfig, Phase
 from keras_cbam.training.fine_tune_report import write_outputs
 from keras_cbam.training.image_batches import ImageBatches, check_augmentations
 from keras_cbam.training.image_folder import ImageFolder, read_image_folder
+from keras_cbam.training.loop import Stage, TrainingLoop, drop_state
 from keras_cbam.training.phases import compile_phase
-from keras_cbam.training.run_state import (
-    SaveState,
-    load_arrays,
-    read_description,
-    save_arrays,
-    state_variables,
-)
+from keras_cbam.training.processes import ALONE, Processes, on_its_own
+from keras_cbam.training.recipe import dtype_policy
+from keras_cbam.training.scores import Scorer
 
 STATE_DIRECTORY = ".state"
+SETS = ("train", "selection", "val")
 
 
 @dataclass(frozen=True)
@@ -55,6 +53,7 @@ def fine_tune(
     resume: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: Callable[[int, int], None] | None = None,
+    processes: Processes = ALONE,
 ) -> FineTuneResult:
     """Fine-tune a classifier on a folder of photographs.
 
@@ -69,41 +68,87 @@ def fine_tune(
         callbacks: Keras callbacks, such as a progress bar. Each epoch is a call of `fit`, so one
             that compares epochs, such as `EarlyStopping`, sees but one of them.
         progress: called with the number of image files checked and the number of all.
+        processes: what `join_processes` returns, where several train together; they share
+            `config.output`, and the first writes.
 
     Returns:
         A `FineTuneResult`.
 
     Raises:
         InputError: on data, backbone, weights or an output directory that cannot be used.
+        LostProcessError: if another process is gone.
     """
-    run = _Run(config, resume, progress)
-    for index, phase in enumerate(run.phases):
-        if index >= run.position["phase"]:
-            run.train(index, phase, callbacks)
-    return run.finish()
+    _check(config, resume)
+    # All have found the directory as it was before any writes to it.
+    processes.wait("directory checked")
+    if processes.first:
+        for left in Path(config.output).glob(".partial-*"):
+            remove(left)
+    folder = read_image_folder(
+        config.data,
+        selection_split=config.selection_split,
+        val_split=config.val_split,
+        seed=config.seed,
+        progress=progress,
+    )
+    build = partial(_build, config, len(folder.classes))
+    model = build()
+    scorer = Scorer(model, build, config.image_size, config.batch_size, processes)
+    batches = partial(_batches, config, folder, (processes.index, processes.count))
+    loop = TrainingLoop(
+        model,
+        [_stage(config, phase, batches(0, 0, 0).batches_per_epoch) for phase in config.phases()],
+        batches,
+        Path(config.output) / STATE_DIRECTORY,
+        _identity(config, folder),
+        score=lambda: scorer.scores(folder.selection),
+        checkpoint_seconds=config.checkpoint_seconds,
+        processes=processes,
+    )
+    history = loop.run(callbacks)
+    weights, best = loop.best()
+    model.set_weights(weights)
+    record = _record(config, folder, history, best, scorer)
+    if processes.first:
+        write_outputs(scorer.model, folder, record, Path(config.output))
+    loop.drop_state()
+    return FineTuneResult(scorer.model, folder, record)
 
 
-class _Run:
-    """A run in progress: the model, the data and the place in both."""
-
-    def __init__(self, config: FineTuneConfig, resume: bool, progress: Any):
-        self.config = config
-        self.output = Path(config.output)
-        self.state_path = self.output / STATE_DIRECTORY / "state.npz"
-        self.best_path = self.output / STATE_DIRECTORY / "best.npz"
-        self.phases = config.phases()
-        self._check(resume)
-        self.folder = read_image_folder(
-            config.data,
-            selection_split=config.selection_split,
-            val_split=config.val_split,
-            seed=config.seed,
-            progress=progress,
+def _check(config: FineTuneConfig, resume: bool) -> None:
+    require("PIL", "matplotlib")
+    output = Path(config.output)
+    check_writable(output)
+    if (output / "report.md").exists():
+        # What a kill between the last two steps of a run leaves.
+        drop_state(output / STATE_DIRECTORY)
+        raise InputError(f"{output} holds a finished run; remove it or choose another directory.")
+    if (output / STATE_DIRECTORY).exists() and not resume:
+        raise InputError(
+            f"{output} holds an interrupted run; give --resume to go on with it, or "
+            "choose another directory."
         )
-        keras.utils.set_random_seed(config.seed)
-        self.model = build_classifier(
+    phases = config.phases()
+    if not phases or config.batch_size < 1 or config.image_size < 1:
+        raise InputError("Expected at least one epoch, one image a batch and one pixel.")
+    for phase in phases:
+        phase.recipe.check()
+    if config.batch_norm_momentum is not None and config.weights != "none":
+        raise InputError(
+            "A batch norm momentum goes with weights 'none': with pretrained weights batch "
+            "normalization keeps its statistics."
+        )
+    check_augmentations(config.augmentations, config.crop_area)
+    check_backbone(config.backbone, config.weights, config.backbone_options)
+    check_attention(config.attention)
+
+
+def _build(config: FineTuneConfig, classes: int) -> keras.Model:
+    keras.utils.set_random_seed(config.seed)
+    with dtype_policy(config.dtype_policy):
+        return build_classifier(
             config.backbone,
-            len(self.folder.classes),
+            classes,
             weights=config.weights,
             attention=config.attention,
             image_size=config.image_size,
@@ -111,179 +156,73 @@ class _Run:
             seed=config.seed,
             options=config.backbone_options,
         )
-        self.state = load_arrays(self.state_path)
-        self.position: dict[str, Any] = {"phase": 0, "epoch": 0, "batch": 0, "history": []}
-        if self.state:
-            self.position = self.state[1]
-            self._check_same_run()
-        else:
-            self.best_path.unlink(missing_ok=True)
-        for folder in (self.output, self.state_path.parent):
-            for left in folder.glob(".partial-*"):
-                remove(left)
-        self.position["run"] = self._identity()
-        self.state_path.parent.mkdir(parents=True, exist_ok=True)
-
-    def _check(self, resume: bool) -> None:
-        require("PIL", "matplotlib")
-        check_writable(self.output)
-        if (self.output / "report.md").exists():
-            # What a kill between the last two steps of a run leaves.
-            self._drop_state()
-            raise InputError(
-                f"{self.output} holds a finished run; remove it or choose another directory."
-            )
-        if self.state_path.parent.exists() and not resume:
-            raise InputError(
-                f"{self.output} holds an interrupted run; give --resume to go on with it, or "
-                "choose another directory."
-            )
-        if not self.phases or self.config.batch_size < 1 or self.config.image_size < 1:
-            raise InputError("Expected at least one epoch, one image a batch and one pixel.")
-        if self.config.batch_norm_momentum is not None and self.config.weights != "none":
-            raise InputError(
-                "A batch norm momentum goes with weights 'none': with pretrained weights batch "
-                "normalization keeps its statistics."
-            )
-        check_augmentations(self.config.augmentations, self.config.crop_area)
-        check_backbone(self.config.backbone, self.config.weights, self.config.backbone_options)
-        check_attention(self.config.attention)
-
-    def _identity(self) -> dict[str, Any]:
-        """What has to be the same for a run to be resumed."""
-        config = asdict(replace(self.config, output="", data="", checkpoint_seconds=0))
-        root = Path(self.config.data)
-        sets = {name: getattr(self.folder, name) for name in ("train", "selection", "val")}
-        digests = {}
-        for name, images in sets.items():
-            paths = "\n".join(path.relative_to(root).as_posix() for path in images.paths)
-            digests[f"{name} images"] = hashlib.sha256(paths.encode()).hexdigest()[:12]
-        return json.loads(json.dumps({**config, **digests, "backend": keras.config.backend()}))
-
-    def _check_same_run(self) -> None:
-        before, now = self.position["run"], self._identity()
-        for name, value in now.items():
-            if before.get(name) != value:
-                raise InputError(
-                    f"{self.output} was begun with {name} {before.get(name)}, not {value}; resume "
-                    "it with the same options and data."
-                )
-
-    def train(self, index: int, phase: Phase, callbacks: Sequence[Any]) -> None:
-        """Train one phase, from the saved position if the run stopped within it."""
-        steps = phase.epochs * self._batches(0, 0, 0).batches_per_epoch
-        compile_phase(self.model, phase, self.config, steps)
-        running_metrics: list[np.ndarray] = []
-        if self.state and self.position["phase"] == index:
-            running_metrics = self._restore(self.state[0])
-        elif index > self.position["phase"]:
-            self.position.update(phase=index, epoch=0, batch=0)
-        for epoch in range(self.position["epoch"], phase.epochs):
-            first_batch = self.position["batch"]
-            saver = SaveState(
-                self.state_path,
-                self.position,
-                first_batch,
-                self.config.checkpoint_seconds,
-                running_metrics if first_batch else [],
-            )
-            batches = self._batches(index, epoch, first_batch)
-            logs = self._fit(batches, epoch, [saver, *callbacks])
-            self._end_epoch(phase, epoch, logs)
-
-    def _fit(self, batches: ImageBatches, epoch: int, callbacks: Sequence[Any]) -> dict[str, float]:
-        history = self.model.fit(
-            batches,
-            initial_epoch=epoch,
-            epochs=epoch + 1,
-            shuffle=False,
-            callbacks=list(callbacks),
-            verbose=0,
-        )
-        return {name: float(values[-1]) for name, values in history.history.items()}
-
-    def _end_epoch(self, phase: Phase, epoch: int, logs: dict[str, float]) -> None:
-        scores = self.evaluate(self.folder.selection)
-        row = {
-            "phase": phase.name,
-            "epoch": epoch + 1,
-            **logs,
-            **{f"selection_{name}": value for name, value in scores.items()},
-        }
-        self.position["history"].append(row)
-        self._keep_best(len(self.position["history"]), scores)
-        self.position.update(epoch=epoch + 1, batch=0)
-        arrays = [variable.numpy() for variable in state_variables(self.model)]
-        save_arrays(self.state_path, arrays, self.position)
-
-    def _restore(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
-        """Put saved values back; return those of the running metrics, which `fit` will reset."""
-        variables = state_variables(self.model)
-        for variable, value in zip(variables, arrays, strict=True):
-            variable.assign(value)
-        return arrays[len(variables) - len(self.model.metrics_variables) :]
-
-    def _batches(self, phase: int, epoch: int, first_batch: int) -> ImageBatches:
-        return ImageBatches(
-            self.folder.train,
-            self.config.image_size,
-            self.config.batch_size,
-            training=True,
-            augmentations=self.config.augmentations,
-            crop_area=self.config.crop_area,
-            seed=self.config.seed,
-            epoch=1000 * phase + epoch,
-            first_batch=first_batch,
-        )
-
-    def evaluate(self, images: Any) -> dict[str, float]:
-        """Loss and accuracy on images as they are, not augmented."""
-        batches = ImageBatches(images, self.config.image_size, self.config.batch_size)
-        scores = self.model.evaluate(batches, return_dict=True, verbose=0)
-        return {name: float(value) for name, value in scores.items()}
-
-    def _keep_best(self, epoch: int, scores: dict[str, float]) -> None:
-        best = read_description(self.best_path)
-        if best is None or _rank(scores) > _rank(best):
-            save_arrays(self.best_path, self.model.get_weights(), {"epoch": epoch, **scores})
-
-    def finish(self) -> FineTuneResult:
-        """Score the best weights on val, once, and write the results."""
-        saved = load_arrays(self.best_path)
-        if saved is None:
-            raise RuntimeError(f"The best weights are missing from {self.best_path}.")
-        weights, best = saved
-        self.model.set_weights(weights)
-        val = self.evaluate(self.folder.val)
-        # Of all classes, and as many as training took, so that they fit in memory.
-        some = self.folder.val.take(range(0, len(self.folder.val), self._stride()))
-        sample = ImageBatches(some, self.config.image_size, self.config.batch_size)[0][0]
-        record = {
-            "config": asdict(self.config),
-            "classes": list(self.folder.classes),
-            "images": {n: len(getattr(self.folder, n)) for n in ("train", "selection", "val")},
-            "skipped": [str(path) for path in self.folder.skipped],
-            "parameters": self.model.count_params(),
-            "epochs": self.position["history"],
-            "best": best,
-            "val": val,
-            "gates": [asdict(moved) for moved in gate_movement(self.model, sample)],
-        }
-        write_outputs(self.model, self.folder, record, self.output)
-        self._drop_state()
-        return FineTuneResult(self.model, self.folder, record)
-
-    def _drop_state(self) -> None:
-        """Remove what this package wrote, and the directory if nothing else is in it."""
-        folder = self.state_path.parent
-        for path in (self.state_path, self.best_path):
-            path.unlink(missing_ok=True)
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-
-    def _stride(self) -> int:
-        return math.ceil(len(self.folder.val) / self.config.batch_size)
 
 
-def _rank(scores: dict[str, float]) -> tuple[float, float]:
-    return scores["accuracy"], -scores["loss"]
+def _stage(config: FineTuneConfig, phase: Phase, batches: int) -> Stage:
+    steps = phase.epochs * batches
+    return Stage(
+        phase.name,
+        phase.epochs,
+        lambda model: compile_phase(model, phase, config, steps),
+    )
+
+
+def _batches(
+    config: FineTuneConfig,
+    folder: ImageFolder,
+    shard: tuple[int, int],
+    stage: int,
+    epoch: int,
+    first_batch: int,
+) -> ImageBatches:
+    return ImageBatches(
+        folder.train,
+        config.image_size,
+        config.batch_size,
+        training=True,
+        augmentations=config.augmentations,
+        crop_area=config.crop_area,
+        seed=config.seed,
+        epoch=1000 * stage + epoch,
+        first_batch=first_batch,
+        shard=shard,
+    )
+
+
+def _identity(config: FineTuneConfig, folder: ImageFolder) -> dict[str, Any]:
+    """What has to be the same for a run to be resumed."""
+    compared = asdict(replace(config, output="", data="", checkpoint_seconds=0))
+    root = Path(config.data)
+    digests = {}
+    for name in SETS:
+        paths = "\n".join(p.relative_to(root).as_posix() for p in getattr(folder, name).paths)
+        digests[f"{name} images"] = hashlib.sha256(paths.encode()).hexdigest()[:12]
+    return json.loads(json.dumps({**compared, **digests, "backend": keras.config.backend()}))
+
+
+def _record(
+    config: FineTuneConfig,
+    folder: ImageFolder,
+    history: list[dict[str, Any]],
+    best: dict[str, Any],
+    scorer: Scorer,
+) -> dict[str, Any]:
+    """Score the best weights on val, once, and say what the run came to."""
+    val = scorer.scores(folder.val)
+    # Of all classes, and as many as training took, so that they fit in memory.
+    stride = math.ceil(len(folder.val) / config.batch_size)
+    some = folder.val.take(range(0, len(folder.val), stride))
+    sample = ImageBatches(some, config.image_size, config.batch_size)[0][0]
+    with on_its_own():
+        gates = gate_movement(scorer.model, sample)
+    return {
+        "config": asdict(config),
+        "classes": list(folder.classes),
+        "images": {name: len(getattr(folder, name)) for name in SETS},
+        "skipped": [str(path) for path in folder.skipped],
+        "parameters": scorer.model.count_params(),
+        "epochs": history,
+        "best": best,
+        "val": val,
+        "gates": [asdict(moved) for moved in gates],
+    }

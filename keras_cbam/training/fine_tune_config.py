@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from keras_cbam.training.image_batches import AUGMENTATIONS
+from keras_cbam.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,10 @@ class FineTuneConfig:
         crop_area: smallest share of an image that the augmentation `crop` keeps, in (0, 1].
         seed: seed of splits, weights, order, augmentation and dropout.
         backbone_options: further arguments of the builder.
+        label_smoothing: share of the target that is spread over all classes, in [0, 1).
+        clip_norm: the norm that the gradient of all weights is scaled down to; `None` for none.
+        ema: momentum of a moving average of the weights, which is scored and kept; `None` for none.
+        dtype_policy: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`.
         checkpoint_seconds: time between two saves of the state that `resume` goes on from.
     """
 
@@ -57,6 +62,10 @@ class FineTuneConfig:
     crop_area: float = 0.5
     seed: int = 0
     backbone_options: dict[str, Any] = field(default_factory=dict)
+    label_smoothing: float = 0.0
+    clip_norm: float | None = None
+    ema: float | None = None
+    dtype_policy: str = "float32"
     checkpoint_seconds: float = 30.0
 
     def phases(self) -> tuple[Phase, ...]:
@@ -65,10 +74,21 @@ class FineTuneConfig:
         if head_epochs is None:
             head_epochs = 0 if self.weights == "none" else 2
         phases = (
-            Phase("head", head_epochs, self.head_learning_rate),
-            Phase("whole", self.epochs, self.learning_rate),
+            Phase("head", head_epochs, self.recipe(self.head_learning_rate)),
+            Phase("whole", self.epochs, self.recipe(self.learning_rate)),
         )
         return tuple(phase for phase in phases if phase.epochs > 0)
+
+    def recipe(self, learning_rate: float) -> Recipe:
+        """How the network is trained at that peak rate."""
+        return Recipe(
+            optimizer="adam",
+            learning_rate=learning_rate,
+            label_smoothing=self.label_smoothing,
+            clip_norm=self.clip_norm,
+            ema=self.ema,
+            dtype_policy=self.dtype_policy,
+        )
 
 
 class Phase(NamedTuple):
@@ -76,4 +96,4 @@ class Phase(NamedTuple):
 
     name: str
     epochs: int
-    learning_rate: float
+    recipe: Recipe

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,13 @@ import numpy as np
 
 from keras_cbam.errors import InputError
 from keras_cbam.training.image_folder import ImageSet
+from keras_cbam.training.processes import share
 
 ASPECT = (3 / 4, 4 / 3)
 COLOR = 0.2
+# Of EXIF: the tag, and its values for images that lie on their side.
+ORIENTATION = 0x0112
+LYING = (5, 6, 7, 8)
 
 Box = tuple[float, float, float, float]
 Crop = Callable[[int, int], Box]
@@ -38,7 +43,12 @@ class ImageBatches(keras.utils.PyDataset):
         seed: seed of order and augmentation.
         epoch: which epoch's order and augmentation.
         first_batch: how many of the epoch's batches are left out at its beginning.
+        shard: `(index, count)`: of each batch of training only the part that belongs to one of so
+            many processes.
         workers: threads that decode.
+
+    Raises:
+        InputError: on an unknown augmentation, or a batch that processes cannot share evenly.
     """
 
     def __init__(
@@ -53,6 +63,7 @@ class ImageBatches(keras.utils.PyDataset):
         seed: int = 0,
         epoch: int = 0,
         first_batch: int = 0,
+        shard: tuple[int, int] = (0, 1),
         workers: int = 2,
     ):
         super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=8)
@@ -66,9 +77,15 @@ class ImageBatches(keras.utils.PyDataset):
         self.seed = seed
         self.epoch = epoch
         self.first_batch = first_batch
+        self.shard = shard
         self.order = np.arange(len(images))
         if training:
             self.order = np.random.default_rng((seed, epoch)).permutation(len(images))
+            if min(batch_size, len(images)) % shard[1]:
+                raise InputError(
+                    f"Expected batches that {shard[1]} processes share evenly. "
+                    f"Received: batches of {min(batch_size, len(images))}"
+                )
 
     @property
     def batches_per_epoch(self) -> int:
@@ -83,6 +100,8 @@ class ImageBatches(keras.utils.PyDataset):
     def __getitem__(self, index):
         start = (index + self.first_batch) * self.batch_size
         chosen = self.order[start : start + self.batch_size]
+        if self.training:
+            chosen = share(chosen, *self.shard)
         images = np.stack([self._image(i) for i in chosen])
         return images, self.images.labels[chosen]
 
@@ -91,23 +110,33 @@ class ImageBatches(keras.utils.PyDataset):
         crop: Crop = _central_square
         if "crop" in self.augmentations:
             crop = partial(_random_crop, rng=rng, smallest=self.crop_area)
-        image = read_image(self.images.paths[index], self.image_size, crop)
+        # Evaluation pays for pixels to average, so that no answer hangs on how a JPEG is shrunk.
+        detail = 1 if self.training else 2
+        image = read_image(self.images.source(index), self.image_size, crop, detail)
         for name in self.augmentations:
             image = AUGMENTATIONS[name](image, rng)
         return np.asarray(image, "float32")
 
 
-def read_image(path: Path, size: int, crop: Crop) -> Any:
-    """Read an image, crop it and resize the crop to `(size, size)` RGB, antialiased bilinear."""
+def read_image(source: Path | BytesIO, size: int, crop: Crop, detail: int) -> Any:
+    """Read an image, crop it and resize the crop to `(size, size)` RGB, antialiased bilinear.
+
+    A JPEG is decoded at a half, a quarter or an eighth where the crop still has `detail` times as
+    many rows and columns as are wanted.
+    """
     from PIL import Image, ImageOps
 
-    with Image.open(path) as file:
-        # A JPEG of more than twice the size wanted is decoded at a half, quarter or eighth.
-        file.draft("RGB", (2 * size, 2 * size))
+    with Image.open(source) as file:
         # Cameras store which way is up beside the pixels.
+        lying = file.getexif().get(ORIENTATION, 1) in LYING
+        width, height = file.size[::-1] if lying else file.size
+        left, top, right, bottom = crop(width, height)
+        least = min(right - left, bottom - top) / (detail * size)
+        file.draft("RGB", (math.ceil(file.width / least), math.ceil(file.height / least)))
         image = ImageOps.exif_transpose(file).convert("RGB")
+    x, y = image.width / width, image.height / height
     return image.resize(
-        (size, size), Image.Resampling.BILINEAR, box=crop(image.width, image.height)
+        (size, size), Image.Resampling.BILINEAR, box=(left * x, top * y, right * x, bottom * y)
     )
 
 

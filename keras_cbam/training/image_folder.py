@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,17 @@ SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Paths of images and the index of each one's class."""
+    """Images and the index of each one's class.
+
+    Attributes:
+        paths: where each is; a name where it is not a file of its own.
+        labels: `(images,)` integers.
+        data: the bytes of each file; `None` where they are read from the paths.
+    """
 
     paths: tuple[Path, ...]
     labels: np.ndarray
+    data: tuple[bytes, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -27,7 +35,12 @@ class ImageSet:
     def take(self, indices: Iterable[int]) -> ImageSet:
         """Return the images at `indices`, in that order."""
         indices = list(indices)
-        return ImageSet(tuple(self.paths[i] for i in indices), self.labels[indices])
+        data = None if self.data is None else tuple(self.data[i] for i in indices)
+        return ImageSet(tuple(self.paths[i] for i in indices), self.labels[indices], data)
+
+    def source(self, index: int) -> Path | BytesIO:
+        """What an image is read from."""
+        return self.paths[index] if self.data is None else BytesIO(self.data[index])
 
 
 @dataclass(frozen=True)
@@ -52,7 +65,7 @@ class ImageFolder:
 def read_image_folder(
     folder: str | Path,
     *,
-    selection_split: float = 0.1,
+    selection_split: float | None = 0.1,
     val_split: float | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -62,7 +75,8 @@ def read_image_folder(
     Args:
         folder: either `train/` and `val/`, each with a folder for every class, or the class folders
             themselves.
-        selection_split: share of each class's training images held out for selection, in (0, 1).
+        selection_split: share of each class's training images held out for selection, in (0, 1);
+            `None` for none.
         val_split: share of each class set apart as val, in (0, 1), where there are no `train/` and
             `val/`; `None` where there are.
         seed: seed of the splits.
@@ -99,6 +113,8 @@ def read_image_folder(
         classes = _class_names(root)
         everything, _, skipped = _readable(_find(root, classes), None, classes, progress)
         train, val = _split(everything, val_split, rng, "val split")
+    if selection_split is None:
+        return ImageFolder(classes, train, train.take(()), val, skipped)
     train, selection = _split(train, selection_split, rng, "selection split")
     return ImageFolder(classes, train, selection, val, skipped)
 

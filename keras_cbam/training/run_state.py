@@ -44,31 +44,15 @@ def state_variables(model: keras.Model) -> list[Any]:
     return [*model.variables, *model.optimizer.variables, *model.metrics_variables]
 
 
-class SaveState(keras.callbacks.Callback):
-    """Save the state of a run every so many seconds, so that a kill costs no more than that.
+class RestoreMetrics(keras.callbacks.Callback):
+    """Put the running metrics back when an epoch begins in its middle.
 
     Args:
-        path: the state file.
-        description: what to store with the arrays; the number of finished batches of the epoch is
-            added as `"batch"`.
-        first_batch: how many batches of the epoch were done before this call of `fit`.
-        seconds: time between two saves.
-        running_metrics: values of the metrics at `first_batch`, put back when the epoch begins.
+        running_metrics: their values; none at the beginning of an epoch.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        description: dict[str, Any],
-        first_batch: int,
-        seconds: float,
-        running_metrics: list[np.ndarray],
-    ):
+    def __init__(self, running_metrics: list[np.ndarray]):
         super().__init__()
-        self.path = path
-        self.description = description
-        self.first_batch = first_batch
-        self.seconds = seconds
         self.running_metrics = running_metrics
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -78,6 +62,27 @@ class SaveState(keras.callbacks.Callback):
                 self.model.metrics_variables, self.running_metrics, strict=True
             ):
                 variable.assign(value)
+
+
+class SaveState(keras.callbacks.Callback):
+    """Save the state of a run every so many seconds, so that a kill costs no more than that.
+
+    Args:
+        path: the state file.
+        description: what to store with the arrays; the number of finished batches of the epoch is
+            added as `"batch"`.
+        first_batch: how many batches of the epoch were done before this call of `fit`.
+        seconds: time between two saves.
+    """
+
+    def __init__(self, path: Path, description: dict[str, Any], first_batch: int, seconds: float):
+        super().__init__()
+        self.path = path
+        self.description = description
+        self.first_batch = first_batch
+        self.seconds = seconds
+
+    def on_epoch_begin(self, epoch, logs=None):
         self.saved = time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):

@@ -1,0 +1,21 @@
+"""The paper's tables 1 to 4 as studies on images of one's own."""
+
+from keras_cbam.studies.attentions import ATTENTIONS
+from keras_cbam.studies.networks import build_network
+from keras_cbam.studies.run import Result, Run, execute
+from keras_cbam.studies.scales import SCALES, Scale
+from keras_cbam.studies.study import study
+from keras_cbam.studies.tables import STUDIES, Study
+
+__all__ = [
+    "ATTENTIONS",
+    "SCALES",
+    "STUDIES",
+    "Result",
+    "Run",
+    "Scale",
+    "Study",
+    "build_network",
+    "execute",
+    "study",
+]

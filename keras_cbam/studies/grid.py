@@ -1,0 +1,95 @@
+"""Which runs a study is made of: one for each network, attention and seed, however often named."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import keras
+
+from keras_cbam.errors import InputError
+from keras_cbam.studies.networks import check_network
+from keras_cbam.studies.run import Run
+from keras_cbam.studies.scales import Scale
+from keras_cbam.studies.tables import STUDIES, Study
+from keras_cbam.training.image_archive import is_image_archive, read_image_archive
+from keras_cbam.training.image_batches import check_augmentations
+from keras_cbam.training.image_folder import ImageFolder, ImageSet, read_image_folder
+
+
+def read_images(path: Path) -> ImageFolder:
+    """Read a folder of `train/` and `val/`, or of `*train*.npz` and `*test*.npz`.
+
+    Raises:
+        InputError: if it is neither.
+    """
+    if is_image_archive(path):
+        return read_image_archive(path)
+    return read_image_folder(path, selection_split=None)
+
+
+def check_scale(scale: Scale) -> None:
+    """Raise an `InputError` for what a run would refuse."""
+    for network in scale.networks:
+        check_network(network)
+    scale.recipe.check()
+    check_augmentations(scale.augmentations, scale.crop_area)
+    if min(scale.image_size, scale.batch_size, scale.images) < 1 or not scale.networks:
+        raise InputError("Expected at least one network, and one pixel, image a batch and image.")
+
+
+def grid(studies: Sequence[str], scale: Scale, seeds: Iterable[int], folder: ImageFolder) -> list:
+    """Return the runs of studies, each once, all of one seed before those of the next."""
+    digest = _digest(folder)
+    wanted = dict.fromkeys(
+        (network, row.attention)
+        for name in studies
+        for network in networks(STUDIES[name], scale)
+        for row in STUDIES[name].rows
+    )
+    return [
+        describe(network, attention, seed, scale, len(folder.train), digest)
+        for seed in seeds
+        for network, attention in wanted
+    ]
+
+
+def networks(study: Study, scale: Scale) -> tuple[str, ...]:
+    """The networks that a study is drawn up for."""
+    return scale.networks if study.every_network else scale.networks[:1]
+
+
+def describe(
+    network: str, attention: str, seed: int, scale: Scale, images: int, digest: str
+) -> Run:
+    """Return a run of a scale on so many training images."""
+    return Run(
+        network=network,
+        attention=attention,
+        seed=seed,
+        epochs=max(round(scale.images / images), 1),
+        image_size=scale.image_size,
+        stem=scale.stem,
+        batch_size=scale.batch_size,
+        recipe=scale.recipe,
+        augmentations=scale.augmentations,
+        crop_area=scale.crop_area,
+        backend=keras.config.backend(),
+        data=digest,
+    )
+
+
+def _digest(folder: ImageFolder) -> str:
+    """What tells these images from others: names, labels, and bytes or their number."""
+    digest = hashlib.sha256("\n".join(folder.classes).encode())
+    for images in (folder.train, folder.val):
+        digest.update(images.labels.tobytes())
+        digest.update(_contents(images))
+    return digest.hexdigest()[:16]
+
+
+def _contents(images: ImageSet) -> bytes:
+    if images.data is not None:
+        return b"".join(images.data)
+    return "\n".join(f"{path.name} {path.stat().st_size}" for path in images.paths).encode()

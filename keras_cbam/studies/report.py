@@ -1,0 +1,163 @@
+"""The table and the plot of a study."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from keras_cbam.files import atomic_path
+from keras_cbam.studies.run import Result
+from keras_cbam.studies.statistics import Comparison, Interval, Summary, compare, summarize
+from keras_cbam.studies.tables import Study, published
+
+HEADER = (
+    "| network | attention | top-1 error | std | difference to the first | p | parameters "
+    "| multiply-adds | paper |\n|---|---|---|---|---|---|---|---|---|\n"
+)
+
+
+class Line(NamedTuple):
+    """A row of the table of a study, for one network.
+
+    Attributes:
+        network: the network.
+        label: as the paper names the row.
+        summary: the errors.
+        comparison: with the first row; `None` for that one.
+        published: the paper's error in %, on ImageNet; `None` where it has none.
+    """
+
+    network: str
+    label: str
+    summary: Summary
+    comparison: Comparison | None
+    published: float | None
+
+
+def lines(
+    study: Study, networks: Sequence[str], results: Mapping[tuple[str, str], Mapping[int, Result]]
+) -> list[Line]:
+    """Return the rows of a study.
+
+    Args:
+        study: the study.
+        networks: those that it is drawn up for.
+        results: by network and attention, then by seed.
+    """
+    found = []
+    for network in networks:
+        baseline = results[network, study.rows[0].attention]
+        for row in study.rows:
+            ours = results[network, row.attention]
+            compared = None if row is study.rows[0] else compare(ours, baseline)
+            paper = published(study, row, network)
+            found.append(Line(network, row.label, summarize(ours), compared, paper))
+    return found
+
+
+def markdown(study: Study, found: Sequence[Line], about: Sequence[str]) -> str:
+    """The table, with what was run above it and what the figures mean below."""
+    several = found[0].summary.deviation is not None
+    pairs = "seeds, tested by Student's paired t" if several else "images, tested by McNemar"
+    notes = [
+        f"- Error in % of the test images told wrong, in brackets its 95 % interval, "
+        f"{'over seeds (Student)' if several else 'over images (Wilson)'}; difference in points "
+        f"over pairs of {pairs}. Not corrected for the number of comparisons.",
+        "- The paper's column is the error on ImageNet, of ResNet50 unless it is of the network "
+        "named: another task, of which the order of rows can be compared, not the values.",
+    ]
+    rows = "".join(f"| {' | '.join(_cells(line))} |\n" for line in found)
+    said = "".join(f"- {line}\n" for line in (*about, *verdicts(found)))
+    return f"# {study.title}\n\n{said}\n{HEADER}{rows}\n" + "\n".join(notes) + "\n"
+
+
+def verdicts(found: Sequence[Line]) -> list[str]:
+    """What the comparisons show, in words: no more than their intervals allow."""
+    said = []
+    for network in dict.fromkeys(line.network for line in found):
+        compared = [line for line in found if line.network == network and line.comparison]
+        for line in compared:
+            gap = line.comparison and line.comparison.difference
+            if gap and (gap.high < 0 or gap.low > 0):
+                which = "fewer" if gap.high < 0 else "more"
+                first = next(x for x in found if x.network == network)
+                papers = (line.published, first.published)
+                against = ""
+                if None not in papers and (papers[0] < papers[1]) != (gap.high < 0):  # type: ignore[operator]
+                    against = ", against the paper"
+                said.append(f"{network}, {line.label}: {which} errors than the first row{against}")
+        if not any(network in text for text in said):
+            said.append(f"{network}: no row is shown to differ from the first")
+    return said
+
+
+def draw(study: Study, found: Sequence[Line], path: Path) -> None:
+    """Draw the error of each row: each seed a dot, the mean and its interval a bar."""
+    from matplotlib.figure import Figure
+
+    networks = list(dict.fromkeys(line.network for line in found))
+    figure = Figure(
+        figsize=(8, 1.2 + 0.42 * len(found) + 0.3 * len(networks)), layout="constrained"
+    )
+    parts = figure.subplots(len(networks), 1, squeeze=False)[:, 0]
+    for axes, network in zip(parts, networks, strict=True):
+        rows = [line for line in found if line.network == network]
+        for place, line in enumerate(reversed(rows)):
+            mean = line.summary.mean
+            errors = list(line.summary.errors.values())
+            axes.plot([mean.low, mean.high], [place] * 2, color="C0", linewidth=5, alpha=0.3)
+            axes.plot(errors, [place] * len(errors), "o", color="C0", markersize=4, alpha=0.7)
+            axes.plot(mean.value, place, "|", color="black", markersize=12)
+        axes.axvline(rows[0].summary.mean.value, color="0.6", linestyle="--", linewidth=1)
+        axes.set_yticks(range(len(rows)), [line.label for line in reversed(rows)])
+        axes.set(ylim=(-0.6, len(rows) - 0.4), title=network)
+    parts[-1].set_xlabel("top-1 error, % (dots: seeds; bars: 95 % interval of the mean)")
+    figure.suptitle(study.title)
+    figure.savefig(path, dpi=110)
+
+
+def write(study: Study, name: str, found: Sequence[Line], about: Sequence[str], to: Path) -> None:
+    """Write `<name>.png`, `<name>.json` and, last, `<name>.md`."""
+    with atomic_path(to / f"{name}.png") as path:
+        draw(study, found, path)
+    rows: list[Any] = [
+        {
+            "network": line.network,
+            "row": line.label,
+            "errors": line.summary.errors,
+            "mean": line.summary.mean._asdict(),
+            "deviation": line.summary.deviation,
+            "parameters": line.summary.parameters,
+            "multiply_adds": line.summary.multiply_adds,
+            "difference": line.comparison and line.comparison.difference._asdict(),
+            "p_value": line.comparison and line.comparison.p_value,
+            "published": line.published,
+        }
+        for line in found
+    ]
+    text = json.dumps({"title": study.title, "about": list(about), "rows": rows}, indent=1)
+    for suffix, content in (("json", f"{text}\n"), ("md", markdown(study, found, about))):
+        with atomic_path(to / f"{name}.{suffix}") as path:
+            path.write_text(content, encoding="utf-8")
+
+
+def _cells(line: Line) -> tuple[str, ...]:
+    summary = line.summary
+    return (
+        line.network,
+        line.label,
+        _interval(summary.mean),
+        "-" if summary.deviation is None else f"{summary.deviation:.2f}",
+        "-" if line.comparison is None else _interval(line.comparison.difference, "+"),
+        "-" if line.comparison is None else f"{line.comparison.p_value:.3f}",
+        f"{summary.parameters:,}",
+        f"{summary.multiply_adds / 1e6:.2f}M",
+        "-" if line.published is None else f"{line.published:.2f}",
+    )
+
+
+def _interval(interval: Interval, sign: str = "") -> str:
+    value, low, high = (f"{number:{sign}.2f}" for number in interval)
+    return f"{value} ({low} to {high})"

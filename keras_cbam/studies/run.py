@@ -1,0 +1,183 @@
+"""One run of a study: a network trained from its start, scored once at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_cbam.files import atomic_path
+from keras_cbam.studies.networks import build_network
+from keras_cbam.surgery.multiply_adds import multiply_adds
+from keras_cbam.surgery.summary import count_parameters
+from keras_cbam.training.image_batches import ImageBatches
+from keras_cbam.training.image_folder import ImageFolder
+from keras_cbam.training.loop import Stage, TrainingLoop
+from keras_cbam.training.processes import ALONE, Processes
+from keras_cbam.training.recipe import Recipe, compile_model, dtype_policy
+from keras_cbam.training.scores import Scorer, scores
+
+RESULT = "result.json"
+STATE = ".state"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run, in full: the same description gives the same run.
+
+    Attributes:
+        network: a name that `build_network` knows.
+        attention: a name of `ATTENTIONS`.
+        seed: seed of weights, order and augmentation. Runs of one seed see the same images.
+        epochs: how often all training images are seen.
+        image_size: side of the images, in pixels.
+        stem: as for the builders.
+        batch_size: images a step, of all processes together.
+        recipe: how the network is trained.
+        augmentations: names out of `training.AUGMENTATIONS`.
+        crop_area: smallest share of an image that a random crop keeps.
+        backend: of Keras.
+        data: digest of the images.
+    """
+
+    network: str
+    attention: str
+    seed: int
+    epochs: int
+    image_size: int
+    stem: str
+    batch_size: int
+    recipe: Recipe
+    augmentations: tuple[str, ...]
+    crop_area: float
+    backend: str
+    data: str
+
+    @property
+    def name(self) -> str:
+        """What its directory is called: the same for the same run, and for no other."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+        return f"{self.network}_{self.attention}_{self.seed}_{digest}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to.
+
+    Attributes:
+        accuracy: share of the test images told right.
+        loss: mean cross-entropy on them.
+        correct: whether each was told right, `(images,)` bool.
+        parameters: trainable parameters.
+        multiply_adds: of one image.
+        seconds: time that the last process took for what it did of the run.
+        history: loss and accuracy in training, by epoch.
+    """
+
+    accuracy: float
+    loss: float
+    correct: np.ndarray
+    parameters: int
+    multiply_adds: int
+    seconds: float
+    history: list[dict[str, Any]]
+
+
+def execute(
+    run: Run,
+    folder: ImageFolder,
+    directory: Path,
+    *,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    checkpoint_seconds: float = 30.0,
+    processes: Processes = ALONE,
+) -> Result:
+    """Do a run, from where it was cut off if it was, and write its result to `directory`.
+
+    Raises:
+        InputError: if the directory holds the state of another run.
+        LostProcessError: if another process is gone.
+    """
+    start = time.monotonic()
+    build = partial(_build, run, len(folder.classes))
+    model = build()
+    scorer = Scorer(model, build, run.image_size, run.batch_size, processes)
+    batches = partial(_batches, run, folder, (processes.index, processes.count))
+    steps = run.epochs * batches(0, 0, 0).batches_per_epoch
+    stage = Stage("train", run.epochs, lambda model: compile_model(model, run.recipe, steps))
+    loop = TrainingLoop(
+        model,
+        [stage],
+        batches,
+        directory / STATE,
+        json.loads(json.dumps(asdict(run))),
+        checkpoint_seconds=checkpoint_seconds,
+        processes=processes,
+    )
+    history = loop.run(callbacks)
+    probabilities = scorer.probabilities(folder.val)
+    result = Result(
+        **scores(probabilities, folder.val.labels),
+        correct=probabilities.argmax(-1) == folder.val.labels,
+        parameters=count_parameters(model.trainable_weights),
+        multiply_adds=sum(multiply_adds(scorer.model).values()),
+        seconds=time.monotonic() - start,
+        history=history,
+    )
+    if processes.first:
+        _write(run, result, directory / RESULT)
+    loop.drop_state()
+    return result
+
+
+def read_result(directory: Path) -> Result | None:
+    """The result of the run in a directory, `None` if it is not done."""
+    path = directory / RESULT
+    if not path.is_file():
+        return None
+    found = json.loads(path.read_text(encoding="utf-8"))["result"]
+    bits = np.frombuffer(bytes.fromhex(found.pop("correct")), "uint8")
+    correct = np.unpackbits(bits)[: found.pop("images")].astype(bool)
+    return Result(correct=correct, **found)
+
+
+def _write(run: Run, result: Result, path: Path) -> None:
+    packed = np.packbits(result.correct).tobytes().hex()
+    found = {**asdict(result), "correct": packed, "images": len(result.correct)}
+    text = json.dumps({"run": asdict(run), "result": found}, indent=1)
+    with atomic_path(path) as temporary:
+        temporary.write_text(f"{text}\n", encoding="utf-8")
+
+
+def _build(run: Run, classes: int) -> keras.Model:
+    keras.utils.set_random_seed(run.seed)
+    with dtype_policy(run.recipe.dtype_policy):
+        return build_network(
+            run.network, run.attention, classes, image_size=run.image_size, stem=run.stem
+        )
+
+
+def _batches(
+    run: Run, folder: ImageFolder, shard: tuple[int, int], stage: int, epoch: int, first_batch: int
+) -> ImageBatches:
+    return ImageBatches(
+        folder.train,
+        run.image_size,
+        run.batch_size,
+        training=True,
+        augmentations=run.augmentations,
+        crop_area=run.crop_area,
+        seed=run.seed,
+        epoch=epoch,
+        first_batch=first_batch,
+        shard=shard,
+    )

@@ -1,0 +1,115 @@
+"""What the runs of a study say, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_cbam.studies.run import Result
+
+LEVEL = 0.95
+
+
+class Interval(NamedTuple):
+    """A value and the 95 % interval around it."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Summary(NamedTuple):
+    """The errors of one row over its seeds, in %.
+
+    Attributes:
+        errors: top-1 error by seed.
+        mean: their mean. With several seeds the interval is Student's over these; with one it is
+            Wilson's over the test images.
+        deviation: their standard deviation; `None` with one seed.
+        parameters: trainable parameters.
+        multiply_adds: of one image.
+    """
+
+    errors: dict[int, float]
+    mean: Interval
+    deviation: float | None
+    parameters: int
+    multiply_adds: int
+
+
+class Comparison(NamedTuple):
+    """A row against the baseline, pair by pair.
+
+    Attributes:
+        difference: error minus that of the baseline, in points. With several seeds the pairs are
+            seeds, and the test is Student's paired one; with one seed they are test images, and it
+            is McNemar's exact one.
+        p_value: of a difference at least that large where there is none.
+    """
+
+    difference: Interval
+    p_value: float
+
+
+def summarize(results: Mapping[int, Result]) -> Summary:
+    """Summarize a row.
+
+    Args:
+        results: by seed, at least one.
+    """
+    errors = {seed: 100 * (1 - result.accuracy) for seed, result in results.items()}
+    first = next(iter(results.values()))
+    values = np.array(list(errors.values()))
+    if len(values) > 1:
+        mean, deviation = _students(values), float(values.std(ddof=1))
+    else:
+        mean, deviation = _wilson(~first.correct), None
+    return Summary(errors, mean, deviation, first.parameters, first.multiply_adds)
+
+
+def compare(results: Mapping[int, Result], baseline: Mapping[int, Result]) -> Comparison:
+    """Compare a row with the baseline.
+
+    Args:
+        results: by seed, at least one.
+        baseline: of the same seeds, on the same test images.
+    """
+    from scipy import stats
+
+    pairs = [(results[seed], baseline[seed]) for seed in results]
+    if len(pairs) > 1:
+        gaps = np.array([100 * (ours.accuracy - base.accuracy) for ours, base in pairs])
+        difference = _students(-gaps)
+        if np.ptp(gaps) == 0:
+            return Comparison(difference, float(gaps[0] == 0))
+        return Comparison(difference, float(stats.ttest_1samp(gaps, 0).pvalue))
+    ((ours, base),) = pairs
+    worse = int((base.correct & ~ours.correct).sum())
+    better = int((ours.correct & ~base.correct).sum())
+    count = len(ours.correct)
+    value = (worse - better) / count
+    spread = np.sqrt((worse + better) / count - value**2) / np.sqrt(count)
+    reach = stats.norm.ppf((1 + LEVEL) / 2) * spread
+    p_value = stats.binomtest(worse, worse + better).pvalue if worse + better else 1.0
+    return Comparison(
+        Interval(100 * value, 100 * (value - reach), 100 * (value + reach)), float(p_value)
+    )
+
+
+def _students(values: np.ndarray) -> Interval:
+    """The mean, with Student's interval."""
+    from scipy import stats
+
+    mean, count = float(values.mean()), len(values)
+    reach = stats.t.ppf((1 + LEVEL) / 2, count - 1) * values.std(ddof=1) / np.sqrt(count)
+    return Interval(mean, mean - float(reach), mean + float(reach))
+
+
+def _wilson(wrong: np.ndarray) -> Interval:
+    """The share of what is true, in %, with Wilson's interval."""
+    from scipy import stats
+
+    found = stats.binomtest(int(wrong.sum()), len(wrong)).proportion_ci(LEVEL, "wilson")
+    return Interval(100 * float(wrong.mean()), 100 * float(found.low), 100 * float(found.high))

@@ -1,0 +1,154 @@
+"""Studies from images to tables: the runs that are not done yet, then what all of them say."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import keras
+
+from keras_cbam.errors import InputError, require
+from keras_cbam.files import check_writable
+from keras_cbam.studies.grid import check_scale, grid, networks, read_images
+from keras_cbam.studies.report import lines, write
+from keras_cbam.studies.run import Run, read_result
+from keras_cbam.studies.scales import Scale
+from keras_cbam.studies.tables import STUDIES
+from keras_cbam.studies.workers import SECONDS, Told, Workers, count_done, work, work_together
+from keras_cbam.training.image_folder import ImageFolder
+from keras_cbam.training.processes import ALONE, Processes
+
+RUNS = "runs"
+
+
+def study(
+    names: Sequence[str],
+    data: str | Path,
+    output: str | Path,
+    scale: Scale,
+    *,
+    seeds: Sequence[int] = (0, 1, 2),
+    workers: int = 1,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    checkpoint_seconds: float = 30.0,
+    tell: Told | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    processes: Processes = ALONE,
+) -> list[Path]:
+    """Do the runs of studies that are not done yet, and write their tables and plots.
+
+    Runs are in `output/runs`, each in a directory of its own. Whoever calls this for the same
+    `output`, on whichever host, shares the work: a run is done once, and goes on from its last
+    saved step if whoever was at it is gone.
+
+    Args:
+        names: names of `STUDIES`.
+        data: a folder of `train/` and `val/`, each with a folder for every class, or of one
+            `*train*.npz` and one `*test*.npz` as `read_image_archive` reads them.
+        output: directory of runs and tables.
+        scale: networks, images and budget.
+        seeds: of the runs.
+        workers: processes that this call starts, each on its share of the cores; with 1, the runs
+            are done in this process.
+        callbacks: Keras callbacks of runs that are done in this process.
+        checkpoint_seconds: time between two saves of the state of a run.
+        tell: called with each run that was done in this process, and its result.
+        progress: called with the number of runs that are done, and of all.
+        processes: what `join_processes` returns, where several train each run together.
+
+    Returns:
+        The tables, a Markdown file for each name.
+
+    Raises:
+        InputError: on names, data, scale or an output directory that cannot be used.
+        LostProcessError: if another process is gone.
+        RuntimeError: if all workers have stopped before the runs were done.
+    """
+    require("PIL", "filelock", "matplotlib", "scipy")
+    unknown = [name for name in names if name not in STUDIES]
+    if unknown or not names:
+        raise InputError(f"Expected studies of {', '.join(STUDIES)}. Received: {unknown}")
+    if not seeds or len(set(seeds)) < len(seeds) or workers < 1:
+        raise InputError(
+            "Expected different seeds, and at least one of them and one worker. "
+            f"Received: seeds {list(seeds)}, workers {workers}"
+        )
+    check_scale(scale)
+    check_writable(output)
+    folder = read_images(Path(data))
+    runs = grid(names, scale, seeds, folder)
+    place = Path(output) / RUNS
+    if workers > 1 and processes.count == 1:
+        _with_workers(runs, Path(data), place, workers, checkpoint_seconds, progress)
+    else:
+        told = partial(_tell, tell, progress, runs, place)
+        options = {
+            "callbacks": callbacks,
+            "checkpoint_seconds": checkpoint_seconds,
+            "tell": told,
+        }
+        if processes.count > 1:
+            work_together(runs, folder, place, processes, **options)  # type: ignore[arg-type]
+        else:
+            work(runs, folder, place, **options)  # type: ignore[arg-type]
+    tables = _report(names, scale, runs, folder, Path(output)) if processes.first else []
+    processes.wait("tables written")
+    return tables
+
+
+def _tell(tell: Told | None, progress: Callable | None, runs: list, place: Path, run, result):
+    if tell:
+        tell(run, result)
+    if progress:
+        progress(count_done(runs, place), len(runs))
+
+
+def _with_workers(
+    runs: Sequence[Run],
+    data: Path,
+    place: Path,
+    count: int,
+    checkpoint_seconds: float,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    workers = Workers(count, _work, list(runs), data, place, checkpoint_seconds)
+    try:
+        while workers.working:
+            time.sleep(SECONDS)
+            if progress:
+                progress(count_done(runs, place), len(runs))
+    finally:
+        workers.stop()
+    left = len(runs) - count_done(runs, place)
+    if left:
+        raise RuntimeError(
+            f"All workers have stopped, and {left} of {len(runs)} runs are not done. The same "
+            "command goes on with them."
+        )
+
+
+def _work(runs: Sequence[Run], data: Path, place: Path, checkpoint_seconds: float) -> None:
+    work(runs, read_images(data), place, checkpoint_seconds=checkpoint_seconds)
+
+
+def _report(
+    names: Sequence[str], scale: Scale, runs: Sequence[Run], folder: ImageFolder, output: Path
+) -> list[Path]:
+    results: dict[tuple[str, str], dict] = {}
+    for run in runs:
+        by_seed = results.setdefault((run.network, run.attention), {})
+        by_seed[run.seed] = read_result(output / RUNS / run.name)
+    first = runs[0]
+    seeds = sorted({run.seed for run in runs})
+    about = [
+        f"{len(folder.train):,} training and {len(folder.val):,} test images of "
+        f"{len(folder.classes)} classes, {first.image_size}x{first.image_size} pixels",
+        f"{first.epochs} epochs of batches of {first.batch_size} from random weights, the last "
+        f"weights scored once; seeds {', '.join(map(str, seeds))}; Keras on {first.backend}",
+    ]
+    for name in names:
+        found = lines(STUDIES[name], networks(STUDIES[name], scale), results)
+        write(STUDIES[name], name, found, about, output)
+    return [output / f"{name}.md" for name in names]

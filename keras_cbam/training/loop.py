@@ -1,0 +1,229 @@
+"""Training in stages that goes on where it was cut off, in one process or in several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from keras_cbam.errors import InputError
+from keras_cbam.files import remove
+from keras_cbam.training.processes import ALONE, Processes, told_if_lost
+from keras_cbam.training.recipe import averages
+from keras_cbam.training.run_state import (
+    RestoreMetrics,
+    SaveState,
+    load_arrays,
+    read_description,
+    save_arrays,
+    state_variables,
+)
+
+# Batches of the epoch of a stage, from a batch on: stage, epoch, first batch.
+Batches = Callable[[int, int, int], Any]
+Scores = dict[str, float]
+
+
+class Stage(NamedTuple):
+    """Consecutive epochs with one optimizer.
+
+    Attributes:
+        name: what it is called in the history.
+        epochs: how many.
+        compile: compiles the model, and creates all variables of its training, such as
+            `compile_model` does.
+    """
+
+    name: str
+    epochs: int
+    compile: Callable[[keras.Model], None]
+
+
+class TrainingLoop:
+    """Trains a model stage by stage; its state on disk is that of one moment, at any moment.
+
+    Where there is a state, of a run of the same identity, it goes on from there, and ends as the
+    uninterrupted run would have: bit for bit, if the backend computes the same twice. With several
+    processes the first one writes, and all of them read, so `directory` is one that they share.
+
+    Args:
+        model: the model.
+        stages: what is done with it.
+        batches: `batches(stage, epoch, first_batch)` returns what `fit` takes, of the epoch counted
+            from 0 without its first batches; the same each time. Any `keras.utils.PyDataset`; of a
+            `tf.data.Dataset` that repeats itself exactly, `dataset.skip(first_batch)`.
+        directory: of `state.npz` and `best.npz`.
+        identity: what must be the same for a run to go on, of values that JSON keeps.
+        score: returns `accuracy` and `loss` on images held out, by which the best weights are kept;
+            `None` for neither.
+        checkpoint_seconds: time between two saves.
+        processes: those that train together.
+
+    Raises:
+        InputError: if the directory holds the state of a run of another identity.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        stages: Sequence[Stage],
+        batches: Batches,
+        directory: Path,
+        identity: dict[str, Any],
+        *,
+        score: Callable[[], Scores] | None = None,
+        checkpoint_seconds: float = 30.0,
+        processes: Processes = ALONE,
+    ):
+        self.model = model
+        self.stages = tuple(stages)
+        self.batches = batches
+        self.score = score
+        self.checkpoint_seconds = checkpoint_seconds
+        self.processes = processes
+        self.state_path = directory / "state.npz"
+        self.best_path = directory / "best.npz"
+        self.state = load_arrays(self.state_path)
+        self.position: dict[str, Any] = {"stage": 0, "epoch": 0, "batch": 0, "history": []}
+        if self.state:
+            self.position = self.state[1]
+            self._check_same_run(identity)
+        # Nothing is written before all have read.
+        processes.wait("state read")
+        self.position["run"] = identity
+        if processes.first:
+            directory.mkdir(parents=True, exist_ok=True)
+            for left in directory.glob(".partial-*"):
+                remove(left)
+            if not self.state:
+                self.best_path.unlink(missing_ok=True)
+
+    def _check_same_run(self, identity: dict[str, Any]) -> None:
+        before = self.position["run"]
+        for name, value in identity.items():
+            if before.get(name) != value:
+                raise InputError(
+                    f"{self.state_path.parent.parent} was begun with {name} {before.get(name)}, "
+                    f"not {value}; resume it with the same options and data."
+                )
+
+    def run(self, callbacks: Sequence[keras.callbacks.Callback] = ()) -> list[dict[str, Any]]:
+        """Train what is left, and return the history: a row for each epoch of every stage."""
+        for index, stage in enumerate(self.stages):
+            if index >= self.position["stage"]:
+                with told_if_lost():
+                    self._train(index, stage, callbacks)
+        return self.position["history"]
+
+    def best(self) -> tuple[list[np.ndarray], dict[str, Any]]:
+        """The best weights by score, with their scores and their epoch, counted over all stages."""
+        self.processes.wait("best written")
+        saved = load_arrays(self.best_path)
+        if saved is None:
+            raise RuntimeError(f"The best weights are missing from {self.best_path}.")
+        return saved
+
+    def drop_state(self) -> None:
+        """Remove what the loop wrote, and the directory if nothing else is in it."""
+        self.processes.wait("state used")
+        if self.processes.first:
+            drop_state(self.state_path.parent)
+
+    def _train(self, index: int, stage: Stage, callbacks: Sequence[Any]) -> None:
+        stage.compile(self.model)
+        running_metrics: list[np.ndarray] = []
+        if self.state and self.position["stage"] == index:
+            running_metrics = self._restore(self.state[0])
+        elif index > self.position["stage"]:
+            self.position.update(stage=index, epoch=0, batch=0)
+        for epoch in range(self.position["epoch"], stage.epochs):
+            first_batch = self.position["batch"]
+            raw = _WeightsAsTrained()
+            watchers = [raw, RestoreMetrics(running_metrics if first_batch else [])]
+            if self.processes.first:
+                seconds = self.checkpoint_seconds
+                watchers += [SaveState(self.state_path, self.position, first_batch, seconds)]
+            batches = self.batches(index, epoch, first_batch)
+            logs = self._fit(batches, epoch, [*watchers, *callbacks])
+            self._end_epoch(stage, epoch, logs, raw)
+        _average(self.model)
+
+    def _fit(self, batches: Any, epoch: int, callbacks: Sequence[Any]) -> Scores:
+        history = self.model.fit(
+            batches,
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            shuffle=False,
+            callbacks=list(callbacks),
+            verbose=0,
+        )
+        return {name: float(values[-1]) for name, values in history.history.items()}
+
+    def _end_epoch(self, stage: Stage, epoch: int, logs: Scores, raw: _WeightsAsTrained) -> None:
+        scores = self.score() if self.score else {}
+        row = {
+            "phase": stage.name,
+            "epoch": epoch + 1,
+            **logs,
+            **{f"selection_{name}": value for name, value in scores.items()},
+        }
+        self.position["history"].append(row)
+        if scores:
+            self._keep_best(len(self.position["history"]), scores)
+        raw.put_back()
+        self.position.update(epoch=epoch + 1, batch=0)
+        if self.processes.first:
+            arrays = [variable.numpy() for variable in state_variables(self.model)]
+            save_arrays(self.state_path, arrays, self.position)
+
+    def _restore(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
+        """Put saved values back; return those of the running metrics, which `fit` will reset."""
+        variables = state_variables(self.model)
+        for variable, value in zip(variables, arrays, strict=True):
+            variable.assign(value)
+        return arrays[len(variables) - len(self.model.metrics_variables) :]
+
+    def _keep_best(self, epoch: int, scores: Scores) -> None:
+        best = read_description(self.best_path)
+        if self.processes.first and (best is None or _rank(scores) > _rank(best)):
+            save_arrays(self.best_path, self.model.get_weights(), {"epoch": epoch, **scores})
+
+
+class _WeightsAsTrained(keras.callbacks.Callback):
+    """Keeps what `fit` overwrites at its end with their moving average, where there is one."""
+
+    def __init__(self):
+        super().__init__()
+        self.values: list[np.ndarray] = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        if averages(self.model.optimizer):
+            state_variables(self.model)
+            self.values = [variable.numpy() for variable in self.model.trainable_variables]
+
+    def put_back(self) -> None:
+        """Go on training with the weights that were trained."""
+        if self.values:
+            values = zip(self.model.trainable_variables, self.values, strict=True)
+            for variable, value in values:
+                variable.assign(value)
+
+
+def _average(model: keras.Model) -> None:
+    """Give the model the moving average of its weights, where there is one."""
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+
+
+def drop_state(directory: Path) -> None:
+    """Remove what a loop wrote to a directory, and the directory if nothing else is in it."""
+    for name in ("state.npz", "best.npz"):
+        (directory / name).unlink(missing_ok=True)
+    if directory.is_dir() and not any(directory.iterdir()):
+        directory.rmdir()
+
+
+def _rank(scores: Scores) -> tuple[float, float]:
+    return scores["accuracy"], -scores["loss"]

@@ -1,0 +1,81 @@
+"""What a classifier says of images as they are, not augmented: in one process or in several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from keras_cbam.training.image_batches import ImageBatches
+from keras_cbam.training.image_folder import ImageSet
+from keras_cbam.training.processes import ALONE, Processes, on_its_own
+
+# Keras cuts probabilities off here before it takes their logarithm.
+EPSILON = 1e-7
+
+
+class Scorer:
+    """Scores a classifier while it is trained.
+
+    Among several processes each runs its part of the images, through a model of its own.
+
+    Args:
+        model: the classifier, of one output, `(batch, classes)` probabilities.
+        build: builds it anew.
+        image_size: side of the images, in pixels.
+        batch_size: images that are run at once.
+        processes: those that train together.
+
+    Attributes:
+        model: the classifier that is run here: the one given, or this process's own.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        build: Callable[[], keras.Model],
+        image_size: int,
+        batch_size: int,
+        processes: Processes = ALONE,
+    ):
+        self.trained = self.model = model
+        self.image_size = image_size
+        self.batch_size = batch_size
+        self.processes = processes
+        if processes.count > 1:
+            with on_its_own():
+                self.model = build()
+
+    def probabilities(self, images: ImageSet) -> np.ndarray:
+        """`(images, classes)` float64, by the weights that the trained model has now."""
+        if self.processes.count == 1:
+            return self._run(images)
+        count, index = self.processes.count, self.processes.index
+        weights = self.trained.get_weights()
+        rows = np.full((-(-len(images) // count), self.model.output.shape[-1]), np.nan)
+        with on_its_own():
+            self.model.set_weights(weights)
+            mine = images.take(range(index, len(images), count))
+            if len(mine):
+                rows[: len(mine)] = self._run(mine)
+        # Process after process, each with every `count`-th image.
+        gathered = self.processes.gather(rows).reshape(count, *rows.shape)
+        return gathered.swapaxes(0, 1).reshape(-1, rows.shape[1])[: len(images)]
+
+    def scores(self, images: ImageSet) -> dict[str, float]:
+        """Mean cross-entropy, as `loss`, and accuracy."""
+        return scores(self.probabilities(images), images.labels)
+
+    def _run(self, images: ImageSet) -> np.ndarray:
+        batches = ImageBatches(images, self.image_size, self.batch_size)
+        return np.asarray(self.model.predict(batches, verbose=0), "float64")
+
+
+def scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Mean cross-entropy, as `loss`, and accuracy, of `(images, classes)` probabilities."""
+    of_label = probabilities[np.arange(len(labels)), labels]
+    return {
+        "accuracy": float((probabilities.argmax(-1) == labels).mean()),
+        "loss": float(-np.log(np.clip(of_label, EPSILON, 1 - EPSILON)).mean()),
+    }
