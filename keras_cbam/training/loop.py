@@ -160,6 +160,7 @@ class TrainingLoop:
             callbacks=list(callbacks),
             verbose=0,
         )
+        _average(self.model)
         return {name: float(values[-1]) for name, values in history.history.items()}
 
     def _end_epoch(self, stage: Stage, epoch: int, logs: Scores, raw: _WeightsAsTrained) -> None:
@@ -214,7 +215,11 @@ class _WeightsAsTrained(keras.callbacks.Callback):
 
 def _average(model: keras.Model) -> None:
     """Give the model the moving average of its weights, where there is one."""
-    model.optimizer.finalize_variable_values(model.trainable_variables)
+    if averages(model.optimizer):
+        model.optimizer.finalize_variable_values(model.trainable_variables)
+        for variable in model.trainable_variables:
+            # Values of its own: JAX gives buffers away when it predicts.
+            variable.assign(variable.numpy())
 
 
 def drop_state(directory: Path) -> None:

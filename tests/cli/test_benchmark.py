@@ -6,7 +6,7 @@ import pytest
 
 from keras_cbam.errors import InputError
 from keras_cbam.export.timing import time_artifacts
-from tests.cli.test_cli import run
+from tests.cli.running import run
 from tests.conftest import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")

@@ -5,7 +5,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 
 import keras
@@ -14,6 +13,7 @@ import torch
 
 from keras_cbam.export import load_model
 from tests.checkpoints.torch_networks import ResNet, randomized
+from tests.cli.running import command, run, run_here
 from tests.conftest import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="the command runs one backend")
@@ -25,17 +25,9 @@ TINY = [
 ]
 
 
-def command(*arguments):
-    return [sys.executable, "-m", "keras_cbam.cli", *map(str, arguments)]
-
-
-def run(*arguments):
-    return subprocess.run(command(*arguments), capture_output=True, text=True, check=False)
-
-
 def test_points_are_shown_with_what_they_add():
     arguments = ["points", "VGG16", "--image-size", "32", "--attention", "channel"]
-    done = run(*arguments)
+    done = run_here(*arguments)
     assert done.returncode == 0, done.stderr
     # Two biased layers between C channels and C / 16: 64, 128, 256, 512 and 512 channels.
     expected = [2 * c * (c // 16) + c // 16 + c for c in (64, 128, 256, 512, 512)]
@@ -44,7 +36,9 @@ def test_points_are_shown_with_what_they_add():
     assert cells == ["block3_conv3", "3", "1", "8 x 8 x 256", f"{expected[2]:,}"]
     assert f"channel at 5 points of vgg16 adds {sum(expected):,} parameters" in done.stdout
 
-    shown = json.loads(run(*arguments, "--points", "block1_conv2,block5_conv3", "--json").stdout)
+    shown = json.loads(
+        run_here(*arguments, "--points", "block1_conv2,block5_conv3", "--json").stdout
+    )
     assert [point["added_parameters"] for point in shown["points"]] == [expected[0], expected[4]]
     assert shown["points"][1]["shape"] == [None, 2, 2, 512]
     assert shown["added_parameters"] == shown["added_trainable"] == expected[0] + expected[4]
@@ -55,22 +49,22 @@ def test_points_of_a_saved_model(tmp_path):
     x = keras.layers.Conv2D(8, 3, activation="relu", name="only")(inputs)
     x = keras.layers.Dense(2)(keras.layers.Flatten()(x))
     keras.Model(inputs, x).save(tmp_path / "model.keras")
-    done = run("points", tmp_path / "model.keras", "--json")
+    done = run_here("points", tmp_path / "model.keras", "--json")
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)
     assert [(p["layer"], p["shape"]) for p in shown["points"]] == [("only", [None, 14, 14, 8])]
-    done = run("points", tmp_path / "model.keras", "--image-size", "64")
+    done = run_here("points", tmp_path / "model.keras", "--image-size", "64")
     assert done.returncode == 2
     assert "go with a builder" in done.stderr
 
 
 def test_models_are_listed():
-    done = run("models", "ResNet18", "MobileNet-1.0", "--attention", "none,cbam")
+    done = run_here("models", "ResNet18", "MobileNet-1.0", "--attention", "none,cbam")
     assert done.returncode == 0, done.stderr
     rows = [" ".join(line.split()) for line in done.stdout.splitlines() if line.strip()]
     assert len(rows) == 2 + 4
     assert "| ResNet18 | cbam | 11,779,392 | 1.815G | 11.78M | 1.815 | 29.27 | 10.09 |" in rows
-    done = run("models", "ResNet18", "--attention", "bam", "--json")
+    done = run_here("models", "ResNet18", "--attention", "bam", "--json")
     (row,) = json.loads(done.stdout)
     assert (row["network"], row["attention"], row["parameters"]) == ("ResNet18", "bam", 11_712_503)
     assert row["published"] is None
@@ -79,7 +73,9 @@ def test_models_are_listed():
 def test_checkpoint_is_converted(tmp_path):
     torch.save(randomized(ResNet((1, 1), False, "cbam")).state_dict(), tmp_path / "small.pth")
     options = ["--image-size", "64", "--include-preprocessing"]
-    done = run("convert", tmp_path / "small.pth", "--output", tmp_path / "small.keras", *options)
+    done = run_here(
+        "convert", tmp_path / "small.pth", "--output", tmp_path / "small.keras", *options
+    )
     assert done.returncode == 0, done.stderr
     assert "on 4 random images" in done.stdout
     model = load_model(tmp_path / "small.keras")
@@ -161,7 +157,7 @@ CASES = {
 def test_bad_input_is_one_sentence(case, bad):
     make, message = CASES[case]
     before = {p.name for p in bad.iterdir()}
-    done = run(*make(bad))
+    done = run_here(*make(bad))
     said = [line for line in done.stderr.splitlines() if line.startswith("keras-cbam: ")]
     assert done.returncode == 2
     assert len(said) == 1
@@ -183,7 +179,7 @@ def test_finetune_names_corrupt_files_and_export_follows(image_folder, tmp_path)
     arguments = ["export", model, "--output", tmp_path / "export"]
     arguments += ["--formats", "onnx,tflite"]
     options = ["--report", "--target", "npu", "--runtimes", "none"]
-    done = run(*arguments, "--verification", image_folder, *options)
+    done = run_here(*arguments, "--verification", image_folder, *options)
     assert done.returncode == 0, done.stderr
     assert "where the operations run" in done.stdout
     assert "| model.onnx | layout |" in (tmp_path / "export" / "report.md").read_text()
@@ -192,13 +188,13 @@ def test_finetune_names_corrupt_files_and_export_follows(image_folder, tmp_path)
     assert manifest["accuracy"] is not None
     assert manifest["options"]["target"] == "npu"
     assert manifest["artifacts"][0]["elsewhere"] == []
-    assert run("verify", tmp_path / "export").returncode == 0
+    assert run_here("verify", tmp_path / "export").returncode == 0
     (tmp_path / "export" / "model.onnx").write_bytes(b"another file")
-    done = run("verify", tmp_path / "export", "--report")
+    done = run_here("verify", tmp_path / "export", "--report")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "SHA-256 differs" in done.stdout.replace("\n", " ")
-    done = run(*finetune(image_folder, "--output", tmp_path / "run"))
+    done = run_here(*finetune(image_folder, "--output", tmp_path / "run"))
     assert done.returncode == 2
     assert "finished run" in done.stderr.replace("\n", " ")
 

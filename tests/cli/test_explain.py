@@ -9,7 +9,7 @@ from keras_cbam import CBAM
 from keras_cbam.cli.explain import explain
 from keras_cbam.errors import InputError
 from keras_cbam.visualize import Explanation, comparison, overlay, panel
-from tests.cli.test_cli import run
+from tests.cli.running import run_here
 from tests.conftest import BACKEND, write_images
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="tried on one backend")
@@ -39,7 +39,7 @@ def folder(tmp_path_factory):
 
 
 def test_pictures_and_a_page_of_its_own(folder, tmp_path):
-    done = run(
+    done = run_here(
         *("explain", folder / "one.keras", folder / "images", folder / "images/red/0.jpg"),
         *("--compare", folder / "two.keras", "--output", tmp_path / "out"),
     )

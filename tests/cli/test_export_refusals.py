@@ -5,7 +5,7 @@ import subprocess
 import keras
 import pytest
 
-from tests.cli.test_cli import run
+from tests.cli.running import run_here
 from tests.conftest import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
@@ -61,7 +61,7 @@ QUICK = ("Flex needed", "Lambda", "opset 99")
 )
 def test_what_cannot_be_exported(case, models, tmp_path):
     model, options, message = CASES[case]
-    done = run("export", models / f"{model}.keras", "--output", tmp_path / "out", *options)
+    done = run_here("export", models / f"{model}.keras", "--output", tmp_path / "out", *options)
     assert_refused(done, message)
     assert list(tmp_path.iterdir()) == []
 
@@ -69,14 +69,14 @@ def test_what_cannot_be_exported(case, models, tmp_path):
 @pytest.mark.slow
 def test_a_small_disk(models, tmp_path):
     mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(tmp_path)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
+    if subprocess.run_here(mount, capture_output=True, check=False).returncode:
         pytest.skip("mounting a small disk needs root")
     try:
-        done = run("export", models / "large.keras", "--output", tmp_path / "out")
+        done = run_here("export", models / "large.keras", "--output", tmp_path / "out")
         assert_refused(done, f"No space is left in {tmp_path / 'out'}: nothing was written.")
         assert list(tmp_path.iterdir()) == []
     finally:
-        subprocess.run(["umount", str(tmp_path)], check=True)
+        subprocess.run_here(["umount", str(tmp_path)], check=True)
 
 
 def assert_refused(done, message):

@@ -108,7 +108,14 @@ MODELS = {
 SHAPES = {"z": 2, "a": 3, "y_w": 3}
 
 
-@pytest.mark.parametrize("name", MODELS)
+# Variants of the others, for `make test-all`.
+VARIANTS = {"unsorted inputs", "ordered dictionary", "twice the same"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in VARIANTS else ()) for name in MODELS],
+)
 def test_a_model_is_exported_and_verified(name, tmp_path):
     build, inputs, outputs = MODELS[name]
     report = export(vary(build()), tmp_path)

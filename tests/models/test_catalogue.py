@@ -41,7 +41,11 @@ ROUGHLY = {("MobileNet-0.7", "cbam"), ("MobileNet-1.0", "cbam")}
 
 
 @pytest.mark.parametrize("attention", TABULATED)
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    "variant",
+    # Those of 101 layers are of the same blocks as those of 50, and take three times as long.
+    [pytest.param(v, marks=pytest.mark.slow if "101" in v else ()) for v in VARIANTS],
+)
 def test_as_in_the_paper(variant, attention):
     model = VARIANTS[variant](attention)
     entry = measure(model, variant, attention)

@@ -161,7 +161,14 @@ def channels_first():
 
 @pytest.mark.backends
 @pytest.mark.parametrize("attention", ["cbam", "bam"])
-@pytest.mark.parametrize("name", ["ResNet50", "MobileNet"])
+@pytest.mark.parametrize(
+    "name",
+    # JAX compiles every operation of both networks one by one; PyTorch takes a second.
+    [
+        pytest.param("ResNet50", marks=pytest.mark.slow if BACKEND == "jax" else ()),
+        pytest.param("MobileNet", marks=pytest.mark.slow if BACKEND == "jax" else ()),
+    ],
+)
 def test_channels_first(name, attention, channels_first, rng):
     build = BUILDERS[name]
     first = build(attention, include_top=False, input_shape=(3, 64, 96))

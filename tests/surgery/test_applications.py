@@ -118,8 +118,16 @@ SMALLEST = {
     "VGG16",
     "Xception",
 }
-# The two of them that take longest to compile, save and load.
-LONGEST = {"InceptionResNetV2", "NASNetMobile"}
+# Those of them that take longest to compile, save and load.
+LONGEST = {
+    "DenseNet121",
+    "EfficientNetV2B0",
+    "InceptionResNetV2",
+    "InceptionV3",
+    "NASNetMobile",
+    "ResNet50V2",
+    "Xception",
+}
 # Families that Keras builds for channels_last alone.
 LAST_ONLY = ("ConvNeXt", "DenseNet", "NASNet")
 

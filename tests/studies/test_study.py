@@ -1,0 +1,213 @@
+"""Studies: what is run, once each whoever does it, and what comes out."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from keras_cbam.errors import InputError
+from keras_cbam.models import ResNet18, initializers
+from keras_cbam.studies import ATTENTIONS, SCALES, STUDIES, build_network, study
+from keras_cbam.studies.grid import describe, grid, read_images
+from keras_cbam.studies.run import read_result
+from keras_cbam.surgery.summary import count_parameters
+from tests.conftest import BACKEND, ROOT, write_images
+
+# TensorFlow starts and compiles soonest.
+pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="studies run alike everywhere")
+
+TINY = replace(
+    SCALES["small"],
+    networks=("WideResNet18-0.125", "WideResNet18-0.25"),
+    image_size=32,
+    batch_size=4,
+    images=16,
+)
+OPTIONS = [
+    *("--network", "WideResNet18-0.125", "--image-size", "32", "--batch-size", "4"),
+    *("--images", "16", "--seeds", "1", "--checkpoint-seconds", "0"),
+]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """A folder of train/ and val/, 16 and 8 images of two classes."""
+    folder = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 8), ("val", 4)):
+        write_images(folder / split, rng, count=count)
+    return folder
+
+
+def archive(path, images):
+    """Write images as an archive, and return the bytes of each."""
+    data = [source.read_bytes() for source in images.paths]
+    np.savez(
+        path,
+        jpeg=np.frombuffer(b"".join(data), "uint8"),
+        offsets=np.cumsum([0, *map(len, data)]),
+        labels=images.labels.astype("uint8"),
+        classes=np.array(["blue", "red"]),
+    )
+    return data
+
+
+def test_each_configuration_is_run_once(images):
+    folder = read_images(images)
+    runs = grid(list(STUDIES), TINY, (0, 1), folder)
+    # Ten attentions on the first network and BAM; four on the second.
+    assert len(runs) == len({run.name for run in runs}) == 2 * (11 + 4)
+    assert [run.seed for run in runs] == [0] * 15 + [1] * 15
+    assert {run.attention for run in runs} == set(ATTENTIONS)
+    alone = {run.name for name in STUDIES for run in grid([name], TINY, (0, 1), folder)}
+    assert alone == {run.name for run in runs}
+
+
+def test_a_run_is_known_by_all_that_decides_it(images, tmp_path):
+    def name(scale=TINY, count=16, digest="a"):
+        return describe("ResNet18", "cbam", 0, scale, count, digest).name
+
+    recipe = replace(TINY.recipe, learning_rate=0.01)
+    others = [
+        name(replace(TINY, image_size=48)),
+        name(replace(TINY, recipe=recipe)),
+        name(count=8),
+        name(digest="b"),
+    ]
+    assert len({name(), *others}) == 5
+    folder = read_images(images)
+    (first,) = grid(["order"], TINY, [0], folder)[:1]
+    picture = folder.train.paths[0]
+    picture.write_bytes(picture.read_bytes() + b" ")
+    assert grid(["order"], TINY, [0], read_images(images))[0].name != first.name
+
+
+def test_archives_are_read_as_folders_are(images, tmp_path):
+    folder = read_images(images)
+    data = archive(tmp_path / "all_train.npz", folder.train)
+    archive(tmp_path / "all_test.npz", folder.val)
+    found = read_images(tmp_path)
+    assert found.classes == ("blue", "red")
+    assert len(found.val) == 8
+    assert len(found.selection) == 0
+    taken = found.train.take([3, 1])
+    assert [taken.source(i).read() for i in range(2)] == [data[3], data[1]]
+    assert list(taken.labels) == list(folder.train.labels[[3, 1]])
+    np.savez(tmp_path / "all_test.npz", jpeg=np.zeros(3, "uint8"))
+    with pytest.raises(InputError, match="Expected arrays jpeg, offsets, labels, classes in"):
+        read_images(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("attention", "parameters"),
+    [("none", 0), ("se", 89_080), ("channel_max", 89_080), ("cbam", 89_880)],
+)
+def test_networks_take_pixels(attention, parameters):
+    model = build_network("ResNet18", attention, 10, image_size=32)
+    plain = count_parameters(ResNet18(None, classes=10).trainable_weights)
+    # With CBAM 11,779,392 - 11,689,512, as in the paper's table 4; 8 spatial gates have 100 each.
+    added = count_parameters(model.trainable_weights) - plain
+    assert model.input.shape == (None, 32, 32, 3)
+    assert model.get_layer("preprocessing").get_config()["scale"][0] == pytest.approx(
+        1 / 255 / 0.229
+    )
+    assert added == parameters
+
+
+def test_factors_of_width():
+    narrow = build_network("WideResNet18-0.25", "none", 10, image_size=32)
+    assert narrow.get_layer("stage4_block1_conv1").filters == 128
+    assert build_network("MobileNet-0.5", "none", 10, image_size=32).layers[-1].units == 10
+    for name in ("ResNet19", "ResNet18-0.5", "MobileNet-x", "MobileNet--1"):
+        with pytest.raises(InputError, match="Received: "):
+            build_network(name, "none", 10, image_size=32)
+    with pytest.raises(InputError, match="Expected an attention of none, se"):
+        build_network("ResNet18", "cbma", 10, image_size=32)
+
+
+def test_attentions_start_as_the_authors_do():
+    model = build_network("ResNet18", "parallel", 10, image_size=32)
+    layers = [layer for layer in model.layers if type(layer).__name__ == "CBAM"]
+    assert len(layers) == 8
+    config = layers[0].get_config()
+    assert config["order"] == "parallel"
+    gamma = keras.saving.deserialize_keras_object(config["gamma_initializer"])
+    assert type(gamma).__name__ == "Zeros"
+    kernel = config["kernel_initializer"]["config"]
+    assert kernel == initializers.default().get_config() | {"seed": kernel["seed"]}
+
+
+def command(images, output, *more):
+    arguments = ["study", "order", "--data", images, "--output", output, *OPTIONS, *more]
+    return subprocess.Popen(
+        [sys.executable, "-m", "keras_cbam.cli", *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+    )
+
+
+def test_two_workers_one_of_them_killed(images, tmp_path):
+    """Two that share a folder; one dies within a run, which the other one takes over."""
+    output = tmp_path / "study"
+    first, second = command(images, output), command(images, output)
+    states = []
+    while not states and first.poll() is None:
+        time.sleep(0.02)
+        states = list(output.glob("runs/*/.state/state.npz"))
+    first.kill()
+    first.communicate()
+    said = second.communicate(timeout=600)[0]
+    assert second.returncode == 0, said
+    results = sorted(output.glob("runs/*/result.json"))
+    assert len(results) == 4
+    assert not list(output.glob("runs/*/.state"))
+    # Told by the one that did it; the killed one may have done one or none.
+    lines = [line for line in said.splitlines() if "% error" in line]
+    assert len(lines) == len(set(lines)) >= 3
+    table = (output / "order.md").read_text()
+    assert table.count("| WideResNet18-0.125 |") == 4
+    assert json.loads((output / "order.json").read_text())["rows"][0]["row"] == "channel alone (SE)"
+    assert (output / "order.png").stat().st_size > 10_000
+
+    # What is done is not done again: another study needs one run more, and this one none.
+    times = {path: path.stat().st_mtime_ns for path in results}
+    tables = study(
+        ["spatial", "order"],
+        images,
+        output,
+        replace(TINY, networks=("WideResNet18-0.125",)),
+        seeds=[0],
+        workers=2,
+        checkpoint_seconds=0,
+    )
+    assert [path.name for path in tables] == ["spatial.md", "order.md"]
+    assert {path: path.stat().st_mtime_ns for path in results} == times
+    assert len(list(output.glob("runs/*/result.json"))) == 8
+    assert (output / "order.md").read_text() == table
+    assert read_result(results[0].parent).correct.shape == (8,)
+
+
+def test_what_cannot_be_run(images, tmp_path):
+    def refuse(match, names=("order",), scale=TINY, **options):
+        with pytest.raises(InputError, match=match):
+            study(names, images, tmp_path / "out", scale, **options)
+        assert not (tmp_path / "out").exists()
+
+    refuse("Expected studies of channel, spatial, order, attention", names=["chanel"])
+    refuse("different seeds", seeds=[1, 1])
+    refuse("one worker", workers=0)
+    refuse("Expected a network of", scale=replace(TINY, networks=("ResNet19",)))
+    refuse("one pixel", scale=replace(TINY, image_size=0))
+    wrong = replace(TINY.recipe, optimizer="sdg")
+    refuse("Expected optimizer of adam, adamw, sgd", scale=replace(TINY, recipe=wrong))
+    with pytest.raises(InputError, match="No folder at"):
+        study(["order"], tmp_path / "none", tmp_path / "out", TINY)
