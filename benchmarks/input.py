@@ -67,8 +67,8 @@ def main() -> None:
     least, middle = tax(seconds, "read", "cached")
     step = {name: 1000 * np.median(each) / steps for name, each in seconds.items()}
     print(
-        f"{arguments.network} with CBAM, {size}x{size}, batches of {batch}, {arguments.runs} epochs "
-        f"of {steps} steps each, {keras.config.backend()}:\n"
+        f"{arguments.network} with CBAM, {size}x{size}, batches of {batch}, {arguments.runs} "
+        f"epochs of {steps} steps each, {keras.config.backend()}:\n"
     )
     print("| from memory, ms a step | from JPEG files | slower by, minimum | median |")
     print("|---|---|---|---|")

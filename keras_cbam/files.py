@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -19,7 +20,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     The temporary name is hidden and ends as `path` does, since some writers go by the suffix.
     """
     final = Path(path)
-    temporary = final.with_name(f".partial-{os.getpid()}-{final.name}")
+    # Other hosts have processes of the same number.
+    temporary = final.with_name(f".partial-{secrets.token_hex(4)}-{final.name}")
     try:
         yield temporary
         if temporary.is_file():

@@ -35,11 +35,20 @@ def check_scale(scale: Scale) -> None:
         check_network(network)
     scale.recipe.check()
     check_augmentations(scale.augmentations, scale.crop_area)
-    if min(scale.image_size, scale.batch_size, scale.images) < 1 or not scale.networks:
-        raise InputError("Expected at least one network, and one pixel, image a batch and image.")
+    if not scale.networks or len(set(scale.networks)) < len(scale.networks):
+        raise InputError(f"Expected different networks. Received: {', '.join(scale.networks)}")
+    for name, number in (
+        ("image size", scale.image_size),
+        ("batch size", scale.batch_size),
+        ("number of images", scale.images),
+    ):
+        if number < 1:
+            raise InputError(f"Expected {name} of at least 1. Received: {number}")
 
 
-def grid(studies: Sequence[str], scale: Scale, seeds: Iterable[int], folder: ImageFolder) -> list:
+def grid(
+    studies: Sequence[str], scale: Scale, seeds: Iterable[int], folder: ImageFolder
+) -> list[Run]:
     """Return the runs of studies, each once, all of one seed before those of the next."""
     digest = _digest(folder)
     wanted = dict.fromkeys(

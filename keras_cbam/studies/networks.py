@@ -46,9 +46,20 @@ def build_network(
         raise InputError(f"Expected an attention of {', '.join(ATTENTIONS)}. Received: {attention}")
     image = keras.Input((image_size, image_size, 3), name="image")
     pixels = keras.layers.Rescaling(TORCH.scale, TORCH.offset, name="preprocessing")(image)
-    return getattr(models, builder)(
-        ATTENTIONS[attention], input_tensor=pixels, classes=classes, stem=stem, **settings
-    )
+    try:
+        scores = getattr(models, builder)(
+            ATTENTIONS[attention],
+            input_tensor=pixels,
+            classes=classes,
+            classifier_activation=None,
+            stem=stem,
+            **settings,
+        )
+    except ValueError as error:
+        raise InputError(f"Network {name} cannot be built: {error}") from error
+    # Whatever the dtype policy, probabilities are not rounded.
+    softmax = keras.layers.Activation("softmax", dtype="float32", name="probabilities")
+    return keras.Model(image, softmax(scores.output), name=scores.name)
 
 
 def _parse(name: str) -> tuple[str, dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from keras_cbam.files import atomic_path
 from keras_cbam.studies.run import Result
-from keras_cbam.studies.statistics import Comparison, Interval, Summary, compare, summarize
+from keras_cbam.studies.statistics import LEVEL, Comparison, Interval, Summary, compare, summarize
 from keras_cbam.studies.tables import Study, published
 
 HEADER = (
@@ -74,23 +74,26 @@ def markdown(study: Study, found: Sequence[Line], about: Sequence[str]) -> str:
 
 
 def verdicts(found: Sequence[Line]) -> list[str]:
-    """What the comparisons show, in words: no more than their intervals allow."""
+    """What the comparisons show, in words: no more than their intervals and tests allow."""
     said = []
     for network in dict.fromkeys(line.network for line in found):
-        compared = [line for line in found if line.network == network and line.comparison]
-        for line in compared:
-            gap = line.comparison and line.comparison.difference
-            if gap and (gap.high < 0 or gap.low > 0):
-                which = "fewer" if gap.high < 0 else "more"
-                first = next(x for x in found if x.network == network)
-                papers = (line.published, first.published)
-                against = ""
-                if None not in papers and (papers[0] < papers[1]) != (gap.high < 0):  # type: ignore[operator]
-                    against = ", against the paper"
-                said.append(f"{network}, {line.label}: {which} errors than the first row{against}")
-        if not any(network in text for text in said):
+        first, *others = (line for line in found if line.network == network)
+        shown = [line for line in others if line.comparison and _differs(line.comparison)]
+        for line in shown:
+            fewer = line.summary.mean.value < first.summary.mean.value
+            words = f"{network}, {line.label}: {'fewer' if fewer else 'more'} errors than the first"
+            if line.published is not None and first.published is not None:
+                agrees = (line.published < first.published) == fewer
+                words += "" if agrees else ", against the paper"
+            said.append(words)
+        if not shown:
             said.append(f"{network}: no row is shown to differ from the first")
     return said
+
+
+def _differs(comparison: Comparison) -> bool:
+    (_, low, high), p_value = comparison
+    return (high < 0 or low > 0) and p_value is not None and p_value < 1 - LEVEL
 
 
 def draw(study: Study, found: Sequence[Line], path: Path) -> None:
@@ -113,7 +116,9 @@ def draw(study: Study, found: Sequence[Line], path: Path) -> None:
         axes.axvline(rows[0].summary.mean.value, color="0.6", linestyle="--", linewidth=1)
         axes.set_yticks(range(len(rows)), [line.label for line in reversed(rows)])
         axes.set(ylim=(-0.6, len(rows) - 0.4), title=network)
-    parts[-1].set_xlabel("top-1 error, % (dots: seeds; bars: 95 % interval of the mean)")
+    several = found[0].summary.deviation is not None
+    bars = "interval of the mean" if several else "Wilson's interval"
+    parts[-1].set_xlabel(f"top-1 error, % (dots: seeds; bars: 95 % {bars})")
     figure.suptitle(study.title)
     figure.savefig(path, dpi=110)
 
@@ -145,13 +150,14 @@ def write(study: Study, name: str, found: Sequence[Line], about: Sequence[str], 
 
 def _cells(line: Line) -> tuple[str, ...]:
     summary = line.summary
+    p_value = line.comparison and line.comparison.p_value
     return (
         line.network,
         line.label,
         _interval(summary.mean),
         "-" if summary.deviation is None else f"{summary.deviation:.2f}",
         "-" if line.comparison is None else _interval(line.comparison.difference, "+"),
-        "-" if line.comparison is None else f"{line.comparison.p_value:.3f}",
+        "-" if p_value is None else f"{p_value:.3f}",
         f"{summary.parameters:,}",
         f"{summary.multiply_adds / 1e6:.2f}M",
         "-" if line.published is None else f"{line.published:.2f}",

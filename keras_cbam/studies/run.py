@@ -23,7 +23,7 @@ from keras_cbam.training.image_folder import ImageFolder
 from keras_cbam.training.loop import Stage, TrainingLoop
 from keras_cbam.training.processes import ALONE, Processes
 from keras_cbam.training.recipe import Recipe, compile_model, dtype_policy
-from keras_cbam.training.scores import Scorer, scores
+from keras_cbam.training.scores import Scorer, scores, told_right
 
 RESULT = "result.json"
 STATE = ".state"
@@ -127,7 +127,7 @@ def execute(
     probabilities = scorer.probabilities(folder.val)
     result = Result(
         **scores(probabilities, folder.val.labels),
-        correct=probabilities.argmax(-1) == folder.val.labels,
+        correct=told_right(probabilities, folder.val.labels),
         parameters=count_parameters(model.trainable_weights),
         multiply_adds=sum(multiply_adds(scorer.model).values()),
         seconds=time.monotonic() - start,

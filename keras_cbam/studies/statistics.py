@@ -46,11 +46,12 @@ class Comparison(NamedTuple):
         difference: error minus that of the baseline, in points. With several seeds the pairs are
             seeds, and the test is Student's paired one; with one seed they are test images, and it
             is McNemar's exact one.
-        p_value: of a difference at least that large where there is none.
+        p_value: of a difference at least that large where there is none; `None` where all
+            seeds have the same difference, of which Student's test cannot tell.
     """
 
     difference: Interval
-    p_value: float
+    p_value: float | None
 
 
 def summarize(results: Mapping[int, Result]) -> Summary:
@@ -82,8 +83,9 @@ def compare(results: Mapping[int, Result], baseline: Mapping[int, Result]) -> Co
     if len(pairs) > 1:
         gaps = np.array([100 * (ours.accuracy - base.accuracy) for ours, base in pairs])
         difference = _students(-gaps)
-        if np.ptp(gaps) == 0:
-            return Comparison(difference, float(gaps[0] == 0))
+        # Rounding apart: an image more or less is a larger difference by far.
+        if np.ptp(gaps) < 1e-9:
+            return Comparison(difference, 1.0 if abs(gaps[0]) < 1e-9 else None)
         return Comparison(difference, float(stats.ttest_1samp(gaps, 0).pvalue))
     ((ours, base),) = pairs
     worse = int((base.correct & ~ours.correct).sum())

@@ -13,10 +13,10 @@ from keras_cbam.errors import InputError, require
 from keras_cbam.files import check_writable
 from keras_cbam.studies.grid import check_scale, grid, networks, read_images
 from keras_cbam.studies.report import lines, write
-from keras_cbam.studies.run import Run, read_result
+from keras_cbam.studies.run import Result, Run, read_result
 from keras_cbam.studies.scales import Scale
 from keras_cbam.studies.tables import STUDIES
-from keras_cbam.studies.workers import SECONDS, Told, Workers, count_done, work, work_together
+from keras_cbam.studies.workers import SECONDS, Told, Workers, count_done, work
 from keras_cbam.training.image_folder import ImageFolder
 from keras_cbam.training.processes import ALONE, Processes
 
@@ -75,30 +75,38 @@ def study(
             "Expected different seeds, and at least one of them and one worker. "
             f"Received: seeds {list(seeds)}, workers {workers}"
         )
+    if workers > 1 and processes.count > 1:
+        raise InputError("Expected one worker where several processes do each run together.")
     check_scale(scale)
     check_writable(output)
     folder = read_images(Path(data))
     runs = grid(names, scale, seeds, folder)
     place = Path(output) / RUNS
-    if workers > 1 and processes.count == 1:
-        _with_workers(runs, Path(data), place, workers, checkpoint_seconds, progress)
+    if workers > 1:
+        _with_workers(runs, folder, place, workers, checkpoint_seconds, progress)
     else:
-        told = partial(_tell, tell, progress, runs, place)
-        options = {
-            "callbacks": callbacks,
-            "checkpoint_seconds": checkpoint_seconds,
-            "tell": told,
-        }
-        if processes.count > 1:
-            work_together(runs, folder, place, processes, **options)  # type: ignore[arg-type]
-        else:
-            work(runs, folder, place, **options)  # type: ignore[arg-type]
+        work(
+            runs,
+            folder,
+            place,
+            callbacks=callbacks,
+            checkpoint_seconds=checkpoint_seconds,
+            tell=partial(_tell, tell, progress, runs, place),
+            processes=processes,
+        )
     tables = _report(names, scale, runs, folder, Path(output)) if processes.first else []
     processes.wait("tables written")
     return tables
 
 
-def _tell(tell: Told | None, progress: Callable | None, runs: list, place: Path, run, result):
+def _tell(
+    tell: Told | None,
+    progress: Callable[[int, int], None] | None,
+    runs: Sequence[Run],
+    place: Path,
+    run: Run,
+    result: Result,
+) -> None:
     if tell:
         tell(run, result)
     if progress:
@@ -107,13 +115,13 @@ def _tell(tell: Told | None, progress: Callable | None, runs: list, place: Path,
 
 def _with_workers(
     runs: Sequence[Run],
-    data: Path,
+    folder: ImageFolder,
     place: Path,
     count: int,
     checkpoint_seconds: float,
     progress: Callable[[int, int], None] | None,
 ) -> None:
-    workers = Workers(count, _work, list(runs), data, place, checkpoint_seconds)
+    workers = Workers(count, _work, list(runs), folder, place, checkpoint_seconds)
     try:
         while workers.working:
             time.sleep(SECONDS)
@@ -129,8 +137,8 @@ def _with_workers(
         )
 
 
-def _work(runs: Sequence[Run], data: Path, place: Path, checkpoint_seconds: float) -> None:
-    work(runs, read_images(data), place, checkpoint_seconds=checkpoint_seconds)
+def _work(runs: Sequence[Run], folder: ImageFolder, place: Path, checkpoint_seconds: float) -> None:
+    work(runs, folder, place, checkpoint_seconds=checkpoint_seconds)
 
 
 def _report(
@@ -147,6 +155,8 @@ def _report(
         f"{len(folder.classes)} classes, {first.image_size}x{first.image_size} pixels",
         f"{first.epochs} epochs of batches of {first.batch_size} from random weights, the last "
         f"weights scored once; seeds {', '.join(map(str, seeds))}; Keras on {first.backend}",
+        f"recipe: {', '.join(f'{k} {v}' for k, v in vars(first.recipe).items())}; "
+        f"augmentations {', '.join(first.augmentations)}; stem {first.stem}",
     ]
     for name in names:
         found = lines(STUDIES[name], networks(STUDIES[name], scale), results)

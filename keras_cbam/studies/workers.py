@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from keras_cbam.errors import require
-from keras_cbam.studies.run import RESULT, Result, Run, execute, read_result
+from keras_cbam.studies.run import RESULT, STATE, Result, Run, execute, read_result
 from keras_cbam.training.image_folder import ImageFolder
-from keras_cbam.training.processes import Processes
+from keras_cbam.training.loop import drop_state
+from keras_cbam.training.processes import ALONE, Processes
 
 LOCK = "lock"
 # Between two looks at what others are doing.
 SECONDS = 1.0
+
+# Whose a run is.
+DONE, OURS, OTHERS = range(3)
 
 # Called with a run that has just been done here, and its result.
 Told = Callable[[Run, Result], None]
@@ -31,6 +37,7 @@ def work(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     checkpoint_seconds: float = 30.0,
     tell: Told | None = None,
+    processes: Processes = ALONE,
 ) -> None:
     """Do the runs that nobody has done, and wait for those that others are at.
 
@@ -44,75 +51,49 @@ def work(
         callbacks: Keras callbacks of the training.
         checkpoint_seconds: time between two saves.
         tell: called after each run that was done here.
+        processes: what `join_processes` returns, where several do each run together.
     """
     require("filelock", "PIL")
-    import filelock
-
     pending = list(runs)
     while pending:
-        left = [run for run in pending if read_result(output / run.name) is None]
-        for run in left:
+        left = []
+        for run in pending:
             directory = output / run.name
-            directory.mkdir(parents=True, exist_ok=True)
-            try:
-                with filelock.FileLock(directory / LOCK, blocking=False):
-                    # It may have been done between the look and the lock.
-                    if read_result(directory) is None:
-                        result = execute(
-                            run,
-                            folder,
-                            directory,
-                            callbacks=callbacks,
-                            checkpoint_seconds=checkpoint_seconds,
-                        )
-                        if tell:
-                            tell(run, result)
-            except filelock.Timeout:
-                continue
-        pending = [run for run in left if read_result(output / run.name) is None]
+            with _claim(directory, processes) as found:
+                if found == OTHERS:
+                    left.append(run)
+                if found == OURS:
+                    result = execute(
+                        run,
+                        folder,
+                        directory,
+                        callbacks=callbacks,
+                        checkpoint_seconds=checkpoint_seconds,
+                        processes=processes,
+                    )
+                    if tell and processes.first:
+                        tell(run, result)
+        pending = left
         if pending:
             time.sleep(SECONDS)
 
 
-def work_together(
-    runs: Sequence[Run],
-    folder: ImageFolder,
-    output: Path,
-    processes: Processes,
-    *,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
-    checkpoint_seconds: float = 30.0,
-    tell: Told | None = None,
-) -> None:
-    """Do the runs one after another, each in all processes, which share its batches.
+@contextlib.contextmanager
+def _claim(directory: Path, processes: Processes) -> Iterator[int]:
+    """Yield whose a run is: the first process looks, and holds the lock if it is ours."""
+    import filelock
 
-    Args:
-        runs: what is to be done.
-        folder: the images.
-        output: each run has a directory here, by its name; all processes see it.
-        processes: what `join_processes` returns.
-        callbacks: as for `work`.
-        checkpoint_seconds: as for `work`.
-        tell: as for `work`.
-    """
-    require("PIL")
-    for run in runs:
-        directory = output / run.name
-        done = read_result(directory) is not None
-        # All have looked before the first writes.
-        processes.wait("result looked for")
-        if done:
-            continue
-        result = execute(
-            run,
-            folder,
-            directory,
-            callbacks=callbacks,
-            checkpoint_seconds=checkpoint_seconds,
-            processes=processes,
-        )
-        if tell and processes.first:
-            tell(run, result)
+    with contextlib.ExitStack() as held:
+        found = OTHERS
+        if processes.first:
+            directory.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(filelock.Timeout):
+                held.enter_context(filelock.FileLock(directory / LOCK, blocking=False))
+                found = OURS if read_result(directory) is None else DONE
+            if found == DONE:
+                # Left there if its holder was killed before its last step.
+                drop_state(directory / STATE)
+        yield int(processes.gather(np.array([found], "int32"))[0])
 
 
 def count_done(runs: Sequence[Run], output: Path) -> int:

@@ -14,7 +14,7 @@ from keras_cbam.training.image_folder import (
 )
 from keras_cbam.training.loop import Stage, TrainingLoop
 from keras_cbam.training.processes import Processes, join_processes
-from keras_cbam.training.recipe import Recipe, compile_model
+from keras_cbam.training.recipe import Recipe, compile_model, dtype_policy
 
 __all__ = [
     "FineTuneConfig",
@@ -29,6 +29,7 @@ __all__ = [
     "build_classifier",
     "compile_model",
     "decodable",
+    "dtype_policy",
     "find_images",
     "fine_tune",
     "join_processes",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from itertools import pairwise
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def _read(path: Path) -> tuple[ImageSet, tuple[str, ...]]:
     try:
         with np.load(path) as file:
             jpeg, offsets, labels, classes = (file[name] for name in ARRAYS)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"Expected arrays {', '.join(ARRAYS)} in {path}: {error}") from error
     whole = len(offsets) == len(labels) + 1 and offsets[-1] == len(jpeg)
     if not whole or not np.isin(labels, np.arange(len(classes))).all():

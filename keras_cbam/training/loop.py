@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,8 +34,9 @@ class Stage(NamedTuple):
     Attributes:
         name: what it is called in the history.
         epochs: how many.
-        compile: compiles the model, and creates all variables of its training, such as
-            `compile_model` does.
+        compile: compiles the model, and creates all variables of its training, as
+            `compile_model` does. Where a run goes on in a later stage, those of earlier stages are
+            not called, so it also chooses all layers that learn.
     """
 
     name: str
@@ -43,7 +45,7 @@ class Stage(NamedTuple):
 
 
 class TrainingLoop:
-    """Trains a model stage by stage; its state on disk is that of one moment, at any moment.
+    """Trains a model stage by stage; a kill at any moment leaves a state to go on from.
 
     Where there is a state, of a run of the same identity, it goes on from there, and ends as the
     uninterrupted run would have: bit for bit, if the backend computes the same twice. With several
@@ -54,7 +56,7 @@ class TrainingLoop:
         stages: what is done with it.
         batches: `batches(stage, epoch, first_batch)` returns what `fit` takes, of the epoch counted
             from 0 without its first batches; the same each time. Any `keras.utils.PyDataset`; of a
-            `tf.data.Dataset` that repeats itself exactly, `dataset.skip(first_batch)`.
+            `tf.data.Dataset` of known length that repeats itself, `dataset.skip(first_batch)`.
         directory: of `state.npz` and `best.npz`.
         identity: what must be the same for a run to go on, of values that JSON keeps.
         score: returns `accuracy` and `loss` on images held out, by which the best weights are kept;
@@ -91,9 +93,9 @@ class TrainingLoop:
         if self.state:
             self.position = self.state[1]
             self._check_same_run(identity)
-        # Nothing is written before all have read.
-        processes.wait("state read")
         self.position["run"] = identity
+        # Nothing is written before all have read.
+        processes.agree("state", self.position)
         if processes.first:
             directory.mkdir(parents=True, exist_ok=True)
             for left in directory.glob(".partial-*"):
@@ -106,7 +108,7 @@ class TrainingLoop:
         for name, value in identity.items():
             if before.get(name) != value:
                 raise InputError(
-                    f"{self.state_path.parent.parent} was begun with {name} {before.get(name)}, "
+                    f"{self.state_path.parent} was begun with {name} {before.get(name)}, "
                     f"not {value}; resume it with the same options and data."
                 )
 
@@ -226,7 +228,8 @@ def drop_state(directory: Path) -> None:
     """Remove what a loop wrote to a directory, and the directory if nothing else is in it."""
     for name in ("state.npz", "best.npz"):
         (directory / name).unlink(missing_ok=True)
-    if directory.is_dir() and not any(directory.iterdir()):
+    # What another has put there stays, and another may have removed it already.
+    with contextlib.suppress(OSError):
         directory.rmdir()
 
 

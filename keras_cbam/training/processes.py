@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +17,6 @@ from keras_cbam.errors import InputError, LostProcessError
 # Those that `keras.distribution.initialize` reads.
 VARIABLES = (
     "KERAS_DISTRIBUTION_JOB_ADDRESSES",
-    "KERAS_DISTRIBUTION_NUM_PROCESSES",
     "KERAS_DISTRIBUTION_PROCESS_ID",
 )
 # What the runtime says where another process is gone.
@@ -46,6 +47,16 @@ class Processes:
 
             with told_if_lost():
                 multihost_utils.sync_global_devices(name)
+
+    def agree(self, what: str, value: Any) -> None:
+        """Raise an `InputError` unless all processes have the same value, which JSON keeps."""
+        digest = hashlib.sha256(json.dumps(value, sort_keys=True).encode()).digest()
+        all_digests = self.gather(np.frombuffer(digest, "uint8")[None])
+        if (all_digests != all_digests[0]).any():
+            raise InputError(
+                f"The processes of this run do not have the same {what}. Expected one folder of "
+                "images and one of results that all of them see."
+            )
 
     def gather(self, rows: np.ndarray) -> np.ndarray:
         """Return the rows of all processes, as many of each, in the order of processes."""
@@ -85,11 +96,11 @@ def join_processes(hosts: str | None = None, process_id: int | None = None) -> P
             )
         return ALONE
     addresses = [address.strip() for address in hosts.split(",")]
-    count = int(os.environ.get(VARIABLES[1]) or len(addresses))
+    count = len(addresses)
     if process_id is None:
-        given = os.environ.get(VARIABLES[2], "")
+        given = os.environ.get(VARIABLES[1], "")
         process_id = int(given) if given.isdecimal() else -1
-    if not 0 <= process_id < count or not all(":" in address for address in addresses[:1]):
+    if not 0 <= process_id < count or not all(":" in address for address in addresses):
         raise InputError(
             "Expected hosts as host:port, one a process with commas between them, and a process "
             f"number below {count}. Received: hosts {hosts}, process number {process_id}"
@@ -126,7 +137,8 @@ def told_if_lost() -> Iterator[None]:
     except Exception as error:
         if any(sign in str(error) for sign in LOST):
             raise LostProcessError(
-                "Another process of this run is gone. Start all of them again with --resume."
+                "Another process of this run is gone. Start all of them again, finetune with "
+                "--resume."
             ) from error
         raise
 

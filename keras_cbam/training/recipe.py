@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import keras
@@ -44,7 +45,7 @@ class Recipe:
         ema: momentum of an exponential moving average of the weights, which takes their place in
             scoring and at the end; `None` for none.
         dtype_policy: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`, the last with its loss
-            scaled.
+            scaled; of the layers, so that the model is built under `dtype_policy(...)` of it.
     """
 
     optimizer: str = "sgd"
@@ -70,15 +71,22 @@ class Recipe:
             if chosen not in known:
                 raise InputError(f"Expected {name} of {', '.join(known)}. Received: {chosen}")
         for name, share in (
-            ("label smoothing", self.label_smoothing),
-            ("warmup", self.warmup),
-            ("EMA momentum", self.ema or 0.0),
+            ("a label smoothing", self.label_smoothing),
+            ("a warmup", self.warmup),
+            ("an EMA momentum", self.ema or 0.0),
         ):
             if not 0 <= share < 1:
-                raise InputError(f"Expected a {name} of at least 0 and below 1. Received: {share}")
+                raise InputError(f"Expected {name} of at least 0 and below 1. Received: {share}")
         for name, number in (("learning rate", self.learning_rate), ("clip norm", self.clip_norm)):
             if number is not None and not number > 0:
                 raise InputError(f"Expected a {name} above 0. Received: {number}")
+        bounds = (0.0, *self.milestones, 1.0)
+        if self.schedule == "step" and (
+            len(bounds) < 3 or not all(low < high for low, high in pairwise(bounds))
+        ):
+            raise InputError(
+                f"Expected milestones between 0 and 1, ascending. Received: {self.milestones}"
+            )
 
 
 @keras.saving.register_keras_serializable(package="keras_cbam")

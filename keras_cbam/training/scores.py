@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import keras
@@ -48,12 +49,13 @@ class Scorer:
                 self.model = build()
 
     def probabilities(self, images: ImageSet) -> np.ndarray:
-        """`(images, classes)` float64, by the weights that the trained model has now."""
+        """`(images, classes)` float32, by the weights that the trained model has now."""
         if self.processes.count == 1:
             return self._run(images)
         count, index = self.processes.count, self.processes.index
         weights = self.trained.get_weights()
-        rows = np.full((-(-len(images) // count), self.model.output.shape[-1]), np.nan)
+        shape = (math.ceil(len(images) / count), self.model.output.shape[-1])
+        rows = np.full(shape, np.nan, "float32")
         with on_its_own():
             self.model.set_weights(weights)
             mine = images.take(range(index, len(images), count))
@@ -69,13 +71,18 @@ class Scorer:
 
     def _run(self, images: ImageSet) -> np.ndarray:
         batches = ImageBatches(images, self.image_size, self.batch_size)
-        return np.asarray(self.model.predict(batches, verbose=0), "float64")
+        return np.asarray(self.model.predict(batches, verbose=0), "float32")
+
+
+def told_right(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Whether the label of each image has the highest probability; never if one is no number."""
+    return (probabilities.argmax(-1) == labels) & np.isfinite(probabilities).all(-1)
 
 
 def scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Mean cross-entropy, as `loss`, and accuracy, of `(images, classes)` probabilities."""
-    of_label = probabilities[np.arange(len(labels)), labels]
+    of_label = probabilities[np.arange(len(labels)), labels].astype("float64")
     return {
-        "accuracy": float((probabilities.argmax(-1) == labels).mean()),
+        "accuracy": float(told_right(probabilities, labels).mean()),
         "loss": float(-np.log(np.clip(of_label, EPSILON, 1 - EPSILON)).mean()),
     }

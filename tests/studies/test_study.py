@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from keras_cbam.errors import InputError
 from keras_cbam.models import ResNet18, initializers
 from keras_cbam.studies import ATTENTIONS, SCALES, STUDIES, build_network, study
 from keras_cbam.studies.grid import describe, grid, read_images
-from keras_cbam.studies.run import read_result
+from keras_cbam.studies.run import execute, read_result
 from keras_cbam.surgery.summary import count_parameters
 from tests.conftest import BACKEND, ROOT, write_images
 
@@ -81,11 +82,13 @@ def test_a_run_is_known_by_all_that_decides_it(images, tmp_path):
         name(digest="b"),
     ]
     assert len({name(), *others}) == 5
-    folder = read_images(images)
-    (first,) = grid(["order"], TINY, [0], folder)[:1]
-    picture = folder.train.paths[0]
+    copied = shutil.copytree(images, tmp_path / "images")
+    names = {grid(["order"], TINY, [0], read_images(each))[0].name for each in (images, copied)}
+    picture = next(copied.glob("train/*/*"))
     picture.write_bytes(picture.read_bytes() + b" ")
-    assert grid(["order"], TINY, [0], read_images(images))[0].name != first.name
+    changed = grid(["order"], TINY, [0], read_images(copied))[0].name
+    assert len(names) == 1
+    assert changed not in names
 
 
 def test_archives_are_read_as_folders_are(images, tmp_path):
@@ -123,7 +126,7 @@ def test_networks_take_pixels(attention, parameters):
 def test_factors_of_width():
     narrow = build_network("WideResNet18-0.25", "none", 10, image_size=32)
     assert narrow.get_layer("stage4_block1_conv1").filters == 128
-    assert build_network("MobileNet-0.5", "none", 10, image_size=32).layers[-1].units == 10
+    assert build_network("MobileNet-0.5", "none", 7, image_size=32).output.shape == (None, 7)
     for name in ("ResNet19", "ResNet18-0.5", "MobileNet-x", "MobileNet--1"):
         with pytest.raises(InputError, match="Received: "):
             build_network(name, "none", 10, image_size=32)
@@ -155,33 +158,49 @@ def command(images, output, *more):
     )
 
 
-def test_two_workers_one_of_them_killed(images, tmp_path):
-    """Two that share a folder; one dies within a run, which the other one takes over."""
+def told(said):
+    """The runs that a command tells to have done."""
+    return [line.split(":")[0] for line in said.splitlines() if "% error" in line]
+
+
+def test_workers_share_runs_and_take_over_from_one_that_is_killed(images, tmp_path):
     output = tmp_path / "study"
-    first, second = command(images, output), command(images, output)
-    states = []
-    while not states and first.poll() is None:
+    first = command(images, output)
+    while not (states := list(output.glob("runs/*/.state/state.npz"))) and first.poll() is None:
         time.sleep(0.02)
-        states = list(output.glob("runs/*/.state/state.npz"))
     first.kill()
-    first.communicate()
-    said = second.communicate(timeout=600)[0]
-    assert second.returncode == 0, said
-    results = sorted(output.glob("runs/*/result.json"))
-    assert len(results) == 4
+    cut = states[0].parents[1]
+    lost = told(first.communicate()[0])
+    assert cut.exists()
+    assert not (cut / "result.json").exists()
+
+    both = command(images, output), command(images, output)
+    done = [told(worker.communicate(timeout=600)[0]) for worker in both]
+    assert [worker.returncode for worker in both] == [0, 0]
+    assert all(done)
+    assert len({*lost, *done[0], *done[1]}) == len(lost + done[0] + done[1]) == 4
     assert not list(output.glob("runs/*/.state"))
-    # Told by the one that did it; the killed one may have done one or none.
-    lines = [line for line in said.splitlines() if "% error" in line]
-    assert len(lines) == len(set(lines)) >= 3
+    # The one that was cut off has ended as if nothing had happened.
+    (run,) = [
+        run
+        for run in grid(
+            ["order"], replace(TINY, networks=TINY.networks[:1]), [0], read_images(images)
+        )
+        if run.name == cut.name
+    ]
+    whole = execute(run, read_images(images), tmp_path / "whole")
+    assert read_result(cut).history == whole.history
+    np.testing.assert_array_equal(read_result(cut).correct, whole.correct)
+    results = sorted(output.glob("runs/*/result.json"))
     table = (output / "order.md").read_text()
     assert table.count("| WideResNet18-0.125 |") == 4
     assert json.loads((output / "order.json").read_text())["rows"][0]["row"] == "channel alone (SE)"
     assert (output / "order.png").stat().st_size > 10_000
 
-    # What is done is not done again: another study needs one run more, and this one none.
+    # What is done is not done again: another study needs two runs more, and this one none.
     times = {path: path.stat().st_mtime_ns for path in results}
     tables = study(
-        ["spatial", "order"],
+        ["attention", "order"],
         images,
         output,
         replace(TINY, networks=("WideResNet18-0.125",)),
@@ -189,9 +208,9 @@ def test_two_workers_one_of_them_killed(images, tmp_path):
         workers=2,
         checkpoint_seconds=0,
     )
-    assert [path.name for path in tables] == ["spatial.md", "order.md"]
+    assert [path.name for path in tables] == ["attention.md", "order.md"]
     assert {path: path.stat().st_mtime_ns for path in results} == times
-    assert len(list(output.glob("runs/*/result.json"))) == 8
+    assert len(list(output.glob("runs/*/result.json"))) == 6
     assert (output / "order.md").read_text() == table
     assert read_result(results[0].parent).correct.shape == (8,)
 
@@ -206,7 +225,7 @@ def test_what_cannot_be_run(images, tmp_path):
     refuse("different seeds", seeds=[1, 1])
     refuse("one worker", workers=0)
     refuse("Expected a network of", scale=replace(TINY, networks=("ResNet19",)))
-    refuse("one pixel", scale=replace(TINY, image_size=0))
+    refuse("image size of at least 1", scale=replace(TINY, image_size=0))
     wrong = replace(TINY.recipe, optimizer="sdg")
     refuse("Expected optimizer of adam, adamw, sgd", scale=replace(TINY, recipe=wrong))
     with pytest.raises(InputError, match="No folder at"):

@@ -168,6 +168,6 @@ def test_hosts_that_cannot_be(monkeypatch):
         join_processes("a,b", 0)
     if BACKEND != "jax":
         monkeypatch.setenv(VARIABLES[0], "a:1,b:1")
-        monkeypatch.setenv(VARIABLES[2], "1")
+        monkeypatch.setenv(VARIABLES[1], "1")
         with pytest.raises(InputError, match="JAX alone; set KERAS_BACKEND=jax"):
             join_processes()
