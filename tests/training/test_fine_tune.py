@@ -49,7 +49,6 @@ def uninterrupted(image_folder, tmp_path):
     return fine_tune(config(image_folder, tmp_path / "whole"))
 
 
-@pytest.mark.backends
 def test_run_writes_everything_and_resumes_to_the_same_end(image_folder, tmp_path, uninterrupted):
     whole = tmp_path / "whole"
     names = {"model.keras", "labels.txt", "history.json", "curves.png", "report.md"}
