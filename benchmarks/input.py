@@ -21,20 +21,6 @@ from keras_cbam.studies import build_network
 from keras_cbam.training import ImageBatches, Recipe, compile_model, read_image_folder
 
 
-class Cached(keras.utils.PyDataset):
-    """Batches from memory."""
-
-    def __init__(self, batches: list[tuple[np.ndarray, np.ndarray]]):
-        super().__init__()
-        self.batches = batches
-
-    def __len__(self):
-        return len(self.batches)
-
-    def __getitem__(self, index):
-        return self.batches[index]
-
-
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -53,12 +39,14 @@ def main() -> None:
     read = ImageBatches(
         some, size, batch, training=True, augmentations=("crop", "flip"), crop_area=0.5
     )
-    cached = Cached([read[index] for index in range(steps)])
+    images, labels = (
+        np.concatenate(each) for each in zip(*(read[i] for i in range(steps)), strict=True)
+    )
     model = build_network(arguments.network, "cbam", len(folder.classes), image_size=size)
     compile_model(model, Recipe(learning_rate=1e-3), 1000)
     seconds = alternate(
         {
-            "cached": lambda: model.fit(cached, verbose=0, shuffle=False),
+            "cached": lambda: model.fit(images, labels, batch_size=batch, shuffle=False, verbose=0),
             "read": lambda: model.fit(read, verbose=0, shuffle=False),
         },
         arguments.runs,

@@ -61,10 +61,11 @@ def markdown(study: Study, found: Sequence[Line], about: Sequence[str]) -> str:
     """The table, with what was run above it and what the figures mean below."""
     several = found[0].summary.deviation is not None
     pairs = "seeds, tested by Student's paired t" if several else "images, tested by McNemar"
+    one = "" if several else " With one seed that is of two trained networks: others may differ."
     notes = [
         f"- Error in % of the test images told wrong, in brackets its 95 % interval, "
         f"{'over seeds (Student)' if several else 'over images (Wilson)'}; difference in points "
-        f"over pairs of {pairs}. Not corrected for the number of comparisons.",
+        f"over pairs of {pairs}, not corrected for the number of comparisons.{one}",
         "- The paper's column is the error on ImageNet, of ResNet50 unless it is of the network "
         "named: another task, of which the order of rows can be compared, not the values.",
     ]
@@ -82,6 +83,8 @@ def verdicts(found: Sequence[Line]) -> list[str]:
         for line in shown:
             fewer = line.summary.mean.value < first.summary.mean.value
             words = f"{network}, {line.label}: {'fewer' if fewer else 'more'} errors than the first"
+            if line.summary.deviation is None:
+                words += ", with this one seed"
             if line.published is not None and first.published is not None:
                 agrees = (line.published < first.published) == fewer
                 words += "" if agrees else ", against the paper"
