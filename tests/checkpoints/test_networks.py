@@ -140,7 +140,6 @@ def checkpoint(small, tmp_path):
     return tmp_path / "small.pth"
 
 
-@pytest.mark.backends
 def test_convert_writes_what_it_has_compared(checkpoint, small, rng, tmp_path):
     output = tmp_path / "deeper" / "model.keras"
     parity = convert(checkpoint, output, include_preprocessing=True)

@@ -9,13 +9,12 @@ from tests.conftest import BACKEND
 from tests.layers.registry import numpy
 
 SIZE = 64
-# One of each kind of block, and each attention, but on JAX, which compiles each for a minute.
-# `make test-all` tries all of them.
-QUICK = {("ResNet18", "cbam")}
-if BACKEND != "jax":
-    QUICK.add(("MobileNet-0.7", "se"))
-if BACKEND == "tensorflow":
-    QUICK.add(("ResNet50", "bam"))
+# One of each kind of block, and each attention, on TensorFlow; on JAX, which compiles each for a
+# minute, none: there the tests of `training` train. `make test-all` tries all of them.
+QUICK = {
+    "tensorflow": {("ResNet18", "cbam"), ("MobileNet-0.7", "se"), ("ResNet50", "bam")},
+    "torch": {("ResNet18", "cbam"), ("MobileNet-0.7", "se")},
+}.get(BACKEND, set())
 CASES = [
     pytest.param(
         variant, attention, marks=() if (variant, attention) in QUICK else pytest.mark.slow

@@ -120,6 +120,7 @@ SMALLEST = {
 }
 # Those of them that take longest to compile, save and load.
 LONGEST = {
+    "ConvNeXtTiny",
     "DenseNet121",
     "EfficientNetV2B0",
     "InceptionResNetV2",
