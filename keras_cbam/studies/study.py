@@ -12,6 +12,7 @@ import keras
 from keras_cbam.errors import InputError, require
 from keras_cbam.files import check_writable
 from keras_cbam.studies.grid import check_scale, grid, networks, read_images
+from keras_cbam.studies.networks import build_network
 from keras_cbam.studies.report import lines, write
 from keras_cbam.studies.run import Result, Run, read_result
 from keras_cbam.studies.scales import Scale
@@ -81,6 +82,11 @@ def study(
     check_writable(output)
     folder = read_images(Path(data))
     runs = grid(names, scale, seeds, folder)
+    for network in dict.fromkeys(run.network for run in runs):
+        # What cannot be built is refused here, in one sentence, and by no worker.
+        build_network(
+            network, "none", len(folder.classes), image_size=scale.image_size, stem=scale.stem
+        )
     place = Path(output) / RUNS
     if workers > 1:
         _with_workers(runs, folder, place, workers, checkpoint_seconds, progress)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from unittest import mock
 
 import keras
 import numpy as np
@@ -18,6 +19,7 @@ from keras_cbam.studies import ATTENTIONS, SCALES, STUDIES, build_network, study
 from keras_cbam.studies.grid import describe, grid, read_images
 from keras_cbam.studies.run import execute, read_result
 from keras_cbam.surgery.summary import count_parameters
+from tests.cli.running import run_here
 from tests.conftest import BACKEND, ROOT, write_images
 
 # TensorFlow starts and compiles soonest.
@@ -158,6 +160,32 @@ def command(images, output, *more):
     )
 
 
+def test_options_change_the_scale(tmp_path):
+    options = {
+        "--network": ("ResNet18", ("ResNet18",), "networks"),
+        "--image-size": ("48", 48, "image_size"),
+        "--batch-size": ("7", 7, "batch_size"),
+        "--images": ("99", 99, "images"),
+        "--stem": ("cifar", "cifar", "stem"),
+    }
+    recipe = {
+        "--learning-rate": ("0.3", 0.3, "learning_rate"),
+        "--dtype-policy": ("mixed_bfloat16", "mixed_bfloat16", "dtype_policy"),
+    }
+    given = [word for name, (value, *_) in (options | recipe).items() for word in (name, value)]
+    with mock.patch("keras_cbam.cli.study.do_study", return_value=[]) as called:
+        for more in ([], given):
+            arguments = ["study", "all", "--data", "d", "--output", tmp_path, "--seeds", "2", *more]
+            assert run_here(*arguments).returncode == 0
+    (plain, changed) = (call.args[3] for call in called.call_args_list)
+    assert plain == SCALES["small"]
+    assert called.call_args.args[0] == list(STUDIES)
+    assert list(called.call_args.kwargs["seeds"]) == [0, 1]
+    expected = {field: value for _, value, field in options.values()}
+    trained = replace(plain.recipe, **{field: value for _, value, field in recipe.values()})
+    assert changed == replace(plain, **expected, recipe=trained)
+
+
 def told(said):
     """The runs that a command tells to have done."""
     return [line.split(":")[0] for line in said.splitlines() if "% error" in line]
@@ -226,6 +254,8 @@ def test_what_cannot_be_run(images, tmp_path):
     refuse("one worker", workers=0)
     refuse("Expected a network of", scale=replace(TINY, networks=("ResNet19",)))
     refuse("image size of at least 1", scale=replace(TINY, image_size=0))
+    refuse("cannot be built: Argument `input_tensor`", scale=replace(TINY, image_size=8), workers=2)
+    refuse("cannot be built: Argument `stem`", scale=replace(TINY, stem="cifra"))
     wrong = replace(TINY.recipe, optimizer="sdg")
     refuse("Expected optimizer of adam, adamw, sgd", scale=replace(TINY, recipe=wrong))
     with pytest.raises(InputError, match="No folder at"):

@@ -125,3 +125,21 @@ def test_head_phase_trains_the_head_alone(image_folder, tmp_path):
     assert seen["head"] == {"probabilities"}
     assert {"conv1", "conv_dw_1_relu_spatial"} < seen["whole"]
     assert not {name for name in seen["whole"] if name.endswith("_bn")}
+
+
+def test_options_reach_the_recipe(tmp_path):
+    changes = {"label_smoothing": 0.1, "clip_norm": 2.0, "ema": 0.9}
+    changes["dtype_policy"] = "mixed_bfloat16"
+    rates = {"head_learning_rate": 0.2, "learning_rate": 0.1}
+    phases = config(tmp_path, tmp_path, **rates, **changes).phases()
+    assert [phase.recipe.learning_rate for phase in phases] == [0.2, 0.1]
+    for phase in phases:
+        assert {name: getattr(phase.recipe, name) for name in changes} == changes
+
+
+def test_a_dtype_policy_is_that_of_the_network(image_folder, tmp_path):
+    options = {"dtype_policy": "mixed_bfloat16", "ema": 0.5, "label_smoothing": 0.1}
+    result = fine_tune(config(image_folder, tmp_path / "run", head_epochs=0, epochs=1, **options))
+    assert result.model.get_layer("conv1").compute_dtype == "bfloat16"
+    assert result.model.get_layer("probabilities").compute_dtype == "float32"
+    keras.saving.load_model(tmp_path / "run" / "model.keras")

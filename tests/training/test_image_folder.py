@@ -6,6 +6,7 @@ from PIL import Image
 
 from keras_cbam.errors import InputError
 from keras_cbam.training import ImageBatches, find_images, read_image_folder
+from keras_cbam.training.image_batches import read_image
 from tests.conftest import write_images
 
 
@@ -149,3 +150,27 @@ def test_train_without_val_is_no_class(tmp_path, rng):
 def test_a_class_may_be_called_train(image_folder):
     (image_folder / "red").rename(image_folder / "train")
     assert read_image_folder(image_folder, val_split=0.25).classes == ("blue", "train")
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("detail", [1, 2])
+def test_a_crop_of_a_jpeg_is_that_of_its_pixels(orientation, detail, tmp_path):
+    """Whatever the scale that it is decoded at, and whichever way it lies."""
+    across, down = np.meshgrid(np.linspace(0, 255, 400), np.linspace(0, 255, 320))
+    pixels = np.stack([across, down, 255 - across], -1).astype("uint8")
+    upright = Image.fromarray(pixels)
+    stored = upright if orientation == 1 else upright.transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(tmp_path / "image.jpg", quality=95, exif=exif)
+    box = (200, 40, 360, 240)
+    decoded = []
+
+    def crop(width, height):
+        decoded.append((width, height))
+        return box
+
+    found = np.asarray(read_image(tmp_path / "image.jpg", 20, crop, detail), "float64")
+    assert decoded == [(400, 320)]
+    expected = upright.resize((20, 20), Image.Resampling.BILINEAR, box=box)
+    assert np.abs(found - np.asarray(expected, "float64")).max() < 4
