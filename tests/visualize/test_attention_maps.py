@@ -12,14 +12,15 @@ from tests.visualize.reference import bilinear
 
 pytestmark = pytest.mark.backends
 
+# Classes and arguments: the layers themselves belong to one model.
 ATTENTIONS = {
-    "cbam": CBAM(name="cbam"),
-    "parallel": CBAM(order="parallel", name="parallel"),
-    "channel": ChannelAttention(name="channel"),
-    "spatial": SpatialAttention(name="spatial"),
-    "half": CBAM(order="spatial", name="half"),
-    "se": SqueezeExcite(name="se"),
-    "bam": BAM(name="bam"),
+    "cbam": (CBAM, {}),
+    "parallel": (CBAM, {"order": "parallel"}),
+    "channel": (ChannelAttention, {}),
+    "spatial": (SpatialAttention, {}),
+    "half": (CBAM, {"order": "spatial"}),
+    "se": (SqueezeExcite, {}),
+    "bam": (BAM, {}),
 }
 SPATIAL = {"cbam", "parallel", "spatial", "half", "bam"}
 CHANNEL = {"cbam", "parallel", "channel", "se", "bam"}
@@ -30,7 +31,8 @@ def body():
     keras.utils.set_random_seed(0)
     inputs = keras.Input((12, 8, 3))
     x = layers.Conv2D(16, 3, strides=2, padding="same")(inputs)
-    refined = layers.add([attention(x) for attention in ATTENTIONS.values()])
+    attentions = [cls(name=name, **options) for name, (cls, options) in ATTENTIONS.items()]
+    refined = layers.add([attention(x) for attention in attentions])
     model = keras.Model(inputs, refined, name="body")
     rng = np.random.default_rng(0)
     for weight in model.weights:
