@@ -77,15 +77,14 @@ def whole(tmp_path_factory):
 
 @pytest.mark.backends
 def test_killed_and_resumed_to_the_same_bits(whole, tmp_path):
-    # 9 batches in each of 3 epochs.
-    first = random.Random(BACKEND).randrange(1, 20)
-    for kill in (first, 5):
-        codes, _ = train(tmp_path, kills=[(0, kill)])
-        assert codes == [-signal.SIGKILL]
+    # 9 batches in each of 3 epochs; each backend is killed at another one.
+    kill = random.Random(BACKEND).randrange(1, 27)
+    codes, _ = train(tmp_path, kills=[(0, kill)])
+    assert codes == [-signal.SIGKILL]
     codes, said = train(tmp_path)
     assert codes == [0], said
     losses, weights = end(tmp_path)
-    np.testing.assert_array_equal(losses, whole[0], err_msg=f"killed after {first} and 5 batches")
+    np.testing.assert_array_equal(losses, whole[0], err_msg=f"killed after {kill} batches")
     for ours, expected in zip(weights, whole[1], strict=True):
         np.testing.assert_array_equal(ours, expected)
 
