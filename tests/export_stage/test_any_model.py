@@ -109,7 +109,14 @@ SHAPES = {"z": 2, "a": 3, "y_w": 3}
 
 
 # Variants of the others, for `make test-all`.
-VARIANTS = {"unsorted inputs", "ordered dictionary", "twice the same"}
+VARIANTS = {
+    "Sequential",
+    "mixed_float16",
+    "ordered dictionary",
+    "twice the same",
+    "two inputs",
+    "unsorted inputs",
+}
 
 
 @pytest.mark.parametrize(

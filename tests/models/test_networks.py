@@ -65,7 +65,13 @@ def test_bam_stands_at_three_stage_ends():
     ]
 
 
-@pytest.mark.parametrize("name", BUILDERS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name.endswith("101") else ())
+        for name in BUILDERS
+    ],
+)
 def test_factories_receive_the_points_that_surgery_finds(name):
     received = []
 

@@ -9,10 +9,10 @@ from tests.conftest import BACKEND
 from tests.layers.registry import numpy
 
 SIZE = 64
-# One of each kind of block, and each attention, on TensorFlow; on JAX, which compiles each for a
+# One with each kind of block on TensorFlow and PyTorch; on JAX, which compiles each for a
 # minute, none: there the tests of `training` train. `make test-all` tries all of them.
 QUICK = {
-    "tensorflow": {("ResNet18", "cbam"), ("MobileNet-0.7", "se"), ("ResNet50", "bam")},
+    "tensorflow": {("ResNet18", "cbam"), ("MobileNet-0.7", "se")},
     "torch": {("ResNet18", "cbam"), ("MobileNet-0.7", "se")},
 }.get(BACKEND, set())
 CASES = [

@@ -191,6 +191,7 @@ def told(said):
     return [line.split(":")[0] for line in said.splitlines() if "% error" in line]
 
 
+@pytest.mark.slow
 def test_workers_share_runs_and_take_over_from_one_that_is_killed(images, tmp_path):
     output = tmp_path / "study"
     first = command(images, output)

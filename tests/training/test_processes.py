@@ -113,6 +113,7 @@ def test_two_processes_do_the_work_of_one(whole, pair):
 
 
 @on_jax
+@pytest.mark.slow
 @pytest.mark.backends
 def test_four_processes_do_the_work_of_one(whole, tmp_path):
     codes, said = train(tmp_path, 4)
@@ -121,6 +122,7 @@ def test_four_processes_do_the_work_of_one(whole, tmp_path):
 
 
 @on_jax
+@pytest.mark.slow
 @pytest.mark.backends
 def test_one_of_two_is_killed_and_both_go_on_to_the_same_bits(pair, tmp_path):
     for victim, after in ((1, 4), (0, 7)):
