@@ -33,7 +33,7 @@ from .request import (
 )
 from .serving import Serving
 from .tflite_layers import layer_errors
-from .verification import Subject, verify_artifact
+from .verification import Judge, Subject, verify_artifact
 from .warn import calibration_warnings, spread_of, verification_warnings
 
 
@@ -47,6 +47,7 @@ def export(
     calibration_images: int = CALIBRATION_IMAGES,
     verification_data: Any = None,
     on_mismatch: str = "raise",
+    judge: Judge | None = None,
     preprocessing: str | None = None,
     preprocessing_inside: bool = True,
     labels: Sequence[str] | None = None,
@@ -87,6 +88,10 @@ def export(
             images of random colors, on which float32 alone is judged.
         on_mismatch: `"raise"`, which leaves nothing when an artifact misses its tolerance, or
             `"report"`, which keeps and marks it.
+        judge: of the precision of an artifact and its outputs on the verification data, by name,
+            returns what it misses, in words. It takes the place of agreement and accuracy, for
+            outputs that are no scores of classes, such as those of a detector; the largest error is
+            judged as ever.
         preprocessing: what the network expects of pixels: name of its builder in
             `keras.applications`, or `"tf"`, `"torch"`, `"caffe"` or `"inside"`. `None` where the
             model takes its inputs as they are.
@@ -147,7 +152,9 @@ def export(
     with staging_directory(directory) as staging, space_needed(directory):
         say("Keras: reference outputs")
         reference = request.prepared.answers(request.inputs)
-        subject = Subject(staging / "inputs.npz", reference, request.truth, request.drawn)
+        subject = Subject(
+            staging / "inputs.npz", reference, request.truth, request.drawn, judge=judge
+        )
         save_arrays(subject.inputs, request.named())
         serving = Serving(
             request.prepared, staging, request.representative, options, request.metadata()

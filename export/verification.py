@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,6 +18,9 @@ from .manifest import size_and_hash
 from .parity import Parity, compare, differing_shapes
 from .report import ArtifactReport, Elsewhere
 from .runtimes import RUNTIMES, run_artifact
+
+# Of the precision and the outputs of an artifact on all inputs, what it misses, in words.
+Judge = Callable[[str, Outputs], Sequence[str]]
 
 # On inputs that mean nothing to a network it is in doubt, and rounding decides what is largest.
 DRAWN = Tolerance(largest_error=None, agreement=None)
@@ -33,6 +36,7 @@ class Subject:
         labels: the right answers, or `None`.
         drawn: whether the inputs were drawn at random; then only float32 is judged.
         agreements: smallest agreement asked of artifacts that is not the table's, by name.
+        judge: what takes the place of agreement and accuracy, if anything does.
     """
 
     inputs: Path
@@ -40,11 +44,12 @@ class Subject:
     labels: np.ndarray | None = None
     drawn: bool = False
     agreements: dict[str, float] = field(default_factory=dict)
+    judge: Judge | None = None
 
     def tolerance(self, artifact: Artifact) -> Tolerance:
         """What an artifact must meet on these inputs."""
         asked = artifact.tolerance
-        if self.drawn:
+        if self.drawn or self.judge:
             return replace(DRAWN, largest_error=asked.largest_error)
         return replace(asked, agreement=self.agreements.get(artifact.name, asked.agreement))
 
@@ -68,6 +73,8 @@ class Subject:
             inputs=path,
             reference=reference,
             labels=None if self.labels is None else self.labels[index],
+            # It knows all of the inputs.
+            judge=None,
             agreements={} if bound is None else {artifact.name: bound},
         )
 
@@ -90,6 +97,8 @@ def verify_artifact(
     size, digest = size_and_hash(path)
     tolerance = subject.tolerance(artifact)
     outputs, facts, parity, missed = _compared(artifact.runtime, path, subject, tolerance)
+    if subject.judge and parity:
+        missed += subject.judge(artifact.precision, outputs)
     elsewhere = []
     # What its own runtime refuses is not tried in others.
     for runtime in (each for each in artifact.also if each in also and parity):
@@ -108,7 +117,7 @@ def verify_artifact(
         parity=parity,
         notes=(*notes, *facts),
         missed=tuple(missed),
-        judged=tolerance.asks,
+        judged=tolerance.asks or subject.judge is not None,
         elsewhere=tuple(elsewhere),
     )
     return report, outputs if parity else {}

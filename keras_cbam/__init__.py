@@ -29,7 +29,7 @@ __all__ = [
     "summarize_parameters",
 ]
 
-_LAZY_MODULES = ("checkpoints", "export", "models", "training", "visualize")
+_LAZY_MODULES = ("checkpoints", "detection", "export", "models", "training", "visualize")
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -33,6 +33,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, complete or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 @contextmanager
 def staging_directory(directory: str | Path) -> Iterator[Path]:
     """Yield a hidden directory within `directory`, and remove it at the end.

@@ -24,6 +24,8 @@ DIRECTIONS = {
     "studies": {"layers", "surgery", "models", "training"},
     "visualize": {"layers", "surgery"},
     "export": set(),
+    # A detector's artifacts are proven by the boxes that they find.
+    "detection": {"layers", "surgery", "training", "export"},
 }
 DIRECTIONS["cli"] = set(DIRECTIONS)
 SHARED = {"errors", "files", "pixels"}
@@ -34,11 +36,13 @@ OPTIONAL = {
     "filelock",
     "h5py",
     "jax",
+    "keras_hub",
     "matplotlib",
     "onnx",
     "onnxruntime",
     "onnxscript",
     "openvino",
+    "pycocotools",
     "rich",
     "scipy",
     "sklearn",

@@ -14,6 +14,7 @@ from keras_cbam.cli import (
     benchmark,
     convert,
     demo,
+    detect,
     explain,
     export,
     finetune,
@@ -26,7 +27,7 @@ from keras_cbam.cli.terminal import errors
 from keras_cbam.errors import InputError, LostProcessError, MissingPackageError, require
 
 # Commands that export need TensorFlow; the others run on whichever backend Keras is set to.
-NEED_TENSORFLOW = {"demo", "export"}
+NEED_TENSORFLOW = (["demo"], ["export"], ["detect", "export"])
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -44,6 +45,7 @@ app.command("points")(points.points)
 app.command("models")(models.models)
 app.command("convert")(convert.convert)
 app.command("demo")(demo.demo)
+app.add_typer(detect.app, name="detect")
 
 
 @app.callback(invoke_without_command=True)
@@ -59,7 +61,8 @@ def run() -> None:
     # As Ctrl-C does, so that nothing is left behind; 128 + 15 is what a shell would report.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        if NEED_TENSORFLOW & set(sys.argv[1:2]) and keras.config.backend() != "tensorflow":
+        exports = any(sys.argv[1 : 1 + len(words)] == words for words in NEED_TENSORFLOW)
+        if exports and keras.config.backend() != "tensorflow":
             require("tensorflow")
             _restart_on_tensorflow()
         app(standalone_mode=True)

@@ -29,7 +29,7 @@ def runtime_names(given: str | None) -> tuple[str, ...] | None:
 def show(report: Report) -> None:
     """Print the table of artifacts and what was noted."""
     kept = [i for i, column in enumerate(COLUMNS) if out.width >= NARROWEST.get(column, 0)]
-    _print(
+    print_table(
         f"compared with Keras on {report.images} inputs",
         [COLUMNS[index].replace(" ", "\n") for index in kept],
         [[row[index] for index in kept] for row in report.rows()],
@@ -37,10 +37,11 @@ def show(report: Report) -> None:
     for remark in report.remarks():
         out.print(remark, markup=False, highlight=False)
     if report.delegations:
-        _print("where the operations run", DELEGATION_COLUMNS, report.delegations)
+        print_table("where the operations run", DELEGATION_COLUMNS, report.delegations)
 
 
-def _print(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table."""
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")

@@ -88,8 +88,8 @@ def find_points(graph: list[Node], points: Choice = None) -> tuple[AttentionPoin
     ends = _block_ends(graph)
     strides = sorted({node.stride for node in ends})
     if points == "stage_ends":
-        last = {node.stride: node for node in ends}
-        ends = [_place(block_output(last[stride])) for stride in strides[:-1] or strides]
+        outputs = stage_outputs(graph)
+        ends = [_place(node) for node in outputs[:-1] or outputs]
     counts: dict[int, int] = {}
     found = []
     for node in ends:
@@ -97,6 +97,12 @@ def find_points(graph: list[Node], points: Choice = None) -> tuple[AttentionPoin
         counts[stage] = counts.get(stage, 0) + 1
         found.append(AttentionPoint(node.address, stage, counts[stage], node.shape))
     return tuple(_choose(found, points))
+
+
+def stage_outputs(graph: list[Node]) -> list[Node]:
+    """Where the last block at each resolution ends, after its addition, finest first."""
+    last = {node.stride: node for node in _block_ends(graph)}
+    return [block_output(last[stride]) for stride in sorted(last)]
 
 
 def _block_ends(graph: list[Node]) -> list[Node]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ from typing import Any
 import keras
 
 from keras_cbam.errors import InputError, require
-from keras_cbam.files import check_writable, remove
+from keras_cbam.files import remove
 from keras_cbam.surgery.gates import gate_movement
 from keras_cbam.training.backbones import check_backbone
 from keras_cbam.training.classifier import build_classifier, check_attention
@@ -22,13 +21,13 @@ from keras_cbam.training.fine_tune_config import FineTuneConfig, Phase
 from keras_cbam.training.fine_tune_report import write_outputs
 from keras_cbam.training.image_batches import ImageBatches, check_augmentations
 from keras_cbam.training.image_folder import ImageFolder, read_image_folder
-from keras_cbam.training.loop import Stage, TrainingLoop, drop_state
+from keras_cbam.training.loop import Stage, TrainingLoop
+from keras_cbam.training.output import STATE_DIRECTORY, check_output, digest
 from keras_cbam.training.phases import compile_phase
 from keras_cbam.training.processes import ALONE, Processes, on_its_own
 from keras_cbam.training.recipe import dtype_policy
 from keras_cbam.training.scores import Scorer
 
-STATE_DIRECTORY = ".state"
 SETS = ("train", "selection", "val")
 
 
@@ -117,17 +116,7 @@ def fine_tune(
 
 def _check(config: FineTuneConfig, resume: bool) -> None:
     require("PIL", "matplotlib")
-    output = Path(config.output)
-    check_writable(output)
-    if (output / "report.md").exists():
-        # What a kill between the last two steps of a run leaves.
-        drop_state(output / STATE_DIRECTORY)
-        raise InputError(f"{output} holds a finished run; remove it or choose another directory.")
-    if (output / STATE_DIRECTORY).exists() and not resume:
-        raise InputError(
-            f"{output} holds an interrupted run; give --resume to go on with it, or "
-            "choose another directory."
-        )
+    check_output(Path(config.output), resume)
     phases = config.phases()
     if not phases or config.batch_size < 1 or config.image_size < 1:
         raise InputError("Expected at least one epoch, one image a batch and one pixel.")
@@ -195,8 +184,7 @@ def _identity(config: FineTuneConfig, folder: ImageFolder) -> dict[str, Any]:
     root = Path(config.data)
     digests = {}
     for name in SETS:
-        paths = "\n".join(p.relative_to(root).as_posix() for p in getattr(folder, name).paths)
-        digests[f"{name} images"] = hashlib.sha256(paths.encode()).hexdigest()[:12]
+        digests[f"{name} images"] = digest(getattr(folder, name).paths, root)
     return json.loads(json.dumps({**compared, **digests, "backend": keras.config.backend()}))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_cbam.files import atomic_path
+from keras_cbam.files import atomic_path, write_text
 from keras_cbam.training.image_folder import ImageFolder
 
 
@@ -18,16 +18,11 @@ def write_outputs(
     """Write every file of a finished run, each complete or not at all, the report last."""
     with atomic_path(output / "model.keras") as path:
         model.save(path, include_optimizer=False)
-    _write_text(output / "labels.txt", "".join(f"{name}\n" for name in folder.classes))
-    _write_text(output / "history.json", json.dumps(record, indent=2) + "\n")
+    write_text(output / "labels.txt", "".join(f"{name}\n" for name in folder.classes))
+    write_text(output / "history.json", json.dumps(record, indent=2) + "\n")
     with atomic_path(output / "curves.png") as path:
         draw_curves(record, path)
-    _write_text(output / "report.md", report_text(record))
-
-
-def _write_text(path: Path, text: str) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(output / "report.md", report_text(record))
 
 
 def draw_curves(record: dict[str, Any], path: Path) -> None:

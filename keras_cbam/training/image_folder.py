@@ -151,7 +151,7 @@ def find_images(
 def decodable(paths: Sequence[Path]) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
     """Return the files that can be decoded in 8 bits a channel, and those that cannot."""
     with ThreadPoolExecutor() as pool:
-        readable = list(pool.map(_can_decode, paths))
+        readable = list(pool.map(can_decode, paths))
     kept, skipped = (
         tuple(p for p, good in zip(paths, readable, strict=True) if good == wanted)
         for wanted in (True, False)
@@ -198,7 +198,7 @@ def _readable(
     paths = train.paths + val.paths
     good = []
     with ThreadPoolExecutor() as pool:
-        for done, readable in enumerate(pool.map(_can_decode, paths), start=1):
+        for done, readable in enumerate(pool.map(can_decode, paths), start=1):
             good.append(readable)
             if progress:
                 progress(done, len(paths))
@@ -211,7 +211,8 @@ def _readable(
     return kept[0], kept[1], skipped
 
 
-def _can_decode(path: Path) -> bool:
+def can_decode(path: Path) -> bool:
+    """Whether a file is an image that can be decoded in 8 bits a channel."""
     from PIL import Image
 
     try:

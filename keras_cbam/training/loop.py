@@ -28,6 +28,11 @@ Batches = Callable[[int, int, int], Any]
 Scores = dict[str, float]
 
 
+def by_accuracy(scores: Scores) -> tuple[float, float]:
+    """The highest accuracy; of equal ones the lowest loss."""
+    return scores["accuracy"], -scores["loss"]
+
+
 class Stage(NamedTuple):
     """Consecutive epochs with one optimizer.
 
@@ -59,8 +64,10 @@ class TrainingLoop:
             `tf.data.Dataset` of known length that repeats itself, `dataset.skip(first_batch)`.
         directory: of `state.npz` and `best.npz`.
         identity: what must be the same for a run to go on, of values that JSON keeps.
-        score: returns `accuracy` and `loss` on images held out, by which the best weights are kept;
-            `None` for neither.
+        score: returns scores on images held out, by which the best weights are kept; `None` for
+            neither.
+        rank: what of the scores is best where it is highest; by default the accuracy, then the
+            loss.
         checkpoint_seconds: time between two saves.
         processes: those that train together.
 
@@ -77,6 +84,7 @@ class TrainingLoop:
         identity: dict[str, Any],
         *,
         score: Callable[[], Scores] | None = None,
+        rank: Callable[[Scores], Any] = by_accuracy,
         checkpoint_seconds: float = 30.0,
         processes: Processes = ALONE,
     ):
@@ -84,6 +92,7 @@ class TrainingLoop:
         self.stages = tuple(stages)
         self.batches = batches
         self.score = score
+        self.rank = rank
         self.checkpoint_seconds = checkpoint_seconds
         self.processes = processes
         self.state_path = directory / "state.npz"
@@ -154,7 +163,9 @@ class TrainingLoop:
         _average(self.model)
 
     def _fit(self, batches: Any, epoch: int, callbacks: Sequence[Any]) -> Scores:
-        history = self.model.fit(
+        # Keras's own: KerasHub's takes no `PyDataset`.
+        history = keras.Model.fit(
+            self.model,
             batches,
             initial_epoch=epoch,
             epochs=epoch + 1,
@@ -191,7 +202,7 @@ class TrainingLoop:
 
     def _keep_best(self, epoch: int, scores: Scores) -> None:
         best = read_description(self.best_path)
-        if self.processes.first and (best is None or _rank(scores) > _rank(best)):
+        if self.processes.first and (best is None or self.rank(scores) > self.rank(best)):
             save_arrays(self.best_path, self.model.get_weights(), {"epoch": epoch, **scores})
 
 
@@ -231,7 +242,3 @@ def drop_state(directory: Path) -> None:
     # What another has put there stays, and another may have removed it already.
     with contextlib.suppress(OSError):
         directory.rmdir()
-
-
-def _rank(scores: Scores) -> tuple[float, float]:
-    return scores["accuracy"], -scores["loss"]

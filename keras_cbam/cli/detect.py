@@ -1,0 +1,276 @@
+"""`keras-cbam detect`: detectors with attention, from photographs with boxes to proven files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from keras_cbam.cli.artifact_table import print_table
+from keras_cbam.cli.artifact_table import show as show_artifacts
+from keras_cbam.cli.backbone_options import BackboneOptions, parse
+from keras_cbam.cli.terminal import EpochProgress, counting, errors, out, progress_bar
+from keras_cbam.detection import (
+    DetectionConfig,
+    DetectionFolder,
+    DetectionSplit,
+    Predictor,
+    load_detector,
+    read_detection_folder,
+    train_detector,
+)
+from keras_cbam.detection.augmentation import AUGMENTATIONS
+from keras_cbam.detection.evaluate import evaluate_detector, write_predictions
+from keras_cbam.detection.folder import unannotated
+from keras_cbam.detection.pictures import SHOWN
+from keras_cbam.errors import InputError, require
+from keras_cbam.export import VerificationError
+from keras_cbam.files import check_writable
+from keras_cbam.surgery import ATTENTIONS
+
+DEFAULTS = DetectionConfig(data="", output="")
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Train, score, run and export a RetinaNet whose backbone has attention.",
+)
+Detector = Annotated[Path, typer.Argument(help="A .keras file, labels.txt beside it.")]
+Data = Annotated[Path, typer.Argument(help="Folder of photographs with boxes, as VOC or COCO.")]
+
+
+@app.command()
+def train(
+    data: Data,
+    output: Annotated[Path, typer.Option(help="Directory of the results.")],
+    backbone: Annotated[
+        str, typer.Option(help="A builder of keras.applications.")
+    ] = DEFAULTS.backbone,
+    weights: Annotated[
+        str, typer.Option(help="'imagenet', 'none', or the path of a weights file.")
+    ] = DEFAULTS.weights,
+    attention: Annotated[
+        str, typer.Option(help=f"One of {', '.join(ATTENTIONS)}; or none.")
+    ] = DEFAULTS.attention,
+    image_size: Annotated[
+        str, typer.Option(help="Side, or HEIGHTxWIDTH, of the input, multiples of 32.")
+    ] = str(DEFAULTS.image_size[0]),
+    batch_size: Annotated[int, typer.Option(min=1, help="Images a step.")] = DEFAULTS.batch_size,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs.")] = DEFAULTS.epochs,
+    learning_rate: Annotated[
+        float, typer.Option(help="Peak learning rate, of Adam with cosine decay.")
+    ] = DEFAULTS.learning_rate,
+    warmup: Annotated[
+        float, typer.Option(help="Share of the steps in which the rate rises from 0.")
+    ] = DEFAULTS.warmup,
+    clip_norm: Annotated[
+        float | None, typer.Option(help="Norm that gradients are scaled down to.")
+    ] = DEFAULTS.clip_norm,
+    ema: Annotated[
+        float | None,
+        typer.Option(help="Momentum of a moving average of the weights; by default none."),
+    ] = DEFAULTS.ema,
+    anchor_size: Annotated[
+        float | None,
+        typer.Option(help="Smallest anchor, in steps of its level; by default what fits train."),
+    ] = DEFAULTS.anchor_size,
+    head_layers: Annotated[
+        int, typer.Option(min=0, help="Convolutions in each head; they dominate the cost.")
+    ] = DEFAULTS.head_layers,
+    augment: Annotated[
+        str, typer.Option(help=f"Augmentations, of {', '.join(AUGMENTATIONS)}; or 'none'.")
+    ] = ",".join(DEFAULTS.augmentations),
+    backbone_option: BackboneOptions = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = DEFAULTS.seed,
+    dtype_policy: Annotated[
+        str, typer.Option(help="float32, mixed_bfloat16 or mixed_float16.")
+    ] = DEFAULTS.dtype_policy,
+    checkpoint_seconds: Annotated[
+        float, typer.Option(help="Seconds between two saves of the state to resume from.")
+    ] = DEFAULTS.checkpoint_seconds,
+    resume: Annotated[bool, typer.Option(help="Go on with the interrupted run in OUTPUT.")] = False,
+) -> None:
+    """Train a detector on photographs with boxes; COCO's mAP on val after each epoch."""
+    config = DetectionConfig(
+        data=str(data),
+        output=str(output),
+        backbone=backbone,
+        weights=weights,
+        attention=attention,
+        image_size=_size(image_size),
+        batch_size=batch_size,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        warmup=warmup,
+        clip_norm=clip_norm,
+        ema=ema,
+        anchor_size=anchor_size,
+        head_layers=head_layers,
+        augmentations=() if augment == "none" else tuple(augment.split(",")),
+        seed=seed,
+        backbone_options=parse(backbone_option),
+        dtype_policy=dtype_policy,
+        checkpoint_seconds=checkpoint_seconds,
+    )
+    try:
+        with progress_bar() as bar, counting(bar, "images checked") as update:
+            result = train_detector(
+                config,
+                resume=resume,
+                callbacks=[EpochProgress(bar)],
+                progress=update,
+                scored=lambda metrics: bar.console.print(_line(metrics), highlight=False),
+            )
+    except KeyboardInterrupt:
+        out.print("interrupted; with --resume the same command goes on from the last saved step")
+        raise
+    for split, part in result.folder.splits.items():
+        _tell(split, part)
+    best = result.record["best"]
+    out.print(f"best on val, epoch {best['epoch']}: {_line(best)}", markup=False)
+    out.print(f"report: {output}/report.md", markup=False)
+    out.print(
+        f"next: keras-cbam detect evaluate {output}/model.keras {data} --output ...", markup=False
+    )
+
+
+@app.command()
+def evaluate(
+    model: Detector,
+    data: Data,
+    output: Annotated[Path, typer.Option(help="Directory of scores, detections and pictures.")],
+    split: Annotated[str, typer.Option(help="Which part of DATA.")] = "test",
+    pictures: Annotated[int, typer.Option(min=1, help="How many images to draw.")] = 6,
+) -> None:
+    """Score a detector by COCO's metrics, and draw what it finds beside what there is."""
+    require("pycocotools", "matplotlib")
+    check_writable(output)
+    detector, classes = load_detector(model), _labels(model)
+    part = _read(data, [split], classes)[split]
+    _tell(split, part)
+    with out.status("detecting"):
+        metrics = evaluate_detector(detector, part, classes, output, name=split, pictures=pictures)
+    out.print(_line(metrics), highlight=False)
+    out.print(f"report: {output}/report.md", markup=False)
+
+
+@app.command()
+def predict(
+    model: Detector,
+    images: Annotated[list[Path], typer.Argument(help="Images, and folders of images.")],
+    output: Annotated[Path, typer.Option(help="Directory of pictures and detections.json.")],
+    threshold: Annotated[
+        float, typer.Option(min=0, max=1, help="Score from which a box is drawn.")
+    ] = SHOWN,
+) -> None:
+    """Draw what a detector finds in images."""
+    require("matplotlib", "PIL")
+    check_writable(output)
+    detector, classes = load_detector(model), _labels(model)
+    photographs, skipped = unannotated(images)
+    for path in skipped:
+        errors.print(f"left out, no image that can be decoded: {path}", markup=False)
+    if not photographs:
+        raise InputError("None of the images can be decoded.")
+    with out.status("detecting"):
+        found = Predictor(detector)(photographs)
+        write_predictions(photographs, found, classes, output, threshold=threshold)
+    for image, each in zip(photographs, found, strict=True):
+        names = [classes[label] for label in each.labels[each.scores >= threshold]]
+        told = ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(names))
+        out.print(f"{image.path.name}: {told or 'nothing'}", markup=False, highlight=False)
+    out.print(f"written to {output}", markup=False)
+
+
+@app.command()
+def export(
+    model: Detector,
+    data: Data,
+    output: Annotated[Path, typer.Option(help="Directory of the artifacts.")],
+    split: Annotated[str, typer.Option(help="Part of DATA to prove the artifacts on.")] = "test",
+    calibration_split: Annotated[
+        str | None, typer.Option(help="Part to calibrate integer files on; or 'none'.")
+    ] = "train",
+    calibration_images: Annotated[
+        int, typer.Option(min=1, help="How many of them, drawn at random.")
+    ] = 200,
+    formats: Annotated[str, typer.Option(help="Formats, separated by commas.")] = "tflite,onnx",
+    precisions: Annotated[
+        str | None, typer.Option(help="By default float32, and int8 if calibrated.")
+    ] = None,
+    keep_mismatches: Annotated[
+        bool, typer.Option(help="Keep and mark artifacts that find something else.")
+    ] = False,
+) -> None:
+    """Write the raw heads as TFLite and ONNX with their decoder, proven by boxes and mAP."""
+    from keras_cbam.detection.export import COLUMNS, export_detector
+
+    require("pycocotools")
+    detector, classes = load_detector(model), _labels(model)
+    splits = [split] if calibration_split in (None, "none") else [split, str(calibration_split)]
+    folder = _read(data, splits, classes)
+    calibration = None
+    if len(splits) > 1:
+        calibration = _some(folder[splits[1]], calibration_images)
+    try:
+        with out.status("exporting") as status:
+            result = export_detector(
+                detector,
+                output,
+                folder[split].photographs,
+                classes,
+                formats=tuple(formats.split(",")),
+                precisions=tuple(precisions.split(",")) if precisions else None,
+                calibration=calibration,
+                on_mismatch="report" if keep_mismatches else "raise",
+                progress=status.update,
+            )
+    except VerificationError as error:
+        show_artifacts(error.report)
+        errors.print(f"keras-cbam: {error}", style="red", markup=False, highlight=False)
+        raise typer.Exit(1) from error
+    show_artifacts(result.report)
+    print_table(f"what is found in {len(folder[split])} images", COLUMNS, result.rows())
+    out.print(f"written to {output}", markup=False)
+    if result.report.missed:
+        raise typer.Exit(1)
+
+
+def _size(text: str) -> tuple[int, int]:
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
+        raise InputError(f"Expected an image size such as 320 or 256x320. Received: {text}")
+    return int(sides[0]), int(sides[-1])
+
+
+def _labels(model: Path) -> tuple[str, ...]:
+    path = model.with_name("labels.txt")
+    if not path.is_file():
+        raise InputError(f"Expected the names of the classes, one a line. No file at: {path}")
+    return tuple(path.read_text(encoding="utf-8").splitlines())
+
+
+def _read(data: Path, splits: list[str], classes: tuple[str, ...]) -> DetectionFolder:
+    with progress_bar() as bar, counting(bar, "images checked") as update:
+        return read_detection_folder(data, splits, classes=classes, progress=update)
+
+
+def _some(split: DetectionSplit, count: int) -> Any:
+    import numpy as np
+
+    order = np.random.default_rng(0).permutation(len(split))[:count]
+    return [split.photographs[index] for index in order]
+
+
+def _tell(split: str, part: DetectionSplit) -> None:
+    for where, what in part.left_out:
+        errors.print(f"{split}: left out, {where}: {what}", markup=False, highlight=False)
+    for path in part.empty:
+        errors.print(f"{split}: without a box: {path.name}", markup=False, highlight=False)
+
+
+def _line(metrics: dict[str, Any]) -> str:
+    return "  ".join(
+        f"{name} {metrics[name]:.1%}" if metrics[name] is not None else f"{name} -"
+        for name in ("mAP", "mAP50", "mAP75")
+    )

@@ -1,0 +1,47 @@
+"""How large the anchors have to be for the boxes of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_cbam.detection.annotations import Photograph
+from keras_cbam.detection.decoder import overlaps
+from keras_cbam.detection.detector import anchor_generator, anchors
+from keras_cbam.detection.letterbox import letterbox
+
+SIZES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
+# From there on a box counts as one anchor's, as KerasHub's label encoder has it.
+POSITIVE = 0.5
+
+
+def choose_anchor_size(
+    photographs: Sequence[Photograph], image_size: tuple[int, int]
+) -> tuple[float, float]:
+    """The anchor size of `SIZES` that fits the most boxes.
+
+    Args:
+        photographs: the images to learn from.
+        image_size: height and width of the detector's input, in pixels.
+
+    Returns:
+        The size, and the share of boxes that have an anchor of an intersection over union of at
+        least 0.5.
+    """
+    shares = {size: coverage(photographs, image_size, size) for size in SIZES}
+    best = max(SIZES, key=lambda size: shares[size])
+    return best, shares[best]
+
+
+def coverage(
+    photographs: Sequence[Photograph], image_size: tuple[int, int], anchor_size: float
+) -> float:
+    """Share of boxes that have an anchor to learn from."""
+    candidates = anchors(anchor_generator(anchor_size), image_size)
+    fits = []
+    for image in photographs:
+        boxes = letterbox(image.size, image_size).boxes_in(image.single[0])
+        if len(boxes):
+            fits.append(overlaps(boxes, candidates).max(-1) >= POSITIVE)
+    return float(np.concatenate(fits).mean())

@@ -1,0 +1,81 @@
+"""Keras's random layers that move boxes along with their images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_cbam.errors import InputError
+
+BOX_FORMAT = "xyxy"
+# Where a box that is no box stands, and its label: KerasHub's padding.
+NO_BOX = -1
+
+AUGMENTATIONS: dict[str, Callable[[int], list[Any]]] = {
+    "flip": lambda seed: [
+        keras.layers.RandomFlip(
+            "horizontal_and_vertical", seed=seed, bounding_box_format=BOX_FORMAT
+        )
+    ],
+    "zoom": lambda seed: [
+        keras.layers.RandomZoom(
+            0.2, fill_mode="constant", seed=seed, bounding_box_format=BOX_FORMAT
+        ),
+        keras.layers.RandomTranslation(
+            0.1, 0.1, fill_mode="constant", seed=seed + 1, bounding_box_format=BOX_FORMAT
+        ),
+    ],
+    "color": lambda seed: [
+        keras.layers.RandomBrightness(0.1, seed=seed),
+        keras.layers.RandomContrast(0.2, value_range=(0, 255), seed=seed + 1),
+        keras.layers.RandomSaturation((0.4, 0.6), value_range=(0, 255), seed=seed + 2),
+    ],
+}
+
+
+def check_augmentations(names: Sequence[str]) -> None:
+    """Raise an `InputError` unless every name is one of `AUGMENTATIONS`."""
+    unknown = set(names) - set(AUGMENTATIONS)
+    if unknown:
+        raise InputError(
+            f"Expected augmentations of {', '.join(AUGMENTATIONS)}. Received: {min(unknown)}"
+        )
+
+
+def augment(
+    images: np.ndarray, boxes: np.ndarray, labels: np.ndarray, names: Sequence[str], seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Augment a batch; the same seed gives the same.
+
+    Args:
+        images: `(batch, height, width, 3)` in 0..255.
+        boxes: `(batch, boxes, 4)` left, top, right, bottom, in pixels.
+        labels: `(batch, boxes)`, -1 where there is no box.
+        names: out of `AUGMENTATIONS`.
+        seed: an integer below 2^31.
+
+    Returns:
+        The three, changed; boxes that have left their image are none.
+    """
+    # A copy, since the layers write into what they get.
+    data: dict[str, Any] = {"images": images, "bounding_boxes": {"boxes": boxes, "labels": labels}}
+    for index, name in enumerate(names):
+        for layer in AUGMENTATIONS[name]((seed + 1000 * index) % 2**31):
+            if not hasattr(layer, "bounding_box_format") or layer.bounding_box_format is None:
+                data["images"] = layer(data["images"], training=True)
+            else:
+                data = layer(data, training=True)
+    images, boxes, labels = (
+        np.array(keras.ops.convert_to_numpy(values), "float32")
+        for values in (
+            data["images"],
+            data["bounding_boxes"]["boxes"],
+            data["bounding_boxes"]["labels"],
+        )
+    )
+    gone = (labels < 0) | (boxes[..., 2:] - boxes[..., :2] < 1).any(-1)
+    boxes[gone], labels[gone] = NO_BOX, NO_BOX
+    return np.clip(images, 0, 255), boxes, labels

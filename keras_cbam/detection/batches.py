@@ -1,0 +1,115 @@
+"""Batches of photographs and boxes; the same seed, epoch and position always give the same one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from keras_cbam.detection.annotations import Photograph
+from keras_cbam.detection.augmentation import NO_BOX, augment, check_augmentations
+from keras_cbam.detection.letterbox import read_letterboxed
+from keras_cbam.errors import InputError
+
+
+class DetectionBatches(keras.utils.PyDataset):
+    """Images with boxes as KerasHub's detectors take them.
+
+    A batch is `(images, {"boxes": boxes, "labels": labels})`: `(batch, height, width, 3)` RGB
+    float32 in 0..255, `(batch, most, 4)` float32 left, top, right and bottom in pixels of the
+    input, and `(batch, most)` float32 class indices; -1 where an image has fewer boxes than the one
+    with most. Crowds are left out. Images are shuffled and augmented, and the last, incomplete
+    batch is left out.
+
+    Args:
+        photographs: the images.
+        size: height and width that they are made to fit, in pixels.
+        batch_size: images a batch.
+        augmentations: names out of `AUGMENTATIONS`.
+        seed: seed of order and augmentation.
+        epoch: which epoch's order and augmentation.
+        first_batch: how many of the epoch's batches are left out at its beginning.
+        workers: threads that decode.
+
+    Raises:
+        InputError: on an unknown augmentation, or fewer images than a batch has.
+    """
+
+    def __init__(
+        self,
+        photographs: Sequence[Photograph],
+        size: tuple[int, int],
+        batch_size: int,
+        *,
+        augmentations: Sequence[str] = (),
+        seed: int = 0,
+        epoch: int = 0,
+        first_batch: int = 0,
+        workers: int = 2,
+    ):
+        super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=4)
+        check_augmentations(augmentations)
+        if len(photographs) < batch_size:
+            raise InputError(
+                f"Expected at least as many images as a batch has, {batch_size}. "
+                f"Received: {len(photographs)}"
+            )
+        self.photographs = photographs
+        self.size = size
+        self.batch_size = batch_size
+        self.augmentations = tuple(augmentations)
+        self.seed = seed
+        self.epoch = epoch
+        self.first_batch = first_batch
+        self.most = max(1, *(len(image.single[1]) for image in photographs))
+        self.order = np.random.default_rng((seed, epoch)).permutation(len(photographs))
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches of a whole epoch, whatever `first_batch` is."""
+        return len(self.photographs) // self.batch_size
+
+    def __len__(self):
+        return self.batches_per_epoch - self.first_batch
+
+    def __getitem__(self, index):
+        number = index + self.first_batch
+        chosen = self.order[number * self.batch_size : (number + 1) * self.batch_size]
+        images = np.empty((len(chosen), *self.size, 3), "float32")
+        boxes = np.full((len(chosen), self.most, 4), NO_BOX, "float32")
+        labels = np.full((len(chosen), self.most), NO_BOX, "float32")
+        for row, each in enumerate(chosen):
+            images[row], fit = read_letterboxed(self.photographs[each].path, self.size)
+            single, classes = self.photographs[each].single
+            boxes[row, : len(single)] = fit.boxes_in(single)
+            labels[row, : len(single)] = classes
+        if self.augmentations:
+            rng = np.random.default_rng((self.seed, self.epoch, number))
+            drawn = int(rng.integers(2**31 - 1))
+            images, boxes, labels = augment(images, boxes, labels, self.augmentations, drawn)
+        return images, {"boxes": boxes, "labels": labels}
+
+
+def in_batches(
+    photographs: Sequence[Photograph], size: tuple[int, int], batch_size: int
+) -> keras.utils.PyDataset:
+    """The images alone, as they are, in their order."""
+    return _Images(photographs, size, batch_size)
+
+
+class _Images(keras.utils.PyDataset):
+    def __init__(self, photographs: Sequence[Photograph], size: tuple[int, int], batch_size: int):
+        super().__init__(workers=2, use_multiprocessing=False, max_queue_size=4)
+        self.photographs = photographs
+        self.size = size
+        self.batch_size = batch_size
+
+    def __len__(self):
+        return math.ceil(len(self.photographs) / self.batch_size)
+
+    def __getitem__(self, index):
+        start = index * self.batch_size
+        some = self.photographs[start : start + self.batch_size]
+        return (np.stack([read_letterboxed(image.path, self.size)[0] for image in some]),)

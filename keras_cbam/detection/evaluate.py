@@ -1,0 +1,114 @@
+"""A detector's scores on a split, with what it found, as files."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_cbam.detection.annotations import DetectionSplit, Photograph
+from keras_cbam.detection.decoder import Detections
+from keras_cbam.detection.metrics import coco_metrics
+from keras_cbam.detection.pictures import side_by_side
+from keras_cbam.detection.predict import Predictor
+from keras_cbam.detection.report import DPI, PICTURES, left_out_lines, metrics_table
+from keras_cbam.files import staging_directory
+
+
+def evaluate_detector(
+    detector: keras.Model,
+    split: DetectionSplit,
+    classes: Sequence[str],
+    output: Path,
+    *,
+    name: str = "test",
+    pictures: int = PICTURES,
+) -> dict[str, Any]:
+    """Score a detector on a split, and write what it found.
+
+    Writes `metrics.json`, `detections.json` in the format of COCO's results, `predictions.png` with
+    the first images beside their annotations, and `report.md`.
+
+    Args:
+        detector: what `retinanet` builds.
+        split: the images and their boxes.
+        classes: the names of the classes.
+        output: directory of the files; those of an earlier evaluation are replaced.
+        name: what the split is called.
+        pictures: how many images to draw.
+
+    Returns:
+        What `coco_metrics` returns.
+    """
+    found = Predictor(detector)(split.photographs)
+    metrics = coco_metrics(split.photographs, found, classes)
+    some = split.photographs[:pictures]
+    lines = [
+        f"# {name}: {len(split)} images, {split.boxes:,} boxes",
+        "",
+        *metrics_table({name: metrics}, classes),
+        "",
+        *left_out_lines({name: split.described()}),
+        "",
+        "![found, and annotated](predictions.png)",
+    ]
+    with staging_directory(output) as staging:
+        _write_json(staging / "metrics.json", metrics)
+        _write_json(staging / "detections.json", coco_results(split.photographs, found, classes))
+        figure = side_by_side(some, found[:pictures], classes)
+        figure.savefig(staging / "predictions.png", dpi=DPI)
+        (staging / "report.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        publish(staging, output)
+    return metrics
+
+
+def write_predictions(
+    photographs: Sequence[Photograph],
+    found: Sequence[Detections],
+    classes: Sequence[str],
+    output: Path,
+    *,
+    threshold: float,
+) -> None:
+    """Write a picture of what was found in each image, and `detections.json`, as COCO's results."""
+    with staging_directory(output) as staging:
+        for index, (image, each) in enumerate(zip(photographs, found, strict=True)):
+            figure = side_by_side([image], [each], classes, threshold=threshold, truth=False)
+            figure.savefig(staging / f"{index:03d}-{image.path.stem}.png", dpi=DPI)
+        _write_json(staging / "detections.json", coco_results(photographs, found, classes))
+        publish(staging, output)
+
+
+def coco_results(
+    photographs: Sequence[Photograph], found: Sequence[Detections], classes: Sequence[str]
+) -> list[dict[str, Any]]:
+    """What was found in the format of COCO's results, with each image's and class's name."""
+    rows = []
+    for image, each in zip(photographs, found, strict=True):
+        for box, score, label in zip(each.boxes, each.scores, each.labels, strict=True):
+            left, top, right, bottom = (round(float(value), 2) for value in box)
+            rows.append(
+                {
+                    "image_id": image.path.stem,
+                    "file_name": image.path.name,
+                    "category_id": int(label),
+                    "category": classes[label],
+                    "bbox": [left, top, round(right - left, 2), round(bottom - top, 2)],
+                    "score": round(float(score), 5),
+                }
+            )
+    return rows
+
+
+def publish(staging: Path, output: Path) -> None:
+    """Put files in place of those of an earlier run, the report last."""
+    for path in sorted(staging.iterdir(), key=lambda path: path.name == "report.md"):
+        os.replace(path, output / path.name)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,94 @@
+"""What a detector finds, drawn beside what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_cbam.detection.annotations import Photograph
+from keras_cbam.detection.decoder import Detections
+from keras_cbam.errors import require
+
+# Below this score nothing is drawn: mAP counts far less sure boxes than one wants to see.
+SHOWN = 0.5
+WIDTH = 4.6
+# Boxes of classes in turn.
+COLORS = tuple(f"C{number}" for number in (1, 0, 2, 3, 4, 5, 6, 8, 9))
+PLAIN: dict[str, Any] = {"parse_math": False}
+
+
+def side_by_side(
+    photographs: Sequence[Photograph],
+    found: Sequence[Detections],
+    classes: Sequence[str],
+    *,
+    threshold: float = SHOWN,
+    truth: bool = True,
+) -> Any:
+    """Draw images with what was found in them, beside their annotations.
+
+    Args:
+        photographs: the images, a row each.
+        found: what was found in each, in pixels of the image.
+        classes: the names of the classes.
+        threshold: score from which a box is drawn.
+        truth: whether to draw the annotations beside it. Crowds are dashed.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+
+    Raises:
+        MissingPackageError: without matplotlib or pillow.
+    """
+    require("matplotlib", "PIL")
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from PIL import Image
+
+    columns = 2 if truth else 1
+    heights = [WIDTH * image.size[0] / image.size[1] for image in photographs]
+    figure = Figure(
+        figsize=(WIDTH * columns, sum(heights) + 0.5 + 0.3 * len(heights)), layout="constrained"
+    )
+    grid = figure.subplots(len(photographs), columns, squeeze=False, height_ratios=heights)
+    for row, image, each in zip(grid, photographs, found, strict=True):
+        with Image.open(image.path) as file:
+            pixels = np.asarray(file.convert("RGB"))
+        for axes in row:
+            axes.imshow(pixels)
+            axes.set_axis_off()
+        sure = each.scores >= threshold
+        for box, score, label in zip(
+            each.boxes[sure], each.scores[sure], each.labels[sure], strict=True
+        ):
+            _draw(row[0], box, label, f"{score:.2f}")
+        row[0].set_title(
+            f"{image.path.name}: {sure.sum()} found at {threshold:g}", fontsize=8, **PLAIN
+        )
+        if truth:
+            for box, label, crowd in zip(image.boxes, image.labels, image.crowd, strict=True):
+                _draw(row[1], box, label, "", dashed=bool(crowd))
+            row[1].set_title(f"annotated: {len(image.boxes)}", fontsize=8)
+    handles = [Line2D([], [], color=_color(i), label=name) for i, name in enumerate(classes)]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(classes), 8))
+    return figure
+
+
+def _draw(axes: Any, box: np.ndarray, label: int, text: str, *, dashed: bool = False) -> None:
+    from matplotlib.patches import Rectangle
+
+    left, top, right, bottom = box
+    style = "--" if dashed else "-"
+    axes.add_patch(
+        Rectangle(
+            (left, top), right - left, bottom - top, fill=False, color=_color(label), ls=style
+        )
+    )
+    if text:
+        axes.text(left + 1, top + 2, text, color=_color(label), fontsize=5, va="top")
+
+
+def _color(label: int) -> str:
+    return COLORS[int(label) % len(COLORS)]

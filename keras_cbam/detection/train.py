@@ -1,0 +1,282 @@
+"""Training a detector: photographs with boxes in, COCO's metrics after each epoch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_cbam.detection.anchors import choose_anchor_size, coverage
+from keras_cbam.detection.annotations import DetectionSplit
+from keras_cbam.detection.augmentation import AUGMENTATIONS, NO_BOX, check_augmentations
+from keras_cbam.detection.batches import DetectionBatches
+from keras_cbam.detection.detector import build_detector, check_size
+from keras_cbam.detection.folder import DetectionFolder, read_detection_folder
+from keras_cbam.detection.metrics import coco_metrics
+from keras_cbam.detection.predict import Predictor
+from keras_cbam.detection.report import write_outputs
+from keras_cbam.errors import InputError, require
+from keras_cbam.files import remove
+from keras_cbam.surgery.gates import gate_movement
+from keras_cbam.training.backbones import check_backbone
+from keras_cbam.training.classifier import check_attention
+from keras_cbam.training.loop import Stage, TrainingLoop
+from keras_cbam.training.output import STATE_DIRECTORY, check_output, digest
+from keras_cbam.training.recipe import Recipe, dtype_policy, jit_compile, optimizer
+
+Metrics = dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class DetectionConfig:
+    """A training run of a detector, in full: the same configuration gives the same run.
+
+    Attributes:
+        data: a folder that `read_detection_folder` reads, with the splits train and val.
+        output: directory of the results.
+        backbone: name of a `keras.applications` builder.
+        weights: `"imagenet"`, `"none"` or the path of a weights file.
+        attention: a name that `attach_attention` knows, or `"none"`.
+        image_size: height and width of the input, in pixels, multiples of 32; images are scaled as
+            a whole to fit.
+        batch_size: images a step.
+        epochs: epochs of the whole detector. Batch normalization that came with weights keeps its
+            statistics, since small batches would spoil them.
+        learning_rate: peak rate, of Adam with cosine decay.
+        warmup: share of the steps in which the rate rises from 0, in [0, 1).
+        clip_norm: the norm that the gradient of all weights is scaled down to; `None` for none.
+        ema: momentum of a moving average of the weights, which is scored and kept; `None` for none.
+        anchor_size: side of the smallest anchor at each level, in steps of that level; `None` for
+            the one that fits the most boxes of train.
+        head_layers: convolutions in each head before its last; they dominate the cost.
+        augmentations: names out of `AUGMENTATIONS`.
+        seed: seed of weights, order and augmentation.
+        backbone_options: further arguments of the builder.
+        dtype_policy: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`.
+        checkpoint_seconds: time between two saves of the state that `resume` goes on from.
+    """
+
+    data: str
+    output: str
+    backbone: str = "MobileNetV2"
+    weights: str = "imagenet"
+    attention: str = "cbam"
+    image_size: tuple[int, int] = (320, 320)
+    batch_size: int = 4
+    epochs: int = 12
+    learning_rate: float = 5e-4
+    warmup: float = 0.05
+    clip_norm: float | None = 10.0
+    ema: float | None = None
+    anchor_size: float | None = None
+    head_layers: int = 4
+    augmentations: tuple[str, ...] = tuple(AUGMENTATIONS)
+    seed: int = 0
+    backbone_options: dict[str, Any] = field(default_factory=dict)
+    dtype_policy: str = "float32"
+    checkpoint_seconds: float = 30.0
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the detector is trained."""
+        return Recipe(
+            optimizer="adam",
+            learning_rate=self.learning_rate,
+            warmup=self.warmup,
+            clip_norm=self.clip_norm,
+            ema=self.ema,
+            dtype_policy=self.dtype_policy,
+        )
+
+
+@dataclass(frozen=True)
+class DetectionResult:
+    """What a run came to.
+
+    Attributes:
+        detector: the detector with the best weights by mAP on val.
+        folder: the data set.
+        record: configuration, epochs, best epoch and scores: what `history.json` holds.
+    """
+
+    detector: keras.Model
+    folder: DetectionFolder
+    record: dict[str, Any]
+
+
+def train_detector(
+    config: DetectionConfig,
+    *,
+    resume: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    progress: Callable[[int, int], None] | None = None,
+    scored: Callable[[Metrics], None] | None = None,
+) -> DetectionResult:
+    """Train KerasHub's RetinaNet with attention in its backbone.
+
+    Writes `model.keras`, `labels.txt`, `history.json`, `curves.png`, `predictions.png` and
+    `report.md` to `config.output` when the run is complete. Until then its state is in `.state/`
+    there.
+
+    Args:
+        config: the run.
+        resume: whether to go on with an interrupted run in `config.output`, from its last saved
+            step. Where there is none, the run starts from the beginning. It ends as the
+            uninterrupted run would have.
+        callbacks: Keras callbacks, such as a progress bar. Each epoch is a call of `fit`.
+        progress: called with the number of images of a split checked and the number of all.
+        scored: called with the metrics on val after each epoch.
+
+    Returns:
+        A `DetectionResult`.
+
+    Raises:
+        InputError: on data, backbone, weights or an output directory that cannot be used.
+    """
+    _check(config, resume)
+    for left in Path(config.output).glob(".partial-*"):
+        remove(left)
+    folder = read_detection_folder(config.data, ("train", "val"), progress=progress)
+    train, val = folder["train"], folder["val"]
+    anchor_size, covered = _anchor_size(config, train)
+    detector = _build(config, len(folder.classes), anchor_size)
+    predictor = Predictor(detector, config.batch_size)
+
+    def score() -> Any:
+        metrics = coco_metrics(val.photographs, predictor(val.photographs), folder.classes)
+        if scored:
+            scored(metrics)
+        return metrics
+
+    batches = partial(_batches, config, train)
+    steps = config.epochs * batches(0, 0, 0).batches_per_epoch
+    loop = TrainingLoop(
+        detector,
+        [Stage("whole", config.epochs, lambda model: compile_detector(model, config, steps))],
+        batches,
+        Path(config.output) / STATE_DIRECTORY,
+        _identity(config, folder),
+        score=score,
+        rank=_rank,
+        checkpoint_seconds=config.checkpoint_seconds,
+    )
+    history = loop.run(callbacks)
+    weights, best = loop.best()
+    detector.set_weights(weights)
+    sample = keras.ops.convert_to_tensor(batches(0, 0, 0)[0][0])
+    record = {
+        "config": asdict(config),
+        "classes": list(folder.classes),
+        "splits": {name: part.described() for name, part in folder.splits.items()},
+        "anchor_size": anchor_size,
+        "boxes_with_an_anchor": covered,
+        "parameters": detector.count_params(),
+        "epochs": history,
+        "best": best,
+        "gates": [asdict(moved) for moved in gate_movement(predictor.heads, sample)],
+    }
+    write_outputs(detector, predictor, folder, record, Path(config.output))
+    loop.drop_state()
+    return DetectionResult(detector, folder, record)
+
+
+def compile_detector(detector: keras.Model, config: DetectionConfig, steps: int) -> None:
+    """Choose the layers that learn, and compile the detector with all its training variables.
+
+    The losses are RetinaNet's: focal for the classes; for the boxes the absolute error.
+
+    Args:
+        detector: what `retinanet` builds.
+        config: the run.
+        steps: batches of all its training, over which the rate decays.
+    """
+    if config.weights != "none":
+        for layer in detector.backbone.get_layer("backbone").layers:
+            layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
+    detector.compile(
+        optimizer=optimizer(config.recipe, steps),
+        box_loss=keras.losses.MeanAbsoluteError(reduction="sum"),
+        jit_compile=jit_compile(),
+    )
+    # Variables that exist can be restored.
+    detector.optimizer.build(detector.trainable_variables)
+    images = keras.ops.zeros((1, *detector.inputs[0].shape[1:]))
+    nothing = {
+        "boxes": keras.ops.full((1, 1, 4), float(NO_BOX)),
+        "labels": keras.ops.full((1, 1), float(NO_BOX)),
+    }
+    outputs = detector(images)
+    detector.compute_loss(x=images, y=nothing, y_pred=outputs, sample_weight=None)
+    detector.reset_metrics()
+
+
+def _check(config: DetectionConfig, resume: bool) -> None:
+    require("keras_hub", "pycocotools", "PIL", "matplotlib")
+    check_output(Path(config.output), resume)
+    if config.epochs < 1 or config.batch_size < 1 or config.head_layers < 0:
+        raise InputError("Expected at least one epoch, one image a batch and no head layer.")
+    if config.anchor_size is not None and not config.anchor_size > 0:
+        raise InputError(f"Expected an anchor size above 0. Received: {config.anchor_size}")
+    check_size(config.image_size)
+    config.recipe.check()
+    check_augmentations(config.augmentations)
+    check_backbone(config.backbone, config.weights, config.backbone_options)
+    check_attention(config.attention)
+
+
+def _anchor_size(config: DetectionConfig, train: DetectionSplit) -> tuple[float, float]:
+    """The anchors' size, and the share of boxes that have one to learn from."""
+    if config.anchor_size is None:
+        return choose_anchor_size(train.photographs, config.image_size)
+    return config.anchor_size, coverage(train.photographs, config.image_size, config.anchor_size)
+
+
+def _build(config: DetectionConfig, classes: int, anchor_size: float) -> keras.Model:
+    keras.utils.set_random_seed(config.seed)
+    with dtype_policy(config.dtype_policy):
+        return build_detector(
+            config.backbone,
+            classes,
+            weights=config.weights,
+            attention=config.attention,
+            image_size=config.image_size,
+            anchor_size=anchor_size,
+            head_layers=config.head_layers,
+            seed=config.seed,
+            options=config.backbone_options,
+        )
+
+
+def _batches(
+    config: DetectionConfig, train: DetectionSplit, stage: int, epoch: int, first_batch: int
+) -> DetectionBatches:
+    return DetectionBatches(
+        train.photographs,
+        config.image_size,
+        config.batch_size,
+        augmentations=config.augmentations,
+        seed=config.seed,
+        epoch=epoch,
+        first_batch=first_batch,
+    )
+
+
+def _rank(scores: Any) -> tuple[float, float]:
+    return scores["mAP"] or 0.0, scores["mAP50"] or 0.0
+
+
+def _identity(config: DetectionConfig, folder: DetectionFolder) -> dict[str, Any]:
+    """What has to be the same for a run to be resumed."""
+    compared = asdict(replace(config, output="", data="", checkpoint_seconds=0))
+    digests: dict[str, Any] = {}
+    for name, part in folder.splits.items():
+        digests[f"{name} images"] = digest((x.path for x in part.photographs), Path(config.data))
+        boxes = np.concatenate([image.boxes.ravel() for image in part.photographs])
+        digests[f"{name} boxes"] = [len(boxes) // 4, float(boxes.astype("float64").sum())]
+    return json.loads(json.dumps({**compared, **digests, "backend": keras.config.backend()}))

@@ -1,0 +1,82 @@
+"""A backbone's feature maps by resolution, as a detector's feature pyramid reads them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import keras
+
+from keras_cbam.surgery.graph import Node, as_functional, read_graph
+from keras_cbam.surgery.points import stage_outputs
+from keras_cbam.surgery.pyramid import FeaturePyramidModel
+
+LEVELS = (3, 4, 5)
+
+
+def feature_pyramid(model: keras.Model, levels: Sequence[int] = LEVELS) -> keras.Model:
+    """Return a backbone with `pyramid_outputs`, as KerasHub's detectors want it.
+
+    Level n is what the backbone's blocks make of the image at a resolution 2^n times coarser: the
+    end of the last block there, after its addition and after attention; of the coarsest level all
+    that follows too, up to where the places end. Nothing is copied: the returned model has the
+    layers of `model`.
+
+    Args:
+        model: a functional or a built Sequential `keras.Model`, with attention or without. One that
+            has `pyramid_outputs`, as KerasHub's backbones have, is returned as it is.
+        levels: which levels, ascending. Defaults to `(3, 4, 5)`.
+
+    Returns:
+        A functional `keras.Model` with `pyramid_outputs`, of maps `"P3"`, `(batch, height / 8,
+        width / 8, channels)` for `channels_last`, `(batch, channels, height / 8, width / 8)` for
+        `channels_first`, and so on.
+
+    Raises:
+        TypeError: if the model has no graph.
+        ValueError: if it has no feature map of one of the levels, or only inside a nested model.
+
+    Source: section 3 of [Feature Pyramid Networks](https://arxiv.org/abs/1612.03144): "we choose
+    the output of the last layer of each stage".
+
+    Example:
+        >>> backbone = keras.applications.MobileNetV2(weights=None, include_top=False)
+        >>> list(feature_pyramid(attach_attention(backbone)).pyramid_outputs)
+        ['P3', 'P4', 'P5']
+    """
+    if getattr(model, "pyramid_outputs", None):
+        return model
+    functional = as_functional(model)
+    graph = read_graph(model)
+    ends = {_level(node): node for node in stage_outputs(graph)}
+    # What is computed after the last block of all, such as a final normalization or a pooling.
+    last = {_level(node): node for node in graph if _is_map(node)}
+    ends[max(last)] = last[max(last)]
+    missing = [level for level in levels if level not in ends]
+    if missing:
+        found = sorted(int(level) for level in ends if level % 1 == 0)
+        raise ValueError(
+            f"Expected a backbone with feature maps of levels {list(levels)}, 2^level times "
+            f"smaller than the image. Model {model.name} has levels {found}"
+        )
+    pyramid = FeaturePyramidModel(functional.input, functional.output, name=model.name)
+    pyramid.pyramid_outputs = {f"P{level}": _tensor(functional, ends[level]) for level in levels}
+    return pyramid
+
+
+def _level(node: Node) -> float:
+    return math.log2(node.stride)
+
+
+def _is_map(node: Node) -> bool:
+    return len(node.shape) == 4 and node.stride < math.inf
+
+
+def _tensor(model: keras.Model, node: Node) -> keras.KerasTensor:
+    """What a node computes, after the attention that refines it."""
+    if "/" in node.address or node.shared:
+        raise ValueError(
+            f"The feature map at {node.address} is inside a nested model, or of a layer that is "
+            "called twice; give the backbone itself"
+        )
+    return (model.get_layer(node.attention) if node.attention else node.operation).output
