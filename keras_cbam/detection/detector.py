@@ -59,7 +59,8 @@ def build_detector(
         InputError: on a backbone, weights, attention, option or size that does not exist or fit.
     """
     check_attention(attention)
-    check_size(image_size)
+    if (message := misfit(image_size)) is not None:
+        raise InputError(message)
     image = keras.Input((*image_size, 3), name="image")
     network = build_backbone(backbone, weights, preprocess(image, backbone), options)
     if attention != "none":
@@ -91,7 +92,8 @@ def retinanet(
     """Build KerasHub's RetinaNet on a functional backbone.
 
     Boxes are left, top, right and bottom, in pixels (`"xyxy"`). The heads start as the paper says,
-    which KerasHub's do not: it gives the prior of objects to the boxes.
+    which KerasHub's do not: it gives the prior of objects to the boxes. Nothing is copied: what
+    trains the detector trains the layers of `backbone`.
 
     Args:
         backbone: a functional `keras.Model` from `(batch, height, width, 3)` to feature maps; one
@@ -107,7 +109,8 @@ def retinanet(
         `"bbox_regression"`, `(batch, anchors, 4)`, and `"cls_logits"`, `(batch, anchors, classes)`.
 
     Raises:
-        ValueError: if the backbone has no feature maps at 8, 16 and 32 pixels.
+        ValueError: if the backbone has no feature maps at 8, 16 and 32 pixels, or on a size that is
+            not of multiples of 32.
         MissingPackageError: without KerasHub.
 
     Source: [RetinaNet](https://arxiv.org/abs/1708.02002).
@@ -115,6 +118,8 @@ def retinanet(
     require("keras_hub")
     import keras_hub
 
+    if (message := misfit(image_size)) is not None:
+        raise ValueError(message)
     encoder = feature_pyramid(backbone)
     detector = keras_hub.models.RetinaNetObjectDetector(
         keras_hub.models.RetinaNetBackbone(
@@ -129,6 +134,9 @@ def retinanet(
         anchor_generator=anchor_generator(anchor_size),
         pre_logits_num_conv_layers=head_layers,
     )
+    # What is right is told in pixels, which half precision would round.
+    for layer in (detector.label_encoder, detector.label_encoder.box_matcher):
+        layer.dtype_policy = "float32"
     _start(detector, seed)
     return detector
 
@@ -176,18 +184,20 @@ def raw_heads(detector: keras.Model) -> keras.Model:
     return keras.Model(detector.inputs[0], detector.output, name="detector")
 
 
-def check_size(image_size: tuple[int, int]) -> None:
-    """Raise an `InputError` unless both sides are multiples of 32."""
-    if any(side < MULTIPLE or side % MULTIPLE for side in image_size):
-        raise InputError(
-            f"Expected an image size of multiples of {MULTIPLE}, where the levels of the pyramid "
-            f"meet. Received: {image_size[0]}x{image_size[1]}"
-        )
+def misfit(image_size: tuple[int, int]) -> str | None:
+    """Why a detector cannot have inputs of that size; `None` if it can."""
+    if not any(side < MULTIPLE or side % MULTIPLE for side in image_size):
+        return None
+    return (
+        f"Expected an image size of multiples of {MULTIPLE}, where the levels of the pyramid meet. "
+        f"Received: {image_size[0]}x{image_size[1]}"
+    )
 
 
 def _start(detector: keras.Model, seed: int) -> None:
     """Give the heads the start of section 4.1: small kernels, and rare objects."""
-    normal = keras.initializers.RandomNormal(stddev=SPREAD, seed=seed)
+    # Each kernel draws its own: with a number for a seed all would be alike.
+    normal = keras.initializers.RandomNormal(stddev=SPREAD, seed=keras.random.SeedGenerator(seed))
     for head, bias in (
         (detector.box_head, 0.0),
         (detector.classification_head, -math.log((1 - PRIOR) / PRIOR)),

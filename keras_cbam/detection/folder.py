@@ -54,7 +54,7 @@ def read_detection_folder(
         progress: called with the number of images of a split checked and the number of all.
 
     Raises:
-        InputError: if the folder is neither, lacks a split, or has no image or no box in one.
+        InputError: if the folder is neither, or a split is missing or has no single object.
     """
     require("PIL")
     root = Path(folder)
@@ -70,7 +70,7 @@ def read_detection_folder(
     names = tuple(classes) if classes is not None else find(root, splits[0])
     found = {split: read(root, split, names, progress) for split in splits}
     for split, part in found.items():
-        if not any(len(image.boxes) for image in part.photographs):
+        if not any(len(image.single[1]) for image in part.photographs):
             said = "; ".join(f"{each.where}, {each.what}" for each in part.left_out[:1])
             raise InputError(
                 f"Split {split} of {root} has no box that can be used. {said}".rstrip()

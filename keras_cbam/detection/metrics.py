@@ -32,6 +32,8 @@ def coco_metrics(
 ) -> dict[str, float | None]:
     """Score detections as COCO does, at most 100 an image.
 
+    The size of an object is that of its box; COCO's own files give that of its outline.
+
     Args:
         photographs: the images; what is found within their crowds is not counted.
         found: what was found in each, in pixels of the image.
@@ -67,14 +69,14 @@ def coco_metrics(
     # (thresholds, recalls, classes, sizes, most detections)
     precision = evaluation.eval["precision"][0, :, :, 0, -1]
     for index, name in enumerate(classes):
-        of_class = precision[:, index]
-        metrics[f"AP50 {name}"] = _known(of_class[of_class > -1].mean()) if len(of_class) else None
+        known = precision[:, index][precision[:, index] > -1]
+        metrics[f"AP50 {name}"] = float(known.mean()) if len(known) else None
     return metrics
 
 
 def _known(value: Any) -> float | None:
-    """COCO says -1, and an empty mean is not a number, where there is nothing to score."""
-    return float(value) if np.isfinite(value) and value > -1 else None
+    """COCO says -1 where there is nothing to score."""
+    return float(value) if value > -1 else None
 
 
 def _truth(photographs: Sequence[Photograph]) -> list[dict[str, Any]]:

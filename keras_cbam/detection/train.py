@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -10,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_cbam.detection.anchors import choose_anchor_size, coverage
 from keras_cbam.detection.annotations import DetectionSplit
 from keras_cbam.detection.augmentation import AUGMENTATIONS, NO_BOX, check_augmentations
 from keras_cbam.detection.batches import DetectionBatches
-from keras_cbam.detection.detector import build_detector, check_size
+from keras_cbam.detection.detector import build_detector, misfit
 from keras_cbam.detection.folder import DetectionFolder, read_detection_folder
 from keras_cbam.detection.metrics import coco_metrics
 from keras_cbam.detection.predict import Predictor
@@ -31,6 +31,8 @@ from keras_cbam.training.output import STATE_DIRECTORY, check_output, digest
 from keras_cbam.training.recipe import Recipe, dtype_policy, jit_compile, optimizer
 
 Metrics = dict[str, float | None]
+# What KerasHub calls the network below the pyramid.
+ENCODER = "backbone"
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,7 @@ def train_detector(
     weights, best = loop.best()
     detector.set_weights(weights)
     sample = keras.ops.convert_to_tensor(batches(0, 0, 0)[0][0])
+    network = detector.backbone.get_layer(ENCODER)
     record = {
         "config": asdict(config),
         "classes": list(folder.classes),
@@ -179,7 +182,7 @@ def train_detector(
         "parameters": detector.count_params(),
         "epochs": history,
         "best": best,
-        "gates": [asdict(moved) for moved in gate_movement(predictor.heads, sample)],
+        "gates": [asdict(moved) for moved in gate_movement(network, sample)],
     }
     write_outputs(detector, predictor, folder, record, Path(config.output))
     loop.drop_state()
@@ -189,7 +192,8 @@ def train_detector(
 def compile_detector(detector: keras.Model, config: DetectionConfig, steps: int) -> None:
     """Choose the layers that learn, and compile the detector with all its training variables.
 
-    The losses are RetinaNet's: focal for the classes; for the boxes the absolute error.
+    The losses are KerasHub's focal one for the classes and, as torchvision has it, the absolute
+    error for the boxes.
 
     Args:
         detector: what `retinanet` builds.
@@ -197,7 +201,7 @@ def compile_detector(detector: keras.Model, config: DetectionConfig, steps: int)
         steps: batches of all its training, over which the rate decays.
     """
     if config.weights != "none":
-        for layer in detector.backbone.get_layer("backbone").layers:
+        for layer in detector.backbone.get_layer(ENCODER).layers:
             layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
     detector.compile(
         optimizer=optimizer(config.recipe, steps),
@@ -220,10 +224,14 @@ def _check(config: DetectionConfig, resume: bool) -> None:
     require("keras_hub", "pycocotools", "PIL", "matplotlib")
     check_output(Path(config.output), resume)
     if config.epochs < 1 or config.batch_size < 1 or config.head_layers < 0:
-        raise InputError("Expected at least one epoch, one image a batch and no head layer.")
+        raise InputError(
+            "Expected at least one epoch, one image a batch, and no fewer than 0 head layers. "
+            f"Received: {config.epochs}, {config.batch_size} and {config.head_layers}"
+        )
     if config.anchor_size is not None and not config.anchor_size > 0:
         raise InputError(f"Expected an anchor size above 0. Received: {config.anchor_size}")
-    check_size(config.image_size)
+    if (message := misfit(config.image_size)) is not None:
+        raise InputError(message)
     config.recipe.check()
     check_augmentations(config.augmentations)
     check_backbone(config.backbone, config.weights, config.backbone_options)
@@ -274,9 +282,14 @@ def _rank(scores: Any) -> tuple[float, float]:
 def _identity(config: DetectionConfig, folder: DetectionFolder) -> dict[str, Any]:
     """What has to be the same for a run to be resumed."""
     compared = asdict(replace(config, output="", data="", checkpoint_seconds=0))
-    digests: dict[str, Any] = {}
+    digests: dict[str, Any] = {"classes": list(folder.classes)}
     for name, part in folder.splits.items():
-        digests[f"{name} images"] = digest((x.path for x in part.photographs), Path(config.data))
-        boxes = np.concatenate([image.boxes.ravel() for image in part.photographs])
-        digests[f"{name} boxes"] = [len(boxes) // 4, float(boxes.astype("float64").sum())]
+        digests[f"{name} images"] = digest(
+            (image.path for image in part.photographs), Path(config.data)
+        )
+        boxes = hashlib.sha256()
+        for image in part.photographs:
+            for values in (image.boxes, image.labels, image.crowd):
+                boxes.update(values.tobytes() + b"|")
+        digests[f"{name} boxes"] = boxes.hexdigest()[:12]
     return json.loads(json.dumps({**compared, **digests, "backend": keras.config.backend()}))

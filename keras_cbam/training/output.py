@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -31,5 +32,5 @@ def check_output(output: Path, resume: bool) -> None:
 
 def digest(paths: Iterable[Path], root: Path) -> str:
     """What tells one list of images of a folder from another."""
-    names = "\n".join(path.relative_to(root).as_posix() for path in paths)
+    names = "\n".join(Path(os.path.relpath(path, root)).as_posix() for path in paths)
     return hashlib.sha256(names.encode()).hexdigest()[:12]

@@ -1,0 +1,117 @@
+"""The detector: KerasHub's, on a backbone whose attention changes nothing at the start."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_cbam import CBAM
+from keras_cbam.detection import build_detector, load_detector
+from keras_cbam.detection.anchors import choose_anchor_size, coverage
+from keras_cbam.detection.detector import PRIOR, anchor_generator, anchors, retinanet
+from keras_cbam.detection.letterbox import letterbox
+from keras_cbam.errors import InputError
+from tests.conftest import BACKEND, example, vary
+from tests.detection.conftest import SIZE, build
+from tests.surgery.proof import assert_agree, assert_varies, call
+
+pytest.importorskip("keras_hub", reason="needs the extra `detection`")
+
+
+@pytest.mark.backends
+def test_attention_changes_nothing_at_the_start(rng):
+    plain, attached = build("none"), build("cbam")
+    vary(plain.backbone.get_layer("backbone"))
+    inside = attached.backbone.get_layer("backbone").layers
+    assert sum(isinstance(layer, CBAM) for layer in inside) > 10
+    copied = {layer.name: layer for layer in plain.backbone.get_layer("backbone").layers}
+    for layer in inside:
+        if layer.name in copied:
+            layer.set_weights(copied[layer.name].get_weights())
+    attached.backbone.get_layer("fpn").set_weights(plain.backbone.get_layer("fpn").get_weights())
+    images = example(plain, rng)
+    expected = call(plain, images)
+    assert_varies(expected, 1e-4)
+    assert_agree(call(attached, images), expected)
+
+
+def test_heads_start_as_the_paper_says(rng):
+    """Every anchor is of every class with probability 0.01, and no box has moved."""
+    model = build()
+    outputs = model(example(model, rng))
+    scores = keras.ops.convert_to_numpy(keras.ops.sigmoid(outputs["cls_logits"]))
+    assert np.abs(scores - PRIOR).max() < 5e-3
+    assert np.abs(keras.ops.convert_to_numpy(outputs["bbox_regression"])).max() < 0.5
+    again = build()
+    for head, other in (
+        (model.box_head, again.box_head),
+        (model.classification_head, again.classification_head),
+    ):
+        for ours, theirs in zip(head.get_weights(), other.get_weights(), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="files are the same everywhere")
+def test_saved_and_loaded(detector, rng, tmp_path):
+    images = example(detector, rng)
+    expected = call(detector, images)
+    assert_varies(expected)
+    detector.save(tmp_path / "model.keras")
+    loaded = load_detector(tmp_path / "model.keras")
+    assert_agree(call(loaded, images), expected)
+    np.testing.assert_array_equal(
+        anchors(loaded.anchor_generator, SIZE), anchors(detector.anchor_generator, SIZE)
+    )
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]).save(tmp_path / "other.keras")
+    with pytest.raises(InputError, match="Expected a RetinaNet of KerasHub"):
+        load_detector(tmp_path / "other.keras")
+    with pytest.raises(InputError, match="No file at"):
+        load_detector(tmp_path / "none.keras")
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="one backend shows how it is built")
+def test_a_backbone_of_ones_own():
+    """Not only those of keras.applications: KerasHub's and a network of the user's."""
+    import keras_hub
+
+    hub = keras_hub.models.ResNetBackbone(
+        image_shape=(*SIZE, 3),
+        input_conv_filters=[8],
+        input_conv_kernel_sizes=[7],
+        stackwise_num_filters=[8, 8, 8, 8],
+        stackwise_num_blocks=[1, 1, 1, 1],
+        stackwise_num_strides=[1, 2, 2, 2],
+        block_type="basic_block",
+    )
+    outputs = retinanet(hub, 3, image_size=SIZE, head_layers=0).output
+    count = len(anchors(anchor_generator(4.0), SIZE))
+    assert outputs["cls_logits"].shape == (None, count, 3)
+    assert outputs["bbox_regression"].shape == (None, count, 4)
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="refused alike everywhere")
+def test_what_makes_no_detector():
+    with pytest.raises(InputError, match=r"multiples of 32.*Received: 100x320"):
+        build(image_size=(100, 320))
+    with pytest.raises(InputError, match="Expected an attention"):
+        build("transformer")
+    with pytest.raises(InputError, match="Expected a backbone of keras"):
+        build_detector("Nothing", 2, weights="none")
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="NumPy decides")
+def test_anchors_are_chosen_by_the_boxes(found_photographs):
+    """Worked out box by box: the size whose anchors overlap most boxes by half is chosen."""
+    size, share = choose_anchor_size(found_photographs, SIZE)
+    every = anchors(anchor_generator(size), SIZE)
+    fits = []
+    for image in found_photographs:
+        for left, top, right, bottom in letterbox(image.size, SIZE).boxes_in(image.boxes):
+            width = np.clip(np.minimum(every[:, 2], right) - np.maximum(every[:, 0], left), 0, None)
+            height = np.clip(
+                np.minimum(every[:, 3], bottom) - np.maximum(every[:, 1], top), 0, None
+            )
+            shared = width * height
+            area = (every[:, 2] - every[:, 0]) * (every[:, 3] - every[:, 1])
+            fits.append((shared / (area + (right - left) * (bottom - top) - shared)).max() >= 0.5)
+    assert share == pytest.approx(np.mean(fits))
+    assert coverage(found_photographs, SIZE, 8.0) < share

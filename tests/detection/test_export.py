@@ -1,0 +1,130 @@
+"""Exported detectors find what Keras finds, and their decoder needs nothing but NumPy."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from keras_cbam.detection import Predictor
+from keras_cbam.detection import export as exporting
+from keras_cbam.detection.export import export_detector
+from keras_cbam.detection.letterbox import letterbox, read_letterboxed
+from keras_cbam.errors import InputError
+from keras_cbam.export import VerificationError, verify
+from tests.conftest import BACKEND
+from tests.detection.conftest import CLASSES, SIZE
+
+pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow exports")
+pytest.importorskip("keras_hub", reason="needs the extra `detection`")
+pytest.importorskip("pycocotools", reason="needs the extra `detection`")
+
+WRITTEN = {
+    "anchors.npy",
+    "decoder.py",
+    "detections.md",
+    "detector.json",
+    "manifest.json",
+    "model.onnx",
+    "model_float32.tflite",
+    "model_int8.tflite",
+    "reference.npz",
+}
+
+
+@pytest.fixture(scope="module")
+def exported(detector, found_photographs, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("export")
+    result = export_detector(
+        detector,
+        directory,
+        found_photographs,
+        CLASSES,
+        precisions=("float32", "int8"),
+        formats=("tflite", "onnx"),
+        calibration=found_photographs,
+        on_mismatch="report",
+        runtimes=(),
+    )
+    return directory, result
+
+
+def test_artifacts_find_what_keras_finds(exported):
+    directory, result = exported
+    assert {path.name for path in directory.iterdir()} == WRITTEN | {"model_int8.onnx"}
+    assert result.keras.metrics["mAP"] > 0.9
+    assert result.keras.match.reference > 20
+    for name in ("model_float32.tflite", "model.onnx"):
+        agreement = result.artifacts[name]
+        assert agreement.match.share == 1
+        assert agreement.metrics["mAP"] == pytest.approx(result.keras.metrics["mAP"], abs=5e-3)
+    for artifact in result.report.artifacts:
+        if artifact.precision == "float32":
+            assert artifact.verdict == "verified"
+            assert artifact.missed == ()
+    table = (directory / "detections.md").read_text().splitlines()
+    assert len(table) == 2 + 1 + len(result.artifacts)
+
+
+def test_the_decoder_needs_numpy_alone(exported, detector, found_photographs, tmp_path):
+    """As a client does: the artifact's runtime, the shipped files, no Keras."""
+    directory, _ = exported
+    image = found_photographs[0]
+    pixels, _ = read_letterboxed(image.path, SIZE)
+    np.save(tmp_path / "pixels.npy", pixels[None])
+    code = (
+        "import json, sys, numpy as np, onnxruntime\n"
+        "import decoder\n"
+        "settings = json.load(open('detector.json'))\n"
+        "session = onnxruntime.InferenceSession('model.onnx')\n"
+        "pixels = np.load(sys.argv[1])\n"
+        "values = session.run(settings['outputs'], {session.get_inputs()[0].name: pixels})\n"
+        "anchors = np.load('anchors.npy')\n"
+        "found = decoder.decode(*(v[0] for v in values), anchors, **settings['decoding'])\n"
+        "print(json.dumps([x.tolist() for x in found] + [settings['classes']]))\n"
+        "assert not {'keras', 'keras_cbam'} & set(sys.modules)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "pixels.npy")]
+    said = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stderr
+    boxes, scores, labels, classes = json.loads(said.stdout)
+    expected = Predictor(detector)([image])[0]
+    assert classes == list(CLASSES)
+    assert len(expected.labels) > 1
+    assert labels == expected.labels.tolist()
+    np.testing.assert_allclose(scores, expected.scores, atol=1e-4)
+    fit = letterbox(image.size, SIZE)
+    np.testing.assert_allclose(fit.boxes_out(np.array(boxes)), expected.boxes, atol=0.05)
+
+
+def test_verified_again_without_the_model(exported):
+    directory, _ = exported
+    report = verify(directory, runtimes=())
+    floats = [each for each in report.artifacts if each.precision == "float32"]
+    assert floats
+    assert all(each.missed == () for each in floats)
+
+
+def test_another_detector_is_found(detector, found_photographs, tmp_path, monkeypatch):
+    """Outputs as the tolerance wants them, whose boxes are others: nothing is exported."""
+    right = exporting.decode_all
+
+    def moved(*arguments):
+        for each in right(*arguments):
+            yield each._replace(boxes=each.boxes + 6)
+
+    monkeypatch.setattr(exporting, "decode_all", moved)
+    with pytest.raises(VerificationError, match=r"mAP falls by .* points, expected at most 0.5"):
+        export_detector(
+            detector,
+            tmp_path / "export",
+            found_photographs,
+            CLASSES,
+            formats=["tflite"],
+            precisions=["float32"],
+            runtimes=(),
+        )
+    assert not (tmp_path / "export").exists()
+    with pytest.raises(InputError, match="Expected images with boxes"):
+        export_detector(detector, tmp_path / "export", [], CLASSES)

@@ -1,0 +1,166 @@
+"""Folders as VOC and COCO have them are read alike; what cannot be used is left out and named."""
+
+import json
+
+import numpy as np
+import pytest
+
+from keras_cbam.detection import read_detection_folder
+from keras_cbam.errors import InputError
+from tests.conftest import BACKEND
+from tests.detection.data import (
+    BOXES,
+    CLASSES,
+    SIZE,
+    add,
+    annotation,
+    coco_record,
+    draw,
+    write_coco,
+    write_voc,
+)
+
+pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="files are the same everywhere")
+
+SPLITS = {"train": ["a", "b", "empty"], "val": ["c", "d"]}
+
+
+def beside(root, splits):
+    """COCO's JSON beside the images, as those who annotate on the web export it."""
+    for split, names in splits.items():
+        folder = root / {"val": "valid"}.get(split, split)
+        for name in names:
+            draw(folder / f"{name}.png", BOXES[name])
+        (folder / "_annotations.coco.json").write_text(json.dumps(coco_record(names)))
+    return root
+
+
+@pytest.mark.parametrize("write", [write_voc, write_coco, beside])
+def test_every_format_gives_the_same(write, tmp_path):
+    folder = read_detection_folder(write(tmp_path, SPLITS))
+    assert folder.classes == CLASSES
+    for split, names in SPLITS.items():
+        part = folder[split]
+        assert part.left_out == ()
+        assert [image.path.stem for image in part.photographs] == names
+        for image, name in zip(part.photographs, names, strict=True):
+            assert image.size == SIZE
+            assert image.boxes.tolist() == [list(box[1:]) for box in BOXES[name]]
+            assert [CLASSES[label] for label in image.labels] == [box[0] for box in BOXES[name]]
+            assert not image.crowd.any()
+    assert [path.stem for path in folder["train"].empty] == ["empty"]
+    assert folder["train"].boxes == 3
+
+
+def test_what_voc_says_wrong_is_named(tmp_path):
+    root = write_voc(tmp_path, SPLITS)
+    draw(root / "JPEGImages" / "odd.png", BOXES["a"])
+    wrong = [
+        ("red", 9, 9, 9, 9),
+        ("red", 30, 30, 20, 40),
+        ("blue", 70, 10, 90, 20),
+        ("green", 1, 1, 9, 9),
+        ("red", float("nan"), 1, 9, 9),
+        # Counted from 1, a box at the edge reaches a pixel over it.
+        ("red", 61, 29, 81, 49),
+    ]
+    add(root, "train", "odd", annotation(wrong))
+    add(root, "train", "gone", annotation(BOXES["a"]))
+    add(root, "train", "torn", "<annotation><object>")
+    add(root, "train", "words", annotation([("red", "left", 1, 2, 3)]))
+    add(root, "train", "unknown", None)
+    (root / "JPEGImages" / "noise.png").write_bytes(b"no image")
+    add(root, "train", "noise", annotation(BOXES["b"]))
+    part = read_detection_folder(root, classes=CLASSES)["train"]
+    assert [image.path.stem for image in part.photographs] == ["a", "b", "empty", "odd"]
+    assert part.photographs[-1].boxes.tolist() == [[61, 29, 80, 48]]
+    said = [f"{where}: {what}" for where, what in part.left_out]
+    for sentence in (
+        "odd.xml: box (9, 9, 9, 9) of red: zero area",
+        "odd.xml: box (30, 30, 20, 40) of red: zero area",
+        "odd.xml: box (70, 10, 90, 20) of blue: outside of the image of 80x48 pixels",
+        "odd.xml: box (1, 1, 9, 9) of green: unknown class",
+        "odd.xml: box (nan, 1, 9, 9) of red: not numbers",
+        "gone.xml: image gone.jpg: missing",
+        "unknown.xml: image unknown: its annotation is missing",
+        "noise.xml: image noise.png: cannot be decoded in 8 bits a channel",
+    ):
+        assert sentence in said
+    assert sum("torn.xml: image torn: malformed XML, " in each for each in said) == 1
+    assert sum("words.xml: image words: malformed XML, " in each for each in said) == 1
+    assert len(said) == 10
+    # The class of a box that is never used is none that one could learn.
+    assert "green" in read_detection_folder(root).classes
+
+
+def test_difficult_boxes_and_crowds_are_neither_learned_nor_counted(tmp_path):
+    voc, coco = tmp_path / "voc", tmp_path / "coco"
+    write_voc(voc, SPLITS)
+    add(voc, "train", "c", annotation(BOXES["c"], difficult=1))
+    crowd = {"image_id": 100, "category_id": 9, "bbox": [0, 0, 30, 30], "iscrowd": 1}
+    write_coco(coco, SPLITS, [crowd])
+    for image in (
+        read_detection_folder(voc)["train"].photographs[-1],
+        read_detection_folder(coco)["train"].photographs[0],
+    ):
+        assert image.crowd.tolist()[-1]
+        assert len(image.single[1]) == len(image.boxes) - 1
+
+
+def test_what_coco_says_wrong_is_named(tmp_path):
+    extra = [
+        {"image_id": 100, "category_id": 9, "bbox": [1, 2, 0, 5]},
+        {"image_id": 100, "category_id": 4, "bbox": [1, 2, 5, 5]},
+        {"image_id": 100, "category_id": 9, "bbox": [1, 2]},
+        {"image_id": 3, "category_id": 9, "bbox": [1, 2, 5, 5]},
+    ]
+    write_coco(tmp_path, SPLITS, extra)
+    (tmp_path / "train2017" / "b.png").unlink()
+    part = read_detection_folder(tmp_path)["train"]
+    assert [image.path.stem for image in part.photographs] == ["a", "empty"]
+    said = {f"{where}: {what}" for where, what in part.left_out}
+    assert said == {
+        "a.png: box (1, 2, 1, 7) of red: zero area",
+        "a.png: box (1, 2, 6, 7) of number 4: unknown class",
+        "annotation 6: box [1, 2] of red: not four numbers",
+        "image 3: 1 boxes of an image not listed",
+        "b.png: image b.png: missing",
+    }
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lambda root: None, "Expected a folder with ImageSets"),
+        (lambda root: write_voc(root, {"train": ["a"]}), "Expected a split of train"),
+        (lambda root: write_coco(root, {"train": ["a"]}), "Expected a split of train"),
+        (lambda root: write_voc(root, {"train": ["a"], "val": ["empty"]}), "has no box"),
+        (
+            lambda root: (
+                write_coco(root, SPLITS) / "annotations" / "instances_train2017.json"
+            ).write_text("{"),
+            "malformed",
+        ),
+    ],
+)
+def test_folders_that_are_none(break_it, message, tmp_path):
+    break_it(tmp_path)
+    with pytest.raises(InputError, match=message):
+        read_detection_folder(tmp_path)
+
+
+def test_blood_cells(data):
+    """The real set: two boxes of zero area, and the counts of its authors."""
+    folder = read_detection_folder(data / "bccd", ("train", "val", "test"))
+    assert folder.classes == ("Platelets", "RBC", "WBC")
+    assert {name: len(part) for name, part in folder.splits.items()} == {
+        "train": 205,
+        "val": 87,
+        "test": 72,
+    }
+    assert [each.where for part in folder.splits.values() for each in part.left_out] == [
+        "BloodImage_00343.xml",
+        "BloodImage_00338.xml",
+    ]
+    labels = np.concatenate([x.labels for part in folder.splits.values() for x in part.photographs])
+    assert np.bincount(labels).tolist() == [361, 4155 - 2, 372]

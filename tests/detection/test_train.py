@@ -1,0 +1,137 @@
+"""Training a detector: what it writes, that it learns, and that it goes on where it was cut off."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from keras_cbam.detection import DetectionConfig, train_detector
+from keras_cbam.errors import InputError
+from keras_cbam.training.output import STATE_DIRECTORY
+from tests.conftest import BACKEND
+from tests.detection.data import BOXES, write_voc
+from tests.training.test_fine_tune import StopAt
+
+pytest.importorskip("keras_hub", reason="needs the extra `detection`")
+pytest.importorskip("pycocotools", reason="needs the extra `detection`")
+
+FILES = {
+    "model.keras",
+    "labels.txt",
+    "history.json",
+    "curves.png",
+    "predictions.png",
+    "report.md",
+}
+
+
+def config(data, output, **changes):
+    settings = {
+        "data": str(data),
+        "output": str(output),
+        "backbone": "MobileNet",
+        "backbone_options": {"alpha": 0.25},
+        "weights": "none",
+        "attention": "cbam",
+        "image_size": (64, 96),
+        "batch_size": 2,
+        "epochs": 2,
+        "head_layers": 0,
+        "learning_rate": 2e-3,
+        "checkpoint_seconds": 0.0,
+    }
+    return DetectionConfig(**{**settings, **changes})
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = write_voc(tmp_path_factory.mktemp("voc"), {"train": list(BOXES), "val": ["a", "d"]})
+    with (root / "ImageSets" / "Main" / "train.txt").open("a") as file:
+        file.write("missing\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory):
+    keras.utils.set_random_seed(0)
+    output = tmp_path_factory.mktemp("whole") / "run"
+    scores = []
+    return output, train_detector(config(data, output), scored=scores.append), scores
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="files are the same everywhere")
+def test_run_writes_everything(whole):
+    output, result, scores = whole
+    assert {path.name for path in output.iterdir()} == FILES
+    assert (output / "labels.txt").read_text() == "blue\nred\n"
+    record = json.loads((output / "history.json").read_text())
+    assert [row["epoch"] for row in record["epochs"]] == [1, 2]
+    assert [row["selection_mAP"] for row in record["epochs"]] == [s["mAP"] for s in scores]
+    assert record["splits"]["train"]["images"] == 5
+    assert record["splits"]["train"]["without_boxes"] == ["empty.png"]
+    assert record["anchor_size"] == result.detector.anchor_generator.anchor_size
+    best = record["best"]["epoch"] - 1
+    assert record["best"]["mAP"] == max(row["selection_mAP"] for row in record["epochs"])
+    assert record["best"]["mAP"] == record["epochs"][best]["selection_mAP"]
+    report = (output / "report.md").read_text()
+    assert "train, `missing.xml`: image missing: its annotation is missing" in report
+    assert "train, `empty.png`" in report
+
+
+@pytest.mark.backends
+def test_cut_off_and_resumed_to_the_same_end(data, whole, tmp_path):
+    """2 batches in each of 2 epochs: cut within the first, then within the second."""
+    output = tmp_path / "run"
+    for batches in (1, 2):
+        with pytest.raises(KeyboardInterrupt):
+            train_detector(config(data, output), resume=batches > 1, callbacks=[StopAt(batches)])
+        assert {path.name for path in output.iterdir()} == {STATE_DIRECTORY}
+    resumed = train_detector(config(data, output), resume=True)
+    assert {path.name for path in output.iterdir()} == FILES
+    _, uninterrupted, _ = whole
+    for ours, expected in zip(
+        resumed.record["epochs"], uninterrupted.record["epochs"], strict=True
+    ):
+        assert ours == pytest.approx(expected, rel=1e-3, abs=1e-4, nan_ok=True)
+    weights = zip(resumed.detector.get_weights(), uninterrupted.detector.get_weights(), strict=True)
+    assert all(np.allclose(a, b, rtol=1e-3, atol=1e-4) for a, b in weights)
+    moved = [np.ptp(np.asarray(gate["mean"])) for gate in resumed.record["gates"]]
+    assert moved
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="one backend shows that it learns")
+@pytest.mark.slow
+def test_finds_what_it_has_seen(data, tmp_path):
+    """Five images by heart: rectangles of two colors."""
+    settings = {"epochs": 150, "augmentations": (), "head_layers": 1, "checkpoint_seconds": 1e9}
+    result = train_detector(config(data, tmp_path / "run", **settings))
+    assert result.record["best"]["mAP50"] > 0.9
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="refused alike everywhere")
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 0}, "Expected at least one epoch"),
+        ({"anchor_size": 0.0}, "Expected an anchor size above 0"),
+        ({"image_size": (64, 90)}, "multiples of 32"),
+        ({"augmentations": ("mosaic",)}, "Expected augmentations"),
+        ({"attention": "transformer"}, "Expected an attention"),
+        ({"weights": "nowhere.h5"}, "No file at"),
+        ({"warmup": 1.0}, "Expected a warmup"),
+        ({"batch_size": 6}, "at least as many images as a batch has"),
+        ({"data": "nowhere"}, "Expected a folder with ImageSets"),
+    ],
+)
+def test_what_cannot_be_trained(changes, message, data, tmp_path):
+    with pytest.raises(InputError, match=message):
+        train_detector(config(data, tmp_path / "run", **{"data": str(data), **changes}))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="refused alike everywhere")
+def test_a_run_is_not_overwritten(data, whole):
+    output, _, _ = whole
+    with pytest.raises(InputError, match="holds a finished run"):
+        train_detector(config(data, output), resume=True)
