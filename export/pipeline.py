@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from keras_cbam.errors import InputError
 from keras_cbam.files import staging_directory
 
 from .arrays import save_arrays
@@ -20,7 +21,7 @@ from .formats import FORMATS, Artifact
 from .manifest import MANIFEST, source, versions, write_manifest
 from .options import Options
 from .parity import accuracy
-from .publish import check_ours, publish, space_needed
+from .publish import DETECTOR, check_ours, publish, space_needed
 from .reference import REFERENCE, Arrays, write_reference
 from .report import REPORT, ArtifactReport, Report, VerificationError
 from .request import (
@@ -48,6 +49,7 @@ def export(
     verification_data: Any = None,
     on_mismatch: str = "raise",
     judge: Judge | None = None,
+    beside: Mapping[str, Callable[[Path], None]] | None = None,
     preprocessing: str | None = None,
     preprocessing_inside: bool = True,
     labels: Sequence[str] | None = None,
@@ -88,10 +90,13 @@ def export(
             images of random colors, on which float32 alone is judged.
         on_mismatch: `"raise"`, which leaves nothing when an artifact misses its tolerance, or
             `"report"`, which keeps and marks it.
-        judge: of the precision of an artifact and its outputs on the verification data, by name,
-            returns what it misses, in words. It takes the place of agreement and accuracy, for
-            outputs that are no scores of classes, such as those of a detector; the largest error is
-            judged as ever.
+        judge: of the name and the precision of an artifact, its outputs on the verification data
+            by name, and Keras's, returns what it misses, in words. It takes the place of agreement
+            and accuracy, for outputs that are no scores of classes, such as those of a detector;
+            the largest error is judged as ever.
+        beside: further files, of `"anchors.npy"`, `"decoder.py"`, `"detections.md"` and
+            `"detector.json"`: by name, a function that writes it to a path once the artifacts are
+            verified.
         preprocessing: what the network expects of pixels: name of its builder in
             `keras.applications`, or `"tf"`, `"torch"`, `"caffe"` or `"inside"`. `None` where the
             model takes its inputs as they are.
@@ -138,7 +143,10 @@ def export(
     chosen = choose(formats, precisions, representative_dataset is not None)
     names = [artifact.name for artifact in chosen]
     also = choose_runtimes(runtimes, names)
-    also_written = [REFERENCE, *([REPORT] if write_report else []), MANIFEST]
+    beside = beside or {}
+    if not set(beside) <= set(DETECTOR):
+        raise InputError(f"Expected files of {', '.join(DETECTOR)}. Received: {', '.join(beside)}")
+    also_written = [*beside, REFERENCE, *([REPORT] if write_report else []), MANIFEST]
     check_ours(directory, [*names, *also_written])
     check_options(options, chosen, preprocessing is not None and not preprocessing_inside)
     request = read_request(
@@ -153,19 +161,27 @@ def export(
         say("Keras: reference outputs")
         reference = request.prepared.answers(request.inputs)
         subject = Subject(
-            staging / "inputs.npz", reference, request.truth, request.drawn, judge=judge
+            staging / "inputs.npz",
+            reference,
+            request.truth,
+            request.drawn,
+            by_agreement=judge is None,
+            judge=judge,
         )
         save_arrays(subject.inputs, request.named())
         serving = Serving(
             request.prepared, staging, request.representative, options, request.metadata()
         )
         found = _write_and_verify(chosen, serving, subject, also, say)
-        report = _report(directory, request, options, subject, tuple(each for each, _ in found))
+        reports = tuple(each for each, _ in found)
+        report = _report(directory, request, options, subject, reports, tuple(beside))
         if on_mismatch == "raise" and report.missed:
             missed = "; ".join(report.missed)
             raise VerificationError(f"Nothing was exported, because of {missed}.", report)
         answers = {each.name: outputs for each, outputs in found}
         write_reference(staging / REFERENCE, request.named(), reference, answers)
+        for name, write in beside.items():
+            write(staging / name)
         if write_report:
             say("where the operations run")
             report = replace(report, delegations=delegations(staging, names))
@@ -224,11 +240,14 @@ def _report(
     options: Options,
     subject: Subject,
     artifacts: tuple[ArtifactReport, ...],
+    beside: tuple[str, ...],
 ) -> Report:
     reference = subject.reference
     images, spread = len(request.inputs[0]), spread_of(reference)
     return Report(
         directory=str(directory),
+        beside=beside,
+        by_agreement=subject.by_agreement,
         inputs=request.described(),
         outputs=tuple(
             {"name": name, "shape": [None, *value.shape[1:]]} for name, value in reference.items()

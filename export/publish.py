@@ -19,7 +19,9 @@ from .report import REPORT
 
 # While artifacts are put in place: which. What a killed export left of it tells them from others'.
 JOURNAL = ".keras_cbam_export.json"
-_KNOWN = (*(artifact.name for artifact in ARTIFACTS), REFERENCE, REPORT, MANIFEST)
+# What makes boxes of a detector's outputs, and what was found.
+DETECTOR = ("anchors.npy", "decoder.py", "detections.md", "detector.json")
+_KNOWN = (*(artifact.name for artifact in ARTIFACTS), *DETECTOR, REFERENCE, REPORT, MANIFEST)
 
 
 def check_ours(directory: Path, names: list[str]) -> None:
@@ -72,6 +74,7 @@ def _ours(directory: Path) -> set[str]:
             record = json.loads((directory / name).read_text(encoding="utf-8"))
             listed = {entry["name"] for entry in record["artifacts"]}
             reported = {REPORT} if record.get("delegations") else set()
+            reported |= set(record.get("beside", ()))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
         found |= {MANIFEST, REFERENCE, *reported, *listed}

@@ -122,6 +122,8 @@ class Report:
         versions: of the packages involved.
         warnings: what the reader should know before trusting the figures.
         delegations: where the operations of the artifacts run, if that was asked.
+        by_agreement: whether agreement was asked of the artifacts.
+        beside: further files that belong to the artifacts.
     """
 
     directory: str
@@ -140,6 +142,8 @@ class Report:
     versions: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     delegations: tuple[Delegation, ...] = ()
+    by_agreement: bool = True
+    beside: tuple[str, ...] = ()
 
     @property
     def verified(self) -> bool:

@@ -19,8 +19,9 @@ from .parity import Parity, compare, differing_shapes
 from .report import ArtifactReport, Elsewhere
 from .runtimes import RUNTIMES, run_artifact
 
-# Of the precision and the outputs of an artifact on all inputs, what it misses, in words.
-Judge = Callable[[str, Outputs], Sequence[str]]
+# Of the name and the precision of an artifact, its outputs on all inputs and Keras's, what it
+# misses, in words.
+Judge = Callable[[str, str, Outputs, Outputs], Sequence[str]]
 
 # On inputs that mean nothing to a network it is in doubt, and rounding decides what is largest.
 DRAWN = Tolerance(largest_error=None, agreement=None)
@@ -36,7 +37,8 @@ class Subject:
         labels: the right answers, or `None`.
         drawn: whether the inputs were drawn at random; then only float32 is judged.
         agreements: smallest agreement asked of artifacts that is not the table's, by name.
-        judge: what takes the place of agreement and accuracy, if anything does.
+        by_agreement: whether agreement and accuracy tell anything of these outputs.
+        judge: what takes their place, if anything does.
     """
 
     inputs: Path
@@ -44,12 +46,13 @@ class Subject:
     labels: np.ndarray | None = None
     drawn: bool = False
     agreements: dict[str, float] = field(default_factory=dict)
+    by_agreement: bool = True
     judge: Judge | None = None
 
     def tolerance(self, artifact: Artifact) -> Tolerance:
         """What an artifact must meet on these inputs."""
         asked = artifact.tolerance
-        if self.drawn or self.judge:
+        if self.drawn or not self.by_agreement:
             return replace(DRAWN, largest_error=asked.largest_error)
         return replace(asked, agreement=self.agreements.get(artifact.name, asked.agreement))
 
@@ -73,7 +76,6 @@ class Subject:
             inputs=path,
             reference=reference,
             labels=None if self.labels is None else self.labels[index],
-            # It knows all of the inputs.
             judge=None,
             agreements={} if bound is None else {artifact.name: bound},
         )
@@ -98,7 +100,7 @@ def verify_artifact(
     tolerance = subject.tolerance(artifact)
     outputs, facts, parity, missed = _compared(artifact.runtime, path, subject, tolerance)
     if subject.judge and parity:
-        missed += subject.judge(artifact.precision, outputs)
+        missed += subject.judge(artifact.name, artifact.precision, outputs, subject.reference)
     elsewhere = []
     # What its own runtime refuses is not tried in others.
     for runtime in (each for each in artifact.also if each in also and parity):

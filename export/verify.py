@@ -75,6 +75,7 @@ def verify(
             Path(folder) / "inputs.npz",
             answers["keras"],
             drawn=before.drawn,
+            by_agreement=before.by_agreement,
             agreements=_agreements(before, rows, answers),
         )
         save_arrays(subject.inputs, inputs)

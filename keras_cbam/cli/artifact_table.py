@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
+import typer
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from keras_cbam.cli.terminal import out
-from keras_cbam.export import Report
-from keras_cbam.export.formats import ALSO
+from keras_cbam.cli.terminal import errors, out
+from keras_cbam.export import Report, VerificationError
+from keras_cbam.export.formats import ALSO, PRECISIONS
 from keras_cbam.export.report import COLUMNS, DELEGATION_COLUMNS
 
 REPORT_HELP = "Tell where the operations run and what falls back, and write report.md."
 RUNTIMES_HELP = f"Verify in these too, of {', '.join(ALSO)}, or none; by default those installed."
 # From how many columns of the terminal on these are shown; of the precision the file's name tells.
 NARROWEST = {"size": 96, "precision": 120}
+
+
+@contextmanager
+def misses_shown() -> Iterator[None]:
+    """Where an export misses its tolerances, print the table and end with exit code 1."""
+    try:
+        yield
+    except VerificationError as error:
+        show(error.report)
+        errors.print(f"keras-cbam: {error}", style="red", markup=False, highlight=False)
+        raise typer.Exit(1) from error
+
+
+def precision_names(given: str | None) -> tuple[str, ...] | None:
+    """The precisions that an option names, separated by commas, or all; `None` for the default."""
+    if given is None:
+        return None
+    return PRECISIONS if given == "all" else tuple(given.split(","))
 
 
 def runtime_names(given: str | None) -> tuple[str, ...] | None:

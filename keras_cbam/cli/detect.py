@@ -5,31 +5,47 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
+import keras
+import numpy as np
 import typer
 
-from keras_cbam.cli.artifact_table import print_table
-from keras_cbam.cli.artifact_table import show as show_artifacts
+from keras_cbam.cli.artifact_table import (
+    RUNTIMES_HELP,
+    misses_shown,
+    precision_names,
+    print_table,
+    runtime_names,
+    show,
+)
 from keras_cbam.cli.backbone_options import BackboneOptions, parse
 from keras_cbam.cli.terminal import EpochProgress, counting, errors, out, progress_bar
 from keras_cbam.detection import (
     DetectionConfig,
     DetectionFolder,
     DetectionSplit,
+    Photograph,
     Predictor,
     load_detector,
     read_detection_folder,
     train_detector,
 )
 from keras_cbam.detection.augmentation import AUGMENTATIONS
+from keras_cbam.detection.detector import check_classes
 from keras_cbam.detection.evaluate import evaluate_detector, write_predictions
+from keras_cbam.detection.export import COLUMNS, FORMATS, export_detector, table
 from keras_cbam.detection.folder import unannotated
 from keras_cbam.detection.pictures import SHOWN
+from keras_cbam.detection.predict import CONFIDENCE
+from keras_cbam.detection.report import PICTURES
 from keras_cbam.errors import InputError, require
-from keras_cbam.export import VerificationError
+from keras_cbam.export.datasets import CALIBRATION_IMAGES
+from keras_cbam.export.formats import PRECISIONS
 from keras_cbam.files import check_writable
 from keras_cbam.surgery import ATTENTIONS
 
 DEFAULTS = DetectionConfig(data="", output="")
+# Their pixels and raw outputs are in memory at once.
+VERIFICATION_IMAGES = 200
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -64,8 +80,8 @@ def train(
         float, typer.Option(help="Share of the steps in which the rate rises from 0.")
     ] = DEFAULTS.warmup,
     clip_norm: Annotated[
-        float | None, typer.Option(help="Norm that gradients are scaled down to.")
-    ] = DEFAULTS.clip_norm,
+        float, typer.Option(min=0, help="Norm that gradients are scaled down to; 0 for none.")
+    ] = DEFAULTS.clip_norm or 0.0,
     ema: Annotated[
         float | None,
         typer.Option(help="Momentum of a moving average of the weights; by default none."),
@@ -102,7 +118,7 @@ def train(
         epochs=epochs,
         learning_rate=learning_rate,
         warmup=warmup,
-        clip_norm=clip_norm,
+        clip_norm=clip_norm or None,
         ema=ema,
         anchor_size=anchor_size,
         head_layers=head_layers,
@@ -140,12 +156,12 @@ def evaluate(
     data: Data,
     output: Annotated[Path, typer.Option(help="Directory of scores, detections and pictures.")],
     split: Annotated[str, typer.Option(help="Which part of DATA.")] = "test",
-    pictures: Annotated[int, typer.Option(min=1, help="How many images to draw.")] = 6,
+    pictures: Annotated[int, typer.Option(min=1, help="How many images to draw.")] = PICTURES,
 ) -> None:
     """Score a detector by COCO's metrics, and draw what it finds beside what there is."""
     require("pycocotools", "matplotlib")
     check_writable(output)
-    detector, classes = load_detector(model), _labels(model)
+    detector, classes = _load(model)
     part = _read(data, [split], classes)[split]
     _tell(split, part)
     with out.status("detecting"):
@@ -166,14 +182,15 @@ def predict(
     """Draw what a detector finds in images."""
     require("matplotlib", "PIL")
     check_writable(output)
-    detector, classes = load_detector(model), _labels(model)
+    detector, classes = _load(model)
     photographs, skipped = unannotated(images)
     for path in skipped:
         errors.print(f"left out, no image that can be decoded: {path}", markup=False)
     if not photographs:
         raise InputError("None of the images can be decoded.")
     with out.status("detecting"):
-        found = Predictor(detector)(photographs)
+        predictor = Predictor(detector, confidence_threshold=min(threshold, CONFIDENCE))
+        found = predictor(photographs)
         write_predictions(photographs, found, classes, output, threshold=threshold)
     for image, each in zip(photographs, found, strict=True):
         names = [classes[label] for label in each.labels[each.scores >= threshold]]
@@ -186,51 +203,55 @@ def predict(
 def export(
     model: Detector,
     data: Data,
-    output: Annotated[Path, typer.Option(help="Directory of the artifacts.")],
+    output: Annotated[
+        Path,
+        typer.Option(help="Directory of the artifacts; those of an earlier export are replaced."),
+    ],
     split: Annotated[str, typer.Option(help="Part of DATA to prove the artifacts on.")] = "test",
+    images: Annotated[
+        int, typer.Option(min=1, help="How many of its images at most, drawn at random.")
+    ] = VERIFICATION_IMAGES,
     calibration_split: Annotated[
-        str | None, typer.Option(help="Part to calibrate integer files on; or 'none'.")
+        str, typer.Option(help="Part to calibrate integer files on; or 'none'.")
     ] = "train",
     calibration_images: Annotated[
-        int, typer.Option(min=1, help="How many of them, drawn at random.")
-    ] = 200,
-    formats: Annotated[str, typer.Option(help="Formats, separated by commas.")] = "tflite,onnx",
+        int, typer.Option(min=1, help="How many of its images at most, drawn at random.")
+    ] = CALIBRATION_IMAGES,
+    formats: Annotated[str, typer.Option(help="Formats, separated by commas.")] = ",".join(FORMATS),
     precisions: Annotated[
-        str | None, typer.Option(help="By default float32, and int8 if calibrated.")
+        str | None,
+        typer.Option(
+            help=f"Of {', '.join(PRECISIONS)}, or all; by default float32, and int8 if calibrated."
+        ),
     ] = None,
+    runtimes: Annotated[str | None, typer.Option(help=RUNTIMES_HELP)] = None,
     keep_mismatches: Annotated[
         bool, typer.Option(help="Keep and mark artifacts that find something else.")
     ] = False,
 ) -> None:
     """Write the raw heads as TFLite and ONNX with their decoder, proven by boxes and mAP."""
-    from keras_cbam.detection.export import COLUMNS, export_detector
-
-    require("pycocotools")
-    detector, classes = load_detector(model), _labels(model)
-    splits = [split] if calibration_split in (None, "none") else [split, str(calibration_split)]
+    detector, classes = _load(model)
+    calibrated = calibration_split != "none"
+    splits = [split, *([calibration_split] if calibrated else [])]
     folder = _read(data, splits, classes)
-    calibration = None
-    if len(splits) > 1:
-        calibration = _some(folder[splits[1]], calibration_images)
-    try:
-        with out.status("exporting") as status:
-            result = export_detector(
-                detector,
-                output,
-                folder[split].photographs,
-                classes,
-                formats=tuple(formats.split(",")),
-                precisions=tuple(precisions.split(",")) if precisions else None,
-                calibration=calibration,
-                on_mismatch="report" if keep_mismatches else "raise",
-                progress=status.update,
-            )
-    except VerificationError as error:
-        show_artifacts(error.report)
-        errors.print(f"keras-cbam: {error}", style="red", markup=False, highlight=False)
-        raise typer.Exit(1) from error
-    show_artifacts(result.report)
-    print_table(f"what is found in {len(folder[split])} images", COLUMNS, result.rows())
+    proven = _some(folder[split], images)
+    with misses_shown(), out.status("exporting") as status:
+        result = export_detector(
+            detector,
+            output,
+            proven,
+            classes,
+            formats=tuple(formats.split(",")),
+            precisions=precision_names(precisions),
+            calibration=(
+                _some(folder[calibration_split], calibration_images) if calibrated else None
+            ),
+            on_mismatch="report" if keep_mismatches else "raise",
+            runtimes=runtime_names(runtimes),
+            progress=status.update,
+        )
+    show(result.report)
+    print_table(f"what is found in {len(proven)} images", COLUMNS, table(result.agreements))
     out.print(f"written to {output}", markup=False)
     if result.report.missed:
         raise typer.Exit(1)
@@ -243,11 +264,15 @@ def _size(text: str) -> tuple[int, int]:
     return int(sides[0]), int(sides[-1])
 
 
-def _labels(model: Path) -> tuple[str, ...]:
-    path = model.with_name("labels.txt")
-    if not path.is_file():
-        raise InputError(f"Expected the names of the classes, one a line. No file at: {path}")
-    return tuple(path.read_text(encoding="utf-8").splitlines())
+def _load(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
+    """A detector, and the names of its classes beside it."""
+    detector = load_detector(path)
+    labels = path.with_name("labels.txt")
+    if not labels.is_file():
+        raise InputError(f"Expected the names of the classes, one a line. No file at: {labels}")
+    classes = tuple(labels.read_text(encoding="utf-8").splitlines())
+    check_classes(detector, classes)
+    return detector, classes
 
 
 def _read(data: Path, splits: list[str], classes: tuple[str, ...]) -> DetectionFolder:
@@ -255,11 +280,10 @@ def _read(data: Path, splits: list[str], classes: tuple[str, ...]) -> DetectionF
         return read_detection_folder(data, splits, classes=classes, progress=update)
 
 
-def _some(split: DetectionSplit, count: int) -> Any:
-    import numpy as np
-
-    order = np.random.default_rng(0).permutation(len(split))[:count]
-    return [split.photographs[index] for index in order]
+def _some(split: DetectionSplit, count: int) -> tuple[Photograph, ...]:
+    """At most so many of the images, in their order."""
+    chosen = np.random.default_rng(0).permutation(len(split))[:count]
+    return tuple(split.photographs[index] for index in sorted(chosen))
 
 
 def _tell(split: str, part: DetectionSplit) -> None:

@@ -8,11 +8,18 @@ from typing import Annotated, Any
 import keras
 import typer
 
-from keras_cbam.cli.artifact_table import REPORT_HELP, RUNTIMES_HELP, runtime_names, show
+from keras_cbam.cli.artifact_table import (
+    REPORT_HELP,
+    RUNTIMES_HELP,
+    misses_shown,
+    precision_names,
+    runtime_names,
+    show,
+)
 from keras_cbam.cli.export_images import calibration_pixels, verification_pixels
 from keras_cbam.cli.preprocessing_option import Preprocessing
-from keras_cbam.cli.terminal import errors, out
-from keras_cbam.export import Report, VerificationError, load_model
+from keras_cbam.cli.terminal import out
+from keras_cbam.export import Report, load_model
 from keras_cbam.export import export as export_model
 from keras_cbam.export.datasets import CALIBRATION_IMAGES
 from keras_cbam.export.formats import FORMATS, PRECISIONS
@@ -86,7 +93,7 @@ def export(
         loaded,
         output,
         formats=tuple(formats.split(",")),
-        precisions=PRECISIONS if precisions == "all" else _split(precisions),
+        precisions=precision_names(precisions),
         representative_dataset=samples,
         verification_data=None if pixels is None else (pixels, truth),
         on_mismatch="report" if keep_mismatches else "raise",
@@ -109,13 +116,8 @@ def export(
 
 def run(model: keras.Model, output: Path, **arguments: Any) -> Report:
     """Export with progress on the terminal and print the table; exit code 1 if a gate fails."""
-    try:
-        with out.status("exporting") as status:
-            report = export_model(model, output, **arguments, progress=status.update)
-    except VerificationError as error:
-        show(error.report)
-        errors.print(f"keras-cbam: {error}", style="red", markup=False, highlight=False)
-        raise typer.Exit(1) from error
+    with misses_shown(), out.status("exporting") as status:
+        report = export_model(model, output, **arguments, progress=status.update)
     show(report)
     return report
 

@@ -54,7 +54,7 @@ class Photograph:
         size: its height and width, in pixels.
         boxes: `(boxes, 4)` float32, left, top, right and bottom, in pixels.
         labels: `(boxes,)` int32, indices into the classes.
-        crowd: `(boxes,)` bool: those neither learned from nor counted as found or missed.
+        crowd: `(boxes,)` bool: those not counted as found or missed, and background to training.
     """
 
     path: Path
@@ -86,8 +86,8 @@ class DetectionSplit:
 
     @property
     def boxes(self) -> int:
-        """How many boxes there are."""
-        return sum(len(image.boxes) for image in self.photographs)
+        """How many boxes of single objects there are."""
+        return sum(len(image.single[1]) for image in self.photographs)
 
     @property
     def empty(self) -> tuple[Path, ...]:

@@ -10,7 +10,8 @@ This file ships beside exported detectors, and needs nothing else of the package
     found = decoder.decode(bbox_regression[0], cls_logits[0], anchors, **settings["decoding"])
     boxes = found.boxes / (x_scale, y_scale, x_scale, y_scale)
 
-It computes what KerasHub's `RetinaNetObjectDetector.decode_predictions` does.
+It computes what KerasHub's `RetinaNetObjectDetector.decode_predictions` does, cuts the boxes off at
+the edges of the input, and leaves out those of which nothing remains.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ def decode(
     """Decode the outputs for one image.
 
     Each anchor is of the class with its highest score. Of boxes that overlap, of whatever class,
-    the surest is kept. What is left is cut off at the edges of the input.
+    the surest is kept. What is left is cut off at the edges of the input, and left out where no
+    area remains.
 
     Args:
         deltas: `(anchors, 4)`, output `bbox_regression`.
@@ -69,11 +71,19 @@ def decode(
     chosen = chosen[np.argsort(-scores[chosen], kind="stable")]
     boxes = to_boxes(deltas[chosen], anchors[chosen])
     kept = suppress(boxes, iou_threshold, max_detections)
-    return Detections(
-        np.clip(boxes[kept], 0, np.array([width, height, width, height], "float32")),
-        scores[chosen[kept]].astype("float32"),
-        logits[chosen[kept]].argmax(-1).astype("int32"),
+    return without_empty(
+        Detections(
+            np.clip(boxes[kept], 0, np.array([width, height, width, height], "float32")),
+            scores[chosen[kept]].astype("float32"),
+            logits[chosen[kept]].argmax(-1).astype("int32"),
+        )
     )
+
+
+def without_empty(found: Detections) -> Detections:
+    """What is left without boxes of no area, as of those that lie outside of the image."""
+    some = (found.boxes[:, 2:] > found.boxes[:, :2]).all(-1)
+    return Detections(found.boxes[some], found.scores[some], found.labels[some])
 
 
 def to_boxes(deltas: np.ndarray, anchors: np.ndarray) -> np.ndarray:

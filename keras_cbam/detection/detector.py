@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,15 @@ def load_detector(path: str | Path) -> keras.Model:
     if not isinstance(model, keras_hub.models.RetinaNetObjectDetector):
         raise InputError(f"Expected a RetinaNet of KerasHub in {path}. Received: {model.name}")
     return model
+
+
+def check_classes(detector: keras.Model, classes: Sequence[str]) -> None:
+    """Raise an `InputError` unless there is a name for each class of a detector."""
+    if len(classes) != detector.num_classes:
+        raise InputError(
+            f"Expected the names of the detector's {detector.num_classes} classes. "
+            f"Received: {len(classes)}"
+        )
 
 
 def raw_heads(detector: keras.Model) -> keras.Model:

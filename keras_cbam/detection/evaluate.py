@@ -12,11 +12,15 @@ import keras
 
 from keras_cbam.detection.annotations import DetectionSplit, Photograph
 from keras_cbam.detection.decoder import Detections
+from keras_cbam.detection.detector import check_classes
 from keras_cbam.detection.metrics import coco_metrics
 from keras_cbam.detection.pictures import side_by_side
 from keras_cbam.detection.predict import Predictor
 from keras_cbam.detection.report import DPI, PICTURES, left_out_lines, metrics_table
 from keras_cbam.files import staging_directory
+
+REPORT = "evaluation.md"
+FOUND = "detections.json"
 
 
 def evaluate_detector(
@@ -30,8 +34,8 @@ def evaluate_detector(
 ) -> dict[str, Any]:
     """Score a detector on a split, and write what it found.
 
-    Writes `metrics.json`, `detections.json` in the format of COCO's results, `predictions.png` with
-    the first images beside their annotations, and `report.md`.
+    Writes `metrics.json`, `detections.json`, `detections.png` with the first images beside their
+    annotations, and `evaluation.md`.
 
     Args:
         detector: what `retinanet` builds.
@@ -44,6 +48,7 @@ def evaluate_detector(
     Returns:
         What `coco_metrics` returns.
     """
+    check_classes(detector, classes)
     found = Predictor(detector)(split.photographs)
     metrics = coco_metrics(split.photographs, found, classes)
     some = split.photographs[:pictures]
@@ -54,14 +59,14 @@ def evaluate_detector(
         "",
         *left_out_lines({name: split.described()}),
         "",
-        "![found, and annotated](predictions.png)",
+        "![found, and annotated](detections.png)",
     ]
     with staging_directory(output) as staging:
         _write_json(staging / "metrics.json", metrics)
-        _write_json(staging / "detections.json", coco_results(split.photographs, found, classes))
+        _write_json(staging / FOUND, detection_rows(split.photographs, found, classes))
         figure = side_by_side(some, found[:pictures], classes)
-        figure.savefig(staging / "predictions.png", dpi=DPI)
-        (staging / "report.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        figure.savefig(staging / "detections.png", dpi=DPI)
+        (staging / REPORT).write_text("\n".join(lines) + "\n", encoding="utf-8")
         publish(staging, output)
     return metrics
 
@@ -74,28 +79,32 @@ def write_predictions(
     *,
     threshold: float,
 ) -> None:
-    """Write a picture of what was found in each image, and `detections.json`, as COCO's results."""
+    """Write a picture of what was found in each image, and `detections.json`.
+
+    Pictures of an earlier call that are not written again stay.
+    """
     with staging_directory(output) as staging:
         for index, (image, each) in enumerate(zip(photographs, found, strict=True)):
             figure = side_by_side([image], [each], classes, threshold=threshold, truth=False)
             figure.savefig(staging / f"{index:03d}-{image.path.stem}.png", dpi=DPI)
-        _write_json(staging / "detections.json", coco_results(photographs, found, classes))
+        _write_json(staging / FOUND, detection_rows(photographs, found, classes))
         publish(staging, output)
 
 
-def coco_results(
+def detection_rows(
     photographs: Sequence[Photograph], found: Sequence[Detections], classes: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """What was found in the format of COCO's results, with each image's and class's name."""
+    """What was found, a row a box: the image, the class, left, top, width and height, the score.
+
+    As COCO's results, but with names, since the numbers of images and classes are each data set's.
+    """
     rows = []
     for image, each in zip(photographs, found, strict=True):
         for box, score, label in zip(each.boxes, each.scores, each.labels, strict=True):
             left, top, right, bottom = (round(float(value), 2) for value in box)
             rows.append(
                 {
-                    "image_id": image.path.stem,
                     "file_name": image.path.name,
-                    "category_id": int(label),
                     "category": classes[label],
                     "bbox": [left, top, round(right - left, 2), round(bottom - top, 2)],
                     "score": round(float(score), 5),
@@ -105,8 +114,8 @@ def coco_results(
 
 
 def publish(staging: Path, output: Path) -> None:
-    """Put files in place of those of an earlier run, the report last."""
-    for path in sorted(staging.iterdir(), key=lambda path: path.name == "report.md"):
+    """Put files under their final names, the report last."""
+    for path in sorted(staging.iterdir(), key=lambda path: path.name == REPORT):
         os.replace(path, output / path.name)
 
 

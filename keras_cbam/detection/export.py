@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,23 +15,22 @@ import numpy as np
 from keras_cbam.detection import decoder
 from keras_cbam.detection.annotations import Photograph
 from keras_cbam.detection.decoder import Detections
+from keras_cbam.detection.detector import check_classes
 from keras_cbam.detection.letterbox import read_letterboxed
 from keras_cbam.detection.matching import Match, match
 from keras_cbam.detection.metrics import coco_metrics
 from keras_cbam.detection.pictures import SHOWN
 from keras_cbam.detection.predict import OUTPUTS, Predictor, decode_all
-from keras_cbam.errors import InputError
+from keras_cbam.errors import InputError, require
 from keras_cbam.export import Report
 from keras_cbam.export import export as export_model
-from keras_cbam.files import atomic_path, write_text
 
 FORMATS = ("tflite", "onnx")
 # The largest loss of mAP, as a share, by precision; and the smallest share of boxes that match.
 FLOAT_LOSS, INTEGER_LOSS = 0.005, 0.03
 LOSSES = {"float32": FLOAT_LOSS, "float16": FLOAT_LOSS}
 MATCHED = {"float32": 0.99}
-CALIBRATION_IMAGES = 200
-SETTINGS, ANCHORS, DECODER, REPORT = ("detector.json", "anchors.npy", "decoder.py", "detections.md")
+KERAS = "Keras"
 COLUMNS = ("artifact", "mAP", "mAP50", "mAP75", "boxes matched at IoU 0.99", "mean IoU")
 
 
@@ -40,7 +39,7 @@ class Agreement:
     """What an exported detector finds on the verification images, beside Keras.
 
     Attributes:
-        precision: of the artifact; `"Keras"` for Keras itself.
+        precision: of the artifact.
         metrics: what `coco_metrics` returns.
         match: of Keras's boxes of a score of at least 0.5.
     """
@@ -56,23 +55,22 @@ class DetectorExport:
 
     Attributes:
         report: of the raw outputs.
-        keras: what Keras finds.
-        artifacts: what each artifact finds, by its name.
+        agreements: what is found, by Keras under `"Keras"` and by each artifact under its name.
     """
 
     report: Report
-    keras: Agreement
-    artifacts: dict[str, Agreement]
+    agreements: dict[str, Agreement]
 
-    def rows(self) -> list[tuple[str, ...]]:
-        """The table of `COLUMNS`."""
-        rows = []
-        for name, each in {"Keras": self.keras, **self.artifacts}.items():
-            scores = [each.metrics[metric] for metric in ("mAP", "mAP50", "mAP75")]
-            cells = ["-" if score is None else f"{score:.2%}" for score in scores]
-            matched = f"{each.match.matched} of {each.match.reference}"
-            rows.append((name, *cells, matched, f"{each.match.mean_iou:.4f}"))
-        return rows
+
+def table(agreements: Mapping[str, Agreement]) -> list[tuple[str, ...]]:
+    """What is found, a row each, under `COLUMNS`."""
+    rows = []
+    for name, each in agreements.items():
+        scores = [each.metrics[metric] for metric in ("mAP", "mAP50", "mAP75")]
+        cells = ["-" if score is None else f"{score:.2%}" for score in scores]
+        matched = f"{each.match.matched} of {each.match.reference}"
+        rows.append((name, *cells, matched, f"{each.match.mean_iou:.4f}"))
+    return rows
 
 
 def export_detector(
@@ -90,16 +88,17 @@ def export_detector(
     """Write a detector's raw heads in several formats, each proven to find what Keras finds.
 
     Beside the artifacts, and what `keras_cbam.export.export` writes, lie `decoder.py`, which makes
-    boxes of the outputs with NumPy alone, `anchors.npy` and `detector.json`, which it needs, and
-    `detections.md`. Each artifact is run in its real runtime on the photographs, its outputs are
-    decoded with `decoder.py`, and scored by pycocotools: with float artifacts mAP falls by at most
-    0.5 points, with integer ones by at most 3, and of Keras's boxes of a score of at least 0.5 the
-    float32 artifacts find 99 % of the same class at an intersection over union of at least 0.99.
+    boxes of the outputs with NumPy alone, `anchors.npy` and `detector.json`, which hold what it
+    takes, and `detections.md`. Each artifact is run in its real runtime on the photographs, its
+    outputs are decoded with `decoder.py`, and scored by pycocotools: with float artifacts mAP falls
+    by at most 0.5 points, with integer ones by at most 3, and of Keras's boxes of a score of at
+    least 0.5 the float32 artifacts find 99 % of the same class at an intersection over union of at
+    least 0.99. Where Keras itself has no such box, nothing is proven, and nothing exported.
 
     Args:
         detector: what `retinanet` builds.
         directory: where the artifacts go.
-        photographs: the images and boxes to prove them on.
+        photographs: the images and boxes to prove them on; all of them are in memory at once.
         classes: the names of the classes.
         formats: of `"saved_model"`, `"tflite"` and `"onnx"`.
         precisions: as of `export`; `None` means float32, and int8 when there are images to
@@ -115,20 +114,31 @@ def export_detector(
         InputError: on arguments that cannot be used.
         VerificationError: if an artifact misses what is asked; nothing is left of it.
     """
+    require("pycocotools")
     if not photographs:
         raise InputError("Expected images with boxes to prove the artifacts on. Received: none")
-    say = progress or (lambda line: None)
+    check_classes(detector, classes)
     predictor = Predictor(detector)
-    say("Keras: detections")
-    ours = predictor(photographs)
-    keras_own = _agreement("Keras", photographs, ours, ours, classes)
-    agreements: list[Agreement] = []
+    # Keras's own under its name, then each artifact's.
+    agreements: dict[str, Agreement] = {}
 
-    def judge(precision: str, outputs: dict[str, np.ndarray]) -> list[str]:
-        found = list(decode_all(outputs, photographs, predictor.anchors, predictor.decoding))
-        agreement = _agreement(precision, photographs, ours, found, classes)
-        agreements.append(agreement)
-        return _misses(agreement, keras_own)
+    def agreement(precision: str, found: Sequence[Detections]) -> Agreement:
+        metrics = coco_metrics(photographs, found, classes)
+        return Agreement(precision, metrics, match(ours[0], found, threshold=SHOWN))
+
+    def found_in(outputs: dict[str, np.ndarray]) -> list[Detections]:
+        return list(decode_all(outputs, photographs, predictor.anchors, predictor.decoding))
+
+    ours: list[list[Detections]] = []
+
+    def judge(
+        name: str, precision: str, outputs: dict[str, np.ndarray], reference: dict[str, np.ndarray]
+    ) -> list[str]:
+        if not ours:
+            ours.append(found_in(reference))
+            agreements[KERAS] = agreement("float32", ours[0])
+        agreements[name] = agreement(precision, found_in(outputs))
+        return _misses(agreements[name], agreements[KERAS])
 
     report = export_model(
         predictor.heads,
@@ -138,28 +148,17 @@ def export_detector(
         representative_dataset=None if calibration is None else _pixels(calibration, predictor),
         verification_data=_pixels(photographs, predictor),
         judge=judge,
+        beside=_beside(predictor, classes, agreements),
         progress=progress,
         **options,
     )
-    names = [artifact.name for artifact in report.artifacts if artifact.parity]
-    result = DetectorExport(report, keras_own, dict(zip(names, agreements, strict=True)))
-    _write_decoder(Path(directory), predictor, classes, result)
-    return result
-
-
-def _agreement(
-    precision: str,
-    photographs: Sequence[Photograph],
-    ours: Sequence[Detections],
-    found: Sequence[Detections],
-    classes: Sequence[str],
-) -> Agreement:
-    metrics = coco_metrics(photographs, found, classes)
-    return Agreement(precision, metrics, match(ours, found, threshold=SHOWN))
+    return DetectorExport(report, agreements)
 
 
 def _misses(found: Agreement, ours: Agreement) -> list[str]:
     """What an artifact misses, in words."""
+    if not ours.match.reference:
+        return [f"Keras finds no box of a score of at least {SHOWN}, so nothing is proven"]
     missed = []
     allowed = LOSSES.get(found.precision, INTEGER_LOSS)
     loss = (ours.metrics["mAP"] or 0.0) - (found.metrics["mAP"] or 0.0)
@@ -175,21 +174,33 @@ def _pixels(photographs: Sequence[Photograph], predictor: Predictor) -> np.ndarr
     return np.stack([read_letterboxed(image.path, predictor.size)[0] for image in photographs])
 
 
-def _write_decoder(
-    directory: Path, predictor: Predictor, classes: Sequence[str], result: DetectorExport
-) -> None:
-    """Write what makes boxes of the outputs, each file complete or not at all."""
-    with atomic_path(directory / ANCHORS) as path:
-        np.save(path, predictor.anchors)
+def _beside(
+    predictor: Predictor, classes: Sequence[str], agreements: dict[str, Agreement]
+) -> dict[str, Callable[[Path], None]]:
+    """What lies beside the artifacts: each file's name, and what writes it."""
     settings = {
         "classes": list(classes),
         "outputs": list(OUTPUTS),
         "decoding": predictor.decoding._asdict(),
     }
-    write_text(directory / SETTINGS, json.dumps(settings, indent=2) + "\n")
-    with atomic_path(directory / DECODER) as path:
+
+    def write_anchors(path: Path) -> None:
+        np.save(path, predictor.anchors)
+
+    def write_settings(path: Path) -> None:
+        path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+    def write_decoder(path: Path) -> None:
         shutil.copyfile(decoder.__file__, path)
-    lines = [
-        "| " + " | ".join(row) + " |" for row in (COLUMNS, ["---"] * len(COLUMNS), *result.rows())
-    ]
-    write_text(directory / REPORT, "\n".join(lines) + "\n")
+
+    def write_table(path: Path) -> None:
+        rows = (COLUMNS, ["---"] * len(COLUMNS), *table(agreements))
+        text = "".join(f"| {' | '.join(row)} |\n" for row in rows)
+        path.write_text(text, encoding="utf-8")
+
+    return {
+        "anchors.npy": write_anchors,
+        "decoder.py": write_decoder,
+        "detections.md": write_table,
+        "detector.json": write_settings,
+    }

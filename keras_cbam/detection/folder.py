@@ -89,8 +89,14 @@ def unannotated(paths: Sequence[Path]) -> tuple[tuple[Photograph, ...], tuple[Pa
     """
     require("PIL")
     files: list[Path] = []
+    skipped: list[Path] = []
     for path in paths:
-        files += find_images(path)[0].paths if path.is_dir() else [path]
+        if path.is_dir():
+            found, wrong = find_images(path)
+            files += found.paths
+            skipped += wrong
+        else:
+            files.append(path)
     part = check([Entry(path, str(path), []) for path in files], (), ())
     kept = {image.path for image in part.photographs}
-    return part.photographs, tuple(path for path in files if path not in kept)
+    return part.photographs, (*skipped, *(path for path in files if path not in kept))

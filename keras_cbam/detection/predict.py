@@ -10,10 +10,13 @@ import numpy as np
 
 from keras_cbam.detection.annotations import Photograph
 from keras_cbam.detection.batches import in_batches
-from keras_cbam.detection.decoder import Detections, decode
+from keras_cbam.detection.decoder import Detections, decode, without_empty
 from keras_cbam.detection.detector import anchors, raw_heads
 from keras_cbam.detection.letterbox import letterbox
 
+CONFIDENCE = 0.05
+# Batches whose raw outputs are kept until they are decoded.
+AT_ONCE = 16
 OUTPUTS = ("bbox_regression", "cls_logits")
 
 
@@ -30,7 +33,7 @@ class Decoding(NamedTuple):
 
     height: int
     width: int
-    confidence_threshold: float = 0.05
+    confidence_threshold: float = CONFIDENCE
     iou_threshold: float = 0.5
     max_detections: int = 100
 
@@ -41,22 +44,32 @@ class Predictor:
     Args:
         detector: what `retinanet` builds.
         batch_size: images that are run at once.
+        confidence_threshold: score below which nothing is found. COCO's metrics want a low one.
     """
 
-    def __init__(self, detector: keras.Model, batch_size: int = 8):
+    def __init__(
+        self,
+        detector: keras.Model,
+        batch_size: int = 8,
+        *,
+        confidence_threshold: float = CONFIDENCE,
+    ):
         self.size: tuple[int, int] = tuple(detector.inputs[0].shape[1:3])
-        self.decoding = Decoding(*self.size)
+        self.decoding = Decoding(*self.size, confidence_threshold)
         self.anchors = anchors(detector.anchor_generator, self.size)
         self.batch_size = batch_size
         self.heads = raw_heads(detector)
 
     def __call__(self, photographs: Sequence[Photograph]) -> list[Detections]:
         """What is found in each image, in pixels of the image, cut off at its edges."""
-        if not photographs:
-            return []
-        images = in_batches(photographs, self.size, self.batch_size)
-        outputs = self.heads.predict(images, verbose=0)
-        return list(decode_all(outputs, photographs, self.anchors, self.decoding))
+        found: list[Detections] = []
+        # The raw outputs of many images would fill the memory.
+        for start in range(0, len(photographs), AT_ONCE * self.batch_size):
+            some = photographs[start : start + AT_ONCE * self.batch_size]
+            images = in_batches(some, self.size, self.batch_size)
+            outputs = self.heads.predict(images, verbose=0)
+            found += decode_all(outputs, some, self.anchors, self.decoding)
+        return found
 
 
 def decode_all(
@@ -70,4 +83,4 @@ def decode_all(
     for image, deltas, logits in rows:
         found = decode(deltas, logits, all_anchors, **decoding._asdict())
         fit = letterbox(image.size, (decoding.height, decoding.width))
-        yield found._replace(boxes=fit.boxes_out(found.boxes))
+        yield without_empty(found._replace(boxes=fit.boxes_out(found.boxes)))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
 from pathlib import Path
 
 from keras_cbam.detection.annotations import DetectionSplit, Entry, LeftOut, Progress, RawBox, check
 from keras_cbam.errors import InputError
+from keras_cbam.training.image_folder import SUFFIXES
 
 LISTS = Path("ImageSets/Main")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+IMAGES = "JPEGImages"
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -26,7 +26,7 @@ def voc_classes(root: Path, split: str) -> tuple[str, ...]:
     found: set[str] = set()
     for name in _names(root, split):
         try:
-            found.update(box.name for box in _read(_annotation(root, name)))
+            found.update(box.name for box in _read(_annotation(root, name))[0])
         except (OSError, ValueError):
             continue
     return tuple(sorted(found))
@@ -37,8 +37,8 @@ def read_voc(
 ) -> DetectionSplit:
     """Read a split of a VOC folder.
 
-    Boxes that VOC calls difficult are neither learned from nor counted. An annotation that cannot
-    be read is left out with its image.
+    Boxes that VOC calls difficult are treated as COCO's crowds. An annotation that cannot be read
+    is left out with its image.
 
     Args:
         root: the folder.
@@ -49,16 +49,21 @@ def read_voc(
     Raises:
         InputError: if there is no such list.
     """
+    images = _images(root)
     entries: list[Entry] = []
     left_out: list[LeftOut] = []
     for name in _names(root, split):
         annotation = _annotation(root, name)
         try:
-            entries.append(Entry(_image(root, name), annotation.name, _read(annotation)))
+            boxes, wrong = _read(annotation)
         except FileNotFoundError:
             left_out.append(LeftOut(annotation.name, f"image {name}: its annotation is missing"))
         except (OSError, ValueError) as error:
             left_out.append(LeftOut(annotation.name, f"image {name}: malformed XML, {error}"))
+        else:
+            left_out += [LeftOut(annotation.name, what) for what in wrong]
+            path = images.get(name, root / IMAGES / f"{name}.jpg")
+            entries.append(Entry(path, annotation.name, boxes))
     return check(entries, left_out, classes, progress)
 
 
@@ -76,14 +81,15 @@ def _annotation(root: Path, name: str) -> Path:
     return root / "Annotations" / f"{name}.xml"
 
 
-def _image(root: Path, name: str) -> Path:
-    """The image of that name, whatever its suffix: annotations often name another file."""
-    paths = [root / "JPEGImages" / f"{name}{suffix}" for suffix in SUFFIXES]
-    return next((path for path in paths if path.exists()), paths[0])
+def _images(root: Path) -> dict[str, Path]:
+    """The images by name, whatever their suffix: annotations often name another file."""
+    folder = root / IMAGES
+    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    return {path.stem: path for path in paths if path.suffix.lower() in SUFFIXES}
 
 
-def _read(annotation: Path) -> list[RawBox]:
-    """The boxes of an annotation.
+def _read(annotation: Path) -> tuple[list[RawBox], list[str]]:
+    """The boxes of an annotation, and what in it is none.
 
     Raises:
         ValueError: if it is malformed; `OSError` if it cannot be read.
@@ -92,14 +98,15 @@ def _read(annotation: Path) -> list[RawBox]:
         tree = ElementTree.parse(annotation).getroot()
     except ElementTree.ParseError as error:
         raise ValueError(str(error)) from error
-    return [_box(each) for each in tree.iter("object")]
-
-
-def _box(element: ElementTree.Element) -> RawBox:
-    name = (element.findtext("name") or "").strip()
-    values: Sequence[str | None] = [element.findtext(f"bndbox/{corner}") for corner in CORNERS]
-    if None in values or not name:
-        raise ValueError("an object without a name or a corner of its box")
-    left, top, right, bottom = (float(value or "") for value in values)
-    difficult = (element.findtext("difficult") or "0").strip() == "1"
-    return RawBox((left, top, right, bottom), name, difficult)
+    boxes, wrong = [], []
+    for element in tree.iter("object"):
+        name = (element.findtext("name") or "").strip()
+        corners = [(element.findtext(f"bndbox/{corner}") or "").strip() for corner in CORNERS]
+        difficult = (element.findtext("difficult") or "0").strip() == "1"
+        try:
+            left, top, right, bottom = map(float, corners)
+        except ValueError:
+            wrong.append(f"box ({', '.join(corners)}) of {name}: not four numbers")
+        else:
+            boxes.append(RawBox((left, top, right, bottom), name, difficult))
+    return boxes, wrong

@@ -44,7 +44,8 @@ def feature_pyramid(model: keras.Model, levels: Sequence[int] = LEVELS) -> keras
         >>> list(feature_pyramid(attach_attention(backbone)).pyramid_outputs)
         ['P3', 'P4', 'P5']
     """
-    if getattr(model, "pyramid_outputs", None):
+    if known := getattr(model, "pyramid_outputs", None):
+        _require(model, levels, [int(name[1:]) for name in known])
         return model
     functional = as_functional(model)
     graph = read_graph(model)
@@ -52,16 +53,18 @@ def feature_pyramid(model: keras.Model, levels: Sequence[int] = LEVELS) -> keras
     # What is computed after the last block of all, such as a final normalization or a pooling.
     last = {_level(node): node for node in graph if _is_map(node)}
     ends[max(last)] = last[max(last)]
-    missing = [level for level in levels if level not in ends]
-    if missing:
-        found = sorted(int(level) for level in ends if level % 1 == 0)
-        raise ValueError(
-            f"Expected a backbone with feature maps of levels {list(levels)}, 2^level times "
-            f"smaller than the image. Model {model.name} has levels {found}"
-        )
+    _require(model, levels, [int(level) for level in sorted(ends) if level % 1 == 0])
     pyramid = FeaturePyramidModel(functional.input, functional.output, name=model.name)
     pyramid.pyramid_outputs = {f"P{level}": _tensor(functional, ends[level]) for level in levels}
     return pyramid
+
+
+def _require(model: keras.Model, levels: Sequence[int], found: Sequence[int]) -> None:
+    if not set(levels) <= set(found):
+        raise ValueError(
+            f"Expected a backbone with feature maps of levels {list(levels)}, 2^level times "
+            f"smaller than the image. Model {model.name} has levels {list(found)}"
+        )
 
 
 def _level(node: Node) -> float:

@@ -1,12 +1,14 @@
 """`keras-cbam detect`: from photographs with boxes to proven files, and what it refuses."""
 
 import json
+import shutil
 
 import pytest
 
 from tests.cli.running import run_here
 from tests.conftest import BACKEND
-from tests.detection.data import BOXES, write_voc
+from tests.detection.conftest import CLASSES
+from tests.detection.data import BOXES, add, annotation, write_voc
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="the command line exports")
 pytest.importorskip("keras_hub", reason="needs the extra `detection`")
@@ -41,7 +43,7 @@ def test_evaluate(data, trained, tmp_path):
     done = run_here("detect", "evaluate", model, data, "--output", output)
     assert done.returncode == 0, done.stderr
     assert "test: without a box: empty.png" in done.stderr
-    names = {"metrics.json", "detections.json", "predictions.png", "report.md"}
+    names = {"metrics.json", "detections.json", "detections.png", "evaluation.md"}
     assert {path.name for path in output.iterdir()} == names
     metrics = json.loads((output / "metrics.json").read_text())
     assert metrics["mAP"] is not None
@@ -59,14 +61,48 @@ def test_predict(data, trained, tmp_path):
     assert "a.png: " in done.stdout
 
 
-def test_export(data, trained, tmp_path):
+@pytest.fixture(scope="module")
+def sure(detector, found_photographs, tmp_path_factory):
+    """A detector that is sure of some boxes, and those as its data."""
+    root = tmp_path_factory.mktemp("sure")
+    detector.save(root / "model.keras")
+    (root / "labels.txt").write_text("".join(f"{name}\n" for name in CLASSES))
+    (root / "JPEGImages").mkdir()
+    for image in found_photographs:
+        shutil.copy(image.path, root / "JPEGImages")
+        boxes = [(CLASSES[i], *box) for i, box in zip(image.labels, image.boxes, strict=True)]
+        add(root, "test", image.path.stem, annotation(boxes))
+    return root
+
+
+def test_export(sure, tmp_path):
     output = tmp_path / "files"
-    options = ["--formats=onnx", "--calibration-split=none", "--precisions=float32"]
-    done = run_here("detect", "export", trained / "model.keras", data, "--output", output, *options)
+    options = ["--formats=onnx", "--calibration-split=none", "--images=9", "--runtimes=none"]
+    done = run_here("detect", "export", sure / "model.keras", sure, "--output", output, *options)
     assert done.returncode == 0, done.stderr + done.stdout
     assert (output / "model.onnx").exists()
     assert (output / "decoder.py").exists()
-    assert "what is found in 2 images" in done.stdout
+    assert "what is found in 9 images" in done.stdout
+    # A second export takes the place of the first.
+    done = run_here("detect", "export", sure / "model.keras", sure, "--output", output, *options)
+    assert done.returncode == 0, done.stderr + done.stdout
+
+
+def test_what_finds_nothing_is_not_exported(data, trained, tmp_path):
+    output = tmp_path / "files"
+    options = ["--formats=onnx", "--calibration-split=none", "--runtimes=none"]
+    model = trained / "model.keras"
+    done = run_here("detect", "export", model, data, "--output", output, *options)
+    assert done.returncode == 1
+    assert "nothing is proven" in done.stderr.replace("\n", " ")
+    assert not output.exists()
+
+
+def test_evaluation_leaves_a_run_as_it_is(data, trained):
+    before = {path.name: path.read_bytes() for path in trained.iterdir()}
+    done = run_here("detect", "evaluate", trained / "model.keras", data, "--output", trained)
+    assert done.returncode == 0, done.stderr
+    assert {name: (trained / name).read_bytes() for name in before} == before
 
 
 @pytest.mark.parametrize(
