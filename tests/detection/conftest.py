@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_cbam.detection import Photograph, Predictor, build_detector
+from keras_cbam.detection.letterbox import read_letterboxed
 from tests.conftest import vary
 from tests.detection.data import draw
 
@@ -25,28 +26,12 @@ def build(attention="cbam", **changes):
 
 
 @pytest.fixture(scope="session")
-def detector():
-    """A detector whose scores are spread, as if it had learned: it finds some boxes, not all."""
-    keras.utils.set_random_seed(0)
-    model = build()
-    vary(model.backbone.get_layer("backbone"))
-    rng = np.random.default_rng(5)
-    for head, spread, bias in ((model.classification_head, 0.2, -2.0), (model.box_head, 0.05, 0.0)):
-        for layer in head.conv_layers:
-            layer.kernel.assign(rng.normal(0, 0.03, layer.kernel.shape))
-        layer = head.prediction_layer
-        layer.kernel.assign(rng.normal(0, spread / 8, layer.kernel.shape))
-        layer.bias.assign(np.full(layer.bias.shape, bias))
-    return model
-
-
-@pytest.fixture(scope="session")
-def found_photographs(detector, tmp_path_factory):
-    """Images whose annotations are what the detector itself is sure of in them."""
+def images(tmp_path_factory):
+    """Images of some rectangles each, without annotations."""
     folder = tmp_path_factory.mktemp("images")
     rng = np.random.default_rng(2)
     empty = np.zeros((0, 4), "float32"), np.zeros(0, "int32"), np.zeros(0, bool)
-    images = []
+    found = []
     for number in range(12):
         boxes = []
         for _ in range(rng.integers(2, 6)):
@@ -55,7 +40,38 @@ def found_photographs(detector, tmp_path_factory):
             boxes.append((CLASSES[rng.integers(2)], left, top, left + width, top + height))
         path = folder / f"{number}.png"
         draw(path, boxes, (80, 120))
-        images.append(Photograph(path, (80, 120), *empty))
+        found.append(Photograph(path, (80, 120), *empty))
+    return found
+
+
+@pytest.fixture(scope="session")
+def detector(images):
+    """A detector whose outputs are spread, as if it had learned: it is sure of some boxes."""
+    keras.utils.set_random_seed(0)
+    model = build()
+    vary(model.backbone.get_layer("backbone"))
+    rng = np.random.default_rng(5)
+    pixels = np.stack([read_letterboxed(image.path, SIZE)[0] for image in images])
+    for head, output, spread in (
+        (model.classification_head, "cls_logits", 1.5),
+        (model.box_head, "bbox_regression", 0.15),
+    ):
+        last = head.prediction_layer
+        for layer in (*head.conv_layers, last):
+            layer.kernel.assign(rng.normal(0, 0.03, layer.kernel.shape))
+        last.bias.assign(np.zeros(last.bias.shape))
+        values = keras.ops.convert_to_numpy(model(pixels)[output])
+        last.kernel.assign(last.kernel * spread / values.std())
+        if output == "cls_logits":
+            # One anchor in a hundred is of a score above 0.5.
+            sure = np.quantile(values.max(-1), 0.99) * spread / values.std()
+            last.bias.assign(np.full(last.bias.shape, -sure))
+    return model
+
+
+@pytest.fixture(scope="session")
+def found_photographs(detector, images):
+    """Images whose annotations are what the detector itself is sure of in them."""
     annotated = []
     for image, found in zip(images, Predictor(detector)(images), strict=True):
         sure = found.scores >= 0.5

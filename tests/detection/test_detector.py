@@ -6,7 +6,7 @@ import pytest
 
 from keras_cbam import CBAM
 from keras_cbam.detection import build_detector, load_detector
-from keras_cbam.detection.anchors import choose_anchor_size, coverage
+from keras_cbam.detection.anchors import SIZES, choose_anchor_size, coverage
 from keras_cbam.detection.detector import PRIOR, anchor_generator, anchors, retinanet
 from keras_cbam.detection.letterbox import letterbox
 from keras_cbam.errors import InputError
@@ -41,13 +41,21 @@ def test_heads_start_as_the_paper_says(rng):
     scores = keras.ops.convert_to_numpy(keras.ops.sigmoid(outputs["cls_logits"]))
     assert np.abs(scores - PRIOR).max() < 5e-3
     assert np.abs(keras.ops.convert_to_numpy(outputs["bbox_regression"])).max() < 0.5
-    again = build()
-    for head, other in (
-        (model.box_head, again.box_head),
-        (model.classification_head, again.classification_head),
-    ):
-        for ours, theirs in zip(head.get_weights(), other.get_weights(), strict=True):
-            np.testing.assert_array_equal(ours, theirs)
+    again, other = build(), build(seed=1)
+    kernels = [head_kernels(each) for each in (model, again, other)]
+    for ours, theirs, others in zip(*kernels, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+        assert not np.array_equal(ours, others)
+    alike = {kernel.tobytes() for kernel in kernels[0]}
+    assert len(alike) == len(kernels[0]) == 4
+
+
+def head_kernels(model):
+    return [
+        keras.ops.convert_to_numpy(layer.kernel)
+        for head in (model.box_head, model.classification_head)
+        for layer in (*head.conv_layers, head.prediction_layer)
+    ]
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="files are the same everywhere")
@@ -70,7 +78,7 @@ def test_saved_and_loaded(detector, rng, tmp_path):
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="one backend shows how it is built")
 def test_a_backbone_of_ones_own():
-    """Not only those of keras.applications: KerasHub's and a network of the user's."""
+    """KerasHub's, beside those of keras.applications."""
     import keras_hub
 
     hub = keras_hub.models.ResNetBackbone(
@@ -92,6 +100,8 @@ def test_a_backbone_of_ones_own():
 def test_what_makes_no_detector():
     with pytest.raises(InputError, match=r"multiples of 32.*Received: 100x320"):
         build(image_size=(100, 320))
+    with pytest.raises(ValueError, match=r"multiples of 32.*Received: 64x90"):
+        retinanet(keras.Sequential([keras.Input((64, 90, 3))]), 2, image_size=(64, 90))
     with pytest.raises(InputError, match="Expected an attention"):
         build("transformer")
     with pytest.raises(InputError, match="Expected a backbone of keras"):
@@ -114,4 +124,5 @@ def test_anchors_are_chosen_by_the_boxes(found_photographs):
             area = (every[:, 2] - every[:, 0]) * (every[:, 3] - every[:, 1])
             fits.append((shared / (area + (right - left) * (bottom - top) - shared)).max() >= 0.5)
     assert share == pytest.approx(np.mean(fits))
-    assert coverage(found_photographs, SIZE, 8.0) < share
+    others = [coverage(found_photographs, SIZE, each) for each in SIZES]
+    assert share == max(others) > min(others)

@@ -69,11 +69,12 @@ def test_what_voc_says_wrong_is_named(tmp_path):
     add(root, "train", "torn", "<annotation><object>")
     add(root, "train", "words", annotation([("red", "left", 1, 2, 3)]))
     add(root, "train", "unknown", None)
+    draw(root / "JPEGImages" / "words.PNG", [])
     (root / "JPEGImages" / "noise.png").write_bytes(b"no image")
     add(root, "train", "noise", annotation(BOXES["b"]))
     part = read_detection_folder(root, classes=CLASSES)["train"]
-    assert [image.path.stem for image in part.photographs] == ["a", "b", "empty", "odd"]
-    assert part.photographs[-1].boxes.tolist() == [[61, 29, 80, 48]]
+    assert [image.path.stem for image in part.photographs] == ["a", "b", "empty", "odd", "words"]
+    assert part.photographs[3].boxes.tolist() == [[61, 29, 80, 48]]
     said = [f"{where}: {what}" for where, what in part.left_out]
     for sentence in (
         "odd.xml: box (9, 9, 9, 9) of red: zero area",
@@ -87,7 +88,7 @@ def test_what_voc_says_wrong_is_named(tmp_path):
     ):
         assert sentence in said
     assert sum("torn.xml: image torn: malformed XML, " in each for each in said) == 1
-    assert sum("words.xml: image words: malformed XML, " in each for each in said) == 1
+    assert "words.xml: box (left, 1, 2, 3) of red: not four numbers" in said
     assert len(said) == 10
     # The class of a box that is never used is none that one could learn.
     assert "green" in read_detection_folder(root).classes
@@ -139,6 +140,18 @@ def test_what_coco_says_wrong_is_named(tmp_path):
             lambda root: (
                 write_coco(root, SPLITS) / "annotations" / "instances_train2017.json"
             ).write_text("{"),
+            "malformed",
+        ),
+        (
+            lambda root: (
+                write_coco(root, SPLITS) / "annotations" / "instances_train2014.json"
+            ).write_text("{}"),
+            "Expected one file of split train",
+        ),
+        (
+            lambda root: (
+                write_coco(root, SPLITS) / "annotations" / "instances_train2017.json"
+            ).write_text('{"images": [3], "annotations": [], "categories": []}'),
             "malformed",
         ),
     ],

@@ -75,8 +75,8 @@ def scene(rng, images, folder):
         draw(folder / "val" / name, [], (200, 200))
         record["images"].append({"id": number, "file_name": name, "height": 200, "width": 200})
         for _ in range(0 if number % 4 == 0 else rng.integers(1, 8)):
-            left, top = (int(value) for value in rng.integers(0, 120, 2))
-            width, height = (int(value) for value in rng.integers(8, 80, 2))
+            left, top = (int(value) for value in rng.integers(0, 70, 2))
+            width, height = (int(value) for value in rng.integers(8, 125, 2))
             category = int(rng.choice([3, 5]))
             record["annotations"].append(
                 {

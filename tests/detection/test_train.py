@@ -93,11 +93,13 @@ def test_cut_off_and_resumed_to_the_same_end(data, whole, tmp_path):
     for ours, expected in zip(
         resumed.record["epochs"], uninterrupted.record["epochs"], strict=True
     ):
-        assert ours == pytest.approx(expected, rel=1e-3, abs=1e-4, nan_ok=True)
+        assert np.isfinite(ours["loss"])
+        assert ours["loss"] == pytest.approx(expected["loss"], rel=1e-3, abs=1e-4)
     weights = zip(resumed.detector.get_weights(), uninterrupted.detector.get_weights(), strict=True)
     assert all(np.allclose(a, b, rtol=1e-3, atol=1e-4) for a, b in weights)
-    moved = [np.ptp(np.asarray(gate["mean"])) for gate in resumed.record["gates"]]
-    assert moved
+    # The network has 27 places for attention.
+    assert len(resumed.record["gates"]) == 27
+    assert all(0 < mean < 1 for gate in resumed.record["gates"] for mean in gate["mean"])
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="one backend shows that it learns")
