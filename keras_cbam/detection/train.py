@@ -102,7 +102,8 @@ class DetectionResult:
     """What a run came to.
 
     Attributes:
-        detector: the detector with the best weights by mAP on val.
+        detector: the detector with the best weights by mAP on val, compiled with KerasHub's
+            defaults.
         folder: the data set.
         record: configuration, epochs, best epoch and scores: what `history.json` holds.
     """
@@ -171,6 +172,8 @@ def train_detector(
     history = loop.run(callbacks)
     weights, best = loop.best()
     detector.set_weights(weights)
+    # As KerasHub's constructor leaves it: the optimizer's state would be saved, and not be loaded.
+    detector.compile()
     sample = keras.ops.convert_to_tensor(batches(0, 0, 0)[0][0])
     network = detector.backbone.get_layer(ENCODER)
     record = {

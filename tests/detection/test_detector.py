@@ -85,15 +85,16 @@ def test_a_backbone_of_ones_own():
         image_shape=(*SIZE, 3),
         input_conv_filters=[8],
         input_conv_kernel_sizes=[7],
-        stackwise_num_filters=[8, 8, 8, 8],
+        stackwise_num_filters=[64, 16, 16, 16],
         stackwise_num_blocks=[1, 1, 1, 1],
         stackwise_num_strides=[1, 2, 2, 2],
-        block_type="basic_block",
+        block_type="bottleneck_block",
     )
-    outputs = retinanet(hub, 3, image_size=SIZE, head_layers=0).output
+    # What it computes: of inputs that are no squares KerasHub 0.32 tells its own shapes wrong.
+    outputs = retinanet(hub, 3, image_size=SIZE, head_layers=0)(keras.ops.zeros((2, *SIZE, 3)))
     count = len(anchors(anchor_generator(4.0), SIZE))
-    assert outputs["cls_logits"].shape == (None, count, 3)
-    assert outputs["bbox_regression"].shape == (None, count, 4)
+    assert outputs["cls_logits"].shape == (2, count, 3)
+    assert outputs["bbox_regression"].shape == (2, count, 4)
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="refused alike everywhere")
@@ -104,7 +105,7 @@ def test_what_makes_no_detector():
         retinanet(keras.Sequential([keras.Input((64, 90, 3))]), 2, image_size=(64, 90))
     with pytest.raises(InputError, match="Expected an attention"):
         build("transformer")
-    with pytest.raises(InputError, match="Expected a backbone of keras"):
+    with pytest.raises(InputError, match="backbone Nothing is not known"):
         build_detector("Nothing", 2, weights="none")
 
 
