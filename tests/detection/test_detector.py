@@ -10,6 +10,7 @@ from keras_cbam.detection.anchors import SIZES, choose_anchor_size, coverage
 from keras_cbam.detection.detector import PRIOR, anchor_generator, anchors, retinanet
 from keras_cbam.detection.letterbox import letterbox
 from keras_cbam.errors import InputError
+from keras_cbam.training import dtype_policy
 from tests.conftest import BACKEND, example, vary
 from tests.detection.conftest import SIZE, build
 from tests.surgery.proof import assert_agree, assert_varies, call
@@ -74,6 +75,26 @@ def test_saved_and_loaded(detector, rng, tmp_path):
         load_detector(tmp_path / "other.keras")
     with pytest.raises(InputError, match="No file at"):
         load_detector(tmp_path / "none.keras")
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="one backend shows how it is built")
+def test_half_precision_does_not_round_boxes():
+    """Of bfloat16 neighbours in 64..128 are half a pixel apart."""
+    boxes = np.array([[[10.3, 11.7, 65.26, 60.26], [66.27, 3.3, 90.76, 30.1]]], "float32")
+    targets = []
+    for policy in ("float32", "mixed_bfloat16"):
+        with dtype_policy(policy):
+            model = build(head_layers=0)
+        assert model.box_head.compute_dtype == policy.removeprefix("mixed_")
+        found = model.label_encoder(
+            images=np.zeros((1, *SIZE, 3), "float32"),
+            gt_boxes=boxes,
+            gt_classes=np.zeros((1, 2), "float32"),
+        )
+        targets.append([keras.ops.convert_to_numpy(values) for values in found])
+    for ours, expected in zip(*targets, strict=True):
+        np.testing.assert_array_equal(ours, expected)
+    assert (targets[0][1] == 0).sum() > 3
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="one backend shows how it is built")
