@@ -53,7 +53,7 @@ def detector(images):
     rng = np.random.default_rng(5)
     pixels = np.stack([read_letterboxed(image.path, SIZE)[0] for image in images])
     for head, output, spread in (
-        (model.classification_head, "cls_logits", 1.5),
+        (model.classification_head, "cls_logits", 3.0),
         (model.box_head, "bbox_regression", 0.15),
     ):
         last = head.prediction_layer

@@ -72,7 +72,7 @@ def test_finds_what_keras_hub_finds(detector, found_photographs):
     tensors = {name: keras.ops.convert_to_tensor(value) for name, value in outputs.items()}
     theirs = detector.decode_predictions(tensors, keras.ops.convert_to_tensor(pixels))
     theirs = {name: keras.ops.convert_to_numpy(value) for name, value in theirs.items()}
-    assert len({len(each.scores) for each in found}) > 1
+    assert min(len(each.scores) for each in found) < settings.max_detections
     for index, image in enumerate(some):
         count = int(theirs["num_detections"][index])
         ours = found[index]
