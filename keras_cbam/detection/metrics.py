@@ -43,7 +43,10 @@ def coco_metrics(
         `"mAP"`, the mean over classes and intersections over union .5 to .95 of the average
         precision, `"mAP50"` and `"mAP75"` at .5 and .75; by COCO's sizes of objects, `"mAP small"`,
         below 32x32 pixels, `"mAP medium"` and `"mAP large"`, from 96x96; `"mAR"`, the mean of
-        recall; and `"AP50 <class>"` for each class. `None` where there is no such object.
+        recall; and `"AP50 <class>"` for each class. All in [0, 1]; `None` where there is no such
+        object.
+
+    Source: the detection evaluation of [COCO](https://cocodataset.org/#detection-eval).
     """
     require("pycocotools")
     from pycocotools.coco import COCO
