@@ -1,4 +1,4 @@
-"""Training a detector: what it writes, that it learns, and that it goes on where it was cut off."""
+"""Training a detector: what it writes, and that it goes on where it was cut off."""
 
 import json
 
@@ -103,15 +103,6 @@ def test_cut_off_and_resumed_to_the_same_end(data, whole, tmp_path):
     # The network has 26 places for attention.
     assert len(resumed.record["gates"]) == 26
     assert all(0 < mean < 1 for gate in resumed.record["gates"] for mean in gate["mean"])
-
-
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="one backend shows that it learns")
-@pytest.mark.slow
-def test_finds_what_it_has_seen(data, tmp_path):
-    """Five images by heart: rectangles of two colors."""
-    settings = {"epochs": 150, "augmentations": (), "head_layers": 1, "checkpoint_seconds": 1e9}
-    result = train_detector(config(data, tmp_path / "run", **settings))
-    assert result.record["best"]["mAP50"] > 0.9
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="refused alike everywhere")
