@@ -30,8 +30,6 @@ RUN: dict[str, Any] = {
     "learning_rate": 6e-3,
     # So short a training does not overfit.
     "dropout": 0.0,
-    # Short training from nothing: the backbone's own 0.999 would not settle in these few steps.
-    "batch_norm_momentum": 0.9,
     "augmentations": ("crop",),
     "crop_area": 0.7,
     "val_split": 0.2,
@@ -84,8 +82,9 @@ def write_report(
     record = result.record
     model_directory = Path(record["config"]["output"])
     page = WebPage("keras_cbam: from a folder of images to verified artifacts")
+    places = len({gate["layer"] for gate in record["attention"]["gates"]})
     page.paragraph(
-        f"{record['config']['backbone']} with CBAM at {len(record['gates'])} places, trained from "
+        f"{record['config']['backbone']} with CBAM at {places} places, trained from "
         f"random weights on {record['images']['train']} handwritten digits of scikit-learn. "
         f"Accuracy on {record['images']['val']} digits it never saw: "
         f"{record['val']['accuracy']:.2%}."
@@ -107,15 +106,18 @@ def write_report(
     chosen = images[:: len(labels) // PICTURES][:PICTURES]
     draw_spatial_gates(result.model, chosen, titles[:PICTURES], picture)
     page.picture(picture, "digits beside the spatial gates of the network")
-    page.heading("How far the gates have moved from 1, where identity started them")
+    page.heading("What the attention is worth")
+    page.paragraph(f"{record['attention']['sentence']}.")
     page.table(
-        ("attention layer", "channel: mean, largest", "spatial: mean, largest"),
+        ("attention layer", "gate", "mean", "sd over images", "sd over places", "changes without"),
         [
             (
                 gate["layer"],
-                *(f"{m:.4f}, {x:.4f}" for m, x in zip(gate["mean"], gate["largest"], strict=True)),
+                gate["kind"],
+                *(f"{gate[name]:.4f}" for name in ("mean", "over_images", "over_places")),
+                f"{1 - gate['replaced']['agreement']:.1%} of the answers",
             )
-            for gate in record["gates"]
+            for gate in record["attention"]["gates"]
         ],
     )
     page.write(path)

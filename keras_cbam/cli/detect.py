@@ -76,6 +76,9 @@ def train(
     learning_rate: Annotated[
         float, typer.Option(help="Peak learning rate, of Adam with cosine decay.")
     ] = DEFAULTS.learning_rate,
+    attention_learning_rate: Annotated[
+        float, typer.Option(help="Peak learning rate of attention.")
+    ] = DEFAULTS.attention_learning_rate,
     warmup: Annotated[
         float, typer.Option(help="Share of the steps in which the rate rises from 0.")
     ] = DEFAULTS.warmup,
@@ -117,6 +120,7 @@ def train(
         batch_size=batch_size,
         epochs=epochs,
         learning_rate=learning_rate,
+        attention_learning_rate=attention_learning_rate,
         warmup=warmup,
         clip_norm=clip_norm or None,
         ema=ema,
@@ -144,6 +148,8 @@ def train(
         _tell(split, part)
     best = result.record["best"]
     out.print(f"best on val, epoch {best['epoch']}: {_line(best)}", markup=False)
+    if result.record["attention"]:
+        out.print(result.record["attention"]["sentence"], markup=False, highlight=False)
     out.print(f"report: {output}/report.md", markup=False)
     out.print(
         f"next: keras-cbam detect evaluate {output}/model.keras {data} --output ...", markup=False

@@ -18,9 +18,28 @@ from keras_cbam.training import (
     fine_tune,
     join_processes,
 )
+from keras_cbam.training.fine_tune_config import BATCH_NORMS
+from keras_cbam.training.fine_tune_defaults import DEFAULTS as BY_CASE
+from keras_cbam.training.phases import SHORT_MOMENTUM
 from keras_cbam.training.processes import ALONE
 
 DEFAULTS = FineTuneConfig(data="", output="")
+
+
+def by_default(name: str) -> str:
+    """What an option is by default, by the table of `fine_tune_defaults`."""
+    values = {
+        (pretrained, attention): getattr(found, name)
+        for (pretrained, attention), found in BY_CASE.items()
+    }
+    if len(set(values.values())) == 1:
+        return f"by default {values[True, True]:g}"
+    weights = {True: "pretrained", False: "random weights"}
+    cases = {True: "with attention", False: "without"}
+    return "by default " + ", ".join(
+        f"{value:g} ({weights[pretrained]}, {cases[attention]})"
+        for (pretrained, attention), value in values.items()
+    )
 
 
 def finetune(
@@ -41,23 +60,51 @@ def finetune(
     batch_size: Annotated[int, typer.Option(min=1, help="Images a step.")] = DEFAULTS.batch_size,
     head_epochs: Annotated[
         int | None,
-        typer.Option(min=0, help="Epochs of the head alone; by default 2, without weights 0."),
+        typer.Option(
+            min=0,
+            help="Epochs of head and attention beside a frozen backbone; by default enough for "
+            "some dozens of steps, without weights 0.",
+        ),
     ] = DEFAULTS.head_epochs,
     epochs: Annotated[
-        int, typer.Option(min=0, help="Epochs of the whole network.")
+        int | None,
+        typer.Option(
+            min=0,
+            help="Epochs of the whole network; by default enough for some hundreds of steps.",
+        ),
     ] = DEFAULTS.epochs,
-    head_learning_rate: Annotated[
-        float, typer.Option(help="Peak learning rate of the head alone.")
-    ] = DEFAULTS.head_learning_rate,
     learning_rate: Annotated[
-        float, typer.Option(help="Peak learning rate of the whole network.")
+        float | None,
+        typer.Option(help=f"Peak learning rate of the backbone; {by_default('learning_rate')}."),
     ] = DEFAULTS.learning_rate,
+    attention_learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            help=f"Peak learning rate of attention; {by_default('attention_learning_rate')}."
+        ),
+    ] = DEFAULTS.attention_learning_rate,
+    head_learning_rate: Annotated[
+        float | None,
+        typer.Option(help=f"Peak learning rate of the head; {by_default('head_learning_rate')}."),
+    ] = DEFAULTS.head_learning_rate,
+    warmup: Annotated[
+        float, typer.Option(help="Share of the steps in which learning rates rise from 0.")
+    ] = DEFAULTS.warmup,
     dropout: Annotated[
         float, typer.Option(min=0, max=0.99, help="Share of pooled features dropped in training.")
     ] = DEFAULTS.dropout,
+    batch_norm: Annotated[
+        str,
+        typer.Option(
+            help=f"What the backbone's batch normalization does: {', '.join(BATCH_NORMS)}."
+        ),
+    ] = DEFAULTS.batch_norm,
     batch_norm_momentum: Annotated[
         float | None,
-        typer.Option(help="Momentum of batch normalization; by default the network's."),
+        typer.Option(
+            help=f"Momentum of batch normalization; by default {SHORT_MOMENTUM}, or less where the "
+            "network's is less."
+        ),
     ] = DEFAULTS.batch_norm_momentum,
     selection_split: Annotated[
         float, typer.Option(help="Share of train held out to choose the best weights by.")
@@ -106,9 +153,12 @@ def finetune(
         batch_size=batch_size,
         head_epochs=head_epochs,
         epochs=epochs,
-        head_learning_rate=head_learning_rate,
         learning_rate=learning_rate,
+        attention_learning_rate=attention_learning_rate,
+        head_learning_rate=head_learning_rate,
+        warmup=warmup,
         dropout=dropout,
+        batch_norm=batch_norm,
         batch_norm_momentum=batch_norm_momentum,
         selection_split=selection_split,
         val_split=val_split,
@@ -117,7 +167,7 @@ def finetune(
         backbone_options=parse(backbone_option),
         seed=seed,
         label_smoothing=label_smoothing,
-        clip_norm=clip_norm,
+        clip_norm=clip_norm or None,
         ema=ema,
         dtype_policy=dtype_policy,
         checkpoint_seconds=checkpoint_seconds,
@@ -160,4 +210,7 @@ def show(result: FineTuneResult, config: FineTuneConfig) -> None:
         )
     val = result.record["val"]
     out.print(f"accuracy on val: [bold]{val['accuracy']:.2%}[/] (loss {val['loss']:.4f})")
+    use = result.record["attention"]
+    if use:
+        out.print(use["sentence"], markup=False, highlight=False)
     out.print(f"report: {config.output}/report.md", markup=False)

@@ -13,7 +13,7 @@ from keras_cbam.detection.folder import DetectionFolder
 from keras_cbam.detection.pictures import side_by_side
 from keras_cbam.detection.predict import Predictor
 from keras_cbam.files import atomic_path, write_text
-from keras_cbam.training.fine_tune_report import gate_table
+from keras_cbam.training.measure_use import use_lines
 
 PICTURES = 6
 DPI = 110
@@ -90,8 +90,8 @@ def report_text(record: dict[str, Any]) -> str:
     for number, row in enumerate(record["epochs"], start=1):
         scores = " | ".join(shown(row[f"selection_{name}"]) for name in CURVES)
         lines.append(f"| {number} | {row['loss']:.4f} | {scores} |")
-    if record["gates"]:
-        lines += ["", *gate_table(record["gates"])]
+    if record["attention"]:
+        lines += ["", "## What the attention is worth", "", *use_lines(record["attention"])]
     lines += [
         "",
         "![found, and annotated](predictions.png)",

@@ -21,11 +21,12 @@ from keras_cbam.detection.folder import DetectionFolder, read_detection_folder
 from keras_cbam.detection.metrics import coco_metrics
 from keras_cbam.detection.predict import Predictor
 from keras_cbam.detection.report import write_outputs
+from keras_cbam.detection.use import detector_use
 from keras_cbam.errors import InputError, require
 from keras_cbam.files import remove
-from keras_cbam.surgery.gates import gate_movement
 from keras_cbam.training.backbones import check_backbone
 from keras_cbam.training.classifier import check_attention
+from keras_cbam.training.group_rates import group_variables
 from keras_cbam.training.loop import Stage, TrainingLoop
 from keras_cbam.training.output import STATE_DIRECTORY, check_output, digest
 from keras_cbam.training.recipe import Recipe, dtype_policy, jit_compile, optimizer
@@ -51,6 +52,8 @@ class DetectionConfig:
         epochs: epochs of the whole detector. Batch normalization that came with weights keeps its
             statistics, since small batches would spoil them.
         learning_rate: peak rate, of Adam with cosine decay.
+        attention_learning_rate: peak rate of the attention layers. At the rate of the rest their
+            gates would stay near where they start.
         warmup: share of the steps in which the rate rises from 0, in [0, 1).
         clip_norm: the norm that the gradient of all weights is scaled down to; `None` for none.
         ema: momentum of a moving average of the weights, which is scored and kept; `None` for none.
@@ -73,6 +76,7 @@ class DetectionConfig:
     batch_size: int = 4
     epochs: int = 12
     learning_rate: float = 5e-4
+    attention_learning_rate: float = 1.5e-3
     warmup: float = 0.05
     clip_norm: float | None = 10.0
     ema: float | None = None
@@ -90,6 +94,7 @@ class DetectionConfig:
         return Recipe(
             optimizer="adam",
             learning_rate=self.learning_rate,
+            group_rates={"attention": self.attention_learning_rate},
             warmup=self.warmup,
             clip_norm=self.clip_norm,
             ema=self.ema,
@@ -174,8 +179,6 @@ def train_detector(
     detector.set_weights(weights)
     # As KerasHub's constructor leaves it: the optimizer's state would be saved, and not be loaded.
     detector.compile()
-    sample = keras.ops.convert_to_tensor(batches(0, 0, 0)[0][0])
-    network = detector.backbone.get_layer(ENCODER)
     record = {
         "config": asdict(config),
         "classes": list(folder.classes),
@@ -185,7 +188,7 @@ def train_detector(
         "parameters": detector.count_params(),
         "epochs": history,
         "best": best,
-        "gates": [asdict(moved) for moved in gate_movement(network, sample)],
+        "attention": detector_use(predictor, val.photographs, folder.classes, best["mAP"] or 0.0),
     }
     write_outputs(detector, predictor, folder, record, Path(config.output))
     loop.drop_state()
@@ -207,7 +210,7 @@ def compile_detector(detector: keras.Model, config: DetectionConfig, steps: int)
         for layer in detector.backbone.get_layer(ENCODER).layers:
             layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
     detector.compile(
-        optimizer=optimizer(config.recipe, steps),
+        optimizer=optimizer(config.recipe, steps, group_variables(detector, ())),
         box_loss=keras.losses.MeanAbsoluteError(reduction="sum"),
         jit_compile=jit_compile(),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -76,6 +77,8 @@ class AttentionLayer(keras.layers.Layer):
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)
         self.data_format = keras.config.image_data_format() if data_format is None else data_format
+        # Set for a while to watch the gates of this layer, or to put others in their place.
+        self._replace_gates: Callable[[Any], Any] | None = None
         validate_choice("data_format", self.data_format, AXES)
         if identity_init and self.gate_activation not in HALF_AT_ZERO:
             at_zero = float(ops.convert_to_numpy(self.gate_activation(ops.zeros((1,))))[0])
@@ -129,7 +132,12 @@ class AttentionLayer(keras.layers.Layer):
         self._validate_rank(wide.shape)
         if not self.built:
             self.build(tuple(wide.shape))
-        return keras.tree.map_structure(self._narrow, self._attention(wide, training))
+        return keras.tree.map_structure(self._narrow, self._gates(wide, training))
+
+    def _gates(self, inputs: Any, training: bool | None) -> Any:
+        """Return the gates that the inputs are multiplied by."""
+        gates = self._attention(inputs, training)
+        return gates if self._replace_gates is None else self._replace_gates(gates)
 
     def _attention(self, inputs: Any, training: bool | None) -> Any:
         """Return the gates for inputs of the gate dtype, in that dtype."""
@@ -137,7 +145,7 @@ class AttentionLayer(keras.layers.Layer):
 
     def call(self, inputs, training=None):
         wide = self._widen(inputs)
-        return self._narrow(wide * self._attention(wide, training))
+        return self._narrow(wide * self._gates(wide, training))
 
     def compute_output_shape(self, input_shape):
         return input_shape

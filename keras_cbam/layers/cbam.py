@@ -186,7 +186,7 @@ class CBAM(AttentionLayer):
         for half in ORDERS[self.order]:
             seen = inputs if self.order == PARALLEL else refined
             with keras.name_scope(half):
-                gates[half] = self._half(half)._attention(seen, training)
+                gates[half] = self._half(half)._gates(seen, training)
                 refined = refined * gates[half]
         return refined, gates
 

@@ -10,16 +10,21 @@ from keras_cbam.surgery.plan import ATTENTIONS
 from keras_cbam.surgery.points import AttentionPoint, attention_points
 from keras_cbam.surgery.pyramid import FeaturePyramidModel
 from keras_cbam.surgery.summary import ParameterCount, summarize_parameters
+from keras_cbam.surgery.use import AttentionUse, GateUse, Replacement, attention_use
 
 __all__ = [
     "ATTENTIONS",
     "AddedParameters",
     "AttentionPoint",
+    "AttentionUse",
     "FeaturePyramidModel",
+    "GateUse",
     "ParameterCount",
+    "Replacement",
     "added_parameters",
     "attach_attention",
     "attention_points",
+    "attention_use",
     "detach_attention",
     "feature_pyramid",
     "freeze_backbone",

@@ -32,3 +32,16 @@ def walk(
             yield from walk(layer, opened, f"{address}/")
         else:
             yield address, layer
+
+
+def layers_inside(layer: keras.Operation) -> list[keras.Operation]:
+    """The layer and those it holds, in the order it holds them."""
+    found: dict[int, keras.Operation] = {}
+    pending = [layer]
+    while pending:
+        current = pending.pop(0)
+        if id(current) not in found:
+            found[id(current)] = current
+            held = [v for v in vars(current).values() if isinstance(v, list | keras.layers.Layer)]
+            pending += [x for x in keras.tree.flatten(held) if isinstance(x, keras.layers.Layer)]
+    return list(found.values())

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from keras_cbam.surgery.addresses import layers_inside
 from keras_cbam.surgery.graph import as_functional, has_graph
 from keras_cbam.surgery.pyramid import FeaturePyramidModel, join
 
@@ -145,7 +146,7 @@ def _copy_lambda(layer: keras.layers.Lambda) -> keras.layers.Lambda:
 def _copy_assets(original: Any, copied: Any) -> None:
     """Hand on what is saved beside the weights, such as the vocabulary of a `StringLookup`."""
     holders = [
-        [layer for layer in _with_layers_inside(operation) if hasattr(layer, "save_assets")]
+        [layer for layer in layers_inside(operation) if hasattr(layer, "save_assets")]
         for operation in (original, copied)
     ]
     for old, new in zip(*holders, strict=True):
@@ -192,23 +193,8 @@ def copy_weights(original: keras.layers.Layer, copied: keras.layers.Layer) -> No
         # A value of its own: JAX gives buffers away when it trains.
         new.assign(keras.ops.copy(old))
     # From the outside in, since a layer's setting is passed on to those inside.
-    for outer, inner in zip(
-        _with_layers_inside(original), _with_layers_inside(copied), strict=True
-    ):
+    for outer, inner in zip(layers_inside(original), layers_inside(copied), strict=True):
         inner.trainable = outer.trainable
         if isinstance(inner, keras.layers.Normalization):
             # It computes with values derived from its weights, which are still those of a new one.
             inner.finalize_state()
-
-
-def _with_layers_inside(layer: keras.Operation) -> list[keras.Operation]:
-    """The layer and those it holds, in the order it holds them."""
-    found: dict[int, keras.Operation] = {}
-    pending = [layer]
-    while pending:
-        current = pending.pop(0)
-        if id(current) not in found:
-            found[id(current)] = current
-            held = [v for v in vars(current).values() if isinstance(v, list | keras.layers.Layer)]
-            pending += [x for x in keras.tree.flatten(held) if isinstance(x, keras.layers.Layer)]
-    return list(found.values())

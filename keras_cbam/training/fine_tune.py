@@ -1,4 +1,4 @@
-"""Fine-tuning: the head first, then the whole network at a lower rate."""
+"""Fine-tuning: head and attention first, then the whole network."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import keras
 
 from keras_cbam.errors import InputError, require
 from keras_cbam.files import remove
-from keras_cbam.surgery.gates import gate_movement
 from keras_cbam.training.backbones import check_backbone
 from keras_cbam.training.classifier import build_classifier, check_attention
-from keras_cbam.training.fine_tune_config import FineTuneConfig, Phase
+from keras_cbam.training.fine_tune_config import BATCH_NORMS, FineTuneConfig, Phase
 from keras_cbam.training.fine_tune_report import write_outputs
 from keras_cbam.training.image_batches import ImageBatches, check_augmentations
 from keras_cbam.training.image_folder import ImageFolder, read_image_folder
 from keras_cbam.training.loop import Stage, TrainingLoop
+from keras_cbam.training.measure_use import measure_use
 from keras_cbam.training.output import STATE_DIRECTORY, check_output, digest
 from keras_cbam.training.phases import compile_phase
 from keras_cbam.training.processes import ALONE, Processes, on_its_own
@@ -90,13 +90,15 @@ def fine_tune(
         seed=config.seed,
         progress=progress,
     )
+    batches_per_epoch = _batches(config, folder, (0, 1), 0, 0, 0).batches_per_epoch
+    config = config.settled(batches_per_epoch)
     build = partial(_build, config, len(folder.classes))
     model = build()
     scorer = Scorer(model, build, config.image_size, config.batch_size, processes)
     batches = partial(_batches, config, folder, (processes.index, processes.count))
     loop = TrainingLoop(
         model,
-        [_stage(config, phase, batches(0, 0, 0).batches_per_epoch) for phase in config.phases()],
+        [_stage(config, phase, batches_per_epoch) for phase in config.phases()],
         batches,
         Path(config.output) / STATE_DIRECTORY,
         _identity(config, folder),
@@ -117,16 +119,22 @@ def fine_tune(
 def _check(config: FineTuneConfig, resume: bool) -> None:
     require("PIL", "matplotlib")
     check_output(Path(config.output), resume)
-    phases = config.phases()
+    phases = config.settled(1).phases()
     if not phases or config.batch_size < 1 or config.image_size < 1:
         raise InputError("Expected at least one epoch, one image a batch and one pixel.")
     for phase in phases:
         phase.recipe.check()
-    if config.batch_norm_momentum is not None and config.weights != "none":
+    if config.batch_norm not in BATCH_NORMS:
         raise InputError(
-            "A batch norm momentum goes with weights 'none': with pretrained weights batch "
-            "normalization keeps its statistics."
+            f"Expected batch norm of {', '.join(BATCH_NORMS)}. Received: {config.batch_norm}"
         )
+    if config.batch_norm != "train":
+        for name, clash in (
+            ("weights 'none', since there are no statistics to keep", config.weights == "none"),
+            ("a batch norm momentum", config.batch_norm_momentum is not None),
+        ):
+            if clash:
+                raise InputError(f"Batch norm {config.batch_norm} does not go with {name}.")
     check_augmentations(config.augmentations, config.crop_area)
     check_backbone(config.backbone, config.weights, config.backbone_options)
     check_attention(config.attention)
@@ -197,12 +205,14 @@ def _record(
 ) -> dict[str, Any]:
     """Score the best weights on val, once, and say what the run came to."""
     val = scorer.scores(folder.val)
-    # Of all classes, and as many as training took, so that they fit in memory.
-    stride = math.ceil(len(folder.val) / config.batch_size)
-    some = folder.val.take(range(0, len(folder.val), stride))
-    sample = ImageBatches(some, config.image_size, config.batch_size)[0][0]
     with on_its_own():
-        gates = gate_movement(scorer.model, sample)
+        use = measure_use(
+            scorer.model,
+            folder.val,
+            image_size=config.image_size,
+            batch_size=config.batch_size,
+            steps=len(history) * math.ceil(len(folder.train) / config.batch_size),
+        )
     return {
         "config": asdict(config),
         "classes": list(folder.classes),
@@ -212,5 +222,5 @@ def _record(
         "epochs": history,
         "best": best,
         "val": val,
-        "gates": [asdict(moved) for moved in gates],
+        "attention": None if use is None else use.record(),
     }

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from keras_cbam.training.fine_tune_defaults import DEFAULTS, LEAST_EPOCHS, epochs_of
 from keras_cbam.training.image_batches import AUGMENTATIONS
 from keras_cbam.training.recipe import Recipe
+
+BATCH_NORMS = ("train", "frozen")
+# The phase that leaves the backbone as it is.
+HEAD_PHASE = "head"
 
 
 @dataclass(frozen=True)
@@ -21,15 +26,21 @@ class FineTuneConfig:
         attention: a name that `attach_attention` knows, or `"none"`.
         image_size: side of the square images, in pixels.
         batch_size: images a step.
-        head_epochs: epochs with all but the head frozen; `None` means 2, or 0 without weights.
-        epochs: epochs of the whole network, attention included. Batch normalization that
-            came with weights keeps its statistics, since small batches would spoil them.
-        head_learning_rate: peak rate of the head alone, of Adam with cosine decay.
-        learning_rate: peak rate of the whole network, likewise.
+        head_epochs: epochs of head and attention beside a frozen backbone; `None` for the budget of
+            `fine_tune_defaults`, in steps.
+        epochs: epochs of the whole network; `None` for the budget, likewise.
+        learning_rate: peak rate of the backbone, of Adam with cosine decay; `None` for the default
+            of the table there, which depends on weights and attention.
+        attention_learning_rate: peak rate of the attention layers, likewise. At the backbone's rate
+            their gates would stay where they start.
+        head_learning_rate: peak rate of the head, likewise.
+        warmup: share of the steps of each phase in which rates rise from 0, in [0, 1).
         dropout: share of the pooled features dropped in training.
-        batch_norm_momentum: momentum of the backbone's batch normalization, for training without
-            weights; `None` keeps its own, such as MobileNetV2's 0.999, which takes thousands of
-            steps to settle.
+        batch_norm: what the backbone's batch normalization does while the whole network trains. See
+            `BATCH_NORMS`.
+        batch_norm_momentum: momentum of the backbone's batch normalization where it is trained;
+            `None` for the smaller of 0.9 and its own, since 0.99 and MobileNetV2's 0.999 take more
+            steps to settle than a run has.
         selection_split: share of train held out, by whose accuracy the best weights are chosen.
         val_split: share of one folder of classes set apart and scored once at the end.
         augmentations: names out of `AUGMENTATIONS`.
@@ -51,10 +62,13 @@ class FineTuneConfig:
     image_size: int = 224
     batch_size: int = 32
     head_epochs: int | None = None
-    epochs: int = 5
-    head_learning_rate: float = 1e-3
-    learning_rate: float = 1e-4
+    epochs: int | None = None
+    learning_rate: float | None = None
+    attention_learning_rate: float | None = None
+    head_learning_rate: float | None = None
+    warmup: float = 0.1
     dropout: float = 0.2
+    batch_norm: str = "train"
     batch_norm_momentum: float | None = None
     selection_split: float = 0.1
     val_split: float | None = None
@@ -63,27 +77,47 @@ class FineTuneConfig:
     seed: int = 0
     backbone_options: dict[str, Any] = field(default_factory=dict)
     label_smoothing: float = 0.0
-    clip_norm: float | None = None
+    clip_norm: float | None = 1.0
     ema: float | None = None
     dtype_policy: str = "float32"
     checkpoint_seconds: float = 30.0
 
+    def settled(self, batches: int) -> FineTuneConfig:
+        """The same run with numbers in place of every `None` that stands for a default.
+
+        Args:
+            batches: of an epoch.
+        """
+        found = DEFAULTS[self.weights != "none", self.attention != "none"]
+        settled = {
+            "head_epochs": epochs_of(found.head_steps, batches),
+            "epochs": epochs_of(found.steps, batches, LEAST_EPOCHS),
+            "learning_rate": found.learning_rate,
+            "attention_learning_rate": found.attention_learning_rate,
+            "head_learning_rate": found.head_learning_rate,
+        }
+        stated = {name: getattr(self, name) for name in settled}
+        return replace(self, **settled | {k: v for k, v in stated.items() if v is not None})
+
     def phases(self) -> tuple[Phase, ...]:
-        """The phases of the run, those without epochs left out."""
-        head_epochs = self.head_epochs
-        if head_epochs is None:
-            head_epochs = 0 if self.weights == "none" else 2
+        """The phases of a settled run, those without epochs left out."""
         phases = (
-            Phase("head", head_epochs, self.recipe(self.head_learning_rate)),
-            Phase("whole", self.epochs, self.recipe(self.learning_rate)),
+            Phase(HEAD_PHASE, self.head_epochs or 0, self.recipe()),
+            Phase("whole", self.epochs or 0, self.recipe()),
         )
         return tuple(phase for phase in phases if phase.epochs > 0)
 
-    def recipe(self, learning_rate: float) -> Recipe:
-        """How the network is trained at that peak rate."""
+    def recipe(self) -> Recipe:
+        """How each phase of a settled run trains its weights."""
+        # A rate that is not settled is 0, which the recipe's check refuses.
         return Recipe(
             optimizer="adam",
-            learning_rate=learning_rate,
+            learning_rate=self.learning_rate or 0.0,
+            group_rates={
+                "attention": self.attention_learning_rate or 0.0,
+                "head": self.head_learning_rate or 0.0,
+            },
+            warmup=self.warmup,
             label_smoothing=self.label_smoothing,
             clip_norm=self.clip_norm,
             ema=self.ema,

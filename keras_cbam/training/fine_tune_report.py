@@ -10,6 +10,7 @@ import keras
 
 from keras_cbam.files import atomic_path, write_text
 from keras_cbam.training.image_folder import ImageFolder
+from keras_cbam.training.measure_use import use_lines
 
 
 def write_outputs(
@@ -38,7 +39,7 @@ def draw_curves(record: dict[str, Any], path: Path) -> None:
         axes.plot(epochs, [row[f"selection_{name}"] for row in rows], "s-", label="held out")
         axes.axvline(record["best"]["epoch"], color="0.6", linestyle="--", label="best")
         if 0 < head < len(rows):
-            axes.axvspan(0.5, head + 0.5, color="0.93", zorder=0, label="head alone")
+            axes.axvspan(0.5, head + 0.5, color="0.93", zorder=0, label="backbone frozen")
         axes.set(xlabel="epoch", title=name, xlim=(0.5, len(rows) + 0.5))
         axes.locator_params(axis="x", integer=True)
     axes.legend()
@@ -74,26 +75,11 @@ def report_text(record: dict[str, Any]) -> str:
             f"| {number} | {row['phase']} | {row['loss']:.4f} | {row['accuracy']:.2%} | "
             f"{row['selection_loss']:.4f} | {row['selection_accuracy']:.2%} |"
         )
-    if record["gates"]:
-        lines += ["", *gate_table(record["gates"])]
+    if record["attention"]:
+        lines += ["", "## What the attention is worth", "", *use_lines(record["attention"])]
     lines += [
         "",
         "Next: `keras-cbam export model.keras --output export --calibration <folder> "
         "--verification <folder>`",
     ]
     return "\n".join(lines) + "\n"
-
-
-def gate_table(gates: list[dict[str, Any]]) -> list[str]:
-    """How far the gates have moved from 1, their start, as lines of Markdown."""
-    lines = [
-        "How far the gates have moved from 1, where identity started them (mean, largest):",
-        "",
-        "| attention layer | first gate | second gate |",
-        "|---|---|---|",
-    ]
-    for moved in gates:
-        pairs = zip(moved["mean"], moved["largest"], strict=True)
-        cells = [f"{mean:.4f}, {largest:.4f}" for mean, largest in pairs] + [""]
-        lines.append(f"| {moved['layer']} | {cells[0]} | {cells[1]} |")
-    return lines

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import keras
 
+from keras_cbam.layers import AttentionLayer
+from keras_cbam.surgery.addresses import layers_inside
 from keras_cbam.training.classifier import HEAD
-from keras_cbam.training.fine_tune_config import FineTuneConfig, Phase
+from keras_cbam.training.fine_tune_config import HEAD_PHASE, FineTuneConfig, Phase
+from keras_cbam.training.group_rates import group_variables
 from keras_cbam.training.recipe import compile_model
+
+# Momentum of batch normalization in runs of a few hundred steps.
+SHORT_MOMENTUM = 0.9
 
 
 def compile_phase(model: keras.Model, phase: Phase, config: FineTuneConfig, steps: int) -> None:
@@ -15,18 +21,27 @@ def compile_phase(model: keras.Model, phase: Phase, config: FineTuneConfig, step
     Args:
         model: what `build_classifier` gives.
         phase: the phase.
-        config: the run.
+        config: the run, settled.
         steps: batches of the whole phase, over which the learning rate decays.
     """
     for layer in model.layers:
-        layer.trainable = layer.name in HEAD if phase.name == "head" else _learns(layer, config)
-        normalizes = isinstance(layer, keras.layers.BatchNormalization)
-        if normalizes and config.batch_norm_momentum is not None:
-            layer.momentum = config.batch_norm_momentum
-    compile_model(model, phase.recipe, steps)
+        layer.trainable = _learns(layer, phase, config)
+        for inside in layers_inside(layer):
+            if isinstance(inside, keras.layers.BatchNormalization):
+                inside.momentum = _momentum(inside, config)
+    compile_model(model, phase.recipe, steps, group_variables(model, HEAD))
 
 
-def _learns(layer: keras.layers.Layer, config: FineTuneConfig) -> bool:
-    """Whether a layer is trained with the whole network."""
-    pretrained = config.weights != "none"
-    return not (pretrained and isinstance(layer, keras.layers.BatchNormalization))
+def _learns(layer: keras.layers.Layer, phase: Phase, config: FineTuneConfig) -> bool:
+    """Whether a layer is trained in a phase."""
+    if phase.name == HEAD_PHASE:
+        return layer.name in HEAD or isinstance(layer, AttentionLayer)
+    frozen = config.batch_norm == "frozen"
+    return not (frozen and isinstance(layer, keras.layers.BatchNormalization))
+
+
+def _momentum(layer: keras.layers.BatchNormalization, config: FineTuneConfig) -> float:
+    """The momentum of a layer; the same however often it is asked for."""
+    if config.batch_norm_momentum is not None:
+        return config.batch_norm_momentum
+    return min(SHORT_MOMENTUM, layer.momentum)

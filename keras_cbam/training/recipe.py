@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, TypeAlias
 
@@ -12,13 +12,15 @@ import keras
 from keras import ops
 
 from keras_cbam.errors import InputError
+from keras_cbam.training.group_rates import GROUPS, GroupAdam, GroupSGD, Variables
 
 Schedule: TypeAlias = keras.optimizers.schedules.LearningRateSchedule
 
-OPTIMIZERS: dict[str, Callable[..., keras.optimizers.Optimizer]] = {
-    "adam": keras.optimizers.Adam,
-    "adamw": keras.optimizers.AdamW,
-    "sgd": keras.optimizers.SGD,
+# By name: the optimizer, and the one with rates by group.
+OPTIMIZERS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+    "adam": (keras.optimizers.Adam, GroupAdam),
+    "adamw": (keras.optimizers.AdamW, GroupAdam),
+    "sgd": (keras.optimizers.SGD, GroupSGD),
 }
 SCHEDULES = ("constant", "cosine", "step")
 POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -31,6 +33,9 @@ class Recipe:
     Attributes:
         optimizer: `"sgd"`, `"adam"` or `"adamw"`.
         learning_rate: the highest rate.
+        group_rates: the highest rate of a group of weights, for those of `GROUPS` (backbone,
+            attention, head) whose rate is not `learning_rate`. Schedule and warm-up are the same
+            for all, and so is the norm that `clip_norm` bounds.
         schedule: `"constant"`, `"cosine"` to 0, or `"step"`: a tenth after each of `milestones`.
         milestones: shares of the steps, in (0, 1), ascending; of the schedule `"step"`.
         warmup: share of the steps in which the rate rises from 0, in [0, 1).
@@ -50,6 +55,7 @@ class Recipe:
 
     optimizer: str = "sgd"
     learning_rate: float = 0.1
+    group_rates: Mapping[str, float] = field(default_factory=dict)
     schedule: str = "cosine"
     milestones: tuple[float, ...] = (1 / 3, 2 / 3)
     warmup: float = 0.0
@@ -77,7 +83,15 @@ class Recipe:
         ):
             if not 0 <= share < 1:
                 raise InputError(f"Expected {name} of at least 0 and below 1. Received: {share}")
-        for name, number in (("learning rate", self.learning_rate), ("clip norm", self.clip_norm)):
+        if unknown := set(self.group_rates) - set(GROUPS):
+            raise InputError(
+                f"Expected learning rates of {', '.join(GROUPS)}. Received: {min(unknown)}"
+            )
+        for name, number in (
+            ("learning rate", self.learning_rate),
+            *((f"learning rate of the {group}", r) for group, r in self.group_rates.items()),
+            ("clip norm", self.clip_norm),
+        ):
             if number is not None and not number > 0:
                 raise InputError(f"Expected a {name} above 0. Received: {number}")
         bounds = (0.0, *self.milestones, 1.0)
@@ -145,8 +159,19 @@ def learning_rate(recipe: Recipe, steps: int) -> float | Schedule:
     return WarmUp(rate, round(recipe.warmup * steps))
 
 
-def optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
-    """The optimizer of so many steps."""
+def optimizer(
+    recipe: Recipe, steps: int, groups: Variables | None = None
+) -> keras.optimizers.Optimizer:
+    """The optimizer of so many steps.
+
+    Args:
+        recipe: how the network is trained.
+        steps: how many steps.
+        groups: the trainable variables of each group; `None` where all have one rate.
+
+    Raises:
+        ValueError: if the recipe has rates by group and no groups are given.
+    """
     settings: dict[str, Any] = {"weight_decay": recipe.weight_decay}
     if recipe.optimizer == "adamw":
         settings = {"weight_decay": recipe.weight_decay or 0.0}
@@ -154,9 +179,18 @@ def optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
         settings |= {"momentum": recipe.momentum, "nesterov": recipe.nesterov}
     if recipe.ema is not None:
         settings |= {"use_ema": True, "ema_momentum": recipe.ema}
-    return OPTIMIZERS[recipe.optimizer](
-        learning_rate(recipe, steps), global_clipnorm=recipe.clip_norm, **settings
-    )
+    plain, by_group = OPTIMIZERS[recipe.optimizer]
+    rate, clip_norm = learning_rate(recipe, steps), recipe.clip_norm
+    if not recipe.group_rates:
+        return plain(rate, global_clipnorm=clip_norm, **settings)
+    if groups is None:
+        raise ValueError("Argument `groups` must be given for a recipe with `group_rates`.")
+    scales = [
+        (variable, group_rate / recipe.learning_rate)
+        for group, group_rate in recipe.group_rates.items()
+        for variable in groups[group]
+    ]
+    return by_group(rate, global_clipnorm=clip_norm, scales=scales, **settings)
 
 
 def jit_compile() -> bool | str:
@@ -167,16 +201,19 @@ def jit_compile() -> bool | str:
     return "auto" if keras.config.backend() == "jax" else False
 
 
-def compile_model(model: keras.Model, recipe: Recipe, steps: int) -> None:
+def compile_model(
+    model: keras.Model, recipe: Recipe, steps: int, groups: Variables | None = None
+) -> None:
     """Compile a classifier of probabilities, with all variables that training will need.
 
     Args:
         model: of one output, `(batch, classes)`.
         recipe: how it is trained.
         steps: batches of all its training, over which the rate decays.
+        groups: the trainable variables of each group, for a recipe with `group_rates`.
     """
     model.compile(
-        optimizer=optimizer(recipe, steps),
+        optimizer=optimizer(recipe, steps, groups),
         loss=SmoothedCrossentropy(recipe.label_smoothing)
         if recipe.label_smoothing
         else keras.losses.SparseCategoricalCrossentropy(),

@@ -10,8 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_cbam.compiled import in_batches
 from keras_cbam.layers import BAM, AttentionLayer, SpatialAttention
-from keras_cbam.visualize.compiled import in_batches
 from keras_cbam.visualize.kept import kept
 from keras_cbam.visualize.probe import Probe, first_data_format
 

@@ -10,9 +10,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_cbam.compiled import gradient, in_batches
 from keras_cbam.surgery.addresses import walk
 from keras_cbam.surgery.graph import has_graph
-from keras_cbam.visualize.compiled import gradient, in_batches
 from keras_cbam.visualize.kept import kept
 from keras_cbam.visualize.probe import Probe, first_data_format, one_output
 

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import keras
 
+from keras_cbam.compiled import compiled
 from keras_cbam.surgery.addresses import walk
 from keras_cbam.surgery.graph import has_graph
-from keras_cbam.visualize.compiled import compiled
 from keras_cbam.visualize.probe import Probe
 
 

@@ -1,0 +1,95 @@
+"""What the attention of a detector is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from keras_cbam.detection.annotations import Photograph
+from keras_cbam.detection.batches import in_batches
+from keras_cbam.detection.decoder import Detections
+from keras_cbam.detection.metrics import coco_metrics
+from keras_cbam.detection.predict import OUTPUTS, Predictor, decode_all
+from keras_cbam.surgery.gate_switch import GateSwitch, model_gates
+from keras_cbam.surgery.use import AttentionUse, attention_use
+
+# An anchor whose highest score is below this finds nothing.
+SCORE = 0.3
+# The anchors whose answers are kept at once, over all images and classes: some 200 MB.
+MOST_ANSWERS = 20_000_000
+MOST_IMAGES = 100
+IMAGES_PER_GATE = 32
+
+
+def detector_use(
+    predictor: Predictor, photographs: Sequence[Photograph], classes: Sequence[str], mean_ap: float
+) -> dict[str, Any] | None:
+    """Measure the use of attention by the answers of the anchors that find something, and by mAP.
+
+    Args:
+        predictor: runs the detector.
+        photographs: with their boxes.
+        classes: names of the classes.
+        mean_ap: COCO's mAP of the detector as it is on those images.
+
+    Returns:
+        What `AttentionUse.record` tells, with `"mAP"` and `"mAP_without"`; `None` for a detector
+        without attention.
+    """
+    if not model_gates(predictor.heads):
+        return None
+    each = predictor.heads.output[OUTPUTS[1]].shape
+    most = min(MOST_IMAGES, max(MOST_ANSWERS // (each[1] * (each[2] + 1)), 1))
+    some = photographs[:: -(-len(photographs) // most)]
+    use = attention_use(
+        predictor.heads,
+        in_batches(some, predictor.size, predictor.batch_size),
+        images_per_gate=IMAGES_PER_GATE,
+        batch_size=predictor.batch_size,
+        answers=_answers,
+        judged=_finds,
+    )
+    found = _without_attention(predictor, photographs, use)
+    without = coco_metrics(photographs, found, classes)["mAP"] or 0.0
+    matter = sum(gate.replaced.matters for gate in use.gates)
+    not_used = "" if use.used else "attention is not used; "
+    sentence = (
+        f"attention: {not_used}without it mAP goes from {mean_ap:.1%} to {without:.1%}; "
+        f"{matter} of {len(use.gates)} gates matter"
+    )
+    return {**use.record(), "sentence": sentence, "mAP": mean_ap, "mAP_without": without}
+
+
+def _answers(outputs: Any) -> Any:
+    """What each anchor finds: shares of the classes, and last that of nothing."""
+    scores = ops.sigmoid(ops.cast(outputs[OUTPUTS[1]], "float32"))
+    shares = ops.concatenate([scores, ops.full_like(scores[..., :1], SCORE)], axis=-1)
+    return shares / ops.sum(shares, axis=-1, keepdims=True)
+
+
+def _finds(answers: np.ndarray) -> np.ndarray:
+    """Whether an anchor finds something."""
+    return answers.argmax(-1) != answers.shape[-1] - 1
+
+
+def _without_attention(
+    predictor: Predictor, photographs: Sequence[Photograph], use: AttentionUse
+) -> list[Detections]:
+    """What is found in each image with every gate replaced by its constants."""
+    switch = GateSwitch(predictor.heads)
+    constants = [gate.constants for gate in use.gates]
+    size = predictor.batch_size
+    batches = in_batches(photographs, predictor.size, size)
+    found: list[Detections] = []
+    for index in range(len(batches)):
+        (images,) = batches[index]
+        count = len(images)
+        filled = images[np.minimum(np.arange(size), count - 1)]
+        outputs, _ = switch.run(filled, np.ones(size), constants, np.ones(len(constants)))
+        rows = {name: outputs[name][:count] for name in OUTPUTS}
+        some = photographs[index * size : index * size + count]
+        found += decode_all(rows, some, predictor.anchors, predictor.decoding)
+    return found

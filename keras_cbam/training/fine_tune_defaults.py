@@ -1,0 +1,70 @@
+"""What fine-tuning does where the user does not say: rates and budgets, by evidence."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """Rates and budgets of a run.
+
+    A budget is a number of steps, not of epochs, so that 500 images are seen often enough and
+    50,000 not too often.
+
+    Attributes:
+        head_steps: steps of head and attention beside a frozen backbone.
+        steps: steps of the whole network.
+        learning_rate: peak rate of the backbone.
+        attention_learning_rate: peak rate of the attention.
+        head_learning_rate: peak rate of the head.
+    """
+
+    head_steps: int
+    steps: int
+    learning_rate: float
+    attention_learning_rate: float
+    head_learning_rate: float
+
+
+# Epochs of the whole network that even the largest set gets.
+LEAST_EPOCHS = 2
+
+# By whether the backbone has learned before, and whether it has attention. docs/finetune.md tells
+# how they were chosen.
+DEFAULTS: dict[tuple[bool, bool], Defaults] = {
+    (True, True): Defaults(
+        head_steps=50,
+        steps=250,
+        learning_rate=1e-3,
+        attention_learning_rate=3e-3,
+        head_learning_rate=3e-3,
+    ),
+    (True, False): Defaults(
+        head_steps=50,
+        steps=250,
+        learning_rate=1e-3,
+        attention_learning_rate=3e-3,
+        head_learning_rate=3e-3,
+    ),
+    (False, True): Defaults(
+        head_steps=0,
+        steps=1000,
+        learning_rate=3e-3,
+        attention_learning_rate=3e-3,
+        head_learning_rate=3e-3,
+    ),
+    (False, False): Defaults(
+        head_steps=0,
+        steps=1000,
+        learning_rate=3e-3,
+        attention_learning_rate=3e-3,
+        head_learning_rate=3e-3,
+    ),
+}
+
+
+def epochs_of(steps: int, batches: int, least: int = 0) -> int:
+    """How many epochs of so many batches it takes to reach a budget of steps."""
+    return max(math.ceil(steps / batches), least)
