@@ -97,3 +97,5 @@ def _tell(run: Run, result: Result) -> None:
         f"({result.seconds:.0f} s)",
         markup=False,
     )
+    if result.attention:
+        out.print(result.attention["sentence"], markup=False, highlight=False)

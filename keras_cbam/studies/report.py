@@ -14,7 +14,7 @@ from keras_cbam.studies.tables import Study, published
 
 HEADER = (
     "| network | attention | top-1 error | std | difference to the first | p | parameters "
-    "| multiply-adds | paper |\n|---|---|---|---|---|---|---|---|---|\n"
+    "| multiply-adds | without it | paper |\n|---|---|---|---|---|---|---|---|---|---|\n"
 )
 
 
@@ -66,6 +66,8 @@ def markdown(study: Study, found: Sequence[Line], about: Sequence[str]) -> str:
         f"- Error in % of the test images told wrong, in brackets its 95 % interval, "
         f"{'over seeds (Student)' if several else 'over images (Wilson)'}; difference in points "
         f"over pairs of {pairs}, not corrected for the number of comparisons.{one}",
+        "- Without it: errors added, in points, where every gate is replaced by its mean over "
+        "images and places. Attention that adds nothing there is not used.",
         "- The paper's column is the error on ImageNet, of ResNet50 unless it is of the network "
         "named: another task, of which the order of rows can be compared, not the values.",
     ]
@@ -141,6 +143,7 @@ def write(study: Study, name: str, found: Sequence[Line], about: Sequence[str], 
             "multiply_adds": line.summary.multiply_adds,
             "difference": line.comparison and line.comparison.difference._asdict(),
             "p_value": line.comparison and line.comparison.p_value,
+            "lost_without_attention": line.summary.lost,
             "published": line.published,
         }
         for line in found
@@ -163,6 +166,7 @@ def _cells(line: Line) -> tuple[str, ...]:
         "-" if p_value is None else f"{p_value:.3f}",
         f"{summary.parameters:,}",
         f"{summary.multiply_adds / 1e6:.2f}M",
+        "-" if summary.lost is None else f"{summary.lost:+.2f}",
         "-" if line.published is None else f"{line.published:.2f}",
     )
 

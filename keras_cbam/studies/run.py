@@ -21,7 +21,8 @@ from keras_cbam.surgery.summary import count_parameters
 from keras_cbam.training.image_batches import ImageBatches
 from keras_cbam.training.image_folder import ImageFolder
 from keras_cbam.training.loop import Stage, TrainingLoop
-from keras_cbam.training.processes import ALONE, Processes
+from keras_cbam.training.measure_use import measure_use
+from keras_cbam.training.processes import ALONE, Processes, on_its_own
 from keras_cbam.training.recipe import Recipe, compile_model, dtype_policy
 from keras_cbam.training.scores import Scorer, scores, told_right
 
@@ -64,7 +65,11 @@ class Run:
     @property
     def name(self) -> str:
         """What its directory is called: the same for the same run, and for no other."""
-        text = json.dumps(asdict(self), sort_keys=True)
+        described = asdict(self)
+        if not self.recipe.group_rates:
+            # As runs were called before rates went by group, so that these are found again.
+            del described["recipe"]["group_rates"]
+        text = json.dumps(described, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:8]
         return f"{self.network}_{self.attention}_{self.seed}_{digest}"
 
@@ -81,6 +86,8 @@ class Result:
         multiply_adds: of one image.
         seconds: time that the last process took for what it did of the run.
         history: loss and accuracy in training, by epoch.
+        attention: what `AttentionUse.record` tells of the test images; `None` without attention, or
+            of a run that was done before it was measured.
     """
 
     accuracy: float
@@ -90,6 +97,7 @@ class Result:
     multiply_adds: int
     seconds: float
     history: list[dict[str, Any]]
+    attention: dict[str, Any] | None = None
 
 
 def execute(
@@ -125,6 +133,14 @@ def execute(
     )
     history = loop.run(callbacks)
     probabilities = scorer.probabilities(folder.val)
+    with on_its_own():
+        use = measure_use(
+            scorer.model,
+            folder.val,
+            image_size=run.image_size,
+            batch_size=run.batch_size,
+            steps=steps,
+        )
     result = Result(
         **scores(probabilities, folder.val.labels),
         correct=told_right(probabilities, folder.val.labels),
@@ -132,6 +148,7 @@ def execute(
         multiply_adds=sum(multiply_adds(scorer.model).values()),
         seconds=time.monotonic() - start,
         history=history,
+        attention=None if use is None else use.record(),
     )
     if processes.first:
         _write(run, result, directory / RESULT)

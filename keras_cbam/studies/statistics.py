@@ -30,6 +30,8 @@ class Summary(NamedTuple):
         deviation: their standard deviation; `None` with one seed.
         parameters: trainable parameters.
         multiply_adds: of one image.
+        lost: accuracy that is lost, in points, where all attention is replaced by constants, its
+            mean over the seeds; `None` where there is no attention, or it was not measured.
     """
 
     errors: dict[int, float]
@@ -37,6 +39,7 @@ class Summary(NamedTuple):
     deviation: float | None
     parameters: int
     multiply_adds: int
+    lost: float | None
 
 
 class Comparison(NamedTuple):
@@ -67,7 +70,16 @@ def summarize(results: Mapping[int, Result]) -> Summary:
         mean, deviation = _students(values), float(values.std(ddof=1))
     else:
         mean, deviation = _wilson(~first.correct), None
-    return Summary(errors, mean, deviation, first.parameters, first.multiply_adds)
+    uses = [result.attention for result in results.values()]
+    lost = [100 * (u["accuracy"] - u["replaced"]["accuracy"]) for u in uses if u]
+    return Summary(
+        errors,
+        mean,
+        deviation,
+        first.parameters,
+        first.multiply_adds,
+        float(np.mean(lost)) if len(lost) == len(uses) else None,
+    )
 
 
 def compare(results: Mapping[int, Result], baseline: Mapping[int, Result]) -> Comparison:

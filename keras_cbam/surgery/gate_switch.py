@@ -161,7 +161,8 @@ def _moments(gates: Any, weights: Any) -> GateMoments:
     """The moments of gates `(inputs, height, width, channels)`."""
     weights = ops.cast(weights, gates.dtype)
     rows = ops.reshape(weights, (-1, 1, 1, 1))
-    mean = ops.sum(gates * rows, axis=0) / ops.sum(weights)
+    # Counted from the first input, so that the mean of a constant gate is that constant exactly.
+    mean = gates[0] + ops.sum((gates - gates[0]) * rows, axis=0) / ops.sum(weights)
     squares = ops.sum(ops.square(gates - mean) * rows, axis=0)
     over_places = ops.mean(ops.std(gates, axis=(1, 2)), axis=-1)
     return GateMoments(mean, squares, ops.sum(over_places * weights))

@@ -355,10 +355,9 @@ def _probabilities(answers: np.ndarray) -> np.ndarray:
     values = answers.reshape(-1, answers.shape[-1]).astype("float64")
     if values.shape[1] == 1:
         return np.concatenate([1 - values, values], axis=1)
-    if (values >= 0).all() and np.allclose(values.sum(1), 1, atol=1e-2):
-        return values
-    powers = np.exp(values - values.max(1, keepdims=True))
-    return powers / powers.sum(1, keepdims=True)
+    if not ((values >= 0).all() and np.allclose(values.sum(1), 1, atol=1e-2)):
+        values = np.exp(values - values.max(1, keepdims=True))
+    return values / values.sum(1, keepdims=True)
 
 
 def _accuracy(probabilities: np.ndarray, labels: np.ndarray | None) -> float | None:

@@ -25,7 +25,8 @@ from keras_cbam.training.measure_use import measure_use
 from keras_cbam.training.output import STATE_DIRECTORY, check_output, digest
 from keras_cbam.training.phases import compile_phase
 from keras_cbam.training.processes import ALONE, Processes, on_its_own
-from keras_cbam.training.recipe import dtype_policy
+from keras_cbam.training.recalibrate import first_images, recalibrate
+from keras_cbam.training.recipe import dtype_policy, jit_compile
 from keras_cbam.training.scores import Scorer
 
 SETS = ("train", "selection", "val")
@@ -77,7 +78,7 @@ def fine_tune(
         InputError: on data, backbone, weights or an output directory that cannot be used.
         LostProcessError: if another process is gone.
     """
-    _check(config, resume)
+    _check(config, resume, processes)
     # All have found the directory as it was before any writes to it.
     processes.wait("directory checked")
     if processes.first:
@@ -102,7 +103,7 @@ def fine_tune(
         batches,
         Path(config.output) / STATE_DIRECTORY,
         _identity(config, folder),
-        score=lambda: scorer.scores(folder.selection),
+        score=partial(_score, config, model, scorer, folder),
         checkpoint_seconds=config.checkpoint_seconds,
         processes=processes,
     )
@@ -110,13 +111,18 @@ def fine_tune(
     weights, best = loop.best()
     model.set_weights(weights)
     record = _record(config, folder, history, best, scorer)
+    # With an optimizer that has no moments, which would be saved and make the file three times as
+    # large, and with nothing of this package, so that Keras can load it.
+    scorer.model.compile(
+        "sgd", "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=jit_compile()
+    )
     if processes.first:
         write_outputs(scorer.model, folder, record, Path(config.output))
     loop.drop_state()
     return FineTuneResult(scorer.model, folder, record)
 
 
-def _check(config: FineTuneConfig, resume: bool) -> None:
+def _check(config: FineTuneConfig, resume: bool, processes: Processes) -> None:
     require("PIL", "matplotlib")
     check_output(Path(config.output), resume)
     phases = config.settled(1).phases()
@@ -128,13 +134,17 @@ def _check(config: FineTuneConfig, resume: bool) -> None:
         raise InputError(
             f"Expected batch norm of {', '.join(BATCH_NORMS)}. Received: {config.batch_norm}"
         )
-    if config.batch_norm != "train":
-        for name, clash in (
-            ("weights 'none', since there are no statistics to keep", config.weights == "none"),
-            ("a batch norm momentum", config.batch_norm_momentum is not None),
-        ):
-            if clash:
-                raise InputError(f"Batch norm {config.batch_norm} does not go with {name}.")
+    if config.batch_norm == "frozen" and config.weights == "none":
+        raise InputError(
+            "Expected batch norm train or recalibrate for weights 'none', which bring no "
+            "statistics. Received: frozen"
+        )
+    if config.batch_norm != "train" and config.batch_norm_momentum is not None:
+        raise InputError(
+            f"A batch norm momentum goes with batch norm train. Received: {config.batch_norm}"
+        )
+    if config.batch_norm == "recalibrate" and processes.count > 1:
+        raise InputError("Batch norm recalibrate is for one process. Expected train or frozen.")
     check_augmentations(config.augmentations, config.crop_area)
     check_backbone(config.backbone, config.weights, config.backbone_options)
     check_attention(config.attention)
@@ -184,6 +194,16 @@ def _batches(
         first_batch=first_batch,
         shard=shard,
     )
+
+
+def _score(
+    config: FineTuneConfig, model: keras.Model, scorer: Scorer, folder: ImageFolder
+) -> dict[str, float]:
+    """Score the images held out for selection."""
+    if config.batch_norm == "recalibrate":
+        images = _batches(config, folder, (0, 1), 0, 0, 0)
+        recalibrate(model, first_images(images))
+    return scorer.scores(folder.selection)
 
 
 def _identity(config: FineTuneConfig, folder: ImageFolder) -> dict[str, Any]:

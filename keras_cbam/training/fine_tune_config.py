@@ -9,7 +9,7 @@ from keras_cbam.training.fine_tune_defaults import DEFAULTS, LEAST_EPOCHS, epoch
 from keras_cbam.training.image_batches import AUGMENTATIONS
 from keras_cbam.training.recipe import Recipe
 
-BATCH_NORMS = ("train", "frozen")
+BATCH_NORMS = ("train", "recalibrate", "frozen")
 # The phase that leaves the backbone as it is.
 HEAD_PHASE = "head"
 

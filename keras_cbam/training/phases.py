@@ -5,10 +5,10 @@ from __future__ import annotations
 import keras
 
 from keras_cbam.layers import AttentionLayer
-from keras_cbam.surgery.addresses import layers_inside
 from keras_cbam.training.classifier import HEAD
 from keras_cbam.training.fine_tune_config import HEAD_PHASE, FineTuneConfig, Phase
 from keras_cbam.training.group_rates import group_variables
+from keras_cbam.training.recalibrate import batch_norms
 from keras_cbam.training.recipe import compile_model
 
 # Momentum of batch normalization in runs of a few hundred steps.
@@ -26,9 +26,8 @@ def compile_phase(model: keras.Model, phase: Phase, config: FineTuneConfig, step
     """
     for layer in model.layers:
         layer.trainable = _learns(layer, phase, config)
-        for inside in layers_inside(layer):
-            if isinstance(inside, keras.layers.BatchNormalization):
-                inside.momentum = _momentum(inside, config)
+    for normalization in batch_norms(model):
+        normalization.momentum = _momentum(normalization, config)
     compile_model(model, phase.recipe, steps, group_variables(model, HEAD))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_cbam.errors import require
 from keras_cbam.visualize.explanation import Explanation
+from keras_cbam.visualize.gate_colors import FLAT, draw_gates, is_flat, range_text
 
 # Of the heat in an overlay, where it is hottest; the image shows through everywhere.
 STRENGTH = 0.6
@@ -60,10 +61,13 @@ def panel(explanation: Explanation) -> Any:
         **PLAIN,
     )
     for axes, (layer, gates) in zip(others, maps.items(), strict=False):
-        middle, away = float(np.median(gates)), max(float(np.ptp(gates)) / 2, 1e-6)
-        shown = axes.imshow(gates, cmap="RdBu_r", vmin=middle - away, vmax=middle + away)
+        middle, away = float(np.median(gates)), float(np.ptp(gates)) / 2
+        shown = draw_gates(axes, gates, vmin=middle - away, vmax=middle + away)
         height, width = explanation.places[layer]
         axes.set_title(f"spatial, {height}x{width}\n{_short(layer)}", fontsize=7)
+        if is_flat(gates):
+            axes.set_xlabel(range_text(gates), fontsize=6)
+            continue
         ticks = [middle - away, middle, middle + away]
         bar = figure.colorbar(shown, ax=axes, shrink=0.8, location="bottom")
         bar.set_ticks(ticks, labels=[f"{tick:.4f}" for tick in ticks], fontsize=6)
@@ -120,7 +124,8 @@ def channel_gate_histograms(
     names = sorted(set(classes))
     figure = Figure(figsize=(6, 0.8 * len(names) + 1), layout="constrained")
     grid = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
-    edges = np.histogram_bin_edges(gates, 60)
+    middle, away = (gates.min() + gates.max()) / 2, max(float(np.ptp(gates)), FLAT) / 2
+    edges = np.linspace(middle - away, middle + away, 61)
     for axes, name in zip(grid, names, strict=True):
         own = gates[np.array(classes) == name]
         moved = own.mean(0) - gates.mean(0)
@@ -130,7 +135,7 @@ def channel_gate_histograms(
         axes.set_ylabel(_short(name, 14), fontsize=7, rotation=0, ha="right", va="center", **PLAIN)
         note = ", ".join(f"{channel} ({moved[channel]:+.2f})" for channel in most)
         axes.set_title(f"channels that differ most: {note}", fontsize=7, loc="right")
-    grid[-1].set_xlabel(f"channel gate of {layer}", fontsize=8)
+    grid[-1].set_xlabel(f"channel gate of {layer}: {range_text(gates)}", fontsize=8)
     return figure
 
 

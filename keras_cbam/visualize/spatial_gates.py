@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_cbam.errors import require
 from keras_cbam.surgery.gates import attention_gates
+from keras_cbam.visualize.gate_colors import draw_gates, is_flat, range_text
 
 
 def draw_spatial_gates(
@@ -17,8 +18,9 @@ def draw_spatial_gates(
 ) -> None:
     """Draw each image beside the last spatial gate of each resolution, and save the figure.
 
-    Places with a gate above 1 are strengthened (red), those below 1 weakened (blue); the color
-    scale is that of the layer, written above it, since gates move by different amounts.
+    Places with a gate above 1 are strengthened (red), those below 1 weakened (blue). Each layer has
+    its own color scale, since gates move by different amounts; its range stands above it. A layer
+    whose gates differ by less than `FLAT` over all images is drawn in one color, and says so.
 
     Args:
         model: a functional model with attention of keras_cbam that starts as the identity.
@@ -39,13 +41,22 @@ def draw_spatial_gates(
         grid[row, 0].imshow(image.astype("uint8"))
         grid[row, 0].set_ylabel(title, fontsize=8)
     for column, (name, gates) in enumerate(maps.items(), start=1):
-        away = max(float(np.abs(gates - 1).max()), 1e-6)
+        away = float(np.abs(gates - 1).max())
         for row, gate in enumerate(gates):
-            shown = grid[row, column].imshow(
-                gate, cmap="RdBu_r", vmin=1 - away, vmax=1 + away, interpolation="nearest"
+            shown = draw_gates(
+                grid[row, column],
+                gate,
+                gates,
+                vmin=1 - away,
+                vmax=1 + away,
+                interpolation="nearest",
             )
         height, width = gates.shape[1:]
-        grid[0, column].set_title(f"{_short(name)}\n{height}x{width}, ±{away:.3g}", fontsize=7)
+        grid[0, column].set_title(
+            f"{_short(name)}\n{height}x{width}, {range_text(gates)}", fontsize=7
+        )
+        if is_flat(gates):
+            continue
         bar = figure.colorbar(shown, ax=grid[:, column].tolist(), location="bottom", shrink=0.8)
         bar.set_ticks([1 - away, 1, 1 + away], labels=["weaker", "1", "stronger"], fontsize=6)
     figure.savefig(path, dpi=120)

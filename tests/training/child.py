@@ -25,6 +25,7 @@ from keras_cbam.training import (
     compile_model,
     join_processes,
 )
+from keras_cbam.training.group_rates import group_variables
 from keras_cbam.training.scores import Scorer
 
 CLASSES = 4
@@ -78,7 +79,17 @@ def main(directory, hosts, process_id, kill_after):
     train, held_out = images(72, 0), images(27, 1)
     model = network()
     scorer = Scorer(model, network, 16, 8, processes)
-    recipe = Recipe(warmup=0.1, weight_decay=1e-3, label_smoothing=0.1, clip_norm=1.0, ema=0.9)
+    recipe = Recipe(
+        group_rates={"attention": 0.3, "head": 0.05},
+        warmup=0.1,
+        weight_decay=1e-3,
+        label_smoothing=0.1,
+        clip_norm=1.0,
+        ema=0.9,
+    )
+
+    def compile_groups(model):
+        compile_model(model, recipe, 18, group_variables(model, [model.layers[-1].name]))
 
     def batches(stage, epoch, first_batch):
         return ImageBatches(
@@ -96,7 +107,7 @@ def main(directory, hosts, process_id, kill_after):
         model,
         [
             Stage("first", 1, lambda model: compile_model(model, Recipe("adam", 1e-3), 9)),
-            Stage("second", 2, lambda model: compile_model(model, recipe, 18)),
+            Stage("second", 2, compile_groups),
         ],
         batches,
         Path(directory) / "state",

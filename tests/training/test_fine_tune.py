@@ -2,14 +2,19 @@
 
 import json
 import shutil
+import zipfile
+from io import BytesIO
 
+import h5py
 import keras
 import numpy as np
 import pytest
 
 from keras_cbam.errors import InputError
-from keras_cbam.training import FineTuneConfig, fine_tune
+from keras_cbam.training import FineTuneConfig, ImageBatches, fine_tune
 from keras_cbam.training.fine_tune import STATE_DIRECTORY
+from keras_cbam.training.fine_tune_defaults import DEFAULTS, LEAST_EPOCHS
+from keras_cbam.training.recalibrate import batch_norms
 from tests.conftest import BACKEND
 
 
@@ -25,6 +30,7 @@ def config(image_folder, output, **changes):
         "batch_size": 4,
         "head_epochs": 1,
         "epochs": 2,
+        "learning_rate": 0.01,
         "val_split": 0.25,
         "checkpoint_seconds": 0.0,
     }
@@ -60,6 +66,14 @@ def test_run_writes_everything_and_resumes_to_the_same_end(image_folder, tmp_pat
         ("whole", 1),
         ("whole", 2),
     ]
+    use = record["attention"]
+    assert (use["images"], len(use["gates"])) == (record["images"]["val"], 26)
+    assert use["accuracy"] == pytest.approx(record["val"]["accuracy"])
+    assert f"**{use['sentence']}**" in (whole / "report.md").read_text()
+    # The file holds the weights, and no moments of an optimizer, which are twice as many.
+    with zipfile.ZipFile(whole / "model.keras") as archive:
+        stored = h5py.File(BytesIO(archive.read("model.weights.h5")))
+    assert len(stored["optimizer/vars"]) == 2
     loaded = keras.saving.load_model(whole / "model.keras")
     pixels = np.full((1, 32, 32, 3), 120, "float32")
     assert np.allclose(loaded.predict(pixels, verbose=0).sum(), 1, atol=1e-5)
@@ -91,7 +105,7 @@ def test_resume_refuses_another_run(image_folder, tmp_path):
     output = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
         fine_tune(config(image_folder, output), callbacks=[StopAt(2)])
-    with pytest.raises(InputError, match=r"begun with learning_rate 0.0001, not 0.1"):
+    with pytest.raises(InputError, match=r"begun with learning_rate 0.01, not 0.1"):
         fine_tune(config(image_folder, output, learning_rate=0.1), resume=True)
     shutil.rmtree(output)
     fine_tune(config(image_folder, output, epochs=0), resume=True)
@@ -105,35 +119,124 @@ def test_resume_refuses_another_run(image_folder, tmp_path):
     assert [path.name for path in state.iterdir()] == ["mine.txt"]
 
 
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="one backend shows which layers are trained")
-def test_head_phase_trains_the_head_alone(image_folder, tmp_path):
-    seen = {}
+class Look(keras.callbacks.Callback):
+    """Sees which layers train in each phase, and their momenta."""
 
-    class Look(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            names = {v.path.split("/")[0] for v in self.model.trainable_variables}
-            seen.setdefault("head" if names == {"probabilities"} else "whole", names)
+    def __init__(self):
+        super().__init__()
+        self.names = []
+        self.momenta = set()
 
-    weights = tmp_path / "backbone.weights.h5"
+    def on_epoch_begin(self, epoch, logs=None):
+        self.names.append({v.path.split("/")[0] for v in self.model.trainable_variables})
+        self.momenta = {layer.momentum for layer in batch_norms(self.model)}
+
+
+@pytest.fixture
+def weights(tmp_path):
+    path = tmp_path / "backbone.weights.h5"
     inputs = keras.Input((32, 32, 3))
     keras.applications.MobileNet(
         alpha=0.25, include_top=False, weights=None, input_tensor=inputs
-    ).save_weights(weights)
-    fine_tune(
-        config(image_folder, tmp_path / "run", weights=str(weights), epochs=1), callbacks=[Look()]
+    ).save_weights(path)
+    return str(path)
+
+
+on_one = pytest.mark.skipif(BACKEND != "tensorflow", reason="one backend shows what is trained")
+
+
+@on_one
+def test_attention_trains_with_the_head_and_then_with_the_whole_network(
+    image_folder, tmp_path, weights
+):
+    look = Look()
+    fine_tune(config(image_folder, tmp_path / "run", weights=weights, epochs=1), callbacks=[look])
+    head, whole = look.names
+    attention = {name for name in head if name.endswith("_spatial")}
+    assert len(attention) == 26
+    assert head == {"probabilities", *attention}
+    assert {"conv1", "conv1_bn", *head} < whole
+    # MobileNet's own 0.99, and that of attention, would settle in hundreds of steps.
+    assert look.momenta == {0.9}
+
+
+@on_one
+def test_batch_norm_frozen_and_recalibrated(image_folder, tmp_path, weights):
+    def run(name, **changes):
+        look = Look()
+        settings = {"weights": weights, "head_epochs": 0, "epochs": 1, **changes}
+        result = fine_tune(config(image_folder, tmp_path / name, **settings), callbacks=[look])
+        means = result.model.get_layer("conv1_bn").moving_mean
+        return look.names[0], keras.ops.convert_to_numpy(means), result
+
+    names, frozen, _ = run("frozen", batch_norm="frozen")
+    assert not {name for name in names if name.endswith("_bn")}
+    # Those that the fresh network came with.
+    np.testing.assert_array_equal(frozen, 0)
+    names, moving, _ = run("train")
+    assert "conv1_bn" in names
+    names, estimated, result = run("recalibrate", batch_norm="recalibrate")
+    assert "conv1_bn" in names
+    assert np.abs(estimated).max() > 0
+    assert not np.allclose(moving, estimated, rtol=1e-2)
+    # The mean over the batches of what the layer is given, by the weights as they are now.
+    model = result.model
+    first = keras.Model(model.input, model.get_layer("conv1_bn").input)
+    images = ImageBatches(
+        result.folder.train, 32, 4, training=True, augmentations=("crop", "flip", "color")
     )
-    assert seen["head"] == {"probabilities"}
-    assert {"conv1", "conv_dw_1_relu_spatial"} < seen["whole"]
-    assert not {name for name in seen["whole"] if name.endswith("_bn")}
+    expected = [np.mean(first.predict(images[i][0], verbose=0), (0, 1, 2)) for i in range(4)]
+    np.testing.assert_allclose(estimated, np.mean(expected, 0), rtol=1e-3, atol=1e-4)
+
+
+def test_settings_that_do_not_go_together(image_folder, tmp_path, weights):
+    for changes, message in (
+        ({"batch_norm": "freeze"}, "Expected batch norm of train, recalibrate, frozen"),
+        ({"batch_norm": "frozen"}, "weights 'none', which bring no statistics. Received: frozen"),
+        (
+            {"batch_norm": "frozen", "weights": weights, "batch_norm_momentum": 0.9},
+            "momentum goes with batch norm train",
+        ),
+        ({"attention_learning_rate": 0.0}, "Expected a learning rate of the attention above 0"),
+        ({"epochs": 0, "head_epochs": 0}, "Expected at least one epoch"),
+    ):
+        with pytest.raises(InputError, match=message):
+            fine_tune(config(image_folder, tmp_path / "run", **changes))
+
+
+def test_a_budget_in_steps_and_what_the_user_states():
+    def settled(batches, **changes):
+        unsaid = dict.fromkeys(("head_epochs", "epochs", "learning_rate"))
+        stated = {"weights": "imagenet", **unsaid, **changes}
+        return config("images", "run", **stated).settled(batches)
+
+    defaults = DEFAULTS[True, True]
+    small, large = settled(15), settled(100_000)
+    assert small.epochs == -(-defaults.steps // 15)
+    assert small.head_epochs == -(-defaults.head_steps // 15)
+    assert (large.head_epochs, large.epochs) == (1, LEAST_EPOCHS)
+    assert small.learning_rate == defaults.learning_rate
+    assert small.attention_learning_rate == defaults.attention_learning_rate
+    stated = settled(15, epochs=3, head_epochs=0, learning_rate=0.5, head_learning_rate=0.25)
+    assert (stated.head_epochs, stated.epochs, stated.learning_rate) == (0, 3, 0.5)
+    assert stated.attention_learning_rate == defaults.attention_learning_rate
+    (phase,) = stated.phases()
+    assert phase.recipe.learning_rate == 0.5
+    assert phase.recipe.group_rates["head"] == 0.25
+    # Twice the same, so that a run can be resumed by what its record says.
+    assert stated.settled(7) == stated
 
 
 def test_options_reach_the_recipe(tmp_path):
     changes = {"label_smoothing": 0.1, "clip_norm": 2.0, "ema": 0.9}
     changes["dtype_policy"] = "mixed_bfloat16"
-    rates = {"head_learning_rate": 0.2, "learning_rate": 0.1}
-    phases = config(tmp_path, tmp_path, **rates, **changes).phases()
-    assert [phase.recipe.learning_rate for phase in phases] == [0.2, 0.1]
+    rates = {"head_learning_rate": 0.2, "attention_learning_rate": 0.3, "learning_rate": 0.1}
+    phases = config(tmp_path, tmp_path, warmup=0.2, **rates, **changes).phases()
+    assert [phase.name for phase in phases] == ["head", "whole"]
     for phase in phases:
+        assert phase.recipe.learning_rate == 0.1
+        assert phase.recipe.group_rates == {"head": 0.2, "attention": 0.3}
+        assert phase.recipe.warmup == 0.2
         assert {name: getattr(phase.recipe, name) for name in changes} == changes
 
 
