@@ -64,18 +64,19 @@ def run(task: tuple[str, str, str, int], arguments: argparse.Namespace) -> dict:
             *arguments.options,
         ]
         threads = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1")
-        paths = {"PYTHONPATH": str(arguments.checkout)} if arguments.checkout else {}
         start = time.monotonic()
         subprocess.run(
             command,
             check=True,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, **threads, **paths},
+            env={**os.environ, **threads},
+            # Python looks there first.
+            cwd=arguments.checkout,
         )
         seconds = time.monotonic() - start
     record = json.loads((output / "history.json").read_text())
-    use = record.get("attention")
+    use, took = record.get("attention"), record.get("seconds", {})
     row = {
         "network": network,
         "set": name,
@@ -89,6 +90,7 @@ def run(task: tuple[str, str, str, int], arguments: argparse.Namespace) -> dict:
         row |= {
             "without": 100 * use["replaced"]["accuracy"],
             "agreement": 100 * use["replaced"]["agreement"],
+            "use_time": 100 * took["attention_use"] / took["training"],
         }
     print(json.dumps(row), flush=True)
     return row

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -107,10 +108,12 @@ def fine_tune(
         checkpoint_seconds=config.checkpoint_seconds,
         processes=processes,
     )
+    start = time.monotonic()
     history = loop.run(callbacks)
+    seconds = time.monotonic() - start
     weights, best = loop.best()
     model.set_weights(weights)
-    record = _record(config, folder, history, best, scorer)
+    record = _record(config, folder, history, best, scorer, seconds)
     # With an optimizer that has no moments, which would be saved and make the file three times as
     # large, and with nothing of this package, so that Keras can load it.
     scorer.model.compile(
@@ -222,9 +225,11 @@ def _record(
     history: list[dict[str, Any]],
     best: dict[str, Any],
     scorer: Scorer,
+    seconds: float,
 ) -> dict[str, Any]:
     """Score the best weights on val, once, and say what the run came to."""
     val = scorer.scores(folder.val)
+    start = time.monotonic()
     with on_its_own():
         use = measure_use(
             scorer.model,
@@ -243,4 +248,6 @@ def _record(
         "best": best,
         "val": val,
         "attention": None if use is None else use.record(),
+        # Of this process, which may have gone on with a run that was cut off.
+        "seconds": {"training": seconds, "attention_use": time.monotonic() - start},
     }

@@ -101,8 +101,11 @@ def test_cut_off_and_resumed_to_the_same_end(data, whole, tmp_path):
     weights = zip(resumed.detector.get_weights(), uninterrupted.detector.get_weights(), strict=True)
     assert all(np.allclose(a, b, rtol=1e-3, atol=1e-4) for a, b in weights)
     # The network has 26 places for attention.
-    assert len(resumed.record["gates"]) == 26
-    assert all(0 < mean < 1 for gate in resumed.record["gates"] for mean in gate["mean"])
+    use = resumed.record["attention"]
+    assert len({gate["layer"] for gate in use["gates"]}) == 26
+    assert all(gate["over_images"] > 0 or gate["over_places"] > 0 for gate in use["gates"][-10:])
+    assert use["mAP"] == resumed.record["best"]["mAP"]
+    assert f"**{use['sentence']}**" in (output / "report.md").read_text()
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="refused alike everywhere")

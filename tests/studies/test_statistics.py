@@ -1,5 +1,7 @@
 """Means, intervals and tests, worked by hand or from published examples."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -31,6 +33,14 @@ def test_mean_and_students_interval_over_seeds():
     reach = 4.302653 * 13**0.5 / 3**0.5
     assert (found.mean.low, found.mean.high) == pytest.approx((13 - reach, 13 + reach), abs=1e-4)
     assert (found.parameters, found.multiply_adds) == (1_234_567, 7_654_321)
+
+
+def test_what_is_lost_without_attention():
+    assert summarize({0: told(10), 1: told(12)}).lost is None
+    uses = [{"accuracy": 0.9, "replaced": {"accuracy": 0.8}}]
+    uses += [{"accuracy": 0.8, "replaced": {"accuracy": 0.75}}]
+    measured = {seed: replace(told(10), attention=use) for seed, use in enumerate(uses)}
+    assert summarize(measured).lost == pytest.approx(7.5)
 
 
 def test_wilsons_interval_over_images():
