@@ -28,6 +28,8 @@ RUN: dict[str, Any] = {
     "batch_size": 128,
     "epochs": 16,
     "learning_rate": 6e-3,
+    "attention_learning_rate": 6e-3,
+    "head_learning_rate": 6e-3,
     # So short a training does not overfit.
     "dropout": 0.0,
     "augmentations": ("crop",),

@@ -87,6 +87,14 @@ def finetune(
         float | None,
         typer.Option(help=f"Peak learning rate of the head; {by_default('head_learning_rate')}."),
     ] = DEFAULTS.head_learning_rate,
+    adapt_rates: Annotated[
+        bool | None,
+        typer.Option(
+            "--adapt-rates/--full-rates",
+            help="Lower the rates of backbone and attention where the frozen backbone does well "
+            "already; by default yes, unless one of them is given.",
+        ),
+    ] = DEFAULTS.adapt_rates,
     warmup: Annotated[
         float, typer.Option(help="Share of the steps in which learning rates rise from 0.")
     ] = DEFAULTS.warmup,
@@ -156,6 +164,7 @@ def finetune(
         learning_rate=learning_rate,
         attention_learning_rate=attention_learning_rate,
         head_learning_rate=head_learning_rate,
+        adapt_rates=adapt_rates,
         warmup=warmup,
         dropout=dropout,
         batch_norm=batch_norm,

@@ -166,7 +166,7 @@ def train_detector(
     steps = config.epochs * batches(0, 0, 0).batches_per_epoch
     loop = TrainingLoop(
         detector,
-        [Stage("whole", config.epochs, lambda model: compile_detector(model, config, steps))],
+        [Stage("whole", config.epochs, lambda model, _: compile_detector(model, config, steps))],
         batches,
         Path(config.output) / STATE_DIRECTORY,
         _identity(config, folder),

@@ -121,7 +121,7 @@ def execute(
     scorer = Scorer(model, build, run.image_size, run.batch_size, processes)
     batches = partial(_batches, run, folder, (processes.index, processes.count))
     steps = run.epochs * batches(0, 0, 0).batches_per_epoch
-    stage = Stage("train", run.epochs, lambda model: compile_model(model, run.recipe, steps))
+    stage = Stage("train", run.epochs, lambda model, _: compile_model(model, run.recipe, steps))
     loop = TrainingLoop(
         model,
         [stage],

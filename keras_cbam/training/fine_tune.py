@@ -17,7 +17,7 @@ from keras_cbam.errors import InputError, require
 from keras_cbam.files import remove
 from keras_cbam.training.backbones import check_backbone
 from keras_cbam.training.classifier import build_classifier, check_attention
-from keras_cbam.training.fine_tune_config import BATCH_NORMS, FineTuneConfig, Phase
+from keras_cbam.training.fine_tune_config import BATCH_NORMS, HEAD_PHASE, FineTuneConfig
 from keras_cbam.training.fine_tune_report import write_outputs
 from keras_cbam.training.image_batches import ImageBatches, check_augmentations
 from keras_cbam.training.image_folder import ImageFolder, read_image_folder
@@ -31,6 +31,12 @@ from keras_cbam.training.recipe import dtype_policy, jit_compile
 from keras_cbam.training.scores import Scorer
 
 SETS = ("train", "selection", "val")
+# Where the configuration has the rate of each group.
+RATES = {
+    "backbone": "learning_rate",
+    "attention": "attention_learning_rate",
+    "head": "head_learning_rate",
+}
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,20 @@ def fine_tune(
     batches = partial(_batches, config, folder, (processes.index, processes.count))
     loop = TrainingLoop(
         model,
-        [_stage(config, phase, batches_per_epoch) for phase in config.phases()],
+        [
+            Stage(
+                phase.name,
+                phase.epochs,
+                partial(
+                    _compile,
+                    config,
+                    phase.name,
+                    phase.epochs * batches_per_epoch,
+                    len(folder.classes),
+                ),
+            )
+            for phase in config.phases()
+        ],
         batches,
         Path(config.output) / STATE_DIRECTORY,
         _identity(config, folder),
@@ -168,13 +187,22 @@ def _build(config: FineTuneConfig, classes: int) -> keras.Model:
         )
 
 
-def _stage(config: FineTuneConfig, phase: Phase, batches: int) -> Stage:
-    steps = phase.epochs * batches
-    return Stage(
-        phase.name,
-        phase.epochs,
-        lambda model: compile_phase(model, phase, config, steps),
-    )
+def _compile(
+    config: FineTuneConfig,
+    phase: str,
+    steps: int,
+    classes: int,
+    model: keras.Model,
+    history: list[dict[str, Any]],
+) -> None:
+    """Compile the model for a phase, at the rates that the phase before it asks for."""
+    compile_phase(model, phase, _after(config, history, classes), steps)
+
+
+def _after(config: FineTuneConfig, history: list[dict[str, Any]], classes: int) -> FineTuneConfig:
+    """The run at the rates of its second phase, by the last epoch of the first."""
+    rows = [row for row in history if row["phase"] == HEAD_PHASE]
+    return config.adapted(1 - rows[-1]["selection_accuracy"], classes) if rows else config
 
 
 def _batches(
@@ -229,6 +257,7 @@ def _record(
 ) -> dict[str, Any]:
     """Score the best weights on val, once, and say what the run came to."""
     val = scorer.scores(folder.val)
+    adapted = _after(config, history, len(folder.classes))
     start = time.monotonic()
     with on_its_own():
         use = measure_use(
@@ -244,6 +273,7 @@ def _record(
         "images": {name: len(getattr(folder, name)) for name in SETS},
         "skipped": [str(path) for path in folder.skipped],
         "parameters": scorer.model.count_params(),
+        "rates": {group: getattr(adapted, name) for group, name in RATES.items()},
         "epochs": history,
         "best": best,
         "val": val,

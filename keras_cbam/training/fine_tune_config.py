@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from keras_cbam.training.fine_tune_defaults import DEFAULTS, LEAST_EPOCHS, epochs_of
+from keras_cbam.training.fine_tune_defaults import (
+    DEFAULTS,
+    LEAST_EPOCHS,
+    epochs_of,
+    rate_factor,
+)
 from keras_cbam.training.image_batches import AUGMENTATIONS
 from keras_cbam.training.recipe import Recipe
 
@@ -30,10 +35,12 @@ class FineTuneConfig:
             `fine_tune_defaults`, in steps.
         epochs: epochs of the whole network; `None` for the budget, likewise.
         learning_rate: peak rate of the backbone, of Adam with cosine decay; `None` for the default
-            of the table there, which depends on weights and attention.
-        attention_learning_rate: peak rate of the attention layers, likewise. At the backbone's rate
-            their gates would stay where they start.
-        head_learning_rate: peak rate of the head, likewise.
+            of the table there, which depends on weights and attention, adapted by `adapt_rates`.
+        attention_learning_rate: peak rate of the attention layers, likewise.
+        head_learning_rate: peak rate of the head; `None` for the default of the table.
+        adapt_rates: whether the rates of backbone and attention are lowered where the frozen
+            backbone does well already, by `rate_factor`; `None` for yes if neither is stated and
+            there is a phase of the head to tell.
         warmup: share of the steps of each phase in which rates rise from 0, in [0, 1).
         dropout: share of the pooled features dropped in training.
         batch_norm: what the backbone's batch normalization does while the whole network trains. See
@@ -66,6 +73,7 @@ class FineTuneConfig:
     learning_rate: float | None = None
     attention_learning_rate: float | None = None
     head_learning_rate: float | None = None
+    adapt_rates: bool | None = None
     warmup: float = 0.1
     dropout: float = 0.2
     batch_norm: str = "train"
@@ -89,15 +97,36 @@ class FineTuneConfig:
             batches: of an epoch.
         """
         found = DEFAULTS[self.weights != "none", self.attention != "none"]
+        head_epochs = self.head_epochs
+        if head_epochs is None:
+            head_epochs = epochs_of(found.head_steps, batches)
         settled = {
-            "head_epochs": epochs_of(found.head_steps, batches),
+            "head_epochs": head_epochs,
             "epochs": epochs_of(found.steps, batches, LEAST_EPOCHS),
             "learning_rate": found.learning_rate,
             "attention_learning_rate": found.attention_learning_rate,
             "head_learning_rate": found.head_learning_rate,
+            "adapt_rates": head_epochs > 0
+            and self.learning_rate is None
+            and self.attention_learning_rate is None,
         }
         stated = {name: getattr(self, name) for name in settled}
         return replace(self, **settled | {k: v for k, v in stated.items() if v is not None})
+
+    def adapted(self, error: float, classes: int) -> FineTuneConfig:
+        """The settled run with the rates of backbone and attention that an error asks for.
+
+        Args:
+            error: share of the images held out that head and attention, with the backbone frozen,
+                tell wrong.
+            classes: how many classes there are.
+        """
+        factor = rate_factor(error, classes) if self.adapt_rates else 1.0
+        return replace(
+            self,
+            learning_rate=factor * (self.learning_rate or 0.0),
+            attention_learning_rate=factor * (self.attention_learning_rate or 0.0),
+        )
 
     def phases(self) -> tuple[Phase, ...]:
         """The phases of a settled run, those without epochs left out."""

@@ -35,16 +35,16 @@ LEAST_EPOCHS = 2
 # how they were chosen.
 DEFAULTS: dict[tuple[bool, bool], Defaults] = {
     (True, True): Defaults(
-        head_steps=50,
-        steps=250,
-        learning_rate=1e-3,
+        head_steps=100,
+        steps=300,
+        learning_rate=3e-3,
         attention_learning_rate=3e-3,
         head_learning_rate=3e-3,
     ),
     (True, False): Defaults(
-        head_steps=50,
-        steps=250,
-        learning_rate=1e-3,
+        head_steps=100,
+        steps=300,
+        learning_rate=3e-3,
         attention_learning_rate=3e-3,
         head_learning_rate=3e-3,
     ),
@@ -63,6 +63,26 @@ DEFAULTS: dict[tuple[bool, bool], Defaults] = {
         head_learning_rate=3e-3,
     ),
 }
+
+
+# At this error, as a share of that of guessing, the features of the frozen backbone are far from the
+# task, and it learns at the full rate. Where they fit, the least factor is left of it.
+FAR = 0.4
+LEAST_FACTOR = 0.02
+
+
+def rate_factor(error: float, classes: int) -> float:
+    """How much of the full rate the backbone learns at, given the error of its frozen features.
+
+    Where these fit the task, as ImageNet's do for photographs of its own classes, the full rate
+    would destroy more than the images can teach. The rate falls with the square of the error.
+
+    Args:
+        error: share of the images held out that are told wrong after the first phase.
+        classes: how many classes; the error counts as a share of that of guessing.
+    """
+    share = error / (1 - 1 / classes)
+    return max(min(share / FAR, 1.0) ** 2, LEAST_FACTOR)
 
 
 def epochs_of(steps: int, batches: int, least: int = 0) -> int:

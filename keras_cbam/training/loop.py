@@ -39,14 +39,15 @@ class Stage(NamedTuple):
     Attributes:
         name: what it is called in the history.
         epochs: how many.
-        compile: compiles the model, and creates all variables of its training, as
-            `compile_model` does. Where a run goes on in a later stage, those of earlier stages are
-            not called, so it also chooses all layers that learn.
+        compile: `compile(model, history)` compiles the model, and creates all variables of its
+            training, as `compile_model` does. The history has a row for each epoch of the stages
+            before. Where a run goes on in a later stage, those of earlier stages are not called, so
+            it also chooses all layers that learn.
     """
 
     name: str
     epochs: int
-    compile: Callable[[keras.Model], None]
+    compile: Callable[[keras.Model, list[dict[str, Any]]], None]
 
 
 class TrainingLoop:
@@ -144,7 +145,10 @@ class TrainingLoop:
             drop_state(self.state_path.parent)
 
     def _train(self, index: int, stage: Stage, callbacks: Sequence[Any]) -> None:
-        stage.compile(self.model)
+        before = {earlier.name for earlier in self.stages[:index]}
+        stage.compile(
+            self.model, [row for row in self.position["history"] if row["phase"] in before]
+        )
         running_metrics: list[np.ndarray] = []
         if self.state and self.position["stage"] == index:
             running_metrics = self._restore(self.state[0])

@@ -88,7 +88,8 @@ def main(directory, hosts, process_id, kill_after):
         ema=0.9,
     )
 
-    def compile_groups(model):
+    def compile_groups(model, history):
+        assert [row["phase"] for row in history] == ["first"]
         compile_model(model, recipe, 18, group_variables(model, [model.layers[-1].name]))
 
     def batches(stage, epoch, first_batch):
@@ -106,7 +107,7 @@ def main(directory, hosts, process_id, kill_after):
     loop = TrainingLoop(
         model,
         [
-            Stage("first", 1, lambda model: compile_model(model, Recipe("adam", 1e-3), 9)),
+            Stage("first", 1, lambda model, _: compile_model(model, Recipe("adam", 1e-3), 9)),
             Stage("second", 2, compile_groups),
         ],
         batches,

@@ -88,7 +88,7 @@ def train(directory, recipe, epochs=3):
         probabilities = model.predict(x, verbose=0)
         return {"accuracy": float((probabilities.argmax(-1) == y).mean()), "loss": 0.0}
 
-    stage = Stage("all", epochs, lambda model: compile_model(model, recipe, 3 * epochs))
+    stage = Stage("all", epochs, lambda model, _: compile_model(model, recipe, 3 * epochs))
     loop = TrainingLoop(
         model, [stage], lambda *_: Batches(), directory, {}, score=score, checkpoint_seconds=1e9
     )
@@ -186,7 +186,7 @@ def test_a_pipeline_of_ones_own(tmp_path):
 
     def loop(name):
         recipe = Recipe(learning_rate=0.1)
-        stage = Stage("all", 2, lambda model: compile_model(model, recipe, 6))
+        stage = Stage("all", 2, lambda model, _: compile_model(model, recipe, 6))
         directory = tmp_path / name
         return TrainingLoop(network(), [stage], batches, directory, {}, checkpoint_seconds=0)
 
