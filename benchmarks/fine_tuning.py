@@ -4,8 +4,12 @@
 
 For each set of `$KERAS_CBAM_DATA/transfer`, each seed, plain and with CBAM, one run of the command
 line; the images of the set's `test/` are scored once. Finished runs in the output directory are
-kept, interrupted ones resumed, and `results.json` there tells of all. `--checkout` runs the same
-with the keras_cbam of another folder, such as an older version's; that is another output directory.
+kept, interrupted ones resumed, and `results.json` there tells of all.
+
+    python benchmarks/fine_tuning.py --output choices --held-out -- --batch-norm frozen
+
+scores a quarter of train instead, which choices are made by. `--checkout` runs the keras_cbam of
+another folder, such as an older version's. Each takes an output directory of its own.
 """
 
 import argparse
@@ -34,19 +38,30 @@ NETWORKS = {
 }
 
 
+def images(arguments: argparse.Namespace, name: str) -> tuple[str, ...]:
+    """The images of a run, as arguments of the command line."""
+    if not arguments.held_out:
+        return (str(linked(arguments.data, name, arguments.output)),)
+    return (str(source(arguments.data, name) / "train"), "--val-split", "0.25")
+
+
+def source(data: Path, name: str) -> Path:
+    """Where a set is."""
+    return data / name if name == "imagenette_subset" else data / "transfer" / name
+
+
 def linked(data: Path, name: str, output: Path) -> Path:
     """A folder of a set whose test images are called val."""
-    source = data / name if name == "imagenette_subset" else data / "transfer" / name
+    found = source(data, name)
     folder = output / "sets" / name
     folder.mkdir(parents=True, exist_ok=True)
-    for ours, theirs in (("train", "train"), ("val", "val" if "val" in _names(source) else "test")):
+    for ours, theirs in (
+        ("train", "train"),
+        ("val", "val" if (found / "val").exists() else "test"),
+    ):
         if not (folder / ours).exists():
-            (folder / ours).symlink_to(source / theirs)
+            (folder / ours).symlink_to(found / theirs)
     return folder
-
-
-def _names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
 
 
 def run(task: tuple[str, str, str, int], arguments: argparse.Namespace) -> dict:
@@ -58,7 +73,7 @@ def run(task: tuple[str, str, str, int], arguments: argparse.Namespace) -> dict:
     if not (output / "report.md").exists():
         command = [
             *(sys.executable, "-m", "keras_cbam.cli", "finetune"),
-            str(linked(arguments.data, name, arguments.output)),
+            *images(arguments, name),
             *("--output", str(output), *options, "--attention", attention, "--seed", str(seed)),
             *("--weights", str(arguments.data / "weights" / weights), "--resume"),
             *arguments.options,
@@ -149,6 +164,7 @@ def main() -> None:
     parser.add_argument("--attentions", nargs="+", default=ATTENTIONS, choices=ATTENTIONS)
     parser.add_argument("--seeds", nargs="+", type=int, default=(0, 1, 2))
     parser.add_argument("--workers", type=int, default=2, help="Runs at a time, a thread each.")
+    parser.add_argument("--held-out", action="store_true", help="Score a part of train.")
     parser.add_argument("--checkout", type=Path, help="Folder of another keras_cbam to run.")
     parser.add_argument("options", nargs="*", help="After --, further options of finetune.")
     arguments = parser.parse_args()

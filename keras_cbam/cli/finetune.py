@@ -19,7 +19,7 @@ from keras_cbam.training import (
     join_processes,
 )
 from keras_cbam.training.fine_tune_config import BATCH_NORMS
-from keras_cbam.training.fine_tune_defaults import DEFAULTS as BY_CASE
+from keras_cbam.training.fine_tune_defaults import DEFAULTS as BY_WEIGHTS
 from keras_cbam.training.phases import SHORT_MOMENTUM
 from keras_cbam.training.processes import ALONE
 
@@ -28,18 +28,10 @@ DEFAULTS = FineTuneConfig(data="", output="")
 
 def by_default(name: str) -> str:
     """What an option is by default, by the table of `fine_tune_defaults`."""
-    values = {
-        (pretrained, attention): getattr(found, name)
-        for (pretrained, attention), found in BY_CASE.items()
-    }
-    if len(set(values.values())) == 1:
-        return f"by default {values[True, True]:g}"
-    weights = {True: "pretrained", False: "random weights"}
-    cases = {True: "with attention", False: "without"}
-    return "by default " + ", ".join(
-        f"{value:g} ({weights[pretrained]}, {cases[attention]})"
-        for (pretrained, attention), value in values.items()
-    )
+    pretrained, fresh = (getattr(BY_WEIGHTS[known], name) for known in (True, False))
+    if pretrained == fresh:
+        return f"by default {pretrained:g}"
+    return f"by default {pretrained:g}, without weights {fresh:g}"
 
 
 def finetune(
@@ -62,25 +54,28 @@ def finetune(
         int | None,
         typer.Option(
             min=0,
-            help="Epochs of head and attention beside a frozen backbone; by default enough for "
-            "some dozens of steps, without weights 0.",
+            help="Epochs of head and attention beside a frozen backbone; "
+            f"{by_default('head_steps')} steps.",
         ),
     ] = DEFAULTS.head_epochs,
     epochs: Annotated[
         int | None,
         typer.Option(
             min=0,
-            help="Epochs of the whole network; by default enough for some hundreds of steps.",
+            help=f"Epochs of the whole network; {by_default('steps')} steps.",
         ),
     ] = DEFAULTS.epochs,
     learning_rate: Annotated[
         float | None,
-        typer.Option(help=f"Peak learning rate of the backbone; {by_default('learning_rate')}."),
+        typer.Option(
+            help=f"Peak learning rate of the backbone; {by_default('learning_rate')}, adapted."
+        ),
     ] = DEFAULTS.learning_rate,
     attention_learning_rate: Annotated[
         float | None,
         typer.Option(
-            help=f"Peak learning rate of attention; {by_default('attention_learning_rate')}."
+            help=f"Peak learning rate of attention; {by_default('attention_learning_rate')}, "
+            "adapted. Stating --learning-rate does not change it."
         ),
     ] = DEFAULTS.attention_learning_rate,
     head_learning_rate: Annotated[

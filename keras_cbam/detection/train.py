@@ -27,7 +27,7 @@ from keras_cbam.files import remove
 from keras_cbam.training.backbones import check_backbone
 from keras_cbam.training.classifier import check_attention
 from keras_cbam.training.group_rates import group_variables
-from keras_cbam.training.loop import Stage, TrainingLoop
+from keras_cbam.training.loop import VERSION, Stage, TrainingLoop
 from keras_cbam.training.output import STATE_DIRECTORY, check_output, digest
 from keras_cbam.training.recipe import Recipe, dtype_policy, jit_compile, optimizer
 
@@ -288,7 +288,7 @@ def _rank(scores: Any) -> tuple[float, float]:
 def _identity(config: DetectionConfig, folder: DetectionFolder) -> dict[str, Any]:
     """What has to be the same for a run to be resumed."""
     compared = asdict(replace(config, output="", data="", checkpoint_seconds=0))
-    digests: dict[str, Any] = {"classes": list(folder.classes)}
+    digests: dict[str, Any] = {"version": VERSION, "classes": list(folder.classes)}
     for name, part in folder.splits.items():
         digests[f"{name} images"] = digest(
             (image.path for image in part.photographs), Path(config.data)

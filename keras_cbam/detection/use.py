@@ -14,11 +14,12 @@ from keras_cbam.detection.decoder import Detections
 from keras_cbam.detection.metrics import coco_metrics
 from keras_cbam.detection.predict import OUTPUTS, Predictor, decode_all
 from keras_cbam.surgery.gate_switch import GateSwitch, model_gates
-from keras_cbam.surgery.use import AttentionUse, attention_use
+from keras_cbam.surgery.use import MATTERS, AttentionUse, attention_use
 
 # An anchor whose highest score is below this finds nothing.
 SCORE = 0.3
-# The anchors whose answers are kept at once, over all images and classes: some 200 MB.
+# The most answers of anchors, over all images and classes, that are kept at once, in float64 some
+# 200 MB of each kind.
 MOST_ANSWERS = 20_000_000
 MOST_IMAGES = 100
 IMAGES_PER_GATE = 32
@@ -54,13 +55,14 @@ def detector_use(
     )
     found = _without_attention(predictor, photographs, use)
     without = coco_metrics(photographs, found, classes)["mAP"] or 0.0
+    used = use.used or abs(mean_ap - without) >= MATTERS
     matter = sum(gate.replaced.matters for gate in use.gates)
-    not_used = "" if use.used else "attention is not used; "
     sentence = (
-        f"attention: {not_used}without it mAP goes from {mean_ap:.1%} to {without:.1%}; "
-        f"{matter} of {len(use.gates)} gates matter"
+        f"attention{'' if used else ' is not used'}: without it mAP goes from {mean_ap:.1%} to "
+        f"{without:.1%}; {matter} of {len(use.gates)} gates matter"
     )
-    return {**use.record(), "sentence": sentence, "mAP": mean_ap, "mAP_without": without}
+    record = {**use.record(), "used": used, "sentence": sentence}
+    return {**record, "mAP": mean_ap, "mAP_without": without}
 
 
 def _answers(outputs: Any) -> Any:
@@ -81,15 +83,12 @@ def _without_attention(
     """What is found in each image with every gate replaced by its constants."""
     switch = GateSwitch(predictor.heads)
     constants = [gate.constants for gate in use.gates]
-    size = predictor.batch_size
-    batches = in_batches(photographs, predictor.size, size)
+    batches = in_batches(photographs, predictor.size, predictor.batch_size)
     found: list[Detections] = []
     for index in range(len(batches)):
         (images,) = batches[index]
-        count = len(images)
-        filled = images[np.minimum(np.arange(size), count - 1)]
-        outputs, _ = switch.run(filled, np.ones(size), constants, np.ones(len(constants)))
-        rows = {name: outputs[name][:count] for name in OUTPUTS}
-        some = photographs[index * size : index * size + count]
-        found += decode_all(rows, some, predictor.anchors, predictor.decoding)
+        outputs, _ = switch.run(images, constants, np.ones(len(constants)))
+        start = index * predictor.batch_size
+        some = photographs[start : start + len(images)]
+        found += decode_all(outputs, some, predictor.anchors, predictor.decoding)
     return found

@@ -34,6 +34,11 @@ def check_scale(scale: Scale) -> None:
     for network in scale.networks:
         check_network(network)
     scale.recipe.check()
+    if scale.recipe.group_rates:
+        raise InputError(
+            "Expected one learning rate for all weights of a study. "
+            f"Received: {dict(scale.recipe.group_rates)}"
+        )
     check_augmentations(scale.augmentations, scale.crop_area)
     if not scale.networks or len(set(scale.networks)) < len(scale.networks):
         raise InputError(f"Expected different networks. Received: {', '.join(scale.networks)}")

@@ -65,13 +65,15 @@ class Run:
     @property
     def name(self) -> str:
         """What its directory is called: the same for the same run, and for no other."""
-        described = asdict(self)
-        if not self.recipe.group_rates:
-            # As runs were called before rates went by group, so that these are found again.
-            del described["recipe"]["group_rates"]
-        text = json.dumps(described, sort_keys=True)
+        text = json.dumps(self.described(), sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:8]
         return f"{self.network}_{self.attention}_{self.seed}_{digest}"
+
+    def described(self) -> dict[str, Any]:
+        """The run in values that JSON keeps: as before rates went by group, so that it is found."""
+        found = json.loads(json.dumps(asdict(self)))
+        del found["recipe"]["group_rates"]
+        return found
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def execute(
         [stage],
         batches,
         directory / STATE,
-        json.loads(json.dumps(asdict(run))),
+        run.described(),
         checkpoint_seconds=checkpoint_seconds,
         processes=processes,
     )
@@ -170,7 +172,7 @@ def read_result(directory: Path) -> Result | None:
 def _write(run: Run, result: Result, path: Path) -> None:
     packed = np.packbits(result.correct).tobytes().hex()
     found = {**asdict(result), "correct": packed, "images": len(result.correct)}
-    text = json.dumps({"run": asdict(run), "result": found}, indent=1)
+    text = json.dumps({"run": run.described(), "result": found}, indent=1)
     with atomic_path(path) as temporary:
         temporary.write_text(f"{text}\n", encoding="utf-8")
 

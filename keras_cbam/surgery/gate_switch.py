@@ -12,7 +12,7 @@ from keras import ops
 
 from keras_cbam.compiled import compiled
 from keras_cbam.layers import BAM, CBAM, AttentionLayer, SpatialAttention
-from keras_cbam.surgery.addresses import walk
+from keras_cbam.surgery.addresses import layers_inside, walk
 
 
 class Gate(NamedTuple):
@@ -52,24 +52,28 @@ class GateMoments(NamedTuple):
 
 
 def model_gates(model: keras.Model) -> tuple[Gate, ...]:
-    """Return the gates of all attention layers of keras_cbam in a model, nested models included.
+    """Return the gates of all attention layers of keras_cbam in a model.
+
+    Nested models are looked into, and so are layers that hold layers as attributes or in lists.
 
     Args:
-        model: any `keras.Model`.
+        model: a built `keras.Model`.
+
+    Raises:
+        ValueError: if an attention layer has no weights yet.
     """
     found = []
     for address, layer in walk(model):
-        if not isinstance(layer, AttentionLayer):
-            continue
-        found += [Gate(address, _kind(owner), owner) for owner in _owners(layer)]
+        for owner in layers_inside(layer):
+            if isinstance(owner, AttentionLayer) and not isinstance(owner, CBAM):
+                found.append(Gate(address, _kind(owner), owner))
+    for gate in found:
+        if not gate.owner.built:
+            raise ValueError(
+                f"Expected a model that has been built. Received: model {model.name}, whose layer "
+                f"{gate.layer} has no weights yet; call it once"
+            )
     return tuple(found)
-
-
-def _owners(layer: AttentionLayer) -> list[AttentionLayer]:
-    """The layers that compute the gates of an attention layer, one each."""
-    if not isinstance(layer, CBAM):
-        return [layer]
-    return [half for half in (layer.channel_attention, layer.spatial_attention) if half]
 
 
 def _kind(layer: AttentionLayer) -> str:
@@ -86,26 +90,27 @@ class GateSwitch:
     be called elsewhere while `run` works.
 
     Args:
-        model: any `keras.Model` with attention layers of keras_cbam.
+        model: a built `keras.Model` with attention layers of keras_cbam.
         answers: takes the outputs of the model and returns what is wanted of them, tensors with a
             row for each input.
 
     Attributes:
         gates: the model's gates.
+        batch_size: rows of the largest batch so far, to which smaller ones are filled up.
     """
 
     def __init__(self, model: keras.Model, answers: Callable[[Any], Any] = lambda outputs: outputs):
         self.gates = model_gates(model)
+        self.batch_size = 0
         self._model = model
         self._answers = answers
         self._function = compiled(self._trace, model.variables)
 
-    def run(self, inputs: Any, weights: np.ndarray, constants: Any, replaced: np.ndarray) -> Any:
+    def run(self, inputs: Any, constants: Any, replaced: np.ndarray) -> Any:
         """Run a batch in inference mode.
 
         Args:
-            inputs: a batch, as the model takes it; each size is compiled anew.
-            weights: `(inputs,)`, 1 for the inputs that count in the statistics, 0 for the others.
+            inputs: NumPy arrays of at least one row, as the model takes them.
             constants: for each gate an array `(channels,)`.
             replaced: `(gates,)`, 1 where the constants take the gate's place, else 0.
 
@@ -116,13 +121,24 @@ class GateSwitch:
         Raises:
             ValueError: if an attention layer is used several times.
         """
+        count = len(keras.tree.flatten(inputs)[0])
+        self.batch_size = max(self.batch_size, count)
+        # A size more would be compiled anew. The rows that fill up count nowhere.
+        rows = np.minimum(np.arange(self.batch_size), count - 1)
+        filled = keras.tree.map_structure(lambda array: array[rows], inputs)
         data = keras.tree.map_structure(
             ops.convert_to_tensor,
-            (inputs, np.float32(weights), [np.float32(c) for c in constants], np.float32(replaced)),
+            (
+                filled,
+                np.float32(np.arange(self.batch_size) < count),
+                [np.float32(each) for each in constants],
+                np.float32(replaced),
+            ),
         )
         with self._switched():
-            found = self._function(*data)
-        return keras.tree.map_structure(ops.convert_to_numpy, found)
+            answers, moments = self._function(*data)
+        answers = keras.tree.map_structure(lambda each: ops.convert_to_numpy(each)[:count], answers)
+        return answers, keras.tree.map_structure(ops.convert_to_numpy, moments)
 
     @contextmanager
     def _switched(self) -> Iterator[None]:

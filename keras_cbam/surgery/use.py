@@ -20,6 +20,10 @@ EPSILON = 1e-7
 Batch: TypeAlias = tuple[Any, Any]
 
 
+class NotFiniteError(ValueError):
+    """Answers of a model are infinite, or not numbers."""
+
+
 @dataclass(frozen=True)
 class Replacement:
     """What becomes of a model's answers when gates are replaced by their means.
@@ -49,13 +53,13 @@ class GateUse:
     Attributes:
         layer: address of the attention layer.
         kind: `"channel"`, `"spatial"`, or `"both"` of BAM.
-        constants: what the gate was replaced by, its mean over images and places, `(channels,)`.
         over_images: standard deviation of the gate over the images, its mean over places and
             channels.
         over_places: standard deviation of the gate over the places of an image, its mean over
             images and channels; 0 for a channel gate.
-        replaced: the answers with this gate alone replaced by its constants: one for each channel,
-            or one number for a spatial gate.
+        replaced: how the answers change when this gate alone is replaced by `constants`.
+        constants: the mean of the gate over images and places, `(channels,)`: one constant for each
+            channel, one in all for a spatial gate.
     """
 
     layer: str
@@ -153,12 +157,13 @@ def attention_use(
 
     Args:
         model: any `keras.Model` with attention layers of keras_cbam, on any backend. Its one output
-            is `(batch, classes)`: probabilities or logits; or `(batch, 1)`, the probability of the
-            second of two classes.
+            is `(batch, classes)`, the probabilities of a softmax or logits, or `(batch, 1)`, the
+            probability or the logit of the second of two classes.
         inputs: what the model takes, `(images, height, width, channels)` or channels_first, an
             array or a structure of arrays; or a `keras.utils.PyDataset` of such batches, with
-            their labels or without, which keeps memory bounded.
-        labels: `(images,)` integers; `None` for those of the dataset, or for none.
+            their labels or without, which keeps memory bounded. A dataset is read several times
+            and has to give the same images each time, all of one size.
+        labels: integers, one for each input; `None` for those of the dataset, or for none.
         images_per_gate: how many inputs, evenly spaced, each gate alone is judged on. Defaults to
             `None`, all of them.
         batch_size: images that are run at once, where `inputs` are arrays. Defaults to `32`.
@@ -172,7 +177,8 @@ def attention_use(
 
     Raises:
         ValueError: if the model has no attention layer of keras_cbam or uses one several times, if
-            there are no inputs, or if the answers have no classes.
+            there are no inputs, or if answers or labels are none that can be compared.
+        NotFiniteError: a `ValueError`, if an answer is infinite or not a number.
 
     Example:
         >>> inputs = keras.Input((8, 8, 3))
@@ -196,28 +202,29 @@ def attention_use(
     plain = _run(switch, batches(), start, np.zeros(len(start)))
     means = [gate.mean for gate in plain.gates]
     without = _run(switch, batches(), means, np.ones(len(means)))
+    compare = _Comparison(plain, judged)
     chosen = _evenly_spaced(len(plain.answers), images_per_gate)
     if len(chosen) < len(plain.answers):
-        batches = partial(_batches, _take(batches(), chosen), plain.labels_of(chosen), batch_size)
+        batches = partial(_batches, _take(batches(), chosen), None, switch.batch_size)
     gates = []
     for index, (gate, statistics) in enumerate(zip(switch.gates, plain.gates, strict=True)):
         alone = _run(switch, batches(), means, np.arange(len(means)) == index)
-        found = _compare(plain.answers[chosen], alone.answers, plain.labels_of(chosen), judged)
         gates.append(
             GateUse(
                 gate.layer,
                 gate.kind,
                 statistics.over_images,
                 statistics.over_places,
-                found,
+                compare(alone, chosen),
                 statistics.mean,
             )
         )
+    every = np.arange(len(plain.answers))
     return AttentionUse(
         images=len(plain.answers),
         images_per_gate=len(chosen),
-        accuracy=_accuracy(_probabilities(plain.answers), plain.labels),
-        replaced=_compare(plain.answers, without.answers, plain.labels, judged),
+        accuracy=compare(plain, every).accuracy,
+        replaced=compare(without, every),
         gates=tuple(gates),
     )
 
@@ -261,7 +268,7 @@ class _Run(NamedTuple):
     """One pass over the inputs.
 
     Attributes:
-        answers: `(inputs, classes)`.
+        answers: `(inputs, ..., classes)`.
         labels: `(inputs,)`, or `None`.
         gates: the statistics of each gate.
     """
@@ -270,30 +277,17 @@ class _Run(NamedTuple):
     labels: np.ndarray | None
     gates: list[_GateStatistics]
 
-    def labels_of(self, chosen: np.ndarray) -> np.ndarray | None:
-        """The labels of some inputs, if there are labels."""
-        return None if self.labels is None else self.labels[chosen]
-
 
 def _run(switch: GateSwitch, batches: Iterator[Batch], constants: Any, replaced: Any) -> _Run:
-    """Run all batches, each filled up to the size of the first, with some gates replaced."""
-    answers, labels, size = [], [], 0
+    """Run all batches with some gates replaced."""
+    answers, labels = [], []
     statistics = [_GateStatistics() for _ in switch.gates]
     for rows, known in batches:
-        count = len(keras.tree.flatten(rows)[0])
-        size = size or count
-        filled = np.minimum(np.arange(size), count - 1)
-        weights = np.arange(size) < count
-        found, moments = switch.run(
-            keras.tree.map_structure(lambda array, at=filled: array[at], rows),
-            weights,
-            constants,
-            replaced,
-        )
-        answers.append(_checked(found)[:count])
+        found, moments = switch.run(rows, constants, replaced)
+        answers.append(_checked(found))
         labels.append(known)
         for each, batch in zip(statistics, moments, strict=True):
-            each.add(batch, count)
+            each.add(batch, len(answers[-1]))
     if not answers:
         raise ValueError("Expected at least one input. Received none")
     together = None if labels[0] is None else np.concatenate(labels)
@@ -301,24 +295,47 @@ def _run(switch: GateSwitch, batches: Iterator[Batch], constants: Any, replaced:
 
 
 def _batches(inputs: Any, labels: Any, batch_size: int) -> Iterator[Batch]:
-    """Yield arrays or a dataset in batches, with labels or `None`."""
-    if isinstance(inputs, keras.utils.PyDataset):
-        done = 0
-        for index in range(len(inputs)):
-            item = inputs[index]
-            rows, known, *_ = (*item, None) if isinstance(item, tuple) else (item, None)
-            rows = keras.tree.map_structure(np.asarray, rows)
-            count = len(keras.tree.flatten(rows)[0])
-            if labels is not None:
-                known = np.asarray(labels)[done : done + count]
-            done += count
-            yield rows, known
-        return
+    """Yield arrays or a dataset in batches of at least one row, with labels or `None`."""
+    pairs = _read(inputs) if isinstance(inputs, keras.utils.PyDataset) else _cut(inputs, batch_size)
+    done = 0
+    for rows, known in pairs:
+        count = len(keras.tree.flatten(rows)[0])
+        if labels is not None:
+            known = np.asarray(labels)[done : done + count]
+        done += count
+        if count:
+            yield rows, None if known is None else _integers(known, count)
+
+
+def _read(dataset: keras.utils.PyDataset) -> Iterator[Batch]:
+    """Yield the batches of a dataset."""
+    for index in range(len(dataset)):
+        rows, labels, _ = keras.utils.unpack_x_y_sample_weight(dataset[index])
+        yield keras.tree.map_structure(np.asarray, rows), labels
+
+
+def _cut(inputs: Any, batch_size: int) -> Iterator[Batch]:
+    """Yield arrays in batches, without labels."""
     arrays = keras.tree.map_structure(np.asarray, inputs)
+    if any(array.ndim < 1 for array in keras.tree.flatten(arrays)):
+        raise ValueError(
+            "Expected inputs as arrays or as a `keras.utils.PyDataset`. "
+            f"Received: {type(inputs).__name__}"
+        )
     for start in range(0, len(keras.tree.flatten(arrays)[0]), batch_size):
         part = slice(start, start + batch_size)
-        rows = keras.tree.map_structure(lambda array, at=part: array[at], arrays)
-        yield rows, None if labels is None else np.asarray(labels)[part]
+        yield keras.tree.map_structure(lambda array, at=part: array[at], arrays), None
+
+
+def _integers(labels: Any, count: int) -> np.ndarray:
+    """Labels `(inputs,)`."""
+    found = np.asarray(labels)
+    if found.size != count:
+        raise ValueError(
+            f"Expected labels as integers, one for each input. Received: shape {found.shape} for "
+            f"{count} inputs"
+        )
+    return found.reshape(-1)
 
 
 def _evenly_spaced(count: int, most: int | None) -> np.ndarray:
@@ -339,7 +356,7 @@ def _take(batches: Iterator[Batch], chosen: np.ndarray) -> Any:
 
 
 def _checked(answers: Any) -> np.ndarray:
-    """The answers, `(batch, ..., classes)`."""
+    """The answers, `(batch, ..., classes)`, all of them numbers."""
     found = keras.tree.flatten(answers)
     if len(found) != 1 or found[0].ndim < 2:
         shapes = [each.shape for each in found]
@@ -347,39 +364,64 @@ def _checked(answers: Any) -> np.ndarray:
             "Expected answers (batch, classes), one output of the model or what `answers` makes "
             f"of several. Received: shapes {shapes}"
         )
+    if not np.isfinite(found[0]).all():
+        raise NotFiniteError(
+            "Expected answers that are finite. Received: infinity, or what is not a number"
+        )
     return found[0]
 
 
-def _probabilities(answers: np.ndarray) -> np.ndarray:
-    """Probabilities of classes, `(answers, classes)`, from probabilities or logits."""
-    values = answers.reshape(-1, answers.shape[-1]).astype("float64")
-    if values.shape[1] == 1:
-        return np.concatenate([1 - values, values], axis=1)
-    if not ((values >= 0).all() and np.allclose(values.sum(1), 1, atol=1e-2)):
-        values = np.exp(values - values.max(1, keepdims=True))
-    return values / values.sum(1, keepdims=True)
+class _Comparison:
+    """Compares answers with those of the model as it is.
 
+    Args:
+        plain: the run of the model as it is.
+        judged: as for `attention_use`.
+    """
 
-def _accuracy(probabilities: np.ndarray, labels: np.ndarray | None) -> float | None:
-    return None if labels is None else float((probabilities.argmax(1) == labels).mean())
+    def __init__(self, plain: _Run, judged: Callable[[np.ndarray], np.ndarray] | None):
+        if plain.labels is not None and plain.answers.ndim != 2:
+            raise ValueError(
+                "Expected no labels for a model of many answers to an input. "
+                f"Received: answers of shape {plain.answers.shape} and labels"
+            )
+        self._plain = plain
+        self._judged = judged
+        # What the answers are is told by those of the model as it is, and by all of them.
+        values = plain.answers
+        columns = values.shape[-1]
+        if columns == 1:
+            self._are_probabilities = bool(((values >= 0) & (values <= 1)).all())
+        else:
+            sums = values.sum(-1, dtype="float64")
+            self._are_probabilities = bool((values >= 0).all()) and np.allclose(sums, 1, atol=1e-2)
 
+    def __call__(self, run: _Run, chosen: np.ndarray) -> Replacement:
+        """What became of the answers to the chosen inputs, which are all that the run has."""
+        old = self._probabilities(self._plain.answers[chosen])
+        new = self._probabilities(run.answers)
+        labels = None if self._plain.labels is None else self._plain.labels[chosen]
+        if self._judged is not None:
+            counted = self._judged(old)
+            old, new = old[counted], new[counted]
+            labels = None if labels is None else labels[counted]
+        if not len(old):
+            return Replacement(agreement=1.0, kl_divergence=0.0, accuracy=None)
+        logarithms = np.log(np.clip(old, EPSILON, None)) - np.log(np.clip(new, EPSILON, None))
+        told = new.argmax(1)
+        return Replacement(
+            agreement=float((old.argmax(1) == told).mean()),
+            kl_divergence=max(float((old * logarithms).sum(1).mean()), 0.0),
+            accuracy=None if labels is None else float((told == labels).mean()),
+        )
 
-def _compare(
-    before: np.ndarray,
-    after: np.ndarray,
-    labels: np.ndarray | None,
-    judged: Callable[[np.ndarray], np.ndarray] | None,
-) -> Replacement:
-    """What became of answers, or of those of them that count."""
-    old, new = _probabilities(before), _probabilities(after)
-    if judged is not None:
-        counted = judged(old)
-        old, new = old[counted], new[counted]
-    if not len(old):
-        return Replacement(agreement=1.0, kl_divergence=0.0, accuracy=None)
-    logarithms = np.log(np.clip(old, EPSILON, None)) - np.log(np.clip(new, EPSILON, None))
-    return Replacement(
-        agreement=float((old.argmax(1) == new.argmax(1)).mean()),
-        kl_divergence=max(float((old * logarithms).sum(1).mean()), 0.0),
-        accuracy=_accuracy(new, labels),
-    )
+    def _probabilities(self, answers: np.ndarray) -> np.ndarray:
+        """Probabilities of classes, `(answers, classes)`."""
+        values = answers.reshape(-1, answers.shape[-1]).astype("float64")
+        if values.shape[1] == 1:
+            # Of the second of two classes, whose logit is that of the first below 0.
+            second = values if self._are_probabilities else 1 / (1 + np.exp(-values))
+            return np.concatenate([1 - second, second], axis=1)
+        if not self._are_probabilities:
+            values = np.exp(values - values.max(1, keepdims=True))
+        return values / values.sum(1, keepdims=True)

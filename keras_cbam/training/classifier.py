@@ -10,7 +10,9 @@ from keras_cbam.errors import InputError
 from keras_cbam.surgery import ATTENTIONS, attach_attention
 from keras_cbam.training.backbones import build_backbone, preprocess
 
-HEAD = ("probabilities",)
+# The head, and the layer that gives it its features.
+HEAD = "probabilities"
+FEATURES = "pool"
 
 
 def check_attention(name: str) -> None:
@@ -59,9 +61,7 @@ def build_classifier(
     model = build_backbone(backbone, weights, preprocess(image, backbone), options)
     if attention != "none":
         model = attach_attention(model, attention)
-    x = keras.layers.GlobalAveragePooling2D(name="pool")(model.output)
+    x = keras.layers.GlobalAveragePooling2D(name=FEATURES)(model.output)
     x = keras.layers.Dropout(dropout, seed=seed, name="dropout")(x)
-    outputs = keras.layers.Dense(
-        classes, activation="softmax", dtype="float32", name="probabilities"
-    )(x)
+    outputs = keras.layers.Dense(classes, activation="softmax", dtype="float32", name=HEAD)(x)
     return keras.Model(model.inputs[0], outputs, name=f"{backbone}_{attention}".lower())

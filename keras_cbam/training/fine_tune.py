@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,12 +15,13 @@ import keras
 from keras_cbam.errors import InputError, require
 from keras_cbam.files import remove
 from keras_cbam.training.backbones import check_backbone
-from keras_cbam.training.classifier import build_classifier, check_attention
-from keras_cbam.training.fine_tune_config import BATCH_NORMS, HEAD_PHASE, FineTuneConfig
+from keras_cbam.training.classifier import HEAD, build_classifier, check_attention
+from keras_cbam.training.fine_tune_config import BATCH_NORMS, HEAD_PHASE, FineTuneConfig, Phase
 from keras_cbam.training.fine_tune_report import write_outputs
+from keras_cbam.training.head_start import start_head
 from keras_cbam.training.image_batches import ImageBatches, check_augmentations
 from keras_cbam.training.image_folder import ImageFolder, read_image_folder
-from keras_cbam.training.loop import Stage, TrainingLoop
+from keras_cbam.training.loop import VERSION, Stage, TrainingLoop
 from keras_cbam.training.measure_use import measure_use
 from keras_cbam.training.output import STATE_DIRECTORY, check_output, digest
 from keras_cbam.training.phases import compile_phase
@@ -79,7 +79,7 @@ def fine_tune(
             `config.output`, and the first writes.
 
     Returns:
-        A `FineTuneResult`.
+        A `FineTuneResult`. Its model is compiled, for scoring.
 
     Raises:
         InputError: on data, backbone, weights or an output directory that cannot be used.
@@ -98,7 +98,7 @@ def fine_tune(
         seed=config.seed,
         progress=progress,
     )
-    batches_per_epoch = _batches(config, folder, (0, 1), 0, 0, 0).batches_per_epoch
+    batches_per_epoch = _batches(config, folder).batches_per_epoch
     config = config.settled(batches_per_epoch)
     build = partial(_build, config, len(folder.classes))
     model = build()
@@ -106,20 +106,7 @@ def fine_tune(
     batches = partial(_batches, config, folder, (processes.index, processes.count))
     loop = TrainingLoop(
         model,
-        [
-            Stage(
-                phase.name,
-                phase.epochs,
-                partial(
-                    _compile,
-                    config,
-                    phase.name,
-                    phase.epochs * batches_per_epoch,
-                    len(folder.classes),
-                ),
-            )
-            for phase in config.phases()
-        ],
+        _stages(config, batches_per_epoch, len(folder.classes)),
         batches,
         Path(config.output) / STATE_DIRECTORY,
         _identity(config, folder),
@@ -128,16 +115,22 @@ def fine_tune(
         processes=processes,
     )
     start = time.monotonic()
+    if loop.state is None and config.head_epochs:
+        _start_head(config, model, scorer, folder)
     history = loop.run(callbacks)
     seconds = time.monotonic() - start
     weights, best = loop.best()
     model.set_weights(weights)
     record = _record(config, folder, history, best, scorer, seconds)
-    # With an optimizer that has no moments, which would be saved and make the file three times as
-    # large, and with nothing of this package, so that Keras can load it.
-    scorer.model.compile(
-        "sgd", "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=jit_compile()
-    )
+    with on_its_own():
+        # With an optimizer that has no moments, which would be saved and make the file three times
+        # as large, and with nothing of this package, so that Keras can load it.
+        scorer.model.compile(
+            "sgd",
+            "sparse_categorical_crossentropy",
+            metrics=["accuracy"],
+            jit_compile=jit_compile(),
+        )
     if processes.first:
         write_outputs(scorer.model, folder, record, Path(config.output))
     loop.drop_state()
@@ -147,11 +140,12 @@ def fine_tune(
 def _check(config: FineTuneConfig, resume: bool, processes: Processes) -> None:
     require("PIL", "matplotlib")
     check_output(Path(config.output), resume)
-    phases = config.settled(1).phases()
-    if not phases or config.batch_size < 1 or config.image_size < 1:
+    settled = config.settled(1)
+    if not settled.phases() or config.batch_size < 1 or config.image_size < 1:
         raise InputError("Expected at least one epoch, one image a batch and one pixel.")
-    for phase in phases:
-        phase.recipe.check()
+    settled.recipe().check()
+    if config.adapt_rates and not settled.head_epochs:
+        raise InputError("Expected a phase of the head, which tells to what rates are adapted.")
     if config.batch_norm not in BATCH_NORMS:
         raise InputError(
             f"Expected batch norm of {', '.join(BATCH_NORMS)}. Received: {config.batch_norm}"
@@ -187,31 +181,35 @@ def _build(config: FineTuneConfig, classes: int) -> keras.Model:
         )
 
 
-def _compile(
-    config: FineTuneConfig,
-    phase: str,
-    steps: int,
-    classes: int,
-    model: keras.Model,
-    history: list[dict[str, Any]],
-) -> None:
-    """Compile the model for a phase, at the rates that the phase before it asks for."""
-    compile_phase(model, phase, _after(config, history, classes), steps)
+def _stages(config: FineTuneConfig, batches_per_epoch: int, classes: int) -> list[Stage]:
+    """The phases as the loop takes them, each compiled at its rates."""
+
+    def stage(phase: Phase) -> Stage:
+        def compile_at_its_rates(model: keras.Model, history: list[dict[str, Any]]) -> None:
+            first = phase.name == HEAD_PHASE
+            rated = config.with_head() if first else _after_head(config, history, classes)
+            compile_phase(model, phase.name, rated, phase.epochs * batches_per_epoch)
+
+        return Stage(phase.name, phase.epochs, compile_at_its_rates)
+
+    return [stage(phase) for phase in config.phases()]
 
 
-def _after(config: FineTuneConfig, history: list[dict[str, Any]], classes: int) -> FineTuneConfig:
+def _after_head(
+    config: FineTuneConfig, history: list[dict[str, Any]], classes: int
+) -> FineTuneConfig:
     """The run at the rates of its second phase, by the last epoch of the first."""
     rows = [row for row in history if row["phase"] == HEAD_PHASE]
-    return config.adapted(1 - rows[-1]["selection_accuracy"], classes) if rows else config
+    return config.after_head(1 - rows[-1]["selection_accuracy"], classes) if rows else config
 
 
 def _batches(
     config: FineTuneConfig,
     folder: ImageFolder,
-    shard: tuple[int, int],
-    stage: int,
-    epoch: int,
-    first_batch: int,
+    shard: tuple[int, int] = (0, 1),
+    stage: int = 0,
+    epoch: int = 0,
+    first_batch: int = 0,
 ) -> ImageBatches:
     return ImageBatches(
         folder.train,
@@ -227,19 +225,34 @@ def _batches(
     )
 
 
+def _start_head(
+    config: FineTuneConfig, model: keras.Model, scorer: Scorer, folder: ImageFolder
+) -> None:
+    """Give the head the weights that it starts from."""
+    with on_its_own():
+        weights = start_head(
+            scorer.model,
+            folder.train,
+            image_size=config.image_size,
+            batch_size=config.batch_size,
+            seed=config.seed,
+        )
+    model.get_layer(HEAD).set_weights(weights)
+
+
 def _score(
     config: FineTuneConfig, model: keras.Model, scorer: Scorer, folder: ImageFolder
 ) -> dict[str, float]:
     """Score the images held out for selection."""
     if config.batch_norm == "recalibrate":
-        images = _batches(config, folder, (0, 1), 0, 0, 0)
-        recalibrate(model, first_images(images))
+        recalibrate(model, first_images(_batches(config, folder)))
     return scorer.scores(folder.selection)
 
 
 def _identity(config: FineTuneConfig, folder: ImageFolder) -> dict[str, Any]:
     """What has to be the same for a run to be resumed."""
-    compared = asdict(replace(config, output="", data="", checkpoint_seconds=0))
+    compared = {"version": VERSION}
+    compared |= asdict(replace(config, output="", data="", checkpoint_seconds=0))
     root = Path(config.data)
     digests = {}
     for name in SETS:
@@ -257,7 +270,8 @@ def _record(
 ) -> dict[str, Any]:
     """Score the best weights on val, once, and say what the run came to."""
     val = scorer.scores(folder.val)
-    adapted = _after(config, history, len(folder.classes))
+    adapted = _after_head(config, history, len(folder.classes)) if config.epochs else config
+    groups = [group for group in RATES if group != "attention" or config.attention != "none"]
     start = time.monotonic()
     with on_its_own():
         use = measure_use(
@@ -265,7 +279,7 @@ def _record(
             folder.val,
             image_size=config.image_size,
             batch_size=config.batch_size,
-            steps=len(history) * math.ceil(len(folder.train) / config.batch_size),
+            steps=len(history) * _batches(config, folder).batches_per_epoch,
         )
     return {
         "config": asdict(config),
@@ -273,7 +287,9 @@ def _record(
         "images": {name: len(getattr(folder, name)) for name in SETS},
         "skipped": [str(path) for path in folder.skipped],
         "parameters": scorer.model.count_params(),
-        "rates": {group: getattr(adapted, name) for group, name in RATES.items()},
+        "rates": {
+            group: getattr(adapted, name) for group, name in RATES.items() if group in groups
+        },
         "epochs": history,
         "best": best,
         "val": val,

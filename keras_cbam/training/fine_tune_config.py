@@ -6,17 +6,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from keras_cbam.training.fine_tune_defaults import (
+    ATTENTION_WITH_HEAD,
     DEFAULTS,
     LEAST_EPOCHS,
+    distance,
     epochs_of,
-    rate_factor,
 )
 from keras_cbam.training.image_batches import AUGMENTATIONS
 from keras_cbam.training.recipe import Recipe
 
 BATCH_NORMS = ("train", "recalibrate", "frozen")
-# The phase that leaves the backbone as it is.
-HEAD_PHASE = "head"
+# The phase that leaves the backbone as it is, and the one that trains everything.
+HEAD_PHASE, WHOLE_PHASE = "head", "whole"
 
 
 @dataclass(frozen=True)
@@ -35,19 +36,25 @@ class FineTuneConfig:
             `fine_tune_defaults`, in steps.
         epochs: epochs of the whole network; `None` for the budget, likewise.
         learning_rate: peak rate of the backbone, of Adam with cosine decay; `None` for the default
-            of the table there, which depends on weights and attention, adapted by `adapt_rates`.
-        attention_learning_rate: peak rate of the attention layers, likewise.
+            of the table there, adapted by `adapt_rates`.
+        attention_learning_rate: peak rate of the attention layers, likewise; in the first phase a
+            third of it.
         head_learning_rate: peak rate of the head; `None` for the default of the table.
         adapt_rates: whether the rates of backbone and attention are lowered where the frozen
-            backbone does well already, by `rate_factor`; `None` for yes if neither is stated and
-            there is a phase of the head to tell.
+            backbone does well already, by `distance` in `fine_tune_defaults`; `None` for yes if
+            neither is stated and there is a first phase to tell.
         warmup: share of the steps of each phase in which rates rise from 0, in [0, 1).
         dropout: share of the pooled features dropped in training.
-        batch_norm: what the backbone's batch normalization does while the whole network trains. See
-            `BATCH_NORMS`.
-        batch_norm_momentum: momentum of the backbone's batch normalization where it is trained;
-            `None` for the smaller of 0.9 and its own, since 0.99 and MobileNetV2's 0.999 take more
-            steps to settle than a run has.
+        batch_norm: what the backbone's batch normalization does in the second phase. `"train"`: it
+            normalizes by the batch, learns, and keeps moving averages. Gates and a trained backbone
+            change what the published statistics were made for, so this is the default.
+            `"recalibrate"`: the same, but before each scoring the averages are replaced by the mean
+            over at least 320 training images, for batches too small for moving averages.
+            `"frozen"`: it keeps what the weights came with, for batches of a few images, and takes
+            half the time.
+        batch_norm_momentum: momentum of all batch normalization, the attention's too; `None` for
+            the smaller of 0.9 and its own, since 0.99 and MobileNetV2's 0.999 take more steps to
+            settle than a run has.
         selection_split: share of train held out, by whose accuracy the best weights are chosen.
         val_split: share of one folder of classes set apart and scored once at the end.
         augmentations: names out of `AUGMENTATIONS`.
@@ -96,7 +103,7 @@ class FineTuneConfig:
         Args:
             batches: of an epoch.
         """
-        found = DEFAULTS[self.weights != "none", self.attention != "none"]
+        found = DEFAULTS[self.weights != "none"]
         head_epochs = self.head_epochs
         if head_epochs is None:
             head_epochs = epochs_of(found.head_steps, batches)
@@ -113,31 +120,40 @@ class FineTuneConfig:
         stated = {name: getattr(self, name) for name in settled}
         return replace(self, **settled | {k: v for k, v in stated.items() if v is not None})
 
-    def adapted(self, error: float, classes: int) -> FineTuneConfig:
-        """The settled run with the rates of backbone and attention that an error asks for.
+    def with_head(self) -> FineTuneConfig:
+        """The settled run at the rates of its first phase."""
+        return self._scaled(attention=ATTENTION_WITH_HEAD)
+
+    def after_head(self, error: float, classes: int) -> FineTuneConfig:
+        """The settled run at the rates of its second phase.
 
         Args:
             error: share of the images held out that head and attention, with the backbone frozen,
                 tell wrong.
             classes: how many classes there are.
         """
-        factor = rate_factor(error, classes) if self.adapt_rates else 1.0
+        if not self.adapt_rates:
+            return self
+        share = distance(error, classes)
+        return self._scaled(backbone=share**2, attention=share)
+
+    def _scaled(self, backbone: float = 1.0, attention: float = 1.0) -> FineTuneConfig:
         return replace(
             self,
-            learning_rate=factor * (self.learning_rate or 0.0),
-            attention_learning_rate=factor * (self.attention_learning_rate or 0.0),
+            learning_rate=backbone * (self.learning_rate or 0.0),
+            attention_learning_rate=attention * (self.attention_learning_rate or 0.0),
         )
 
     def phases(self) -> tuple[Phase, ...]:
         """The phases of a settled run, those without epochs left out."""
         phases = (
-            Phase(HEAD_PHASE, self.head_epochs or 0, self.recipe()),
-            Phase("whole", self.epochs or 0, self.recipe()),
+            Phase(HEAD_PHASE, self.head_epochs or 0),
+            Phase(WHOLE_PHASE, self.epochs or 0),
         )
         return tuple(phase for phase in phases if phase.epochs > 0)
 
     def recipe(self) -> Recipe:
-        """How each phase of a settled run trains its weights."""
+        """How a settled run trains its weights, in a phase that has its rates."""
         # A rate that is not settled is 0, which the recipe's check refuses.
         return Recipe(
             optimizer="adam",
@@ -159,4 +175,3 @@ class Phase(NamedTuple):
 
     name: str
     epochs: int
-    recipe: Recipe

@@ -31,31 +31,16 @@ class Defaults:
 # Epochs of the whole network that even the largest set gets.
 LEAST_EPOCHS = 2
 
-# By whether the backbone has learned before, and whether it has attention. docs/finetune.md tells
-# how they were chosen.
-DEFAULTS: dict[tuple[bool, bool], Defaults] = {
-    (True, True): Defaults(
+# By whether the backbone has learned before. docs/finetune.md tells how they were chosen.
+DEFAULTS: dict[bool, Defaults] = {
+    True: Defaults(
         head_steps=100,
         steps=300,
         learning_rate=3e-3,
         attention_learning_rate=3e-3,
-        head_learning_rate=3e-3,
+        head_learning_rate=1e-3,
     ),
-    (True, False): Defaults(
-        head_steps=100,
-        steps=300,
-        learning_rate=3e-3,
-        attention_learning_rate=3e-3,
-        head_learning_rate=3e-3,
-    ),
-    (False, True): Defaults(
-        head_steps=0,
-        steps=1000,
-        learning_rate=3e-3,
-        attention_learning_rate=3e-3,
-        head_learning_rate=3e-3,
-    ),
-    (False, False): Defaults(
+    False: Defaults(
         head_steps=0,
         steps=1000,
         learning_rate=3e-3,
@@ -64,25 +49,28 @@ DEFAULTS: dict[tuple[bool, bool], Defaults] = {
     ),
 }
 
+# In the first phase attention learns at this share of its rate, since the backbone cannot follow.
+ATTENTION_WITH_HEAD = 1 / 3
 
-# At this error, as a share of that of guessing, the features of the frozen backbone are far from the
-# task, and it learns at the full rate. Where they fit, the least factor is left of it.
+# At this error, as a share of that of guessing, the features of the frozen backbone are far from
+# the task, and it learns at the full rate. Where they fit, the least share is left of it.
 FAR = 0.4
-LEAST_FACTOR = 0.02
+LEAST = 0.15
 
 
-def rate_factor(error: float, classes: int) -> float:
-    """How much of the full rate the backbone learns at, given the error of its frozen features.
+def distance(error: float, classes: int) -> float:
+    """How far the features of the frozen backbone are from the task, at least `LEAST`, at most 1.
 
-    Where these fit the task, as ImageNet's do for photographs of its own classes, the full rate
-    would destroy more than the images can teach. The rate falls with the square of the error.
+    The attention learns at this share of its full rate in the second phase, and the backbone at its
+    square. Where the features fit, as ImageNet's do for photographs of its own classes, the full
+    rate would destroy more than the images can teach.
 
     Args:
         error: share of the images held out that are told wrong after the first phase.
         classes: how many classes; the error counts as a share of that of guessing.
     """
     share = error / (1 - 1 / classes)
-    return max(min(share / FAR, 1.0) ** 2, LEAST_FACTOR)
+    return min(max(share / FAR, LEAST), 1.0)
 
 
 def epochs_of(steps: int, batches: int, least: int = 0) -> int:

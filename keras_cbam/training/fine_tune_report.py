@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from keras_cbam.files import atomic_path, write_text
+from keras_cbam.training.fine_tune_config import HEAD_PHASE
 from keras_cbam.training.image_folder import ImageFolder
 from keras_cbam.training.measure_use import use_lines
 
@@ -18,7 +19,7 @@ def write_outputs(
 ) -> None:
     """Write every file of a finished run, each complete or not at all, the report last."""
     with atomic_path(output / "model.keras") as path:
-        model.save(path, include_optimizer=False)
+        model.save(path)
     write_text(output / "labels.txt", "".join(f"{name}\n" for name in folder.classes))
     write_text(output / "history.json", json.dumps(record, indent=2) + "\n")
     with atomic_path(output / "curves.png") as path:
@@ -32,7 +33,7 @@ def draw_curves(record: dict[str, Any], path: Path) -> None:
 
     rows = record["epochs"]
     epochs = range(1, len(rows) + 1)
-    head = sum(row["phase"] == "head" for row in rows)
+    head = sum(row["phase"] == HEAD_PHASE for row in rows)
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         axes.plot(epochs, [row.get(name) for row in rows], "o-", label="train (augmented)")
@@ -59,7 +60,7 @@ def report_text(record: dict[str, Any]) -> str:
         f"- trained on {images['train']} images of {len(record['classes'])} classes at "
         f"{config['image_size']}x{config['image_size']} pixels, seed {config['seed']}",
         f"- parameters: {record['parameters']:,}",
-        "- peak learning rates with the whole network: "
+        "- peak learning rates, last phase: "
         + ", ".join(f"{group} {rate:.2g}" for group, rate in record["rates"].items()),
         "- files left out because they could not be decoded in 8 bits a channel: "
         f"{len(record['skipped'])}",

@@ -37,6 +37,9 @@ class _GroupRates(keras.optimizers.Optimizer):
     The moments and the clipping are the optimizer's. Its decoupled weight decay is done here, since
     a weight's decay goes with its own rate.
 
+    Which variables have which rate is not part of the configuration: loaded from a file, all have
+    the optimizer's.
+
     Args:
         scales: `(variable, factor)` for each variable whose rate is not the optimizer's.
         weight_decay: share of a weight that a step at rate 1 takes off; `None` for none.
@@ -46,7 +49,7 @@ class _GroupRates(keras.optimizers.Optimizer):
     def __init__(
         self,
         *args: Any,
-        scales: Sequence[tuple[keras.Variable, float]],
+        scales: Sequence[tuple[keras.Variable, float]] = (),
         weight_decay: float | None = None,
         **settings: Any,
     ):
@@ -61,15 +64,20 @@ class _GroupRates(keras.optimizers.Optimizer):
             self.assign_sub(variable, variable * taken)
         super().update_step(gradient, variable, rate)
 
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "weight_decay": self.decay}
+
 
 def _updated(variable: keras.Variable) -> Any:
     """What `update_step` is given for a variable: on TensorFlow the one inside Keras's."""
     return variable.value if keras.config.backend() == "tensorflow" else variable
 
 
+@keras.saving.register_keras_serializable(package="keras_cbam")
 class GroupSGD(_GroupRates, keras.optimizers.SGD):
     """SGD with learning rates by group."""
 
 
+@keras.saving.register_keras_serializable(package="keras_cbam")
 class GroupAdam(_GroupRates, keras.optimizers.Adam):
     """Adam, or with a weight decay AdamW, with learning rates by group."""

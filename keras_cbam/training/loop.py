@@ -26,6 +26,8 @@ from keras_cbam.training.run_state import (
 # Batches of the epoch of a stage, from a batch on: stage, epoch, first batch.
 Batches = Callable[[int, int, int], Any]
 Scores = dict[str, float]
+# How runs train, in the identity of those that a newer version trains otherwise.
+VERSION = 2
 
 
 def by_accuracy(scores: Scores) -> tuple[float, float]:
@@ -115,6 +117,11 @@ class TrainingLoop:
 
     def _check_same_run(self, identity: dict[str, Any]) -> None:
         before = self.position["run"]
+        if before.get("version") != identity.get("version"):
+            raise InputError(
+                f"{self.state_path.parent} was begun by another version of keras_cbam, which trains"
+                " otherwise. Finish it with that version, or begin anew in another directory."
+            )
         for name, value in identity.items():
             if before.get(name) != value:
                 raise InputError(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
 
 from keras_cbam.surgery.gate_switch import model_gates
-from keras_cbam.surgery.use import AttentionUse, attention_use
+from keras_cbam.surgery.use import AttentionUse, NotFiniteError, attention_use
 from keras_cbam.training.image_batches import ImageBatches
 from keras_cbam.training.image_folder import ImageSet
 
@@ -17,7 +18,8 @@ MOST_IMAGES = 2000
 # long as running four batches.
 SHARE = 0.08
 RUNS_A_STEP = 4
-MOST_BATCHES = 8
+# Bounds of the images for each gate; fewer could not tell one answer in a hundred.
+LEAST, MOST = 96, 256
 
 
 def measure_use(
@@ -30,23 +32,24 @@ def measure_use(
         images: with their labels.
         image_size: side of the images, in pixels.
         batch_size: images that are run at once.
-        steps: of its training, by which the number of images for each gate alone is chosen: at
-            least one batch, at most eight.
+        steps: of its training, by which the number of images for each gate alone is chosen.
 
     Returns:
-        An `AttentionUse`, or `None` for a model without attention.
+        An `AttentionUse`; `None` for a model without attention, or whose answers are no numbers.
     """
     gates = len(model_gates(model))
     if not gates:
         return None
-    batches = min(max(int(SHARE * RUNS_A_STEP * steps / gates), 1), MOST_BATCHES)
-    some = images.take(range(0, len(images), -(-len(images) // MOST_IMAGES)))
-    return attention_use(
-        model,
-        ImageBatches(some, image_size, batch_size),
-        images_per_gate=batches * batch_size,
-        batch_size=batch_size,
-    )
+    affordable = int(SHARE * RUNS_A_STEP * steps / gates) * batch_size
+    some = images.take(range(0, len(images), math.ceil(len(images) / MOST_IMAGES)))
+    try:
+        return attention_use(
+            model,
+            ImageBatches(some, image_size, batch_size),
+            images_per_gate=min(max(affordable, LEAST), MOST),
+        )
+    except NotFiniteError:
+        return None
 
 
 def use_lines(use: dict[str, Any]) -> list[str]:

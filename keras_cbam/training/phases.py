@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from keras_cbam.layers import AttentionLayer
+from keras_cbam.surgery.freeze import freeze_backbone
 from keras_cbam.training.classifier import HEAD
 from keras_cbam.training.fine_tune_config import HEAD_PHASE, FineTuneConfig
 from keras_cbam.training.group_rates import group_variables
@@ -24,19 +24,20 @@ def compile_phase(model: keras.Model, phase: str, config: FineTuneConfig, steps:
         config: the run, settled, at the rates of the phase.
         steps: batches of the whole phase, over which the learning rate decays.
     """
-    for layer in model.layers:
-        layer.trainable = _learns(layer, phase, config)
+    if phase == HEAD_PHASE:
+        freeze_backbone(model, head=[HEAD])
+    else:
+        _train_whole(model, config)
     for normalization in batch_norms(model):
         normalization.momentum = _momentum(normalization, config)
-    compile_model(model, config.recipe(), steps, group_variables(model, HEAD))
+    compile_model(model, config.recipe(), steps, group_variables(model, [HEAD]))
 
 
-def _learns(layer: keras.layers.Layer, phase: str, config: FineTuneConfig) -> bool:
-    """Whether a layer is trained in a phase."""
-    if phase == HEAD_PHASE:
-        return layer.name in HEAD or isinstance(layer, AttentionLayer)
-    frozen = config.batch_norm == "frozen"
-    return not (frozen and isinstance(layer, keras.layers.BatchNormalization))
+def _train_whole(model: keras.Model, config: FineTuneConfig) -> None:
+    """Let all layers learn, but for batch normalization that is frozen."""
+    for layer in model.layers:
+        normalizes = isinstance(layer, keras.layers.BatchNormalization)
+        layer.trainable = not (normalizes and config.batch_norm == "frozen")
 
 
 def _momentum(layer: keras.layers.BatchNormalization, config: FineTuneConfig) -> float:

@@ -33,16 +33,18 @@ def recalibrate(model: keras.Model, batches: Iterable[Any]) -> None:
     """
     layers = batch_norms(model)
     momenta = [layer.momentum for layer in layers]
-    for number, images in enumerate(batches):
-        for layer in layers:
-            # The mean of so many batches, from the mean of one fewer.
-            layer.momentum = number / (number + 1)
-        model(images, training=True)
-    for layer, momentum in zip(layers, momenta, strict=True):
-        layer.momentum = momentum
+    try:
+        for number, images in enumerate(batches):
+            for layer in layers:
+                # The mean of so many batches, from the mean of one fewer.
+                layer.momentum = number / (number + 1)
+            model(images, training=True)
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
 
 
 def first_images(dataset: ImageBatches, images: int = IMAGES) -> Iterable[Any]:
-    """Yield the inputs of a dataset's first batches, until there are so many."""
+    """Yield the inputs of a dataset's first batches, until there are at least so many."""
     for index in range(min(math.ceil(images / dataset.batch_size), len(dataset))):
         yield dataset[index][0]

@@ -22,23 +22,21 @@ def range_text(gates: np.ndarray) -> str:
     return f"{flat}{gates.min():.4f} to {gates.max():.4f}"
 
 
-def draw_gates(
-    axes: Any, gates: np.ndarray, among: np.ndarray | None = None, **settings: Any
-) -> Any:
+def draw_gates(axes: Any, gates: np.ndarray, middle: float, away: float, *, flat: bool) -> Any:
     """Draw a map of gates, red above the middle and blue below it.
 
     Args:
         axes: matplotlib axes.
         gates: `(height, width)`.
-        among: the gates whose range the colors span; by default those drawn. Where they are flat,
-            the map has one color.
-        **settings: of `imshow`, such as `vmin` and `vmax`, which the range does not decide then.
+        middle: the gate that is drawn white.
+        away: distance from it, in either direction, at which the colors end.
+        flat: whether the map has one color.
 
     Returns:
         What `imshow` returns.
     """
-    among = gates if among is None else among
-    if is_flat(among):
-        return axes.imshow(np.zeros_like(gates), cmap="RdBu_r", vmin=-1, vmax=1)
-    low, high = float(among.min()), float(among.max())
-    return axes.imshow(gates, cmap="RdBu_r", **{"vmin": low, "vmax": high, **settings})
+    if flat:
+        gates, middle, away = np.zeros_like(gates), 0.0, 1.0
+    return axes.imshow(
+        gates, cmap="RdBu_r", vmin=middle - away, vmax=middle + away, interpolation="nearest"
+    )

@@ -62,7 +62,7 @@ def panel(explanation: Explanation) -> Any:
     )
     for axes, (layer, gates) in zip(others, maps.items(), strict=False):
         middle, away = float(np.median(gates)), float(np.ptp(gates)) / 2
-        shown = draw_gates(axes, gates, vmin=middle - away, vmax=middle + away)
+        shown = draw_gates(axes, gates, middle, away, flat=is_flat(gates))
         height, width = explanation.places[layer]
         axes.set_title(f"spatial, {height}x{width}\n{_short(layer)}", fontsize=7)
         if is_flat(gates):

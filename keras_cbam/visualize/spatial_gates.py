@@ -43,14 +43,7 @@ def draw_spatial_gates(
     for column, (name, gates) in enumerate(maps.items(), start=1):
         away = float(np.abs(gates - 1).max())
         for row, gate in enumerate(gates):
-            shown = draw_gates(
-                grid[row, column],
-                gate,
-                gates,
-                vmin=1 - away,
-                vmax=1 + away,
-                interpolation="nearest",
-            )
+            shown = draw_gates(grid[row, column], gate, 1.0, away, flat=is_flat(gates))
         height, width = gates.shape[1:]
         grid[0, column].set_title(
             f"{_short(name)}\n{height}x{width}, {range_text(gates)}", fontsize=7

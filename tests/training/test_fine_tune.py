@@ -13,7 +13,7 @@ import pytest
 from keras_cbam.errors import InputError
 from keras_cbam.training import FineTuneConfig, ImageBatches, fine_tune
 from keras_cbam.training.fine_tune import STATE_DIRECTORY
-from keras_cbam.training.fine_tune_defaults import DEFAULTS, LEAST_EPOCHS, rate_factor
+from keras_cbam.training.fine_tune_defaults import DEFAULTS, LEAST_EPOCHS, distance
 from keras_cbam.training.recalibrate import batch_norms
 from tests.conftest import BACKEND
 
@@ -161,17 +161,17 @@ def test_attention_trains_with_the_head_and_then_with_the_whole_network(
 
 
 def test_rates_fall_where_the_frozen_backbone_does_well():
-    # Of two classes guessing gets half wrong. 40 % of that and more: the full rate. Half of 40 %: a
-    # quarter of it. Nothing wrong: a fiftieth.
-    for error, factor in ((0.5, 1), (0.2, 1), (0.1, 0.25), (0.04, 0.04), (0.0, 0.02)):
-        assert rate_factor(error, 2) == pytest.approx(factor)
-    assert rate_factor(0.2 * 0.99, 100) == pytest.approx(0.25)
+    # Of two classes guessing gets half wrong. 40 % of that and more is far; then the half of it.
+    for error, share in ((0.5, 1), (0.2, 1), (0.1, 0.5), (0.04, 0.2), (0.0, 0.15)):
+        assert distance(error, 2) == pytest.approx(share)
+    assert distance(0.2 * 0.99, 100) == pytest.approx(0.5)
     stated = {"weights": "imagenet", "learning_rate": None, "head_learning_rate": 0.1}
     run = config("images", "run", **stated).settled(10)
-    adapted = run.adapted(0.1, 2)
-    assert adapted.learning_rate == pytest.approx(run.learning_rate / 4)
-    assert adapted.attention_learning_rate == pytest.approx(run.attention_learning_rate / 4)
-    assert adapted.head_learning_rate == 0.1
+    first, second = run.with_head(), run.after_head(0.1, 2)
+    assert first.attention_learning_rate == pytest.approx(run.attention_learning_rate / 3)
+    assert second.learning_rate == pytest.approx(run.learning_rate / 4)
+    assert second.attention_learning_rate == pytest.approx(run.attention_learning_rate / 2)
+    assert first.head_learning_rate == second.head_learning_rate == 0.1
     # Rates that the user states are taken as they are, and so is a backbone without a first phase.
     for changes in (
         {"learning_rate": 0.01},
@@ -180,27 +180,43 @@ def test_rates_fall_where_the_frozen_backbone_does_well():
         {"adapt_rates": False},
     ):
         run = config("images", "run", **{**stated, **changes}).settled(10)
-        assert run.adapted(0.1, 2) == run
+        assert run.after_head(0.1, 2) == run
 
 
 @on_one
-def test_the_second_phase_goes_by_the_first(image_folder, tmp_path, weights):
+def test_the_second_phase_goes_by_the_first(image_folder, tmp_path, weights, monkeypatch):
+    asked = []
+
+    def half(error, classes):
+        asked.append((error, classes))
+        return 0.5
+
+    monkeypatch.setattr("keras_cbam.training.fine_tune_config.distance", half)
+
     class Rates(keras.callbacks.Callback):
         seen = ()
 
         def on_epoch_begin(self, epoch, logs=None):
-            self.seen = (*self.seen, float(self.model.optimizer.learning_rate))
+            # The optimizer's rate is the backbone's; the others are a multiple of it.
+            optimizer = self.model.optimizer
+            rate, scales = float(optimizer.learning_rate), set(optimizer.scales.values())
+            self.seen = (*self.seen, (rate, *sorted(rate * scale for scale in scales)))
 
     look = Rates()
     settings = {"weights": weights, "learning_rate": None, "warmup": 0.0, "epochs": 1}
-    settings |= {"head_epochs": 3, "head_learning_rate": 0.03}
     result = fine_tune(config(image_folder, tmp_path / "run", **settings), callbacks=[look])
-    head, full = result.record["epochs"][2], DEFAULTS[True, True].learning_rate
-    factor = rate_factor(1 - head["selection_accuracy"], 2)
-    assert look.seen[0] == pytest.approx(full)
-    assert result.record["rates"]["backbone"] == pytest.approx(factor * full)
-    assert look.seen[3] == pytest.approx(factor * full)
-    assert factor < 1
+    head, full = result.record["epochs"][0], DEFAULTS[True, True]
+    assert set(asked) == {(1 - head["selection_accuracy"], 2)}
+    rates = (full.learning_rate, full.attention_learning_rate, full.head_learning_rate)
+    backbone, attention, head_rate = rates
+    assert look.seen[0] == pytest.approx((backbone, *sorted((attention / 3, head_rate))))
+    assert look.seen[1] == pytest.approx((backbone / 4, *sorted((attention / 2, head_rate))))
+    assert result.record["rates"] == {
+        "backbone": backbone / 4,
+        "attention": attention / 2,
+        "head": head_rate,
+    }
+    assert f"backbone {backbone / 4:.2g}" in (tmp_path / "run" / "report.md").read_text()
 
 
 @on_one

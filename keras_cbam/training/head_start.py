@@ -1,0 +1,74 @@
+"""The start of a new head: the logistic regression on the features that the backbone has."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from keras_cbam.training.classifier import FEATURES
+from keras_cbam.training.image_batches import ImageBatches
+from keras_cbam.training.image_folder import ImageSet
+from keras_cbam.training.recipe import jit_compile
+
+MOST_IMAGES = 10_000
+STEPS = 300
+RATE = 0.05
+# Of the sum of squared weights, as 1 / (2 C n) is for n images and C = 0.1 of scikit-learn.
+DECAY = 5.0
+
+
+def start_head(
+    model: keras.Model, images: ImageSet, *, image_size: int, batch_size: int, seed: int
+) -> list[np.ndarray]:
+    """Fit a logistic regression on frozen features, and return it as the weights of the head.
+
+    A head that starts at random sends the backbone and the attention gradients that mean nothing
+    yet, and they lose what they have learned (Kumar et al. 2022, arXiv 2202.10054).
+
+    Args:
+        model: what `build_classifier` gives.
+        images: the images to learn from, not augmented; evenly spaced ones if there are many.
+        image_size: side of the images, in pixels.
+        batch_size: images that are run at once.
+        seed: of the regression's start.
+
+    Returns:
+        Kernel `(features, classes)` and bias `(classes,)`.
+    """
+    some = images.take(range(0, len(images), -(-len(images) // MOST_IMAGES)))
+    layer = model.get_layer(FEATURES)
+    features = keras.Model(model.inputs, layer.output).predict(
+        ImageBatches(some, image_size, batch_size), verbose=0
+    )
+    features = np.asarray(features, "float64")
+    mean, spread = features.mean(0), features.std(0) + 1e-6
+    kernel, bias = _regression(
+        (features - mean) / spread, some.labels, model.output.shape[-1], seed
+    )
+    kernel = kernel / spread[:, None]
+    return [kernel.astype("float32"), (bias - mean @ kernel).astype("float32")]
+
+
+def _regression(
+    features: np.ndarray, labels: np.ndarray, classes: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel and bias of the logistic regression with a penalty on the kernel, by Adam."""
+    count = len(features)
+    dense = keras.layers.Dense(
+        classes,
+        kernel_initializer=keras.initializers.GlorotUniform(seed),
+        kernel_regularizer=keras.regularizers.L2(DECAY / count),
+        dtype="float32",
+    )
+    inputs = keras.Input((features.shape[1],))
+    regression = keras.Model(inputs, dense(inputs))
+    regression.compile(
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(RATE, STEPS)),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=jit_compile(),
+    )
+    regression.fit(
+        features.astype("float32"), labels, batch_size=count, epochs=STEPS, shuffle=False, verbose=0
+    )
+    kernel, bias = dense.get_weights()
+    return kernel.astype("float64"), bias.astype("float64")
