@@ -6,6 +6,7 @@ import pytest
 
 from keras_cbam import BAM, CBAM, ChannelAttention, SqueezeExcite
 from keras_cbam.surgery import attention_use
+from keras_cbam.surgery.use import NotFiniteError
 from tests.layers import reference
 
 pytestmark = pytest.mark.backends
@@ -230,6 +231,96 @@ def test_nested_models_and_answers_that_count(rng):
     assert [gate.layer for gate in used.gates] == ["inner/gate"]
 
 
+def test_one_column_is_of_two_classes(rng):
+    layer = SqueezeExcite(reduction_ratio=2)
+    logits = classifier(layer, classes=1, scores=None)
+    randomize(layer, rng)
+    logits.layers[-1].kernel.assign(rng.normal(0, 4, (4, 1)))
+    probabilities = keras.Model(
+        logits.input, keras.layers.Activation("sigmoid")(logits.output), name="probabilities"
+    )
+    two = keras.Model(
+        logits.input,
+        keras.ops.concatenate([keras.ops.zeros_like(logits.output), logits.output], -1),
+    )
+    x = rng.normal(0, 2, (IMAGES, 6, 6, 4)).astype("float32")
+    labels = rng.integers(0, 2, (IMAGES, 1))
+    uses = [attention_use(model, x, labels) for model in (two, logits, probabilities)]
+    assert uses[0].replaced.kl_divergence > 1e-4
+    for use in uses[1:]:
+        assert use.accuracy == uses[0].accuracy
+        assert use.replaced.agreement == uses[0].replaced.agreement
+        assert use.replaced.kl_divergence == pytest.approx(uses[0].replaced.kl_divergence, rel=1e-3)
+
+
+def test_both_of_bam_as_its_own_gates_say(rng):
+    layer = BAM(reduction_ratio=2, dilation=1)
+    model = classifier(layer)
+    randomize(layer, rng)
+    x = rng.normal(0, 2, (IMAGES, 6, 6, 4))
+    refined, (gates,) = reference.bam(x, weights_by_name(layer), dilation=1)
+    kernel, bias = (w.astype("float64") for w in model.layers[-1].get_weights())
+    constants = gates.mean((0, 1, 2))
+    before, after = (softmax(y.mean((1, 2)) @ kernel + bias) for y in (refined, x * constants))
+    (gate,) = attention_use(model, x.astype("float32"), batch_size=8).gates
+    assert gate.kind == "both"
+    assert gate.over_places == pytest.approx(gates.std((1, 2)).mean(), rel=1e-4)
+    assert gate.over_images == pytest.approx(gates.std(0).mean(), rel=1e-4)
+    np.testing.assert_allclose(gate.constants, constants, rtol=1e-5)
+    assert gate.over_places > 1e-2
+    agreement, divergence, _ = compared(before, after, np.zeros(IMAGES))
+    assert gate.replaced.agreement == pytest.approx(agreement)
+    assert gate.replaced.kl_divergence == pytest.approx(divergence, rel=1e-3)
+
+
+class Block(keras.layers.Layer):
+    """A layer of one's own that holds attention."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.gates = SqueezeExcite(reduction_ratio=2)
+
+    def build(self, input_shape):
+        self.gates.build(input_shape)
+
+    def call(self, inputs):
+        return self.gates(inputs)
+
+
+def test_attention_inside_a_layer_is_found(rng):
+    block = Block(name="block")
+    inputs = keras.Input((6, 6, 4))
+    scores = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(block(inputs)))
+    model = keras.Model(inputs, scores)
+    randomize(block.gates, rng)
+    use = attention_use(model, rng.normal(0, 2, (4, 6, 6, 4)).astype("float32"))
+    assert [gate.layer for gate in use.gates] == ["block"]
+    assert use.gates[0].over_images > 1e-3
+
+
+def test_batches_of_several_sizes(rng):
+    layer = SqueezeExcite(reduction_ratio=2)
+    model = classifier(layer)
+    randomize(layer, rng)
+    x = rng.normal(0, 2, (IMAGES, 6, 6, 4)).astype("float32")
+    labels = rng.integers(0, 3, IMAGES)
+
+    class Uneven(keras.utils.PyDataset):
+        bounds = (0, 3, 3, 12, IMAGES)
+
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, index):
+            part = slice(*self.bounds[index : index + 2])
+            return x[part], labels[part]
+
+    uneven, whole = attention_use(model, Uneven()), attention_use(model, x, labels)
+    assert uneven.images == IMAGES
+    assert uneven.accuracy == whole.accuracy
+    assert uneven.replaced.kl_divergence == pytest.approx(whole.replaced.kl_divergence, rel=1e-3)
+
+
 def test_what_cannot_be_measured(rng):
     x = rng.normal(0, 1, (4, 6, 6, 4)).astype("float32")
     inputs = keras.Input((6, 6, 4))
@@ -240,5 +331,14 @@ def test_what_cannot_be_measured(rng):
     twice = keras.layers.GlobalAveragePooling2D()(shared(shared(inputs)))
     with pytest.raises(ValueError, match="Layer shared is used several times"):
         attention_use(keras.Model(inputs, twice), x)
+    model = classifier(SqueezeExcite(reduction_ratio=2))
+    with pytest.raises(ValueError, match=r"one for each input. Received: shape \(4, 3\)"):
+        attention_use(model, x, np.eye(3)[[0, 1, 2, 0]])
+    with pytest.raises(NotFiniteError, match="answers that are finite"):
+        attention_use(model, np.full_like(x, np.nan))
+    with pytest.raises(ValueError, match="Expected inputs as arrays"):
+        attention_use(model, iter(x))
+    with pytest.raises(ValueError, match="Expected a model that has been built"):
+        attention_use(keras.Sequential([SqueezeExcite()]), x)
     with pytest.raises(ValueError, match="Expected at least one input"):
         attention_use(classifier(SqueezeExcite(reduction_ratio=2)), x[:0])
