@@ -20,8 +20,11 @@ WITHOUT_EXAMPLE = {
     "AddedParameters",
     "AttentionLayer",
     "AttentionPoint",
+    "AttentionUse",
     "FeaturePyramidModel",
+    "GateUse",
     "ParameterCount",
+    "Replacement",
 }
 
 

@@ -28,7 +28,7 @@ DIRECTIONS = {
     "detection": {"layers", "surgery", "training", "export"},
 }
 DIRECTIONS["cli"] = set(DIRECTIONS)
-SHARED = {"errors", "files", "pixels"}
+SHARED = {"compiled", "errors", "files", "pixels"}
 OPTIONAL = {
     "PIL",
     "ai_edge_litert",

@@ -41,6 +41,11 @@ def test_what_is_lost_without_attention():
     uses += [{"accuracy": 0.8, "replaced": {"accuracy": 0.75}}]
     measured = {seed: replace(told(10), attention=use) for seed, use in enumerate(uses)}
     assert summarize(measured).lost == pytest.approx(7.5)
+    study = STUDIES["channel"]
+    results = {("Net", row.attention): {0: told(10), 1: told(10)} for row in study.rows}
+    results["Net", "se"] = measured
+    text = markdown(study, lines(study, ["Net"], results), ["what was run"])
+    assert "7.65M | +7.50 | 23.14 |" in text
 
 
 def test_wilsons_interval_over_images():
@@ -94,7 +99,7 @@ def test_the_table_says_no_more_than_the_intervals():
     ]
     text = markdown(study, found, ["what was run"])
     assert (
-        "| Net | baseline | 31.00 (28.52 to 33.48) | 1.00 | - | - | 1,234,567 | 7.65M | 24.56 |"
+        "| Net | baseline | 31.00 (28.52 to 33.48) | 1.00 | - | - | 1,234,567 | 7.65M | - | 24.56 |"
         in text
     )
     assert "- what was run\n" in text

@@ -80,7 +80,7 @@ def main(directory, hosts, process_id, kill_after):
     model = network()
     scorer = Scorer(model, network, 16, 8, processes)
     recipe = Recipe(
-        group_rates={"attention": 0.3, "head": 0.05},
+        group_rates={"attention": 0.05, "head": 0.2},
         warmup=0.1,
         weight_decay=1e-3,
         label_smoothing=0.1,

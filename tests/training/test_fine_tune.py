@@ -205,7 +205,7 @@ def test_the_second_phase_goes_by_the_first(image_folder, tmp_path, weights, mon
     look = Rates()
     settings = {"weights": weights, "learning_rate": None, "warmup": 0.0, "epochs": 1}
     result = fine_tune(config(image_folder, tmp_path / "run", **settings), callbacks=[look])
-    head, full = result.record["epochs"][0], DEFAULTS[True, True]
+    head, full = result.record["epochs"][0], DEFAULTS[True]
     assert set(asked) == {(1 - head["selection_accuracy"], 2)}
     rates = (full.learning_rate, full.attention_learning_rate, full.head_learning_rate)
     backbone, attention, head_rate = rates
@@ -269,7 +269,7 @@ def test_a_budget_in_steps_and_what_the_user_states():
         stated = {"weights": "imagenet", **unsaid, **changes}
         return config("images", "run", **stated).settled(batches)
 
-    defaults = DEFAULTS[True, True]
+    defaults = DEFAULTS[True]
     small, large = settled(15), settled(100_000)
     assert small.epochs == -(-defaults.steps // 15)
     assert small.head_epochs == -(-defaults.head_steps // 15)
@@ -279,9 +279,9 @@ def test_a_budget_in_steps_and_what_the_user_states():
     stated = settled(15, epochs=3, head_epochs=0, learning_rate=0.5, head_learning_rate=0.25)
     assert (stated.head_epochs, stated.epochs, stated.learning_rate) == (0, 3, 0.5)
     assert stated.attention_learning_rate == defaults.attention_learning_rate
-    (phase,) = stated.phases()
-    assert phase.recipe.learning_rate == 0.5
-    assert phase.recipe.group_rates["head"] == 0.25
+    assert [phase.name for phase in stated.phases()] == ["whole"]
+    assert stated.recipe().learning_rate == 0.5
+    assert stated.recipe().group_rates["head"] == 0.25
     # Twice the same, so that a run can be resumed by what its record says.
     assert stated.settled(7) == stated
 
@@ -290,13 +290,11 @@ def test_options_reach_the_recipe(tmp_path):
     changes = {"label_smoothing": 0.1, "clip_norm": 2.0, "ema": 0.9}
     changes["dtype_policy"] = "mixed_bfloat16"
     rates = {"head_learning_rate": 0.2, "attention_learning_rate": 0.3, "learning_rate": 0.1}
-    phases = config(tmp_path, tmp_path, warmup=0.2, **rates, **changes).phases()
-    assert [phase.name for phase in phases] == ["head", "whole"]
-    for phase in phases:
-        assert phase.recipe.learning_rate == 0.1
-        assert phase.recipe.group_rates == {"head": 0.2, "attention": 0.3}
-        assert phase.recipe.warmup == 0.2
-        assert {name: getattr(phase.recipe, name) for name in changes} == changes
+    recipe = config(tmp_path, tmp_path, warmup=0.2, **rates, **changes).recipe()
+    assert recipe.learning_rate == 0.1
+    assert recipe.group_rates == {"head": 0.2, "attention": 0.3}
+    assert recipe.warmup == 0.2
+    assert {name: getattr(recipe, name) for name in changes} == changes
 
 
 def test_a_dtype_policy_is_that_of_the_network(image_folder, tmp_path):

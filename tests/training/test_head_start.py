@@ -20,12 +20,11 @@ def test_the_head_starts_as_the_logistic_regression(image_folder):
     kernel, bias = start_head(model, folder.train, image_size=32, batch_size=4, seed=0)
     pool = keras.Model(model.input, model.get_layer("pool").output)
     features = pool.predict(ImageBatches(folder.train, 32, 4), verbose=0)
-    scaled = (features - features.mean(0)) / features.std(0)
-    expected = sklearn.LogisticRegression(C=0.1).fit(scaled, folder.train.labels)
+    scaled = (features - features.mean(0)) / (features.std(0) + 1e-6)
+    # A penalty of C = 0.1 on two columns is that of C = 0.2 on scikit-learn's one, their difference.
+    expected = sklearn.LogisticRegression(C=0.2, max_iter=1000).fit(scaled, folder.train.labels)
     probabilities = expected.predict_proba(scaled)
     assert probabilities.std(0).min() > 0.1
     model.get_layer("probabilities").set_weights([kernel, bias])
     found = model.predict(ImageBatches(folder.train, 32, 4), verbose=0)
-    # Two softmax columns share what scikit-learn's one has, so the penalty is not the same.
-    np.testing.assert_allclose(found, probabilities, atol=0.1)
-    assert (found.argmax(1) == folder.train.labels).all()
+    np.testing.assert_allclose(found, probabilities, atol=0.02)
