@@ -21,7 +21,7 @@ def test_the_head_starts_as_the_logistic_regression(image_folder):
     pool = keras.Model(model.input, model.get_layer("pool").output)
     features = pool.predict(ImageBatches(folder.train, 32, 4), verbose=0)
     scaled = (features - features.mean(0)) / (features.std(0) + 1e-6)
-    # A penalty of C = 0.1 on two columns is that of C = 0.2 on scikit-learn's one, their difference.
+    # The penalty of C = 0.1 on two columns is that of C = 0.2 on their difference.
     expected = sklearn.LogisticRegression(C=0.2, max_iter=1000).fit(scaled, folder.train.labels)
     probabilities = expected.predict_proba(scaled)
     assert probabilities.std(0).min() > 0.1
