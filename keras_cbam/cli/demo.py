@@ -21,8 +21,8 @@ from keras_cbam.training.digits import write_digits
 from keras_cbam.visualize import WebPage, draw_spatial_gates
 
 RUN: dict[str, Any] = {
-    "backbone": "MobileNetV2",
-    "backbone_options": {"alpha": 0.35},
+    "backbone": "MobileNet",
+    "backbone_options": {"alpha": 0.25},
     "weights": "none",
     "image_size": 64,
     "batch_size": 128,
