@@ -31,7 +31,7 @@ class Defaults:
 # Epochs of the whole network that even the largest set gets.
 LEAST_EPOCHS = 2
 
-# By whether the backbone has learned before. docs/finetune.md tells how they were chosen.
+# By whether the backbone has learned before. docs/finetune.md has the test of them.
 DEFAULTS: dict[bool, Defaults] = {
     True: Defaults(
         head_steps=100,
