@@ -26,7 +26,7 @@ RUN: dict[str, Any] = {
     "weights": "none",
     "image_size": 48,
     "batch_size": 128,
-    "epochs": 13,
+    "epochs": 16,
     "learning_rate": 6e-3,
     "attention_learning_rate": 6e-3,
     "head_learning_rate": 6e-3,
