@@ -419,7 +419,7 @@ class _Comparison:
         """Probabilities of classes, `(answers, classes)`."""
         values = answers.reshape(-1, answers.shape[-1]).astype("float64")
         if values.shape[1] == 1:
-            # Of the second of two classes, whose logit is that of the first below 0.
+            # The column is the second of two classes; the logit of the first is 0.
             second = values if self._are_probabilities else 1 / (1 + np.exp(-values))
             return np.concatenate([1 - second, second], axis=1)
         if not self._are_probabilities:

@@ -294,6 +294,6 @@ def _record(
         "best": best,
         "val": val,
         "attention": None if use is None else use.record(),
-        # Of this process, which may have gone on with a run that was cut off.
+        # A run that was resumed counts the time of its last process alone.
         "seconds": {"training": seconds, "attention_use": time.monotonic() - start},
     }

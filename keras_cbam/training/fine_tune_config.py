@@ -49,9 +49,8 @@ class FineTuneConfig:
             normalizes by the batch, learns, and keeps moving averages. Gates and a trained backbone
             change what the published statistics were made for, so this is the default.
             `"recalibrate"`: the same, but before each scoring the averages are replaced by the mean
-            over at least 320 training images, for batches too small for moving averages.
-            `"frozen"`: it keeps what the weights came with, for batches of a few images, and takes
-            half the time.
+            over at least 320 training images.
+            `"frozen"`: it keeps what the weights came with, and a step takes about half the time.
         batch_norm_momentum: momentum of all batch normalization, the attention's too; `None` for
             the smaller of 0.9 and its own, since 0.99 and MobileNetV2's 0.999 take more steps to
             settle than a run has.

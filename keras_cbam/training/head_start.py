@@ -13,7 +13,7 @@ from keras_cbam.training.recipe import jit_compile
 MOST_IMAGES = 10_000
 STEPS = 300
 RATE = 0.05
-# Of the sum of squared weights, as 1 / (2 C n) is for n images and C = 0.1 of scikit-learn.
+# The penalty on squared weights, times the number of images: scikit-learn's 1 / (2 C) for C = 0.1.
 DECAY = 5.0
 
 

@@ -161,7 +161,7 @@ def test_attention_trains_with_the_head_and_then_with_the_whole_network(
 
 
 def test_rates_fall_where_the_frozen_backbone_does_well():
-    # Of two classes guessing gets half wrong. 40 % of that and more is far; then the half of it.
+    # Guessing gets half of two classes wrong. 40 % of that, or more, is far.
     for error, share in ((0.5, 1), (0.2, 1), (0.1, 0.5), (0.04, 0.2), (0.0, 0.15)):
         assert distance(error, 2) == pytest.approx(share)
     assert distance(0.2 * 0.99, 100) == pytest.approx(0.5)
