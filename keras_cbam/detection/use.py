@@ -14,7 +14,8 @@ from keras_cbam.detection.decoder import Detections
 from keras_cbam.detection.metrics import coco_metrics
 from keras_cbam.detection.predict import OUTPUTS, Predictor, decode_all
 from keras_cbam.surgery.gate_switch import GateSwitch, model_gates
-from keras_cbam.surgery.use import MATTERS, AttentionUse, attention_use
+from keras_cbam.surgery.use import AttentionUse, attention_use
+from keras_cbam.surgery.use_answers import MATTERS
 
 # An anchor whose highest score is below this finds nothing.
 SCORE = 0.3

@@ -10,7 +10,8 @@ from keras_cbam.surgery.plan import ATTENTIONS
 from keras_cbam.surgery.points import AttentionPoint, attention_points
 from keras_cbam.surgery.pyramid import FeaturePyramidModel
 from keras_cbam.surgery.summary import ParameterCount, summarize_parameters
-from keras_cbam.surgery.use import AttentionUse, GateUse, Replacement, attention_use
+from keras_cbam.surgery.use import AttentionUse, GateUse, attention_use
+from keras_cbam.surgery.use_answers import Replacement
 
 __all__ = [
     "ATTENTIONS",

@@ -5,45 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
 from keras_cbam.surgery.gate_switch import GateMoments, GateSwitch
-
-# The share of answers that must change for attention, or a gate, to matter.
-MATTERS = 0.01
-EPSILON = 1e-7
-
-# Inputs, an array or a structure of arrays, and their labels or `None`.
-Batch: TypeAlias = tuple[Any, Any]
-
-
-class NotFiniteError(ValueError):
-    """Answers of a model are infinite, or not numbers."""
-
-
-@dataclass(frozen=True)
-class Replacement:
-    """What becomes of a model's answers when gates are replaced by their means.
-
-    Attributes:
-        agreement: share of the answers that stay the same, in [0, 1].
-        kl_divergence: mean Kullback-Leibler divergence of the new probabilities from those of the
-            model as it is, in nats.
-        accuracy: share of the answers that are right; `None` without labels.
-    """
-
-    agreement: float
-    kl_divergence: float
-    accuracy: float | None
-
-    @property
-    def matters(self) -> bool:
-        """Whether at least 1 % of the answers change."""
-        # Shares of few inputs are not exact in floating point.
-        return 1 - self.agreement >= MATTERS - 1e-9
+from keras_cbam.surgery.use_answers import Comparison, Replacement, checked
+from keras_cbam.surgery.use_inputs import Batch, batches, evenly_spaced, take
 
 
 @dataclass(frozen=True)
@@ -197,25 +166,25 @@ def attention_use(
             "Expected a model with attention layers of keras_cbam. "
             f"Received: model {model.name}, which has none"
         )
-    batches = partial(_batches, inputs, labels, batch_size)
+    read = partial(batches, inputs, labels, batch_size)
     start = [np.zeros(gate.channels) for gate in switch.gates]
-    plain = _run(switch, batches(), start, np.zeros(len(start)))
+    plain = _run(switch, read(), start, np.zeros(len(start)))
     means = [gate.mean for gate in plain.gates]
-    without = _run(switch, batches(), means, np.ones(len(means)))
-    compare = _Comparison(plain, judged)
-    chosen = _evenly_spaced(len(plain.answers), images_per_gate)
+    without = _run(switch, read(), means, np.ones(len(means)))
+    compare = Comparison(plain.answers, plain.labels, judged)
+    chosen = evenly_spaced(len(plain.answers), images_per_gate)
     if len(chosen) < len(plain.answers):
-        batches = partial(_batches, _take(batches(), chosen), None, switch.batch_size)
+        read = partial(batches, take(read(), chosen), None, switch.batch_size)
     gates = []
     for index, (gate, statistics) in enumerate(zip(switch.gates, plain.gates, strict=True)):
-        alone = _run(switch, batches(), means, np.arange(len(means)) == index)
+        alone = _run(switch, read(), means, np.arange(len(means)) == index)
         gates.append(
             GateUse(
                 gate.layer,
                 gate.kind,
                 statistics.over_images,
                 statistics.over_places,
-                compare(alone, chosen),
+                compare(alone.answers, chosen),
                 statistics.mean,
             )
         )
@@ -223,8 +192,8 @@ def attention_use(
     return AttentionUse(
         images=len(plain.answers),
         images_per_gate=len(chosen),
-        accuracy=compare(plain, every).accuracy,
-        replaced=compare(without, every),
+        accuracy=compare(plain.answers, every).accuracy,
+        replaced=compare(without.answers, every),
         gates=tuple(gates),
     )
 
@@ -278,13 +247,13 @@ class _Run(NamedTuple):
     gates: list[_GateStatistics]
 
 
-def _run(switch: GateSwitch, batches: Iterator[Batch], constants: Any, replaced: Any) -> _Run:
+def _run(switch: GateSwitch, inputs: Iterator[Batch], constants: Any, replaced: Any) -> _Run:
     """Run all batches with some gates replaced."""
     answers, labels = [], []
     statistics = [_GateStatistics() for _ in switch.gates]
-    for rows, known in batches:
+    for rows, known in inputs:
         found, moments = switch.run(rows, constants, replaced)
-        answers.append(_checked(found))
+        answers.append(checked(found))
         labels.append(known)
         for each, batch in zip(statistics, moments, strict=True):
             each.add(batch, len(answers[-1]))
@@ -292,136 +261,3 @@ def _run(switch: GateSwitch, batches: Iterator[Batch], constants: Any, replaced:
         raise ValueError("Expected at least one input. Received none")
     together = None if labels[0] is None else np.concatenate(labels)
     return _Run(np.concatenate(answers), together, statistics)
-
-
-def _batches(inputs: Any, labels: Any, batch_size: int) -> Iterator[Batch]:
-    """Yield arrays or a dataset in batches of at least one row, with labels or `None`."""
-    pairs = _read(inputs) if isinstance(inputs, keras.utils.PyDataset) else _cut(inputs, batch_size)
-    done = 0
-    for rows, known in pairs:
-        count = len(keras.tree.flatten(rows)[0])
-        if labels is not None:
-            known = np.asarray(labels)[done : done + count]
-        done += count
-        if count:
-            yield rows, None if known is None else _integers(known, count)
-
-
-def _read(dataset: keras.utils.PyDataset) -> Iterator[Batch]:
-    """Yield the batches of a dataset."""
-    for index in range(len(dataset)):
-        rows, labels, _ = keras.utils.unpack_x_y_sample_weight(dataset[index])
-        yield keras.tree.map_structure(np.asarray, rows), labels
-
-
-def _cut(inputs: Any, batch_size: int) -> Iterator[Batch]:
-    """Yield arrays in batches, without labels."""
-    arrays = keras.tree.map_structure(np.asarray, inputs)
-    if any(array.ndim < 1 for array in keras.tree.flatten(arrays)):
-        raise ValueError(
-            "Expected inputs as arrays or as a `keras.utils.PyDataset`. "
-            f"Received: {type(inputs).__name__}"
-        )
-    for start in range(0, len(keras.tree.flatten(arrays)[0]), batch_size):
-        part = slice(start, start + batch_size)
-        yield keras.tree.map_structure(lambda array, at=part: array[at], arrays), None
-
-
-def _integers(labels: Any, count: int) -> np.ndarray:
-    """Labels `(inputs,)`."""
-    found = np.asarray(labels)
-    if found.size != count:
-        raise ValueError(
-            f"Expected labels as integers, one for each input. Received: shape {found.shape} for "
-            f"{count} inputs"
-        )
-    return found.reshape(-1)
-
-
-def _evenly_spaced(count: int, most: int | None) -> np.ndarray:
-    """The indices of at most so many of `count` inputs, evenly spaced."""
-    chosen = np.linspace(0, count - 1, min(most or count, count))
-    return chosen.round().astype(int)
-
-
-def _take(batches: Iterator[Batch], chosen: np.ndarray) -> Any:
-    """The inputs at some indices, in one structure of arrays."""
-    parts, done = [], 0
-    for rows, _ in batches:
-        count = len(keras.tree.flatten(rows)[0])
-        at = chosen[(chosen >= done) & (chosen < done + count)] - done
-        parts.append(keras.tree.map_structure(lambda array, at=at: array[at], rows))
-        done += count
-    return keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
-
-
-def _checked(answers: Any) -> np.ndarray:
-    """The answers, `(batch, ..., classes)`, all of them numbers."""
-    found = keras.tree.flatten(answers)
-    if len(found) != 1 or found[0].ndim < 2:
-        shapes = [each.shape for each in found]
-        raise ValueError(
-            "Expected answers (batch, classes), one output of the model or what `answers` makes "
-            f"of several. Received: shapes {shapes}"
-        )
-    if not np.isfinite(found[0]).all():
-        raise NotFiniteError(
-            "Expected answers that are finite. Received: infinity, or what is not a number"
-        )
-    return found[0]
-
-
-class _Comparison:
-    """Compares answers with those of the model as it is.
-
-    Args:
-        plain: the run of the model as it is.
-        judged: as for `attention_use`.
-    """
-
-    def __init__(self, plain: _Run, judged: Callable[[np.ndarray], np.ndarray] | None):
-        if plain.labels is not None and plain.answers.ndim != 2:
-            raise ValueError(
-                "Expected no labels for a model of many answers to an input. "
-                f"Received: answers of shape {plain.answers.shape} and labels"
-            )
-        self._plain = plain
-        self._judged = judged
-        # What the answers are is told by those of the model as it is, and by all of them.
-        values = plain.answers
-        columns = values.shape[-1]
-        if columns == 1:
-            self._are_probabilities = bool(((values >= 0) & (values <= 1)).all())
-        else:
-            sums = values.sum(-1, dtype="float64")
-            self._are_probabilities = bool((values >= 0).all()) and np.allclose(sums, 1, atol=1e-2)
-
-    def __call__(self, run: _Run, chosen: np.ndarray) -> Replacement:
-        """What became of the answers to the chosen inputs, which are all that the run has."""
-        old = self._probabilities(self._plain.answers[chosen])
-        new = self._probabilities(run.answers)
-        labels = None if self._plain.labels is None else self._plain.labels[chosen]
-        if self._judged is not None:
-            counted = self._judged(old)
-            old, new = old[counted], new[counted]
-            labels = None if labels is None else labels[counted]
-        if not len(old):
-            return Replacement(agreement=1.0, kl_divergence=0.0, accuracy=None)
-        logarithms = np.log(np.clip(old, EPSILON, None)) - np.log(np.clip(new, EPSILON, None))
-        told = new.argmax(1)
-        return Replacement(
-            agreement=float((old.argmax(1) == told).mean()),
-            kl_divergence=max(float((old * logarithms).sum(1).mean()), 0.0),
-            accuracy=None if labels is None else float((told == labels).mean()),
-        )
-
-    def _probabilities(self, answers: np.ndarray) -> np.ndarray:
-        """Probabilities of classes, `(answers, classes)`."""
-        values = answers.reshape(-1, answers.shape[-1]).astype("float64")
-        if values.shape[1] == 1:
-            # The column is the second of two classes; the logit of the first is 0.
-            second = values if self._are_probabilities else 1 / (1 + np.exp(-values))
-            return np.concatenate([1 - second, second], axis=1)
-        if not self._are_probabilities:
-            values = np.exp(values - values.max(1, keepdims=True))
-        return values / values.sum(1, keepdims=True)

@@ -8,7 +8,8 @@ from typing import Any
 import keras
 
 from keras_cbam.surgery.gate_switch import model_gates
-from keras_cbam.surgery.use import AttentionUse, NotFiniteError, attention_use
+from keras_cbam.surgery.use import AttentionUse, attention_use
+from keras_cbam.surgery.use_answers import NotFiniteError
 from keras_cbam.training.image_batches import ImageBatches
 from keras_cbam.training.image_folder import ImageSet
 

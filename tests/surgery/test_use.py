@@ -6,7 +6,7 @@ import pytest
 
 from keras_cbam import BAM, CBAM, ChannelAttention, SqueezeExcite
 from keras_cbam.surgery import attention_use
-from keras_cbam.surgery.use import NotFiniteError
+from keras_cbam.surgery.use_answers import NotFiniteError
 from tests.layers import reference
 
 pytestmark = pytest.mark.backends

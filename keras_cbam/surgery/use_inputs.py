@@ -1,0 +1,73 @@
+"""Inputs of a model, with or without labels, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+import keras
+import numpy as np
+
+# Inputs, an array or a structure of arrays, and their labels or `None`.
+Batch: TypeAlias = tuple[Any, Any]
+
+
+def batches(inputs: Any, labels: Any, batch_size: int) -> Iterator[Batch]:
+    """Yield arrays or a dataset in batches of at least one row, with labels or `None`."""
+    pairs = _read(inputs) if isinstance(inputs, keras.utils.PyDataset) else _cut(inputs, batch_size)
+    done = 0
+    for rows, known in pairs:
+        count = len(keras.tree.flatten(rows)[0])
+        if labels is not None:
+            known = np.asarray(labels)[done : done + count]
+        done += count
+        if count:
+            yield rows, None if known is None else _integers(known, count)
+
+
+def _read(dataset: keras.utils.PyDataset) -> Iterator[Batch]:
+    """Yield the batches of a dataset."""
+    for index in range(len(dataset)):
+        rows, labels, _ = keras.utils.unpack_x_y_sample_weight(dataset[index])
+        yield keras.tree.map_structure(np.asarray, rows), labels
+
+
+def _cut(inputs: Any, batch_size: int) -> Iterator[Batch]:
+    """Yield arrays in batches, without labels."""
+    arrays = keras.tree.map_structure(np.asarray, inputs)
+    if any(array.ndim < 1 for array in keras.tree.flatten(arrays)):
+        raise ValueError(
+            "Expected inputs as arrays or as a `keras.utils.PyDataset`. "
+            f"Received: {type(inputs).__name__}"
+        )
+    for start in range(0, len(keras.tree.flatten(arrays)[0]), batch_size):
+        part = slice(start, start + batch_size)
+        yield keras.tree.map_structure(lambda array, at=part: array[at], arrays), None
+
+
+def _integers(labels: Any, count: int) -> np.ndarray:
+    """Labels `(inputs,)`."""
+    found = np.asarray(labels)
+    if found.size != count:
+        raise ValueError(
+            f"Expected labels as integers, one for each input. Received: shape {found.shape} for "
+            f"{count} inputs"
+        )
+    return found.reshape(-1)
+
+
+def evenly_spaced(count: int, most: int | None) -> np.ndarray:
+    """The indices of at most so many of `count` inputs, evenly spaced."""
+    chosen = np.linspace(0, count - 1, min(most or count, count))
+    return chosen.round().astype(int)
+
+
+def take(batches: Iterator[Batch], chosen: np.ndarray) -> Any:
+    """The inputs at some indices, in one structure of arrays."""
+    parts, done = [], 0
+    for rows, _ in batches:
+        count = len(keras.tree.flatten(rows)[0])
+        at = chosen[(chosen >= done) & (chosen < done + count)] - done
+        parts.append(keras.tree.map_structure(lambda array, at=at: array[at], rows))
+        done += count
+    return keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
