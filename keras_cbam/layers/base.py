@@ -77,8 +77,8 @@ class AttentionLayer(keras.layers.Layer):
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)
         self.data_format = keras.config.image_data_format() if data_format is None else data_format
-        # Set for a while to watch the gates of this layer, or to put others in their place.
-        self._replace_gates: Callable[[Any], Any] | None = None
+        # Set for a while to watch gates and inputs of this layer, or to put other gates in place.
+        self._replace_gates: Callable[[Any, Any], Any] | None = None
         validate_choice("data_format", self.data_format, AXES)
         if identity_init and self.gate_activation not in HALF_AT_ZERO:
             at_zero = float(ops.convert_to_numpy(self.gate_activation(ops.zeros((1,))))[0])
@@ -137,7 +137,7 @@ class AttentionLayer(keras.layers.Layer):
     def _gates(self, inputs: Any, training: bool | None) -> Any:
         """Return the gates that the inputs are multiplied by."""
         gates = self._attention(inputs, training)
-        return gates if self._replace_gates is None else self._replace_gates(gates)
+        return gates if self._replace_gates is None else self._replace_gates(gates, inputs)
 
     def _attention(self, inputs: Any, training: bool | None) -> Any:
         """Return the gates for inputs of the gate dtype, in that dtype."""

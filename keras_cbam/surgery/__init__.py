@@ -4,6 +4,7 @@ from keras_cbam.surgery.attach import attach_attention
 from keras_cbam.surgery.cost import AddedParameters, added_parameters
 from keras_cbam.surgery.detach import detach_attention
 from keras_cbam.surgery.freeze import freeze_backbone
+from keras_cbam.surgery.gate_start import start_gates
 from keras_cbam.surgery.levels import feature_pyramid
 from keras_cbam.surgery.multiply_adds import multiply_adds
 from keras_cbam.surgery.plan import ATTENTIONS
@@ -30,5 +31,6 @@ __all__ = [
     "feature_pyramid",
     "freeze_backbone",
     "multiply_adds",
+    "start_gates",
     "summarize_parameters",
 ]

@@ -144,7 +144,7 @@ class GateSwitch:
     def _switched(self) -> Iterator[None]:
         """Let the layers call `_replace` with their gates; TensorFlow and JAX trace the calls."""
         for index, gate in enumerate(self.gates):
-            gate.owner._replace_gates = lambda gates, index=index: self._replace(index, gates)
+            gate.owner._replace_gates = lambda gates, _, index=index: self._replace(index, gates)
         try:
             yield
         finally:

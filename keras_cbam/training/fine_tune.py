@@ -14,6 +14,7 @@ import keras
 
 from keras_cbam.errors import InputError, require
 from keras_cbam.files import remove
+from keras_cbam.surgery.gate_start import start_gates
 from keras_cbam.training.backbones import check_backbone
 from keras_cbam.training.classifier import HEAD, build_classifier, check_attention
 from keras_cbam.training.fine_tune_config import BATCH_NORMS, HEAD_PHASE, FineTuneConfig, Phase
@@ -115,8 +116,8 @@ def fine_tune(
         processes=processes,
     )
     start = time.monotonic()
-    if loop.state is None and config.head_epochs:
-        _start_head(config, model, scorer, folder)
+    if loop.state is None and config.weights != "none":
+        _start(config, model, scorer, folder)
     history = loop.run(callbacks)
     seconds = time.monotonic() - start
     weights, best = loop.best()
@@ -225,19 +226,24 @@ def _batches(
     )
 
 
-def _start_head(
-    config: FineTuneConfig, model: keras.Model, scorer: Scorer, folder: ImageFolder
-) -> None:
-    """Give the head the weights that it starts from."""
+def _start(config: FineTuneConfig, model: keras.Model, scorer: Scorer, folder: ImageFolder) -> None:
+    """Fit to the images what was learned from others, or has not learned at all."""
     with on_its_own():
-        weights = start_head(
+        images = list(first_images(_batches(config, folder)))
+        if config.batch_norm != "frozen":
+            # The head is to see what it will see in training, where batches normalize.
+            recalibrate(scorer.model, images)
+        start_gates(scorer.model, images)
+        head = start_head(
             scorer.model,
             folder.train,
             image_size=config.image_size,
             batch_size=config.batch_size,
             seed=config.seed,
         )
-    model.get_layer(HEAD).set_weights(weights)
+        scorer.model.get_layer(HEAD).set_weights(head)
+    if model is not scorer.model:
+        model.set_weights(scorer.model.get_weights())
 
 
 def _score(

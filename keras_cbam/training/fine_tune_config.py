@@ -9,6 +9,7 @@ from keras_cbam.training.fine_tune_defaults import (
     ATTENTION_WITH_HEAD,
     DEFAULTS,
     LEAST_EPOCHS,
+    SQUEEZE,
     distance,
     epochs_of,
 )
@@ -159,6 +160,7 @@ class FineTuneConfig:
             learning_rate=self.learning_rate or 0.0,
             group_rates={
                 "attention": self.attention_learning_rate or 0.0,
+                "squeeze": SQUEEZE * (self.attention_learning_rate or 0.0),
                 "head": self.head_learning_rate or 0.0,
             },
             warmup=self.warmup,

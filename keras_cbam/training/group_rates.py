@@ -8,10 +8,12 @@ from typing import Any, TypeAlias
 import keras
 from keras import ops
 
-from keras_cbam.layers import AttentionLayer
-from keras_cbam.surgery.addresses import walk
+from keras_cbam.layers import AttentionLayer, ChannelAttention
+from keras_cbam.surgery.addresses import layers_inside, walk
 
-GROUPS = ("backbone", "attention", "head")
+# The squeeze is the first kernel of a channel gate, which is part of the attention where it has no
+# rate of its own.
+GROUPS = ("backbone", "attention", "squeeze", "head")
 # The trainable variables of each group.
 Variables: TypeAlias = Mapping[str, Sequence[keras.Variable]]
 
@@ -21,14 +23,33 @@ def group_variables(model: keras.Model, head: Collection[str]) -> dict[str, list
 
     Args:
         model: the model; nested models are looked into.
-        head: addresses of the layers of the head. Attention layers of keras_cbam are a group, and
+        head: addresses of the layers of the head. Attention layers of keras_cbam are attention, and
             all other layers are the backbone.
     """
     groups: dict[str, list[keras.Variable]] = {group: [] for group in GROUPS}
     for address, layer in walk(model):
-        group = "attention" if isinstance(layer, AttentionLayer) else "backbone"
-        groups["head" if address in head else group] += layer.trainable_variables
+        if isinstance(layer, AttentionLayer):
+            squeezes = _squeezes(layer)
+            for variable in layer.trainable_variables:
+                groups["squeeze" if id(variable) in squeezes else "attention"].append(variable)
+        else:
+            groups["head" if address in head else "backbone"] += layer.trainable_variables
     return groups
+
+
+def _squeezes(layer: AttentionLayer) -> set[int]:
+    """The identities of the first kernels of channel gates."""
+    gates = [each for each in layers_inside(layer) if isinstance(each, ChannelAttention)]
+    return {id(gate.squeeze.kernel) for gate in gates}
+
+
+def group_scales(
+    rates: Mapping[str, float], rate: float, groups: Variables
+) -> list[tuple[keras.Variable, float]]:
+    """Each variable whose group has a rate of its own, with that as a share of `rate`."""
+    if "attention" in rates:
+        rates = {"squeeze": rates["attention"], **rates}
+    return [(variable, rates[group] / rate) for group in rates for variable in groups[group]]
 
 
 class _GroupRates(keras.optimizers.Optimizer):

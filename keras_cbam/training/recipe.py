@@ -12,7 +12,7 @@ import keras
 from keras import ops
 
 from keras_cbam.errors import InputError
-from keras_cbam.training.group_rates import GROUPS, GroupAdam, GroupSGD, Variables
+from keras_cbam.training.group_rates import GROUPS, GroupAdam, GroupSGD, Variables, group_scales
 
 Schedule: TypeAlias = keras.optimizers.schedules.LearningRateSchedule
 
@@ -33,9 +33,10 @@ class Recipe:
     Attributes:
         optimizer: `"sgd"`, `"adam"` or `"adamw"`.
         learning_rate: the highest rate.
-        group_rates: the highest rate of a group of weights, for those of `GROUPS` (backbone,
-            attention, head) whose rate is not `learning_rate`. Schedule and warm-up are the same
-            for all, and so is the norm that `clip_norm` bounds.
+        group_rates: the highest rate of a group of weights, for those of `GROUPS` whose rate is not
+            `learning_rate`: backbone, attention, squeeze (the first kernel of channel gates, part
+            of the attention where it has no rate), head. Schedule and warm-up are the same for
+            all, and so is the norm that `clip_norm` bounds.
         schedule: `"constant"`, `"cosine"` to 0, or `"step"`: a tenth after each of `milestones`.
         milestones: shares of the steps, in (0, 1), ascending; of the schedule `"step"`.
         warmup: share of the steps in which the rate rises from 0, in [0, 1).
@@ -185,11 +186,7 @@ def optimizer(
         return plain(rate, global_clipnorm=clip_norm, **settings)
     if groups is None:
         raise ValueError("Argument `groups` must be given for a recipe with `group_rates`.")
-    scales = [
-        (variable, group_rate / recipe.learning_rate)
-        for group, group_rate in recipe.group_rates.items()
-        for variable in groups[group]
-    ]
+    scales = group_scales(recipe.group_rates, recipe.learning_rate, groups)
     return by_group(rate, global_clipnorm=clip_norm, scales=scales, **settings)
 
 

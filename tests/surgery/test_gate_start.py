@@ -1,0 +1,106 @@
+"""start_gates: hidden units that are on for about half of the images, and the same outputs."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from keras_cbam import BAM, CBAM, ChannelAttention, SpatialAttention, SqueezeExcite
+from keras_cbam.surgery import start_gates
+
+pytestmark = pytest.mark.backends
+RNG = np.random.default_rng(0)
+# Far from 0 and much alike, as features after a ReLU are.
+IMAGES = RNG.uniform(2.0, 2.2, (24, 6, 6, 5)).astype("float32")
+
+
+def network(attention, **settings):
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((6, 6, 5))
+    x = layers.Conv2D(32, 3, activation="relu", bias_initializer="ones")(inputs)
+    if settings.get("data_format") == "channels_first":
+        x = layers.Permute((3, 1, 2))(x)
+    x = attention(identity_init=True, name="attention", **settings)(x)
+    body = keras.Model(inputs, layers.Flatten()(x))
+    outer = keras.Input((6, 6, 5))
+    return keras.Model(outer, layers.Dense(3)(body(outer))), body
+
+
+def hidden_units(body, gate):
+    """For each kind of pooling the hidden units before their activation, by NumPy."""
+    layer = body.get_layer("attention")
+    features = keras.Model(body.inputs, layer.input).predict(IMAGES, verbose=0).astype("float64")
+    if layer.data_format == "channels_first":
+        features = features.transpose(0, 2, 3, 1)
+    pools = {"avg": features.mean((1, 2)), "max": features.max((1, 2))}
+    kernel, bias = gate.squeeze.get_weights()
+    kernel = kernel.reshape(kernel.shape[-2:]).astype("float64")
+    return [pools[name] @ kernel + bias for name in gate.pools]
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("attention", [CBAM, ChannelAttention, SqueezeExcite])
+def test_units_have_no_mean_and_the_outputs_stay(attention, data_format):
+    model, body = network(
+        attention, reduction_ratio=8, bias_initializer="ones", data_format=data_format
+    )
+    layer = body.get_layer("attention")
+    gate = layer.channel_attention if attention is CBAM else layer
+    before = model.predict(IMAGES, verbose=0)
+    old = np.stack(hidden_units(body, gate))
+    assert (np.abs(old.mean(1)) > 3 * old.std(1)).any(), "on or off for all images"
+    start_gates(model, [IMAGES[:16], IMAGES[16:]])
+    units = np.stack(hidden_units(body, gate))
+    np.testing.assert_allclose(units.mean(1), 0, atol=1e-3)
+    np.testing.assert_allclose(np.square(units).mean((0, 1)), 1, rtol=1e-3)
+    np.testing.assert_array_equal(model.predict(IMAGES, verbose=0), before)
+    assert layer._replace_gates is None
+
+
+def test_what_has_learned_stays():
+    model, body = network(ChannelAttention, reduction_ratio=8)
+    gate = body.get_layer("attention")
+    gate.excite.kernel.assign(gate.excite.kernel + 0.1)
+    before = model.get_weights()
+    start_gates(model, [IMAGES])
+    for ours, expected in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(ours, expected)
+
+
+@pytest.mark.parametrize("attention", [BAM, SpatialAttention])
+def test_attention_without_such_gates_stays(attention):
+    model, _ = network(attention)
+    before = model.get_weights()
+    start_gates(model, [IMAGES])
+    for ours, expected in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(ours, expected)
+
+
+def test_few_channels_and_constant_features():
+    inputs = keras.Input((4, 4, 2))
+    gate = ChannelAttention(identity_init=True)
+    model = keras.Model(inputs, gate(inputs))
+    start_gates(model, [np.ones((8, 4, 4, 2), "float32")])
+    assert np.isfinite(gate.squeeze.get_weights()[0]).all()
+    with pytest.raises(ValueError, match="at least one batch"):
+        start_gates(model, [])
+
+
+def test_steps_of_adam_leave_the_gates_alive():
+    """A rate that makes constants of the gates of a plain start does not after this one."""
+    moved = {}
+    labels = RNG.integers(0, 3, len(IMAGES))
+    for started in (False, True):
+        model, body = network(SqueezeExcite, reduction_ratio=16)
+        gate = body.get_layer("attention")
+        # Units that start alike, so that the test does not hang on which were off before.
+        kernel, bias = gate.squeeze.get_weights()
+        gate.squeeze.set_weights([np.abs(kernel), bias])
+        if started:
+            start_gates(model, [IMAGES])
+        model.compile(keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(True))
+        model.fit(IMAGES, labels, epochs=20, batch_size=8, shuffle=False, verbose=0)
+        features = keras.Model(body.inputs, gate.input).predict(IMAGES, verbose=0)
+        gates = keras.ops.convert_to_numpy(gate.attention(features))
+        moved[started] = gates.std(0).mean()
+    assert moved[True] > 3 * moved[False], moved
