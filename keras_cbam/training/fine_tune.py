@@ -111,18 +111,17 @@ def fine_tune(
         batches,
         Path(config.output) / STATE_DIRECTORY,
         _identity(config, folder),
+        start=None if config.weights == "none" else partial(_start, config, model, scorer, folder),
         score=partial(_score, config, model, scorer, folder),
         checkpoint_seconds=config.checkpoint_seconds,
         processes=processes,
     )
-    start = time.monotonic()
-    if loop.state is None and config.weights != "none":
-        _start(config, model, scorer, folder)
-    history = loop.run(callbacks)
-    seconds = time.monotonic() - start
+    before = time.monotonic()
+    loop.run(callbacks)
+    seconds = time.monotonic() - before
     weights, best = loop.best()
     model.set_weights(weights)
-    record = _record(config, folder, history, best, scorer, seconds)
+    record = _record(config, folder, loop.position, best, scorer, seconds)
     with on_its_own():
         # With an optimizer that has no moments, which would be saved and make the file three times
         # as large, and with nothing of this package, so that Keras can load it.
@@ -145,8 +144,8 @@ def _check(config: FineTuneConfig, resume: bool, processes: Processes) -> None:
     if not settled.phases() or config.batch_size < 1 or config.image_size < 1:
         raise InputError("Expected at least one epoch, one image a batch and one pixel.")
     settled.recipe().check()
-    if config.adapt_rates and not settled.head_epochs:
-        raise InputError("Expected a phase of the head, which tells to what rates are adapted.")
+    if config.adapt_rates and config.weights == "none":
+        raise InputError("Expected weights to adapt the rates to. Received: weights none")
     if config.batch_norm not in BATCH_NORMS:
         raise InputError(
             f"Expected batch norm of {', '.join(BATCH_NORMS)}. Received: {config.batch_norm}"
@@ -186,9 +185,9 @@ def _stages(config: FineTuneConfig, batches_per_epoch: int, classes: int) -> lis
     """The phases as the loop takes them, each compiled at its rates."""
 
     def stage(phase: Phase) -> Stage:
-        def compile_at_its_rates(model: keras.Model, history: list[dict[str, Any]]) -> None:
+        def compile_at_its_rates(model: keras.Model, start: dict[str, float] | None) -> None:
             first = phase.name == HEAD_PHASE
-            rated = config.with_head() if first else _after_head(config, history, classes)
+            rated = config.with_head() if first else _adapted(config, start, classes)
             compile_phase(model, phase.name, rated, phase.epochs * batches_per_epoch)
 
         return Stage(phase.name, phase.epochs, compile_at_its_rates)
@@ -196,12 +195,11 @@ def _stages(config: FineTuneConfig, batches_per_epoch: int, classes: int) -> lis
     return [stage(phase) for phase in config.phases()]
 
 
-def _after_head(
-    config: FineTuneConfig, history: list[dict[str, Any]], classes: int
+def _adapted(
+    config: FineTuneConfig, start: dict[str, float] | None, classes: int
 ) -> FineTuneConfig:
-    """The run at the rates of its second phase, by the last epoch of the first."""
-    rows = [row for row in history if row["phase"] == HEAD_PHASE]
-    return config.after_head(1 - rows[-1]["selection_accuracy"], classes) if rows else config
+    """The run at the rates of its second phase."""
+    return config if start is None else config.adapted(1 - start["accuracy"], classes)
 
 
 def _batches(
@@ -269,14 +267,15 @@ def _identity(config: FineTuneConfig, folder: ImageFolder) -> dict[str, Any]:
 def _record(
     config: FineTuneConfig,
     folder: ImageFolder,
-    history: list[dict[str, Any]],
+    position: dict[str, Any],
     best: dict[str, Any],
     scorer: Scorer,
     seconds: float,
 ) -> dict[str, Any]:
     """Score the best weights on val, once, and say what the run came to."""
     val = scorer.scores(folder.val)
-    adapted = _after_head(config, history, len(folder.classes)) if config.epochs else config
+    history, started = position["history"], position.get("start")
+    rated = _adapted(config, started, len(folder.classes)) if config.epochs else config
     groups = [group for group in RATES if group != "attention" or config.attention != "none"]
     start = time.monotonic()
     with on_its_own():
@@ -293,9 +292,8 @@ def _record(
         "images": {name: len(getattr(folder, name)) for name in SETS},
         "skipped": [str(path) for path in folder.skipped],
         "parameters": scorer.model.count_params(),
-        "rates": {
-            group: getattr(adapted, name) for group, name in RATES.items() if group in groups
-        },
+        "rates": {group: getattr(rated, name) for group, name in RATES.items() if group in groups},
+        "start": started,
         "epochs": history,
         "best": best,
         "val": val,

@@ -43,7 +43,7 @@ class FineTuneConfig:
         head_learning_rate: peak rate of the head; `None` for the default of the table.
         adapt_rates: whether the rates of backbone and attention are lowered where the frozen
             backbone does well already, by `distance` in `fine_tune_defaults`; `None` for yes if
-            neither is stated and there is a first phase to tell.
+            neither is stated and the backbone has weights.
         warmup: share of the steps of each phase in which rates rise from 0, in [0, 1).
         dropout: share of the pooled features dropped in training.
         batch_norm: what the backbone's batch normalization does in the second phase. `"train"`: it
@@ -113,7 +113,7 @@ class FineTuneConfig:
             "learning_rate": found.learning_rate,
             "attention_learning_rate": found.attention_learning_rate,
             "head_learning_rate": found.head_learning_rate,
-            "adapt_rates": head_epochs > 0
+            "adapt_rates": self.weights != "none"
             and self.learning_rate is None
             and self.attention_learning_rate is None,
         }
@@ -124,12 +124,12 @@ class FineTuneConfig:
         """The settled run at the rates of its first phase."""
         return self._scaled(attention=ATTENTION_WITH_HEAD)
 
-    def after_head(self, error: float, classes: int) -> FineTuneConfig:
+    def adapted(self, error: float, classes: int) -> FineTuneConfig:
         """The settled run at the rates of its second phase.
 
         Args:
-            error: share of the images held out that head and attention, with the backbone frozen,
-                tell wrong.
+            error: share of the images held out that the head tells wrong at its start, by the
+                features of the backbone as it came.
             classes: how many classes there are.
         """
         if not self.adapt_rates:

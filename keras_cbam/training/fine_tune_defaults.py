@@ -70,7 +70,7 @@ def distance(error: float, classes: int) -> float:
     rate would destroy more than the images can teach.
 
     Args:
-        error: share of the images held out that are told wrong after the first phase.
+        error: share of the images held out that a linear head on them tells wrong.
         classes: how many classes; the error counts as a share of that of guessing.
     """
     share = error / (1 - 1 / classes)

@@ -28,20 +28,27 @@ def write_outputs(
 
 
 def draw_curves(record: dict[str, Any], path: Path) -> None:
-    """Draw loss and accuracy by epoch, on train and on the images held out for selection."""
+    """Draw loss and accuracy by epoch, on train and on the images held out for selection.
+
+    Epoch 0 is the start, a linear head on the features of the backbone.
+    """
     from matplotlib.figure import Figure
 
-    rows = record["epochs"]
+    rows, start = record["epochs"], record["start"]
     epochs = range(1, len(rows) + 1)
+    scored = epochs if start is None else range(len(rows) + 1)
     head = sum(row["phase"] == HEAD_PHASE for row in rows)
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         axes.plot(epochs, [row.get(name) for row in rows], "o-", label="train (augmented)")
-        axes.plot(epochs, [row[f"selection_{name}"] for row in rows], "s-", label="held out")
+        held_out = [row[f"selection_{name}"] for row in rows]
+        if start is not None:
+            held_out.insert(0, start[name])
+        axes.plot(scored, held_out, "s-", label="held out")
         axes.axvline(record["best"]["epoch"], color="0.6", linestyle="--", label="best")
         if 0 < head < len(rows):
             axes.axvspan(0.5, head + 0.5, color="0.93", zorder=0, label="backbone frozen")
-        axes.set(xlabel="epoch", title=name, xlim=(0.5, len(rows) + 0.5))
+        axes.set(xlabel="epoch", title=name, xlim=(scored[0] - 0.5, len(rows) + 0.5))
         axes.locator_params(axis="x", integer=True)
     axes.legend()
     figure.savefig(path, dpi=110)
@@ -57,6 +64,7 @@ def report_text(record: dict[str, Any]) -> str:
         f"{images['val']} images)",
         f"- best weights: epoch {best['epoch']} of {len(record['epochs'])}, by accuracy on "
         f"{images['selection']} images held out of train: {best['accuracy']:.2%}",
+        *_start_lines(record),
         f"- trained on {images['train']} images of {len(record['classes'])} classes at "
         f"{config['image_size']}x{config['image_size']} pixels, seed {config['seed']}",
         f"- parameters: {record['parameters']:,}",
@@ -86,3 +94,12 @@ def report_text(record: dict[str, Any]) -> str:
         "--verification <folder>`",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _start_lines(record: dict[str, Any]) -> list[str]:
+    if record["start"] is None:
+        return []
+    return [
+        "- at the start, with a linear head on the features of the backbone: "
+        f"{record['start']['accuracy']:.2%} of the images held out"
+    ]

@@ -41,15 +41,15 @@ class Stage(NamedTuple):
     Attributes:
         name: what it is called in the history.
         epochs: how many.
-        compile: `compile(model, history)` compiles the model, and creates all variables of its
-            training, as `compile_model` does. The history has a row for each epoch of the stages
-            before. Where a run goes on in a later stage, those of earlier stages are not called, so
-            it also chooses all layers that learn.
+        compile: `compile(model, start)` compiles the model, and creates all variables of its
+            training, as `compile_model` does. `start` has the scores that the model started with,
+            if the loop has a start, else `None`. Where a run goes on in a later stage, those of
+            earlier stages are not called, so it also chooses all layers that learn.
     """
 
     name: str
     epochs: int
-    compile: Callable[[keras.Model, list[dict[str, Any]]], None]
+    compile: Callable[[keras.Model, Scores | None], None]
 
 
 class TrainingLoop:
@@ -67,6 +67,8 @@ class TrainingLoop:
             `tf.data.Dataset` of known length that repeats itself, `dataset.skip(first_batch)`.
         directory: of `state.npz` and `best.npz`.
         identity: what must be the same for a run to go on, of values that JSON keeps.
+        start: changes the weights before the first step of a new run, such as those of a new head;
+            these are scored too. `None` to train the weights as they are.
         score: returns scores on images held out, by which the best weights are kept; `None` for
             neither.
         rank: what of the scores is best where it is highest; by default the accuracy, then the
@@ -86,6 +88,7 @@ class TrainingLoop:
         directory: Path,
         identity: dict[str, Any],
         *,
+        start: Callable[[], None] | None = None,
         score: Callable[[], Scores] | None = None,
         rank: Callable[[Scores], Any] = by_accuracy,
         checkpoint_seconds: float = 30.0,
@@ -94,6 +97,7 @@ class TrainingLoop:
         self.model = model
         self.stages = tuple(stages)
         self.batches = batches
+        self.start = start
         self.score = score
         self.rank = rank
         self.checkpoint_seconds = checkpoint_seconds
@@ -131,6 +135,12 @@ class TrainingLoop:
 
     def run(self, callbacks: Sequence[keras.callbacks.Callback] = ()) -> list[dict[str, Any]]:
         """Train what is left, and return the history: a row for each epoch of every stage."""
+        if self.state is None and self.start is not None:
+            with told_if_lost():
+                self.start()
+                if self.score:
+                    self.position["start"] = self.score()
+                    self._keep_best(0, self.position["start"])
         for index, stage in enumerate(self.stages):
             if index >= self.position["stage"]:
                 with told_if_lost():
@@ -138,7 +148,10 @@ class TrainingLoop:
         return self.position["history"]
 
     def best(self) -> tuple[list[np.ndarray], dict[str, Any]]:
-        """The best weights by score, with their scores and their epoch, counted over all stages."""
+        """The best weights by score, with their scores and their epoch, counted over all stages.
+
+        Epoch 0 is the start.
+        """
         self.processes.wait("best written")
         saved = load_arrays(self.best_path)
         if saved is None:
@@ -152,10 +165,7 @@ class TrainingLoop:
             drop_state(self.state_path.parent)
 
     def _train(self, index: int, stage: Stage, callbacks: Sequence[Any]) -> None:
-        before = {earlier.name for earlier in self.stages[:index]}
-        stage.compile(
-            self.model, [row for row in self.position["history"] if row["phase"] in before]
-        )
+        stage.compile(self.model, self.position.get("start"))
         running_metrics: list[np.ndarray] = []
         if self.state and self.position["stage"] == index:
             running_metrics = self._restore(self.state[0])

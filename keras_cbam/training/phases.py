@@ -25,12 +25,28 @@ def compile_phase(model: keras.Model, phase: str, config: FineTuneConfig, steps:
         steps: batches of the whole phase, over which the learning rate decays.
     """
     if phase == HEAD_PHASE:
-        freeze_backbone(model, head=[HEAD])
+        _train_head(model, config)
     else:
         _train_whole(model, config)
     for normalization in batch_norms(model):
         normalization.momentum = _momentum(normalization, config)
     compile_model(model, config.recipe(), steps, group_variables(model, [HEAD]))
+
+
+def _train_head(model: keras.Model, config: FineTuneConfig) -> None:
+    """Let attention and head learn.
+
+    The backbone's batch normalization, unless it is frozen, normalizes by the batch as it will in
+    the second phase, but keeps its weights: what attention and head learn holds there too.
+    """
+    freeze_backbone(model, head=[HEAD])
+    if config.batch_norm == "frozen":
+        return
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = True
+            for variable in layer.trainable_variables:
+                variable.trainable = False
 
 
 def _train_whole(model: keras.Model, config: FineTuneConfig) -> None:

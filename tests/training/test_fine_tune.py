@@ -126,10 +126,13 @@ class Look(keras.callbacks.Callback):
         super().__init__()
         self.names = []
         self.momenta = set()
+        self.by_the_batch = []
 
     def on_epoch_begin(self, epoch, logs=None):
         self.names.append({v.path.split("/")[0] for v in self.model.trainable_variables})
-        self.momenta = {layer.momentum for layer in batch_norms(self.model)}
+        normalizations = batch_norms(self.model)
+        self.momenta = {layer.momentum for layer in normalizations}
+        self.by_the_batch.append({layer.name for layer in normalizations if layer.trainable})
 
 
 @pytest.fixture
@@ -156,6 +159,7 @@ def test_attention_trains_with_the_head_and_then_with_the_whole_network(
     assert len(attention) == 26
     assert head == {"probabilities", *attention}
     assert {"conv1", "conv1_bn", *head} < whole
+    assert all("conv1_bn" in names for names in look.by_the_batch)
     # MobileNet's own 0.99, and that of attention, would settle in hundreds of steps.
     assert look.momenta == {0.9}
 
@@ -167,24 +171,24 @@ def test_rates_fall_where_the_frozen_backbone_does_well():
     assert distance(0.2 * 0.99, 100) == pytest.approx(0.5)
     stated = {"weights": "imagenet", "learning_rate": None, "head_learning_rate": 0.1}
     run = config("images", "run", **stated).settled(10)
-    first, second = run.with_head(), run.after_head(0.1, 2)
+    first, second = run.with_head(), run.adapted(0.1, 2)
     assert first.attention_learning_rate == pytest.approx(run.attention_learning_rate / 3)
     assert second.learning_rate == pytest.approx(run.learning_rate / 4)
     assert second.attention_learning_rate == pytest.approx(run.attention_learning_rate / 2)
     assert first.head_learning_rate == second.head_learning_rate == 0.1
-    # Rates that the user states are taken as they are, and so is a backbone without a first phase.
+    # Rates that the user states are taken as they are, and so are those of a fresh backbone.
     for changes in (
         {"learning_rate": 0.01},
         {"attention_learning_rate": 0.01},
-        {"head_epochs": 0},
+        {"weights": "none"},
         {"adapt_rates": False},
     ):
         run = config("images", "run", **{**stated, **changes}).settled(10)
-        assert run.after_head(0.1, 2) == run
+        assert run.adapted(0.1, 2) == run
 
 
 @on_one
-def test_the_second_phase_goes_by_the_first(image_folder, tmp_path, weights, monkeypatch):
+def test_the_second_phase_goes_by_the_start(image_folder, tmp_path, weights, monkeypatch):
     asked = []
 
     def half(error, classes):
@@ -205,12 +209,17 @@ def test_the_second_phase_goes_by_the_first(image_folder, tmp_path, weights, mon
     look = Rates()
     settings = {"weights": weights, "learning_rate": None, "warmup": 0.0, "epochs": 1}
     result = fine_tune(config(image_folder, tmp_path / "run", **settings), callbacks=[look])
-    head, full = result.record["epochs"][0], DEFAULTS[True]
-    assert set(asked) == {(1 - head["selection_accuracy"], 2)}
+    start, full = result.record["start"], DEFAULTS[True]
+    assert set(asked) == {(1 - start["accuracy"], 2)}
+    assert (
+        f"{start['accuracy']:.2%} of the images held out"
+        in (tmp_path / "run" / "report.md").read_text()
+    )
     rates = (full.learning_rate, full.attention_learning_rate, full.head_learning_rate)
     backbone, attention, head_rate = rates
-    assert look.seen[0] == pytest.approx((backbone, *sorted((attention / 3, head_rate))))
-    assert look.seen[1] == pytest.approx((backbone / 4, *sorted((attention / 2, head_rate))))
+    first, second = attention / 3, attention / 2
+    assert look.seen[0] == pytest.approx((backbone, *sorted((first, first / 10, head_rate))))
+    assert look.seen[1] == pytest.approx((backbone / 4, *sorted((second, second / 10, head_rate))))
     assert result.record["rates"] == {
         "backbone": backbone / 4,
         "attention": attention / 2,
@@ -226,6 +235,7 @@ def test_batch_norm_frozen_and_recalibrated(image_folder, tmp_path, weights):
         settings = {"weights": weights, "head_epochs": 0, "epochs": 1, **changes}
         result = fine_tune(config(image_folder, tmp_path / name, **settings), callbacks=[look])
         means = result.model.get_layer("conv1_bn").moving_mean
+        assert ("conv1_bn" in look.by_the_batch[0]) == (name != "frozen")
         return look.names[0], keras.ops.convert_to_numpy(means), result
 
     names, frozen, _ = run("frozen", batch_norm="frozen")

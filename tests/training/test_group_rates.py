@@ -12,7 +12,7 @@ from keras_cbam.training.group_rates import group_variables
 from keras_cbam.training.recipe import dtype_policy, optimizer
 
 pytestmark = pytest.mark.backends
-RATES = {"backbone": 0.01, "attention": 0.04, "head": 0.002}
+RATES = {"backbone": 0.01, "attention": 0.04, "squeeze": 0.02, "head": 0.002}
 
 
 def network():
@@ -85,7 +85,7 @@ def test_a_scaled_loss_keeps_the_rates():
     rates = {"attention": 0.04}
     compile_model(model, Recipe("sgd", 0.01, rates, dtype_policy="mixed_float16"), 10, groups)
     inner = model.optimizer.inner_optimizer
-    assert len(inner.scales) == len(groups["attention"]) == 4
+    assert len(inner.scales) == 4
     assert set(inner.scales.values()) == {4.0}
     x = np.random.default_rng(0).normal(0, 1, (8, 4, 4, 3)).astype("float32")
     model.fit(x, np.arange(8) % 3, verbose=0)
@@ -96,15 +96,18 @@ def test_groups_find_nested_layers():
     groups = group_variables(model, ["head"])
     assert {name: len(found) for name, found in groups.items()} == {
         "backbone": 2,
-        "attention": 4,
+        "attention": 3,
+        "squeeze": 1,
         "head": 2,
     }
+    squeeze = model.get_layer("body").get_layer("gate").squeeze
+    assert groups["squeeze"][0] is squeeze.kernel
     model.get_layer("body").get_layer("conv").trainable = False
     assert group_variables(model, ["head"])["backbone"] == []
 
 
 def test_rates_that_cannot_be():
-    with pytest.raises(InputError, match=r"of backbone, attention, head. Received: x"):
+    with pytest.raises(InputError, match=r"of backbone, attention, squeeze, head. Received: x"):
         Recipe(group_rates={"x": 0.1}).check()
     with pytest.raises(InputError, match="Expected a learning rate of the head above 0"):
         Recipe(group_rates={"head": 0.0}).check()

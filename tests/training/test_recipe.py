@@ -202,3 +202,60 @@ def test_a_pipeline_of_ones_own(tmp_path):
         np.testing.assert_array_equal(ours, expected)
     with pytest.raises(InputError, match="begun with seed None, not 1"):
         TrainingLoop(network(), [], batches, tmp_path / "cut", {"seed": 1})
+
+
+def test_the_start_is_scored_kept_if_best_and_made_once(tmp_path):
+    x, y = np.eye(4, dtype="float32"), np.arange(4) % 3
+
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            # Labels that are wrong: training makes the start worse.
+            return x, (y + 1) % 3
+
+    told, starts = [], []
+
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            raise KeyboardInterrupt
+
+    def loop():
+        inputs = keras.Input((4,))
+        model = keras.Model(inputs, layers.Dense(3, "softmax")(inputs))
+
+        def start():
+            starts.append(model)
+            model.set_weights([9 * np.eye(3, dtype="float32")[y], np.zeros(3, "float32")])
+
+        def compiled(model, scores):
+            told.append(scores)
+            compile_model(model, Recipe(learning_rate=5.0), 3)
+
+        def score():
+            probabilities = model.predict(x, verbose=0)
+            return {"accuracy": float((probabilities.argmax(-1) == y).mean()), "loss": 0.0}
+
+        stages = [Stage("all", 3, compiled)]
+        return TrainingLoop(
+            model,
+            stages,
+            lambda *_: Batches(),
+            tmp_path,
+            {},
+            start=start,
+            score=score,
+            checkpoint_seconds=0,
+        )
+
+    with pytest.raises(KeyboardInterrupt):
+        loop().run([Stop()])
+    resumed = loop()
+    history = resumed.run()
+    assert len(starts) == 1
+    assert told == [{"accuracy": 1.0, "loss": 0.0}] * 2
+    assert history[-1]["selection_accuracy"] < 1
+    weights, best = resumed.best()
+    assert best == {"epoch": 0, "accuracy": 1.0, "loss": 0.0}
+    assert weights[0].max() == 9
