@@ -37,7 +37,7 @@ DEFAULTS: dict[bool, Defaults] = {
         head_steps=100,
         steps=300,
         learning_rate=3e-3,
-        attention_learning_rate=6e-3,
+        attention_learning_rate=3e-3,
         head_learning_rate=1e-3,
     ),
     False: Defaults(
