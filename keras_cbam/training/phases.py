@@ -52,6 +52,9 @@ def _train_head(model: keras.Model, config: FineTuneConfig) -> None:
 def _train_whole(model: keras.Model, config: FineTuneConfig) -> None:
     """Let all layers learn, but for batch normalization that is frozen."""
     for layer in model.layers:
+        # First the other way: on TensorFlow nothing happens to the weights of a layer that is set
+        # to what it is.
+        layer.trainable = False
         normalizes = isinstance(layer, keras.layers.BatchNormalization)
         layer.trainable = not (normalizes and config.batch_norm == "frozen")
 

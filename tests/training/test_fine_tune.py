@@ -158,7 +158,7 @@ def test_attention_trains_with_the_head_and_then_with_the_whole_network(
     attention = {name for name in head if name.endswith("_spatial")}
     assert len(attention) == 26
     assert head == {"probabilities", *attention}
-    assert {"conv1", "conv1_bn", *head} < whole
+    assert {"conv1", "conv1_bn"} < whole and head < whole
     assert all("conv1_bn" in names for names in look.by_the_batch)
     # MobileNet's own 0.99, and that of attention, would settle in hundreds of steps.
     assert look.momenta == {0.9}
@@ -207,7 +207,9 @@ def test_the_second_phase_goes_by_the_start(image_folder, tmp_path, weights, mon
             self.seen = (*self.seen, (rate, *sorted(rate * scale for scale in scales)))
 
     look = Rates()
-    settings = {"weights": weights, "learning_rate": None, "warmup": 0.0, "epochs": 1}
+    # A rate of the head that no other group has.
+    settings = {"weights": weights, "learning_rate": None, "head_learning_rate": 0.02}
+    settings |= {"warmup": 0.0, "epochs": 1}
     result = fine_tune(config(image_folder, tmp_path / "run", **settings), callbacks=[look])
     start, full = result.record["start"], DEFAULTS[True]
     assert set(asked) == {(1 - start["accuracy"], 2)}
@@ -215,11 +217,10 @@ def test_the_second_phase_goes_by_the_start(image_folder, tmp_path, weights, mon
         f"{start['accuracy']:.2%} of the images held out"
         in (tmp_path / "run" / "report.md").read_text()
     )
-    rates = (full.learning_rate, full.attention_learning_rate, full.head_learning_rate)
-    backbone, attention, head_rate = rates
+    backbone, attention, head_rate = full.learning_rate, full.attention_learning_rate, 0.02
     first, second = attention / 3, attention / 2
-    assert look.seen[0] == pytest.approx((backbone, *sorted((first, first / 10, head_rate))))
-    assert look.seen[1] == pytest.approx((backbone / 4, *sorted((second, second / 10, head_rate))))
+    assert look.seen[0] == pytest.approx((backbone, *sorted((first, head_rate))))
+    assert look.seen[1] == pytest.approx((backbone / 4, *sorted((second, head_rate))))
     assert result.record["rates"] == {
         "backbone": backbone / 4,
         "attention": attention / 2,
@@ -302,7 +303,8 @@ def test_options_reach_the_recipe(tmp_path):
     rates = {"head_learning_rate": 0.2, "attention_learning_rate": 0.3, "learning_rate": 0.1}
     recipe = config(tmp_path, tmp_path, warmup=0.2, **rates, **changes).recipe()
     assert recipe.learning_rate == 0.1
-    assert recipe.group_rates == {"head": 0.2, "attention": 0.3}
+    expected = {"head": 0.2, "attention": 0.3, "squeeze": 0.03}
+    assert recipe.group_rates == pytest.approx(expected)
     assert recipe.warmup == 0.2
     assert {name: getattr(recipe, name) for name in changes} == changes
 

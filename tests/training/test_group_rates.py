@@ -12,7 +12,7 @@ from keras_cbam.training.group_rates import group_variables
 from keras_cbam.training.recipe import dtype_policy, optimizer
 
 pytestmark = pytest.mark.backends
-RATES = {"backbone": 0.01, "attention": 0.04, "squeeze": 0.02, "head": 0.002}
+RATES = {"backbone": 0.01, "attention": 0.04, "squeeze": 0.08, "head": 0.002}
 
 
 def network():
