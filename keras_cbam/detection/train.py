@@ -24,8 +24,10 @@ from keras_cbam.detection.report import write_outputs
 from keras_cbam.detection.use import detector_use
 from keras_cbam.errors import InputError, require
 from keras_cbam.files import remove
+from keras_cbam.surgery.gate_start import start_gates
 from keras_cbam.training.backbones import check_backbone
 from keras_cbam.training.classifier import check_attention
+from keras_cbam.training.fine_tune_defaults import SQUEEZE
 from keras_cbam.training.group_rates import group_variables
 from keras_cbam.training.loop import VERSION, Stage, TrainingLoop
 from keras_cbam.training.output import STATE_DIRECTORY, check_output, digest
@@ -34,6 +36,8 @@ from keras_cbam.training.recipe import Recipe, dtype_policy, jit_compile, optimi
 Metrics = dict[str, float | None]
 # What KerasHub calls the network below the pyramid.
 ENCODER = "backbone"
+# The gates start from the features of so many batches.
+START_BATCHES = 10
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,10 @@ class DetectionConfig:
         return Recipe(
             optimizer="adam",
             learning_rate=self.learning_rate,
-            group_rates={"attention": self.attention_learning_rate},
+            group_rates={
+                "attention": self.attention_learning_rate,
+                "squeeze": SQUEEZE * self.attention_learning_rate,
+            },
             warmup=self.warmup,
             clip_norm=self.clip_norm,
             ema=self.ema,
@@ -174,6 +181,9 @@ def train_detector(
         rank=_rank,
         checkpoint_seconds=config.checkpoint_seconds,
     )
+    if loop.state is None:
+        first = batches(0, 0, 0)
+        start_gates(detector, (first[i][0] for i in range(min(START_BATCHES, len(first)))))
     history = loop.run(callbacks)
     weights, best = loop.best()
     detector.set_weights(weights)

@@ -158,7 +158,8 @@ def test_attention_trains_with_the_head_and_then_with_the_whole_network(
     attention = {name for name in head if name.endswith("_spatial")}
     assert len(attention) == 26
     assert head == {"probabilities", *attention}
-    assert {"conv1", "conv1_bn"} < whole and head < whole
+    assert {"conv1", "conv1_bn"} < whole
+    assert head < whole
     assert all("conv1_bn" in names for names in look.by_the_batch)
     # MobileNet's own 0.99, and that of attention, would settle in hundreds of steps.
     assert look.momenta == {0.9}
