@@ -3,8 +3,8 @@
     python benchmarks/fine_tuning.py --output runs
 
 For each set of `$KERAS_CBAM_DATA/transfer`, each seed, plain and with CBAM, one run of the command
-line; the images of the set's `test/` are scored once. Finished runs in the output directory are
-kept, interrupted ones resumed, and `results.json` there tells of all.
+line; the images of the set's `test/` are scored once. `results.json` in the output directory has a
+row for each finished run, which is not run again; an interrupted run is resumed.
 
     python benchmarks/fine_tuning.py --output choices --held-out -- --batch-norm frozen
 
@@ -20,8 +20,12 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
+from typing import NamedTuple
 
 import numpy as np
+
+from keras_cbam.files import write_text
 
 SETS = ("produce", "rsscn7", "seedlings", "textures9", "trash")
 ATTENTIONS = ("none", "cbam")
@@ -36,6 +40,15 @@ NETWORKS = {
         "mobilenet_v2_1.0_224_dequant.h5",
     ),
 }
+
+
+class Task(NamedTuple):
+    """A run."""
+
+    network: str
+    dataset: str
+    attention: str
+    seed: int
 
 
 def images(arguments: argparse.Namespace, name: str) -> tuple[str, ...]:
@@ -64,7 +77,7 @@ def linked(data: Path, name: str, output: Path) -> Path:
     return folder
 
 
-def run(task: tuple[str, str, str, int], arguments: argparse.Namespace) -> dict:
+def run(task: Task, arguments: argparse.Namespace) -> dict:
     """One run, or what is left of it; its row of the results."""
     network, name, attention, seed = task
     output = arguments.output / f"{network}_{name}_{attention}_{seed}"
@@ -93,10 +106,7 @@ def run(task: tuple[str, str, str, int], arguments: argparse.Namespace) -> dict:
     record = json.loads((output / "history.json").read_text())
     use, took = record.get("attention"), record.get("seconds", {})
     row = {
-        "network": network,
-        "set": name,
-        "attention": attention,
-        "seed": seed,
+        **task._asdict(),
         "accuracy": 100 * record["val"]["accuracy"],
         "seconds": round(seconds),
         "epochs": len(record["epochs"]),
@@ -111,6 +121,28 @@ def run(task: tuple[str, str, str, int], arguments: argparse.Namespace) -> dict:
     return row
 
 
+class Results:
+    """The rows of all finished runs, in a file."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.rows = json.loads(path.read_text()) if path.exists() else []
+        self._lock = Lock()
+
+    def left(self, tasks: list[Task]) -> list[Task]:
+        """The tasks that have no row."""
+        done = {tuple(row[name] for name in Task._fields) for row in self.rows}
+        return [task for task in tasks if task not in done]
+
+    def add(self, row: dict) -> None:
+        """Add a row, and write all of them in order."""
+        with self._lock:
+            self.rows.append(row)
+            self.rows.sort(key=lambda row: [row[name] for name in Task._fields])
+            lines = ",\n".join(json.dumps(row) for row in self.rows)
+            write_text(self.path, f"[\n{lines}\n]\n")
+
+
 def table(rows: list[dict]) -> str:
     """A line for each network and set: means over the seeds, and the paired difference."""
     lines = [
@@ -118,12 +150,13 @@ def table(rows: list[dict]) -> str:
         "constants | answers that stay |\n|---|---|---|---|---|---|---|---|\n"
     ]
     for network in NETWORKS:
-        for name in sorted({row["set"] for row in rows if row["network"] == network}):
+        for name in sorted({row["dataset"] for row in rows if row["network"] == network}):
             ours = {
                 attention: {
                     row["seed"]: row
                     for row in rows
-                    if (row["network"], row["set"], row["attention"]) == (network, name, attention)
+                    if (row["network"], row["dataset"], row["attention"])
+                    == (network, name, attention)
                 }
                 for attention in ATTENTIONS
             }
@@ -172,17 +205,16 @@ def main() -> None:
     arguments.output = arguments.output.resolve()
     arguments.output.mkdir(parents=True, exist_ok=True)
     tasks = [
-        (network, name, attention, seed)
+        Task(network, name, attention, seed)
         for network in arguments.networks
         for seed in arguments.seeds
         for name in arguments.sets
         for attention in arguments.attentions
     ]
+    results = Results(arguments.output / "results.json")
     with ThreadPoolExecutor(arguments.workers) as pool:
-        rows = list(pool.map(lambda task: run(task, arguments), tasks))
-    path = arguments.output / "results.json"
-    path.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
-    print(table(rows))
+        list(pool.map(lambda task: results.add(run(task, arguments)), results.left(tasks)))
+    print(table(results.rows))
 
 
 if __name__ == "__main__":
