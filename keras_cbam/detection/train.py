@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_cbam.detection.anchors import choose_anchor_size, coverage
 from keras_cbam.detection.annotations import DetectionSplit
@@ -27,7 +28,6 @@ from keras_cbam.files import remove
 from keras_cbam.surgery.gate_start import start_gates
 from keras_cbam.training.backbones import check_backbone
 from keras_cbam.training.classifier import check_attention
-from keras_cbam.training.fine_tune_defaults import SQUEEZE
 from keras_cbam.training.group_rates import group_variables
 from keras_cbam.training.loop import VERSION, Stage, TrainingLoop
 from keras_cbam.training.output import STATE_DIRECTORY, check_output, digest
@@ -36,8 +36,8 @@ from keras_cbam.training.recipe import Recipe, dtype_policy, jit_compile, optimi
 Metrics = dict[str, float | None]
 # What KerasHub calls the network below the pyramid.
 ENCODER = "backbone"
-# The gates start from the features of so many batches.
-START_BATCHES = 10
+# The gates start from what they see of so many images.
+START_IMAGES = 128
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,7 @@ class DetectionConfig:
         return Recipe(
             optimizer="adam",
             learning_rate=self.learning_rate,
-            group_rates={
-                "attention": self.attention_learning_rate,
-                "squeeze": SQUEEZE * self.attention_learning_rate,
-            },
+            group_rates={"attention": self.attention_learning_rate},
             warmup=self.warmup,
             clip_norm=self.clip_norm,
             ema=self.ema,
@@ -181,9 +178,9 @@ def train_detector(
         rank=_rank,
         checkpoint_seconds=config.checkpoint_seconds,
     )
-    if loop.state is None:
-        first = batches(0, 0, 0)
-        start_gates(detector, (first[i][0] for i in range(min(START_BATCHES, len(first)))))
+    # Not as the start of the loop, which would be scored: a new head finds nothing.
+    if loop.state is None and config.weights != "none":
+        start_gates(detector, _first_images(batches(0, 0, 0)), batch_size=config.batch_size)
     history = loop.run(callbacks)
     weights, best = loop.best()
     detector.set_weights(weights)
@@ -289,6 +286,11 @@ def _batches(
         epoch=epoch,
         first_batch=first_batch,
     )
+
+
+def _first_images(batches: DetectionBatches) -> np.ndarray:
+    count = min(-(-START_IMAGES // batches.batch_size), len(batches))
+    return np.concatenate([batches[index][0] for index in range(count)])
 
 
 def _rank(scores: Any) -> tuple[float, float]:

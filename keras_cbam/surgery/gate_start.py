@@ -2,46 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
+from keras_cbam.compiled import compiled, in_batches
 from keras_cbam.layers import AttentionLayer, ChannelAttention
-from keras_cbam.surgery.gate_switch import model_gates
+from keras_cbam.surgery.gate_switch import Gate, model_gates
 
-# A hidden unit that varies less than this sees nothing that could be made larger.
-LEAST = 1e-6
+# A unit that varies less than this share of what it adds up is not scaled up: it would be noise.
+LEAST = 1e-5
 
 
-def start_gates(model: keras.Model, batches: Iterable[Any]) -> None:
+def start_gates(model: keras.Model, inputs: Any, *, batch_size: int = 32) -> None:
     """Give the channel gates of new attention a start from which they learn.
 
     The hidden units of a channel gate see pooled features. After a ReLU these are positive and
-    differ little from image to image. A unit that starts at random is therefore on for all images
-    or off for all of them. A few steps of Adam, which move all of its weights in one direction,
+    differ little from image to image, so that many units that start at random are on for all
+    images, or off for all. A few steps of Adam, which move all weights of a unit in one direction,
     can turn it off for good, and then the gate is a constant.
 
-    This function changes the first kernel of each channel gate, so that over the given images each
-    hidden unit has a mean of 0 for each kind of pooling, and a mean square of 1: it is on for about
-    half of them. The outputs of the model stay the same, bit for bit, since the last kernel of the
-    gate is 0. Gates whose last kernel is not 0 have learned already, and stay as they are.
+    This function changes the first kernel of each channel gate and sets its first bias to 0. Over
+    the given images each unit then has a mean of 0 for each kind of pooling, and a mean square of 1
+    over all of them. The outputs of the model stay the same, bit for bit.
 
-    Train the first kernel slowly afterwards: `group_rates` of a `training.Recipe` has a rate for
-    it, `"squeeze"`.
+    Only gates that start as the identity are changed, those whose last kernel is 0, as
+    `attach_attention` makes them. BAM normalizes its hidden units by the batch and needs no start.
+
+    Train the first kernels slowly afterwards. An optimizer of `training.Recipe` with a rate for
+    `"attention"` in `group_rates` gives them a tenth of it. If batch normalization in the model is
+    going to learn, give it averages over images like yours first.
 
     Args:
-        model: any built `keras.Model`, with CBAM, ChannelAttention or SqueezeExcite that start as
-            the identity, as `attach_attention` makes them. BAM normalizes its hidden units by the
-            batch and needs no start.
-        batches: inputs of the model, batch by batch, such as `[images]`. Some hundred images,
-            augmented as they are in training, are enough.
+        model: a built `keras.Model` with attention layers of keras_cbam, on any backend.
+        inputs: what the model takes, `(images, height, width, channels)` or channels_first, an
+            array or a structure of arrays. About 300 images, augmented as in training, are enough.
+        batch_size: images that are run at once. Defaults to `32`.
 
     Raises:
-        ValueError: if an attention layer has no weights yet, or if there are no inputs.
+        ValueError: if an attention layer has no weights yet, or is not used exactly once, or if
+            there are no inputs.
 
     Example:
         >>> inputs = keras.Input((8, 8, 3))
@@ -49,41 +52,48 @@ def start_gates(model: keras.Model, batches: Iterable[Any]) -> None:
         >>> model = keras.Model(inputs, CBAM(reduction_ratio=8, identity_init=True)(x))
         >>> images = np.random.uniform(size=(16, 8, 8, 3))
         >>> before = model.predict(images, verbose=0)
-        >>> start_gates(model, [images])
+        >>> start_gates(model, images)
         >>> np.array_equal(model.predict(images, verbose=0), before)
         True
     """
-    gates = [gate.owner for gate in model_gates(model) if _is_new(gate.owner)]
+    gates = [gate for gate in model_gates(model) if _is_new(gate.owner)]
+    arrays = [np.asarray(array) for array in keras.tree.flatten(inputs)]
     if not gates:
         return
-    seen: list[dict[str, list[np.ndarray]]] = [{name: [] for name in gate.pools} for gate in gates]
-    for images in batches:
+    if not len(arrays[0]):
+        raise ValueError("Expected at least one input. Received none")
+
+    def pooled(*tensors: Any) -> list[list[Any]]:
+        seen: list[list[Any]] = [[] for _ in gates]
         with _watched(gates, seen):
-            model(images, training=False)
-    for gate, pooled in zip(gates, seen, strict=True):
-        if not all(pooled.values()):
-            raise ValueError("Expected at least one batch of inputs. Received none")
-        kernel, *bias = gate.squeeze.get_weights()
-        features = [np.concatenate(parts) for parts in pooled.values()]
-        started = balanced(kernel.reshape(kernel.shape[-2:]), features)
-        gate.squeeze.set_weights([started.reshape(kernel.shape), *map(np.zeros_like, bias)])
+            model(keras.tree.pack_sequence_as(inputs, tensors), training=False)
+        return [_once(gate, pools) for gate, pools in zip(gates, seen, strict=True)]
+
+    found = in_batches(compiled(pooled, model.variables), arrays, batch_size)
+    for gate, features in zip(gates, found, strict=True):
+        kernel, *bias = gate.owner.squeeze.get_weights()
+        new = balanced(kernel[0, 0], [each.reshape(len(each), -1) for each in features])
+        gate.owner.squeeze.set_weights([new[None, None], *map(np.zeros_like, bias)])
 
 
 def balanced(kernel: np.ndarray, features: Sequence[np.ndarray]) -> np.ndarray:
     """A kernel whose units have a mean of 0 over each set of features, and a mean square of 1.
+
+    The mean is 0 only where there are more channels than sets.
 
     Args:
         kernel: `(channels, units)`.
         features: sets of features, each `(images, channels)`.
     """
     kernel = kernel.astype("float64")
+    together = np.concatenate(features).astype("float64")
     means = np.stack([each.mean(0, dtype="float64") for each in features], axis=1)
     if means.shape[1] < means.shape[0]:
         basis, _ = np.linalg.qr(means)
         kernel = kernel - basis @ (basis.T @ kernel)
-    units = np.concatenate(features) @ kernel
-    spread = np.sqrt(np.square(units).mean(0))
-    return kernel / np.where(spread > LEAST, spread, 1.0)
+    spread = np.sqrt(np.square(together @ kernel).mean(0))
+    size = np.sqrt((np.square(together) @ np.square(kernel)).mean(0))
+    return kernel / np.where(spread > LEAST * size, spread, 1.0)
 
 
 def _is_new(layer: AttentionLayer) -> bool:
@@ -91,24 +101,26 @@ def _is_new(layer: AttentionLayer) -> bool:
 
 
 @contextmanager
-def _watched(
-    gates: Sequence[ChannelAttention], seen: Sequence[dict[str, list[np.ndarray]]]
-) -> Iterator[None]:
-    """Add the pooled features of each gate to what has been seen of it."""
+def _watched(gates: Sequence[Gate], seen: Sequence[list[Any]]) -> Iterator[None]:
+    """Add the pooled features of each gate, a list of one for each kind, at each of its calls."""
+    for gate, pools in zip(gates, seen, strict=True):
 
-    def watch(gate: ChannelAttention, pooled: dict[str, list[np.ndarray]]) -> None:
-        def keep(gates: Any, inputs: Any) -> Any:
-            for name, parts in pooled.items():
-                features = ops.convert_to_numpy(gate._pool(name, inputs))
-                parts.append(features.reshape(len(features), -1))
+        def keep(gates: Any, inputs: Any, layer: Any = gate.owner, pools: list = pools) -> Any:
+            pools.append([layer._pool(name, inputs) for name in layer.pools])
             return gates
 
-        gate._replace_gates = keep
-
-    for gate, pooled in zip(gates, seen, strict=True):
-        watch(gate, pooled)
+        gate.owner._replace_gates = keep
     try:
         yield
     finally:
         for gate in gates:
-            gate._replace_gates = None
+            gate.owner._replace_gates = None
+
+
+def _once(gate: Gate, calls: list[Any]) -> Any:
+    if len(calls) != 1:
+        raise ValueError(
+            f"Expected attention layers that the model uses once. Received: {gate.layer}, which it "
+            f"uses {len(calls)} times"
+        )
+    return calls[0]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_cbam.errors import InputError, require
 from keras_cbam.files import remove
@@ -116,9 +117,9 @@ def fine_tune(
         checkpoint_seconds=config.checkpoint_seconds,
         processes=processes,
     )
-    before = time.monotonic()
+    began = time.monotonic()
     loop.run(callbacks)
-    seconds = time.monotonic() - before
+    seconds = time.monotonic() - began
     weights, best = loop.best()
     model.set_weights(weights)
     record = _record(config, folder, loop.position, best, scorer, seconds)
@@ -145,7 +146,7 @@ def _check(config: FineTuneConfig, resume: bool, processes: Processes) -> None:
         raise InputError("Expected at least one epoch, one image a batch and one pixel.")
     settled.recipe().check()
     if config.adapt_rates and config.weights == "none":
-        raise InputError("Expected weights to adapt the rates to. Received: weights none")
+        raise InputError("Adapted rates are for a backbone with weights. Received: weights none")
     if config.batch_norm not in BATCH_NORMS:
         raise InputError(
             f"Expected batch norm of {', '.join(BATCH_NORMS)}. Received: {config.batch_norm}"
@@ -225,23 +226,24 @@ def _batches(
 
 
 def _start(config: FineTuneConfig, model: keras.Model, scorer: Scorer, folder: ImageFolder) -> None:
-    """Fit to the images what was learned from others, or has not learned at all."""
+    """Fit averages, gates and head to the training images, before the first step."""
+    own = scorer.model
     with on_its_own():
         images = list(first_images(_batches(config, folder)))
         if config.batch_norm != "frozen":
             # The head is to see what it will see in training, where batches normalize.
-            recalibrate(scorer.model, images)
-        start_gates(scorer.model, images)
+            recalibrate(own, images)
+        start_gates(own, np.concatenate(images), batch_size=config.batch_size)
         head = start_head(
-            scorer.model,
+            own,
             folder.train,
             image_size=config.image_size,
             batch_size=config.batch_size,
             seed=config.seed,
         )
-        scorer.model.get_layer(HEAD).set_weights(head)
-    if model is not scorer.model:
-        model.set_weights(scorer.model.get_weights())
+        own.get_layer(HEAD).set_weights(head)
+    if model is not own:
+        model.set_weights(scorer.processes.first_of(own.get_weights()))
 
 
 def _score(
@@ -274,10 +276,10 @@ def _record(
 ) -> dict[str, Any]:
     """Score the best weights on val, once, and say what the run came to."""
     val = scorer.scores(folder.val)
-    history, started = position["history"], position.get("start")
-    rated = _adapted(config, started, len(folder.classes)) if config.epochs else config
+    history, start = position["history"], position.get("start")
+    rated = _adapted(config, start, len(folder.classes)) if config.epochs else config.with_head()
     groups = [group for group in RATES if group != "attention" or config.attention != "none"]
-    start = time.monotonic()
+    began = time.monotonic()
     with on_its_own():
         use = measure_use(
             scorer.model,
@@ -293,11 +295,11 @@ def _record(
         "skipped": [str(path) for path in folder.skipped],
         "parameters": scorer.model.count_params(),
         "rates": {group: getattr(rated, name) for group, name in RATES.items() if group in groups},
-        "start": started,
+        "start": start,
         "epochs": history,
         "best": best,
         "val": val,
         "attention": None if use is None else use.record(),
         # A run that was resumed counts the time of its last process alone.
-        "seconds": {"training": seconds, "attention_use": time.monotonic() - start},
+        "seconds": {"training": seconds, "attention_use": time.monotonic() - began},
     }

@@ -9,7 +9,6 @@ from keras_cbam.training.fine_tune_defaults import (
     ATTENTION_WITH_HEAD,
     DEFAULTS,
     LEAST_EPOCHS,
-    SQUEEZE,
     distance,
     epochs_of,
 )
@@ -46,11 +45,12 @@ class FineTuneConfig:
             neither is stated and the backbone has weights.
         warmup: share of the steps of each phase in which rates rise from 0, in [0, 1).
         dropout: share of the pooled features dropped in training.
-        batch_norm: what the backbone's batch normalization does in the second phase. `"train"`: it
-            normalizes by the batch, learns, and keeps moving averages. Gates and a trained backbone
-            change what the published statistics were made for, so this is the default.
-            `"recalibrate"`: the same, but before each scoring the averages are replaced by the mean
-            over at least 320 training images.
+        batch_norm: what the backbone's batch normalization does. `"train"`: it starts from averages
+            over 320 training images, or all if there are fewer, normalizes by the batch, keeps
+            moving averages, and in the second phase learns. Gates and a trained backbone change
+            what the published averages were made for, so this is the default.
+            `"recalibrate"`: the same, but before each scoring the moving averages are replaced by
+            averages like those of the start.
             `"frozen"`: it keeps what the weights came with, and a step takes about half the time.
         batch_norm_momentum: momentum of all batch normalization, the attention's too; `None` for
             the smaller of 0.9 and its own, since 0.99 and MobileNetV2's 0.999 take more steps to
@@ -129,7 +129,7 @@ class FineTuneConfig:
 
         Args:
             error: share of the images held out that the head tells wrong at its start, by the
-                features of the backbone as it came.
+                features of the backbone.
             classes: how many classes there are.
         """
         if not self.adapt_rates:
@@ -160,7 +160,6 @@ class FineTuneConfig:
             learning_rate=self.learning_rate or 0.0,
             group_rates={
                 "attention": self.attention_learning_rate or 0.0,
-                "squeeze": SQUEEZE * (self.attention_learning_rate or 0.0),
                 "head": self.head_learning_rate or 0.0,
             },
             warmup=self.warmup,

@@ -49,10 +49,6 @@ DEFAULTS: dict[bool, Defaults] = {
     ),
 }
 
-# The first kernel of a channel gate learns at this share of the attention's rate. What it sees is
-# positive, so that a step moves a hidden unit by the rate times the sum of all it sees.
-SQUEEZE = 0.1
-
 # In the first phase attention learns at this share of its rate, since the backbone cannot follow.
 ATTENTION_WITH_HEAD = 1 / 3
 

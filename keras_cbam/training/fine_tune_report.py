@@ -62,7 +62,7 @@ def report_text(record: dict[str, Any]) -> str:
         "",
         f"- accuracy on val, scored once: **{val['accuracy']:.2%}** (loss {val['loss']:.4f}, "
         f"{images['val']} images)",
-        f"- best weights: epoch {best['epoch']} of {len(record['epochs'])}, by accuracy on "
+        f"- best weights: {_which(best['epoch'], len(record['epochs']))}, by accuracy on "
         f"{images['selection']} images held out of train: {best['accuracy']:.2%}",
         *_start_lines(record),
         f"- trained on {images['train']} images of {len(record['classes'])} classes at "
@@ -94,6 +94,10 @@ def report_text(record: dict[str, Any]) -> str:
         "--verification <folder>`",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _which(epoch: int, epochs: int) -> str:
+    return f"epoch {epoch} of {epochs}" if epoch else "the start, before any epoch"
 
 
 def _start_lines(record: dict[str, Any]) -> list[str]:

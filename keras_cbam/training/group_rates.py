@@ -1,4 +1,4 @@
-"""Learning rates of their own for groups of weights: backbone, attention, head."""
+"""Learning rates of their own for groups of weights: backbone, attention, squeeze, head."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from keras import ops
 from keras_cbam.layers import AttentionLayer, ChannelAttention
 from keras_cbam.surgery.addresses import layers_inside, walk
 
-# The squeeze is the first kernel of a channel gate, which is part of the attention where it has no
-# rate of its own.
+# Squeeze: the first kernels of channel gates.
 GROUPS = ("backbone", "attention", "squeeze", "head")
+# The rate of the squeeze as a share of the attention's, where it has none of its own. What these
+# kernels see is positive, so that a step moves a hidden unit by the rate times the sum of it all.
+SQUEEZE = 0.1
 # The trainable variables of each group.
 Variables: TypeAlias = Mapping[str, Sequence[keras.Variable]]
 
@@ -22,25 +24,28 @@ def group_variables(model: keras.Model, head: Collection[str]) -> dict[str, list
     """Return the trainable variables of a model by group.
 
     Args:
-        model: the model; nested models are looked into.
-        head: addresses of the layers of the head. Attention layers of keras_cbam are attention, and
-            all other layers are the backbone.
+        model: the model; nested models are looked into, and so are layers that hold layers.
+        head: addresses of the layers of the head, whatever they hold. Of the others, attention
+            layers of keras_cbam are attention, and the rest is the backbone.
     """
     groups: dict[str, list[keras.Variable]] = {group: [] for group in GROUPS}
     for address, layer in walk(model):
-        if isinstance(layer, AttentionLayer):
-            squeezes = _squeezes(layer)
-            for variable in layer.trainable_variables:
-                groups["squeeze" if id(variable) in squeezes else "attention"].append(variable)
-        else:
-            groups["head" if address in head else "backbone"] += layer.trainable_variables
+        attention, squeezes = _of_attention(layer)
+        for variable in layer.trainable_variables:
+            group = "attention" if id(variable) in attention else "backbone"
+            group = "squeeze" if id(variable) in squeezes else group
+            groups["head" if address in head else group].append(variable)
     return groups
 
 
-def _squeezes(layer: AttentionLayer) -> set[int]:
-    """The identities of the first kernels of channel gates."""
-    gates = [each for each in layers_inside(layer) if isinstance(each, ChannelAttention)]
-    return {id(gate.squeeze.kernel) for gate in gates}
+def _of_attention(layer: keras.layers.Layer) -> tuple[set[int], set[int]]:
+    """The identities of the attention's variables in a layer, and of the squeezes among them."""
+    inside = [each for each in layers_inside(layer) if isinstance(each, AttentionLayer)]
+    gates = [each for each in inside if isinstance(each, ChannelAttention)]
+    return (
+        {id(variable) for each in inside for variable in each.trainable_variables},
+        {id(gate.squeeze.kernel) for gate in gates},
+    )
 
 
 def group_scales(
@@ -48,7 +53,7 @@ def group_scales(
 ) -> list[tuple[keras.Variable, float]]:
     """Each variable whose group has a rate of its own, with that as a share of `rate`."""
     if "attention" in rates:
-        rates = {"squeeze": rates["attention"], **rates}
+        rates = {"squeeze": SQUEEZE * rates["attention"], **rates}
     return [(variable, rates[group] / rate) for group in rates for variable in groups[group]]
 
 

@@ -43,8 +43,8 @@ class Stage(NamedTuple):
         epochs: how many.
         compile: `compile(model, start)` compiles the model, and creates all variables of its
             training, as `compile_model` does. `start` has the scores that the model started with,
-            if the loop has a start, else `None`. Where a run goes on in a later stage, those of
-            earlier stages are not called, so it also chooses all layers that learn.
+            if the loop has a start and scores, else `None`. Where a run goes on in a later stage,
+            those of earlier stages are not called, so it also chooses all layers that learn.
     """
 
     name: str
@@ -71,8 +71,8 @@ class TrainingLoop:
             these are scored too. `None` to train the weights as they are.
         score: returns scores on images held out, by which the best weights are kept; `None` for
             neither.
-        rank: what of the scores is best where it is highest; by default the accuracy, then the
-            loss.
+        rank: what of the scores is best where it is highest, a tuple; by default the accuracy, then
+            the loss.
         checkpoint_seconds: time between two saves.
         processes: those that train together.
 
@@ -90,7 +90,7 @@ class TrainingLoop:
         *,
         start: Callable[[], None] | None = None,
         score: Callable[[], Scores] | None = None,
-        rank: Callable[[Scores], Any] = by_accuracy,
+        rank: Callable[[Scores], tuple[float, ...]] = by_accuracy,
         checkpoint_seconds: float = 30.0,
         processes: Processes = ALONE,
     ):
@@ -223,8 +223,13 @@ class TrainingLoop:
 
     def _keep_best(self, epoch: int, scores: Scores) -> None:
         best = read_description(self.best_path)
-        if self.processes.first and (best is None or self.rank(scores) > self.rank(best)):
+        if self.processes.first and (best is None or self._beats(scores, best)):
             save_arrays(self.best_path, self.model.get_weights(), {"epoch": epoch, **scores})
+
+    def _beats(self, scores: Scores, best: dict[str, Any]) -> bool:
+        new, old = self.rank(scores), self.rank(best)
+        # In a draw, as few images give, what was trained wins over the start.
+        return new > old or (best["epoch"] == 0 and new[0] == old[0])
 
 
 class _WeightsAsTrained(keras.callbacks.Callback):

@@ -36,8 +36,8 @@ def compile_phase(model: keras.Model, phase: str, config: FineTuneConfig, steps:
 def _train_head(model: keras.Model, config: FineTuneConfig) -> None:
     """Let attention and head learn.
 
-    The backbone's batch normalization, unless it is frozen, normalizes by the batch as it will in
-    the second phase, but keeps its weights: what attention and head learn holds there too.
+    The backbone's batch normalization keeps its weights. Unless it is frozen, it normalizes by the
+    batch, so that what attention and head learn still fits in the second phase.
     """
     freeze_backbone(model, head=[HEAD])
     if config.batch_norm == "frozen":
@@ -52,8 +52,7 @@ def _train_head(model: keras.Model, config: FineTuneConfig) -> None:
 def _train_whole(model: keras.Model, config: FineTuneConfig) -> None:
     """Let all layers learn, but for batch normalization that is frozen."""
     for layer in model.layers:
-        # First the other way: on TensorFlow nothing happens to the weights of a layer that is set
-        # to what it is.
+        # TensorFlow ignores `trainable` where it is set to what it is, so it is False first.
         layer.trainable = False
         normalizes = isinstance(layer, keras.layers.BatchNormalization)
         layer.trainable = not (normalizes and config.batch_norm == "frozen")

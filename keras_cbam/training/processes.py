@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -66,6 +66,13 @@ class Processes:
 
         with told_if_lost():
             return np.asarray(multihost_utils.process_allgather(rows)).reshape(-1, *rows.shape[1:])
+
+    def first_of(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return the first process's arrays, of the shapes and types of one's own.
+
+        What each computes apart may differ in the last bit from host to host.
+        """
+        return [self.gather(array[None])[0] for array in arrays]
 
 
 ALONE = Processes()

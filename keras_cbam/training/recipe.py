@@ -34,8 +34,8 @@ class Recipe:
         optimizer: `"sgd"`, `"adam"` or `"adamw"`.
         learning_rate: the highest rate.
         group_rates: the highest rate of a group of weights, for those of `GROUPS` whose rate is not
-            `learning_rate`: backbone, attention, squeeze (the first kernel of channel gates, part
-            of the attention where it has no rate), head. Schedule and warm-up are the same for
+            `learning_rate`: backbone, attention, squeeze (the first kernels of channel gates, by
+            default a tenth of the attention's rate), head. Schedule and warm-up are the same for
             all, and so is the norm that `clip_norm` bounds.
         schedule: `"constant"`, `"cosine"` to 0, or `"step"`: a tenth after each of `milestones`.
         milestones: shares of the steps, in (0, 1), ascending; of the schedule `"step"`.

@@ -86,7 +86,8 @@ def test_a_scaled_loss_keeps_the_rates():
     compile_model(model, Recipe("sgd", 0.01, rates, dtype_policy="mixed_float16"), 10, groups)
     inner = model.optimizer.inner_optimizer
     assert len(inner.scales) == 4
-    assert set(inner.scales.values()) == {4.0}
+    # The squeeze at a tenth of the rest of the attention.
+    assert sorted(inner.scales.values()) == pytest.approx([0.4, 4.0, 4.0, 4.0])
     x = np.random.default_rng(0).normal(0, 1, (8, 4, 4, 3)).astype("float32")
     model.fit(x, np.arange(8) % 3, verbose=0)
 
@@ -104,6 +105,32 @@ def test_groups_find_nested_layers():
     assert groups["squeeze"][0] is squeeze.kernel
     model.get_layer("body").get_layer("conv").trainable = False
     assert group_variables(model, ["head"])["backbone"] == []
+    assert len(group_variables(model, ["head", "body/gate"])["head"]) == 6
+
+
+def test_attention_inside_a_layer_is_found():
+    class Block(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.conv = layers.Conv2D(8, 3)
+            self.gate = SqueezeExcite()
+
+        def build(self, input_shape):
+            self.conv.build(input_shape)
+            self.gate.build(self.conv.compute_output_shape(input_shape))
+
+        def call(self, inputs):
+            return self.gate(self.conv(inputs))
+
+    inputs = keras.Input((4, 4, 3))
+    block = Block()
+    groups = group_variables(keras.Model(inputs, block(inputs)), ())
+    assert {name: len(found) for name, found in groups.items()} == {
+        "backbone": 2,
+        "attention": 3,
+        "squeeze": 1,
+        "head": 0,
+    }
 
 
 def test_rates_that_cannot_be():
