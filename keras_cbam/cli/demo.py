@@ -24,7 +24,7 @@ RUN: dict[str, Any] = {
     "backbone": "MobileNet",
     "backbone_options": {"alpha": 0.25},
     "weights": "none",
-    "image_size": 48,
+    "image_size": 40,
     "batch_size": 128,
     "epochs": 16,
     "learning_rate": 6e-3,
