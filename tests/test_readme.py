@@ -10,7 +10,7 @@ from tests.conftest import BACKEND, ROOT
 
 EXAMPLES = [
     example
-    for page in ("README.md", "docs/detection.md", "docs/explain.md")
+    for page in ("README.md", "docs/detection.md", "docs/explain.md", "docs/finetune.md")
     for example in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     # Of what runs where this package is not, the tests of exports are the proof.
     if "keras_cbam" in example

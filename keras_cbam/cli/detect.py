@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import keras
-import numpy as np
 import typer
 
 from keras_cbam.cli.artifact_table import (
@@ -18,19 +16,20 @@ from keras_cbam.cli.artifact_table import (
     show,
 )
 from keras_cbam.cli.backbone_options import BackboneOptions, parse
+from keras_cbam.cli.detect_inputs import (
+    load_with_classes,
+    parse_size,
+    read_splits,
+    some_of,
+    tell_left_out,
+)
 from keras_cbam.cli.terminal import EpochProgress, counting, errors, out, progress_bar
 from keras_cbam.detection import (
     DetectionConfig,
-    DetectionFolder,
-    DetectionSplit,
-    Photograph,
     Predictor,
-    load_detector,
-    read_detection_folder,
     train_detector,
 )
 from keras_cbam.detection.augmentation import AUGMENTATIONS
-from keras_cbam.detection.detector import check_classes
 from keras_cbam.detection.evaluate import evaluate_detector, write_predictions
 from keras_cbam.detection.export import COLUMNS, FORMATS, export_detector, table
 from keras_cbam.detection.folder import unannotated
@@ -116,7 +115,7 @@ def train(
         backbone=backbone,
         weights=weights,
         attention=attention,
-        image_size=_size(image_size),
+        image_size=parse_size(image_size),
         batch_size=batch_size,
         epochs=epochs,
         learning_rate=learning_rate,
@@ -145,7 +144,7 @@ def train(
         out.print("interrupted; with --resume the same command goes on from the last saved step")
         raise
     for split, part in result.folder.splits.items():
-        _tell(split, part)
+        tell_left_out(split, part)
     best = result.record["best"]
     out.print(f"best on val, epoch {best['epoch']}: {_line(best)}", markup=False)
     if result.record["attention"]:
@@ -167,9 +166,9 @@ def evaluate(
     """Score a detector by COCO's metrics, and draw what it finds beside what there is."""
     require("pycocotools", "matplotlib")
     check_writable(output)
-    detector, classes = _load(model)
-    part = _read(data, [split], classes)[split]
-    _tell(split, part)
+    detector, classes = load_with_classes(model)
+    part = read_splits(data, [split], classes)[split]
+    tell_left_out(split, part)
     with out.status("detecting"):
         metrics = evaluate_detector(detector, part, classes, output, name=split, pictures=pictures)
     out.print(_line(metrics), highlight=False)
@@ -188,7 +187,7 @@ def predict(
     """Draw what a detector finds in images."""
     require("matplotlib", "PIL")
     check_writable(output)
-    detector, classes = _load(model)
+    detector, classes = load_with_classes(model)
     photographs, skipped = unannotated(images)
     for path in skipped:
         errors.print(f"left out, no image that can be decoded: {path}", markup=False)
@@ -236,11 +235,11 @@ def export(
     ] = False,
 ) -> None:
     """Write the raw heads as TFLite and ONNX with their decoder, proven by boxes and mAP."""
-    detector, classes = _load(model)
+    detector, classes = load_with_classes(model)
     calibrated = calibration_split != "none"
     splits = [split, *([calibration_split] if calibrated else [])]
-    folder = _read(data, splits, classes)
-    proven = _some(folder[split], images)
+    folder = read_splits(data, splits, classes)
+    proven = some_of(folder[split], images)
     with misses_shown(), out.status("exporting") as status:
         result = export_detector(
             detector,
@@ -250,7 +249,7 @@ def export(
             formats=tuple(formats.split(",")),
             precisions=precision_names(precisions),
             calibration=(
-                _some(folder[calibration_split], calibration_images) if calibrated else None
+                some_of(folder[calibration_split], calibration_images) if calibrated else None
             ),
             on_mismatch="report" if keep_mismatches else "raise",
             runtimes=runtime_names(runtimes),
@@ -261,42 +260,6 @@ def export(
     out.print(f"written to {output}", markup=False)
     if result.report.missed:
         raise typer.Exit(1)
-
-
-def _size(text: str) -> tuple[int, int]:
-    sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
-        raise InputError(f"Expected an image size such as 320 or 256x320. Received: {text}")
-    return int(sides[0]), int(sides[-1])
-
-
-def _load(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
-    """A detector, and the names of its classes beside it."""
-    detector = load_detector(path)
-    labels = path.with_name("labels.txt")
-    if not labels.is_file():
-        raise InputError(f"Expected the names of the classes, one a line. No file at: {labels}")
-    classes = tuple(labels.read_text(encoding="utf-8").splitlines())
-    check_classes(detector, classes)
-    return detector, classes
-
-
-def _read(data: Path, splits: list[str], classes: tuple[str, ...]) -> DetectionFolder:
-    with progress_bar() as bar, counting(bar, "images checked") as update:
-        return read_detection_folder(data, splits, classes=classes, progress=update)
-
-
-def _some(split: DetectionSplit, count: int) -> tuple[Photograph, ...]:
-    """At most so many of the images, in their order."""
-    chosen = np.random.default_rng(0).permutation(len(split))[:count]
-    return tuple(split.photographs[index] for index in sorted(chosen))
-
-
-def _tell(split: str, part: DetectionSplit) -> None:
-    for where, what in part.left_out:
-        errors.print(f"{split}: left out, {where}: {what}", markup=False, highlight=False)
-    for path in part.empty:
-        errors.print(f"{split}: without a box: {path.name}", markup=False, highlight=False)
 
 
 def _line(metrics: dict[str, Any]) -> str:

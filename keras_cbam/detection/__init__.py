@@ -2,6 +2,7 @@
 
 from keras_cbam.detection.annotations import DetectionSplit, LeftOut, Photograph
 from keras_cbam.detection.batches import DetectionBatches
+from keras_cbam.detection.config import DetectionConfig
 from keras_cbam.detection.decoder import Detections, decode
 from keras_cbam.detection.detector import build_detector, load_detector, retinanet
 from keras_cbam.detection.evaluate import evaluate_detector
@@ -10,7 +11,7 @@ from keras_cbam.detection.folder import DetectionFolder, read_detection_folder
 from keras_cbam.detection.metrics import coco_metrics
 from keras_cbam.detection.pictures import side_by_side
 from keras_cbam.detection.predict import Predictor
-from keras_cbam.detection.train import DetectionConfig, DetectionResult, train_detector
+from keras_cbam.detection.train import DetectionResult, train_detector
 
 __all__ = [
     "DetectionBatches",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ import numpy as np
 
 from keras_cbam.detection.anchors import choose_anchor_size, coverage
 from keras_cbam.detection.annotations import DetectionSplit
-from keras_cbam.detection.augmentation import AUGMENTATIONS, NO_BOX, check_augmentations
+from keras_cbam.detection.augmentation import NO_BOX, check_augmentations
 from keras_cbam.detection.batches import DetectionBatches
+from keras_cbam.detection.config import DetectionConfig
 from keras_cbam.detection.detector import build_detector, misfit
 from keras_cbam.detection.folder import DetectionFolder, read_detection_folder
 from keras_cbam.detection.metrics import coco_metrics
@@ -31,79 +32,13 @@ from keras_cbam.training.classifier import check_attention
 from keras_cbam.training.group_rates import group_variables
 from keras_cbam.training.loop import VERSION, Stage, TrainingLoop
 from keras_cbam.training.output import STATE_DIRECTORY, check_output, digest
-from keras_cbam.training.recipe import Recipe, dtype_policy, jit_compile, optimizer
+from keras_cbam.training.recipe import dtype_policy, jit_compile, optimizer
 
 Metrics = dict[str, float | None]
 # What KerasHub calls the network below the pyramid.
 ENCODER = "backbone"
 # The gates start from what they see of so many images.
 START_IMAGES = 128
-
-
-@dataclass(frozen=True)
-class DetectionConfig:
-    """A training run of a detector, in full: the same configuration gives the same run.
-
-    Attributes:
-        data: a folder that `read_detection_folder` reads, with the splits train and val.
-        output: directory of the results.
-        backbone: name of a `keras.applications` builder.
-        weights: `"imagenet"`, `"none"` or the path of a weights file.
-        attention: a name that `attach_attention` knows, or `"none"`.
-        image_size: height and width of the input, in pixels, multiples of 32; images are scaled as
-            a whole to fit.
-        batch_size: images a step.
-        epochs: epochs of the whole detector. Batch normalization that came with weights keeps its
-            statistics, since small batches would spoil them.
-        learning_rate: peak rate, of Adam with cosine decay.
-        attention_learning_rate: peak rate of the attention layers. At the rate of the rest their
-            gates would stay near where they start.
-        warmup: share of the steps in which the rate rises from 0, in [0, 1).
-        clip_norm: the norm that the gradient of all weights is scaled down to; `None` for none.
-        ema: momentum of a moving average of the weights, which is scored and kept; `None` for none.
-        anchor_size: side of the smallest anchor at each level, in steps of that level; `None` for
-            the one that fits the most boxes of train.
-        head_layers: convolutions in each head before its last; they dominate the cost.
-        augmentations: names out of `AUGMENTATIONS`.
-        seed: seed of weights, order and augmentation.
-        backbone_options: further arguments of the builder.
-        dtype_policy: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`.
-        checkpoint_seconds: time between two saves of the state that `resume` goes on from.
-    """
-
-    data: str
-    output: str
-    backbone: str = "MobileNetV2"
-    weights: str = "imagenet"
-    attention: str = "cbam"
-    image_size: tuple[int, int] = (320, 320)
-    batch_size: int = 4
-    epochs: int = 12
-    learning_rate: float = 5e-4
-    attention_learning_rate: float = 1.5e-3
-    warmup: float = 0.05
-    clip_norm: float | None = 10.0
-    ema: float | None = None
-    anchor_size: float | None = None
-    head_layers: int = 4
-    augmentations: tuple[str, ...] = tuple(AUGMENTATIONS)
-    seed: int = 0
-    backbone_options: dict[str, Any] = field(default_factory=dict)
-    dtype_policy: str = "float32"
-    checkpoint_seconds: float = 30.0
-
-    @property
-    def recipe(self) -> Recipe:
-        """How the detector is trained."""
-        return Recipe(
-            optimizer="adam",
-            learning_rate=self.learning_rate,
-            group_rates={"attention": self.attention_learning_rate},
-            warmup=self.warmup,
-            clip_norm=self.clip_norm,
-            ema=self.ema,
-            dtype_policy=self.dtype_policy,
-        )
 
 
 @dataclass(frozen=True)

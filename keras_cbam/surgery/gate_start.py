@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -11,7 +10,7 @@ import numpy as np
 
 from keras_cbam.compiled import compiled, in_batches
 from keras_cbam.layers import AttentionLayer, ChannelAttention
-from keras_cbam.surgery.gate_switch import Gate, model_gates
+from keras_cbam.surgery.gate_switch import gates_passed_to, model_gates, used_again
 
 # A unit that varies less than this share of what it adds up is not scaled up: it would be noise.
 LEAST = 1e-5
@@ -43,8 +42,8 @@ def start_gates(model: keras.Model, inputs: Any, *, batch_size: int = 32) -> Non
         batch_size: images that are run at once. Defaults to `32`.
 
     Raises:
-        ValueError: if an attention layer has no weights yet, or is not used exactly once, or if
-            there are no inputs.
+        ValueError: if an attention layer has no weights yet or is used several times, or if there
+            are no inputs.
 
     Example:
         >>> inputs = keras.Input((8, 8, 3))
@@ -64,10 +63,18 @@ def start_gates(model: keras.Model, inputs: Any, *, batch_size: int = 32) -> Non
         raise ValueError("Expected at least one input. Received none")
 
     def pooled(*tensors: Any) -> list[list[Any]]:
-        seen: list[list[Any]] = [[] for _ in gates]
-        with _watched(gates, seen):
+        seen: dict[int, list[Any]] = {}
+
+        def keep(index: int, values: Any, features: Any) -> Any:
+            if index in seen:
+                raise used_again(gates[index])
+            layer = gates[index].owner
+            seen[index] = [layer._pool(name, features) for name in layer.pools]
+            return values
+
+        with gates_passed_to(keep, gates):
             model(keras.tree.pack_sequence_as(inputs, tensors), training=False)
-        return [_once(gate, pools) for gate, pools in zip(gates, seen, strict=True)]
+        return [seen[index] for index in range(len(gates))]
 
     found = in_batches(compiled(pooled, model.variables), arrays, batch_size)
     for gate, features in zip(gates, found, strict=True):
@@ -98,29 +105,3 @@ def balanced(kernel: np.ndarray, features: Sequence[np.ndarray]) -> np.ndarray:
 
 def _is_new(layer: AttentionLayer) -> bool:
     return isinstance(layer, ChannelAttention) and not np.any(layer.excite.get_weights()[0])
-
-
-@contextmanager
-def _watched(gates: Sequence[Gate], seen: Sequence[list[Any]]) -> Iterator[None]:
-    """Add the pooled features of each gate, a list of one for each kind, at each of its calls."""
-    for gate, pools in zip(gates, seen, strict=True):
-
-        def keep(gates: Any, inputs: Any, layer: Any = gate.owner, pools: list = pools) -> Any:
-            pools.append([layer._pool(name, inputs) for name in layer.pools])
-            return gates
-
-        gate.owner._replace_gates = keep
-    try:
-        yield
-    finally:
-        for gate in gates:
-            gate.owner._replace_gates = None
-
-
-def _once(gate: Gate, calls: list[Any]) -> Any:
-    if len(calls) != 1:
-        raise ValueError(
-            f"Expected attention layers that the model uses once. Received: {gate.layer}, which it "
-            f"uses {len(calls)} times"
-        )
-    return calls[0]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import keras
@@ -82,6 +83,28 @@ def _kind(layer: AttentionLayer) -> str:
     return "both" if isinstance(layer, BAM) else "channel"
 
 
+@contextmanager
+def gates_passed_to(
+    replace: Callable[[int, Any, Any], Any], gates: Sequence[Gate]
+) -> Iterator[None]:
+    """Let layers put in place of their gates what a function makes of them.
+
+    TensorFlow and JAX call it while they trace a graph.
+
+    Args:
+        replace: `replace(index, values, inputs)` is given a gate's index, its values and what they
+            are computed from.
+        gates: the gates.
+    """
+    for index, gate in enumerate(gates):
+        gate.owner._replace_gates = partial(replace, index)
+    try:
+        yield
+    finally:
+        for gate in gates:
+            gate.owner._replace_gates = None
+
+
 class GateSwitch:
     """Runs a model with any of its gates replaced by constants.
 
@@ -135,21 +158,10 @@ class GateSwitch:
                 np.float32(replaced),
             ),
         )
-        with self._switched():
+        with gates_passed_to(lambda index, gates, _: self._replace(index, gates), self.gates):
             answers, moments = self._function(*data)
         answers = keras.tree.map_structure(lambda each: ops.convert_to_numpy(each)[:count], answers)
         return answers, keras.tree.map_structure(ops.convert_to_numpy, moments)
-
-    @contextmanager
-    def _switched(self) -> Iterator[None]:
-        """Let the layers call `_replace` with their gates; TensorFlow and JAX trace the calls."""
-        for index, gate in enumerate(self.gates):
-            gate.owner._replace_gates = lambda gates, _, index=index: self._replace(index, gates)
-        try:
-            yield
-        finally:
-            for gate in self.gates:
-                gate.owner._replace_gates = None
 
     def _trace(self, inputs: Any, weights: Any, constants: Any, replaced: Any) -> Any:
         self._weights, self._constants, self._replaced = weights, constants, replaced
@@ -162,15 +174,20 @@ class GateSwitch:
     def _replace(self, index: int, gates: Any) -> Any:
         owner = self.gates[index].owner
         if index in self._moments:
-            raise ValueError(
-                f"Layer {self.gates[index].layer} is used several times, so that it has no one "
-                "gate to replace."
-            )
+            raise used_again(self.gates[index])
         values = owner._to_channels_last(gates)
         self._moments[index] = _moments(values, self._weights)
         constants = ops.cast(self._constants[index], values.dtype)
         chosen = ops.where(self._replaced[index] > 0, constants, values)
         return owner._from_channels_last(chosen)
+
+
+def used_again(gate: Gate) -> ValueError:
+    """The error for a layer that a model uses several times."""
+    return ValueError(
+        f"Expected attention layers that the model uses once. Received: {gate.layer}, which it "
+        "uses several times"
+    )
 
 
 def _moments(gates: Any, weights: Any) -> GateMoments:

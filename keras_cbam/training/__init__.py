@@ -3,6 +3,7 @@
 from keras_cbam.training.classifier import build_classifier
 from keras_cbam.training.fine_tune import FineTuneResult, fine_tune
 from keras_cbam.training.fine_tune_config import FineTuneConfig
+from keras_cbam.training.group_rates import group_variables
 from keras_cbam.training.image_archive import read_image_archive
 from keras_cbam.training.image_batches import ImageBatches
 from keras_cbam.training.image_folder import (
@@ -32,6 +33,7 @@ __all__ = [
     "dtype_policy",
     "find_images",
     "fine_tune",
+    "group_variables",
     "join_processes",
     "read_image_archive",
     "read_image_folder",

@@ -13,19 +13,18 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_cbam.errors import InputError, require
 from keras_cbam.files import remove
 from keras_cbam.surgery.gate_start import start_gates
-from keras_cbam.training.backbones import check_backbone
-from keras_cbam.training.classifier import HEAD, build_classifier, check_attention
-from keras_cbam.training.fine_tune_config import BATCH_NORMS, HEAD_PHASE, FineTuneConfig, Phase
+from keras_cbam.training.classifier import HEAD, build_classifier
+from keras_cbam.training.fine_tune_check import check_run
+from keras_cbam.training.fine_tune_config import HEAD_PHASE, FineTuneConfig, Phase
 from keras_cbam.training.fine_tune_report import write_outputs
 from keras_cbam.training.head_start import start_head
-from keras_cbam.training.image_batches import ImageBatches, check_augmentations
+from keras_cbam.training.image_batches import ImageBatches
 from keras_cbam.training.image_folder import ImageFolder, read_image_folder
 from keras_cbam.training.loop import VERSION, Stage, TrainingLoop
 from keras_cbam.training.measure_use import measure_use
-from keras_cbam.training.output import STATE_DIRECTORY, check_output, digest
+from keras_cbam.training.output import STATE_DIRECTORY, digest
 from keras_cbam.training.phases import compile_phase
 from keras_cbam.training.processes import ALONE, Processes, on_its_own
 from keras_cbam.training.recalibrate import first_images, recalibrate
@@ -87,7 +86,7 @@ def fine_tune(
         InputError: on data, backbone, weights or an output directory that cannot be used.
         LostProcessError: if another process is gone.
     """
-    _check(config, resume, processes)
+    check_run(config, resume, processes)
     # All have found the directory as it was before any writes to it.
     processes.wait("directory checked")
     if processes.first:
@@ -136,35 +135,6 @@ def fine_tune(
         write_outputs(scorer.model, folder, record, Path(config.output))
     loop.drop_state()
     return FineTuneResult(scorer.model, folder, record)
-
-
-def _check(config: FineTuneConfig, resume: bool, processes: Processes) -> None:
-    require("PIL", "matplotlib")
-    check_output(Path(config.output), resume)
-    settled = config.settled(1)
-    if not settled.phases() or config.batch_size < 1 or config.image_size < 1:
-        raise InputError("Expected at least one epoch, one image a batch and one pixel.")
-    settled.recipe().check()
-    if config.adapt_rates and config.weights == "none":
-        raise InputError("Adapted rates are for a backbone with weights. Received: weights none")
-    if config.batch_norm not in BATCH_NORMS:
-        raise InputError(
-            f"Expected batch norm of {', '.join(BATCH_NORMS)}. Received: {config.batch_norm}"
-        )
-    if config.batch_norm == "frozen" and config.weights == "none":
-        raise InputError(
-            "Expected batch norm train or recalibrate for weights 'none', which bring no "
-            "statistics. Received: frozen"
-        )
-    if config.batch_norm != "train" and config.batch_norm_momentum is not None:
-        raise InputError(
-            f"A batch norm momentum goes with batch norm train. Received: {config.batch_norm}"
-        )
-    if config.batch_norm == "recalibrate" and processes.count > 1:
-        raise InputError("Batch norm recalibrate is for one process. Expected train or frozen.")
-    check_augmentations(config.augmentations, config.crop_area)
-    check_backbone(config.backbone, config.weights, config.backbone_options)
-    check_attention(config.attention)
 
 
 def _build(config: FineTuneConfig, classes: int) -> keras.Model:

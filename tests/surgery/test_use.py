@@ -329,7 +329,7 @@ def test_what_cannot_be_measured(rng):
         attention_use(plain, x)
     shared = SqueezeExcite(reduction_ratio=2, name="shared")
     twice = keras.layers.GlobalAveragePooling2D()(shared(shared(inputs)))
-    with pytest.raises(ValueError, match="Layer shared is used several times"):
+    with pytest.raises(ValueError, match="Received: shared, which it uses several times"):
         attention_use(keras.Model(inputs, twice), x)
     model = classifier(SqueezeExcite(reduction_ratio=2))
     with pytest.raises(ValueError, match=r"one for each input. Received: shape \(4, 3\)"):

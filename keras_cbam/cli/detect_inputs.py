@@ -1,0 +1,58 @@
+"""What the commands of `keras-cbam detect` are given: detectors, data sets, sizes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_cbam.cli.terminal import counting, errors, progress_bar
+from keras_cbam.detection import (
+    DetectionFolder,
+    DetectionSplit,
+    Photograph,
+    load_detector,
+    read_detection_folder,
+)
+from keras_cbam.detection.detector import check_classes
+from keras_cbam.errors import InputError
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Height and width in pixels, of one number or two."""
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
+        raise InputError(f"Expected an image size such as 320 or 256x320. Received: {text}")
+    return int(sides[0]), int(sides[-1])
+
+
+def load_with_classes(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
+    """A detector, and the names of its classes beside it."""
+    detector = load_detector(path)
+    labels = path.with_name("labels.txt")
+    if not labels.is_file():
+        raise InputError(f"Expected the names of the classes, one a line. No file at: {labels}")
+    classes = tuple(labels.read_text(encoding="utf-8").splitlines())
+    check_classes(detector, classes)
+    return detector, classes
+
+
+def read_splits(data: Path, splits: list[str], classes: tuple[str, ...]) -> DetectionFolder:
+    """Parts of a data set whose classes are known, with progress on the terminal."""
+    with progress_bar() as bar, counting(bar, "images checked") as update:
+        return read_detection_folder(data, splits, classes=classes, progress=update)
+
+
+def some_of(split: DetectionSplit, count: int) -> tuple[Photograph, ...]:
+    """At most so many of the images, in their order."""
+    chosen = np.random.default_rng(0).permutation(len(split))[:count]
+    return tuple(split.photographs[index] for index in sorted(chosen))
+
+
+def tell_left_out(split: str, part: DetectionSplit) -> None:
+    """Say what of a part is not used, and which images are without a box."""
+    for where, what in part.left_out:
+        errors.print(f"{split}: left out, {where}: {what}", markup=False, highlight=False)
+    for path in part.empty:
+        errors.print(f"{split}: without a box: {path.name}", markup=False, highlight=False)

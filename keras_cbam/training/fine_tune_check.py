@@ -1,0 +1,43 @@
+"""Refusing a fine-tuning run that cannot be, before anything is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from keras_cbam.errors import InputError, require
+from keras_cbam.training.backbones import check_backbone
+from keras_cbam.training.classifier import check_attention
+from keras_cbam.training.fine_tune_config import BATCH_NORMS, FineTuneConfig
+from keras_cbam.training.image_batches import check_augmentations
+from keras_cbam.training.output import check_output
+from keras_cbam.training.processes import Processes
+
+
+def check_run(config: FineTuneConfig, resume: bool, processes: Processes) -> None:
+    """Raise an `InputError` that says what was expected and what came."""
+    require("PIL", "matplotlib")
+    check_output(Path(config.output), resume)
+    settled = config.settled(1)
+    if not settled.phases() or config.batch_size < 1 or config.image_size < 1:
+        raise InputError("Expected at least one epoch, one image a batch and one pixel.")
+    settled.recipe().check()
+    if config.adapt_rates and config.weights == "none":
+        raise InputError("Adapted rates are for a backbone with weights. Received: weights none")
+    if config.batch_norm not in BATCH_NORMS:
+        raise InputError(
+            f"Expected batch norm of {', '.join(BATCH_NORMS)}. Received: {config.batch_norm}"
+        )
+    if config.batch_norm == "frozen" and config.weights == "none":
+        raise InputError(
+            "Expected batch norm train or recalibrate for weights 'none', which bring no "
+            "statistics. Received: frozen"
+        )
+    if config.batch_norm != "train" and config.batch_norm_momentum is not None:
+        raise InputError(
+            f"A batch norm momentum goes with batch norm train. Received: {config.batch_norm}"
+        )
+    if config.batch_norm == "recalibrate" and processes.count > 1:
+        raise InputError("Batch norm recalibrate is for one process. Expected train or frozen.")
+    check_augmentations(config.augmentations, config.crop_area)
+    check_backbone(config.backbone, config.weights, config.backbone_options)
+    check_attention(config.attention)
