@@ -127,3 +127,23 @@ def test_what_cannot_be_trained(changes, message, data, tmp_path):
     with pytest.raises(InputError, match=message):
         train_detector(config(changes.get("data", data), tmp_path / "run", **changes))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="one backend shows that it is called")
+def test_gates_of_a_pretrained_backbone_are_started(data, tmp_path, monkeypatch):
+    inputs = keras.Input((64, 96, 3))
+    backbone = keras.applications.MobileNet(
+        alpha=0.25, include_top=False, weights=None, input_tensor=inputs
+    )
+    backbone.save_weights(tmp_path / "backbone.weights.h5")
+    started = []
+
+    def start_gates(detector, images, **settings):
+        started.append(images.shape)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("keras_cbam.detection.train.start_gates", start_gates)
+    weights = str(tmp_path / "backbone.weights.h5")
+    with pytest.raises(KeyboardInterrupt):
+        train_detector(config(data, tmp_path / "run", weights=weights))
+    assert started == [(4, 64, 96, 3)]

@@ -240,6 +240,13 @@ def test_a_run_starts_gates_and_resumes_to_the_same_end(
 
     def watched(model, images, **settings):
         started.append(images.shape)
+        # What the first normalization is given, in batches as they are in training.
+        first = keras.Model(model.input, model.get_layer("conv1_bn").input)
+        means = [
+            np.mean(first.predict(images[i : i + 4], verbose=0), (0, 1, 2)) for i in (0, 4, 8, 12)
+        ]
+        moving = keras.ops.convert_to_numpy(model.get_layer("conv1_bn").moving_mean)
+        np.testing.assert_allclose(moving, np.mean(means, 0), rtol=1e-3, atol=1e-4)
         start_gates(model, images, **settings)
 
     monkeypatch.setattr(sys.modules["keras_cbam.training.fine_tune"], "start_gates", watched)
