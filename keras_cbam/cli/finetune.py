@@ -54,8 +54,9 @@ def finetune(
         int | None,
         typer.Option(
             min=0,
-            help="Epochs of head and attention beside a frozen backbone; "
-            f"{by_default('head_steps')} steps.",
+            help="Epochs of head and attention beside a frozen backbone; by default as many as "
+            f"{BY_WEIGHTS[True].attention_steps} steps need, without attention "
+            f"{BY_WEIGHTS[True].head_steps}, without weights none.",
         ),
     ] = DEFAULTS.head_epochs,
     epochs: Annotated[
@@ -74,22 +75,22 @@ def finetune(
     attention_learning_rate: Annotated[
         float | None,
         typer.Option(
-            help=f"Peak learning rate of attention; {by_default('attention_learning_rate')}, "
-            "adapted. Stating --learning-rate does not change it."
+            help=f"Peak learning rate of attention; {by_default('attention_learning_rate')}. "
+            "Stating --learning-rate does not change it."
         ),
     ] = DEFAULTS.attention_learning_rate,
     head_learning_rate: Annotated[
         float | None,
         typer.Option(help=f"Peak learning rate of the head; {by_default('head_learning_rate')}."),
     ] = DEFAULTS.head_learning_rate,
-    adapt_rates: Annotated[
+    adapt_rate: Annotated[
         bool | None,
         typer.Option(
-            "--adapt-rates/--full-rates",
-            help="Lower the rates of backbone and attention where the frozen backbone does well "
-            "already; by default yes, unless one of them is given.",
+            "--adapt-rate/--full-rate",
+            help="Lower the rate of the backbone where its features do well as they are; by default "
+            "yes, unless it is given.",
         ),
-    ] = DEFAULTS.adapt_rates,
+    ] = DEFAULTS.adapt_rate,
     warmup: Annotated[
         float, typer.Option(help="Share of the steps in which learning rates rise from 0.")
     ] = DEFAULTS.warmup,
@@ -159,7 +160,7 @@ def finetune(
         learning_rate=learning_rate,
         attention_learning_rate=attention_learning_rate,
         head_learning_rate=head_learning_rate,
-        adapt_rates=adapt_rates,
+        adapt_rate=adapt_rate,
         warmup=warmup,
         dropout=dropout,
         batch_norm=batch_norm,

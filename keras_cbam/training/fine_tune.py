@@ -17,7 +17,7 @@ from keras_cbam.files import remove
 from keras_cbam.surgery.gate_start import start_gates
 from keras_cbam.training.classifier import HEAD, build_classifier
 from keras_cbam.training.fine_tune_check import check_run
-from keras_cbam.training.fine_tune_config import HEAD_PHASE, FineTuneConfig, Phase
+from keras_cbam.training.fine_tune_config import FineTuneConfig, Phase
 from keras_cbam.training.fine_tune_report import write_outputs
 from keras_cbam.training.head_start import start_head
 from keras_cbam.training.image_batches import ImageBatches
@@ -157,8 +157,7 @@ def _stages(config: FineTuneConfig, batches_per_epoch: int, classes: int) -> lis
 
     def stage(phase: Phase) -> Stage:
         def compile_at_its_rates(model: keras.Model, start: dict[str, float] | None) -> None:
-            first = phase.name == HEAD_PHASE
-            rated = config.with_head() if first else _adapted(config, start, classes)
+            rated = _adapted(config, start, classes)
             compile_phase(model, phase.name, rated, phase.epochs * batches_per_epoch)
 
         return Stage(phase.name, phase.epochs, compile_at_its_rates)
@@ -169,7 +168,7 @@ def _stages(config: FineTuneConfig, batches_per_epoch: int, classes: int) -> lis
 def _adapted(
     config: FineTuneConfig, start: dict[str, float] | None, classes: int
 ) -> FineTuneConfig:
-    """The run at the rates of its second phase."""
+    """The run at the rates that fit its start."""
     return config if start is None else config.adapted(1 - start["accuracy"], classes)
 
 
@@ -247,8 +246,8 @@ def _record(
     """Score the best weights on val, once, and say what the run came to."""
     val = scorer.scores(folder.val)
     history, start = position["history"], position.get("start")
-    rated = _adapted(config, start, len(folder.classes)) if config.epochs else config.with_head()
-    groups = [group for group in RATES if group != "attention" or config.attention != "none"]
+    rated = _adapted(config, start, len(folder.classes))
+    learned = {"backbone": config.epochs, "attention": config.attention != "none", "head": True}
     began = time.monotonic()
     with on_its_own():
         use = measure_use(
@@ -264,7 +263,7 @@ def _record(
         "images": {name: len(getattr(folder, name)) for name in SETS},
         "skipped": [str(path) for path in folder.skipped],
         "parameters": scorer.model.count_params(),
-        "rates": {group: getattr(rated, name) for group, name in RATES.items() if group in groups},
+        "rates": {group: getattr(rated, name) for group, name in RATES.items() if learned[group]},
         "start": start,
         "epochs": history,
         "best": best,

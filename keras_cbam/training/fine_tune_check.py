@@ -21,8 +21,8 @@ def check_run(config: FineTuneConfig, resume: bool, processes: Processes) -> Non
     if not settled.phases() or config.batch_size < 1 or config.image_size < 1:
         raise InputError("Expected at least one epoch, one image a batch and one pixel.")
     settled.recipe().check()
-    if config.adapt_rates and config.weights == "none":
-        raise InputError("Adapted rates are for a backbone with weights. Received: weights none")
+    if config.adapt_rate and config.weights == "none":
+        raise InputError("An adapted rate is for a backbone with weights. Received: weights none")
     if config.batch_norm not in BATCH_NORMS:
         raise InputError(
             f"Expected batch norm of {', '.join(BATCH_NORMS)}. Received: {config.batch_norm}"

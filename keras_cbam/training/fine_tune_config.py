@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from keras_cbam.training.fine_tune_defaults import (
-    ATTENTION_WITH_HEAD,
     DEFAULTS,
     LEAST_EPOCHS,
     distance,
@@ -36,13 +35,13 @@ class FineTuneConfig:
             `fine_tune_defaults`, in steps.
         epochs: epochs of the whole network; `None` for the budget, likewise.
         learning_rate: peak rate of the backbone, of Adam with cosine decay; `None` for the default
-            of the table there, adapted by `adapt_rates`.
-        attention_learning_rate: peak rate of the attention layers, likewise; in the first phase a
-            third of it.
-        head_learning_rate: peak rate of the head; `None` for the default of the table.
-        adapt_rates: whether the rates of backbone and attention are lowered where the frozen
-            backbone does well already, by `distance` in `fine_tune_defaults`; `None` for yes if
-            neither is stated and the backbone has weights.
+            of the table there, adapted by `adapt_rate`.
+        attention_learning_rate: peak rate of the attention layers, in both phases; `None` for the
+            default of the table.
+        head_learning_rate: peak rate of the head, likewise.
+        adapt_rate: whether the rate of the backbone is lowered where its features do well as they
+            are, by `distance` in `fine_tune_defaults`; `None` for yes if it is not stated and the
+            backbone has weights.
         warmup: share of the steps of each phase in which rates rise from 0, in [0, 1).
         dropout: share of the pooled features dropped in training.
         batch_norm: what the backbone's batch normalization does. `"train"`: it starts from averages
@@ -80,7 +79,7 @@ class FineTuneConfig:
     learning_rate: float | None = None
     attention_learning_rate: float | None = None
     head_learning_rate: float | None = None
-    adapt_rates: bool | None = None
+    adapt_rate: bool | None = None
     warmup: float = 0.1
     dropout: float = 0.2
     batch_norm: str = "train"
@@ -104,45 +103,29 @@ class FineTuneConfig:
             batches: of an epoch.
         """
         found = DEFAULTS[self.weights != "none"]
-        head_epochs = self.head_epochs
-        if head_epochs is None:
-            head_epochs = epochs_of(found.head_steps, batches)
+        head_steps = found.head_steps if self.attention == "none" else found.attention_steps
         settled = {
-            "head_epochs": head_epochs,
+            "head_epochs": epochs_of(head_steps, batches),
             "epochs": epochs_of(found.steps, batches, LEAST_EPOCHS),
             "learning_rate": found.learning_rate,
             "attention_learning_rate": found.attention_learning_rate,
             "head_learning_rate": found.head_learning_rate,
-            "adapt_rates": self.weights != "none"
-            and self.learning_rate is None
-            and self.attention_learning_rate is None,
+            "adapt_rate": self.weights != "none" and self.learning_rate is None,
         }
         stated = {name: getattr(self, name) for name in settled}
         return replace(self, **settled | {k: v for k, v in stated.items() if v is not None})
 
-    def with_head(self) -> FineTuneConfig:
-        """The settled run at the rates of its first phase."""
-        return self._scaled(attention=ATTENTION_WITH_HEAD)
-
     def adapted(self, error: float, classes: int) -> FineTuneConfig:
-        """The settled run at the rates of its second phase.
+        """The settled run at the backbone's rate for these images.
 
         Args:
             error: share of the images held out that the head tells wrong at its start, by the
                 features of the backbone.
             classes: how many classes there are.
         """
-        if not self.adapt_rates:
+        if not self.adapt_rate or not self.learning_rate:
             return self
-        share = distance(error, classes)
-        return self._scaled(backbone=share**2, attention=share)
-
-    def _scaled(self, backbone: float = 1.0, attention: float = 1.0) -> FineTuneConfig:
-        return replace(
-            self,
-            learning_rate=backbone * (self.learning_rate or 0.0),
-            attention_learning_rate=attention * (self.attention_learning_rate or 0.0),
-        )
+        return replace(self, learning_rate=distance(error, classes) ** 2 * self.learning_rate)
 
     def phases(self) -> tuple[Phase, ...]:
         """The phases of a settled run, those without epochs left out."""

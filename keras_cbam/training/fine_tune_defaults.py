@@ -14,14 +14,16 @@ class Defaults:
     50,000 not too often.
 
     Attributes:
-        head_steps: steps of head and attention beside a frozen backbone.
+        head_steps: steps of the head beside a frozen backbone, in a network without attention.
+        attention_steps: steps of head and attention beside a frozen backbone.
         steps: steps of the whole network.
         learning_rate: peak rate of the backbone.
-        attention_learning_rate: peak rate of the attention.
+        attention_learning_rate: peak rate of the attention, in both phases.
         head_learning_rate: peak rate of the head.
     """
 
     head_steps: int
+    attention_steps: int
     steps: int
     learning_rate: float
     attention_learning_rate: float
@@ -35,22 +37,21 @@ LEAST_EPOCHS = 2
 DEFAULTS: dict[bool, Defaults] = {
     True: Defaults(
         head_steps=100,
+        attention_steps=200,
         steps=300,
         learning_rate=3e-3,
-        attention_learning_rate=3e-3,
+        attention_learning_rate=1e-3,
         head_learning_rate=1e-3,
     ),
     False: Defaults(
         head_steps=0,
+        attention_steps=0,
         steps=1000,
         learning_rate=3e-3,
         attention_learning_rate=3e-3,
         head_learning_rate=3e-3,
     ),
 }
-
-# In the first phase attention learns at this share of its rate, since the backbone cannot follow.
-ATTENTION_WITH_HEAD = 1 / 3
 
 # At this error, as a share of that of guessing, the features of the frozen backbone are far from
 # the task, and it learns at the full rate. Where they fit, the least share is left of it.
@@ -61,9 +62,9 @@ LEAST = 0.15
 def distance(error: float, classes: int) -> float:
     """How far the features of the frozen backbone are from the task, at least `LEAST`, at most 1.
 
-    The attention learns at this share of its full rate in the second phase, and the backbone at its
-    square. Where the features fit, as ImageNet's do for photographs of its own classes, the full
-    rate would destroy more than the images can teach.
+    The backbone learns at the square of this share of its full rate. Where the features fit, as
+    ImageNet's do for photographs of its own classes, the full rate would destroy more than the
+    images can teach.
 
     Args:
         error: share of the images held out that a linear head on them tells wrong.

@@ -68,7 +68,7 @@ def report_text(record: dict[str, Any]) -> str:
         f"- trained on {images['train']} images of {len(record['classes'])} classes at "
         f"{config['image_size']}x{config['image_size']} pixels, seed {config['seed']}",
         f"- parameters: {record['parameters']:,}",
-        "- peak learning rates, last phase: "
+        "- peak learning rates: "
         + ", ".join(f"{group} {rate:.2g}" for group, rate in record["rates"].items()),
         "- files left out because they could not be decoded in 8 bits a channel: "
         f"{len(record['skipped'])}",

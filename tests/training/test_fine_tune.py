@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 import zipfile
+from dataclasses import replace
 from io import BytesIO
 
 import h5py
@@ -172,26 +173,19 @@ def test_rates_fall_where_the_frozen_backbone_does_well():
     for error, share in ((0.5, 1), (0.2, 1), (0.1, 0.5), (0.04, 0.2), (0.0, 0.15)):
         assert distance(error, 2) == pytest.approx(share)
     assert distance(0.2 * 0.99, 100) == pytest.approx(0.5)
-    stated = {"weights": "imagenet", "learning_rate": None, "head_learning_rate": 0.1}
+    stated = {"weights": "imagenet", "learning_rate": None, "attention_learning_rate": 0.1}
     run = config("images", "run", **stated).settled(10)
-    first, second = run.with_head(), run.adapted(0.1, 2)
-    assert first.attention_learning_rate == pytest.approx(run.attention_learning_rate / 3)
-    assert second.learning_rate == pytest.approx(run.learning_rate / 4)
-    assert second.attention_learning_rate == pytest.approx(run.attention_learning_rate / 2)
-    assert first.head_learning_rate == second.head_learning_rate == 0.1
-    # Rates that the user states are taken as they are, and so are those of a fresh backbone.
-    for changes in (
-        {"learning_rate": 0.01},
-        {"attention_learning_rate": 0.01},
-        {"weights": "none"},
-        {"adapt_rates": False},
-    ):
+    assert run.adapted(0.1, 2) == replace(run, learning_rate=run.learning_rate / 4)
+    # A rate that the user states is taken as it is, and so is that of a fresh backbone.
+    for changes in ({"learning_rate": 0.01}, {"weights": "none"}, {"adapt_rate": False}):
         run = config("images", "run", **{**stated, **changes}).settled(10)
         assert run.adapted(0.1, 2) == run
+    run = config("images", "run", **{**stated, "learning_rate": 0.01, "adapt_rate": True})
+    assert run.settled(10).adapted(0.1, 2).learning_rate == pytest.approx(0.0025)
 
 
 @on_one
-def test_the_second_phase_goes_by_the_start(image_folder, tmp_path, weights, monkeypatch):
+def test_the_rate_of_the_backbone_goes_by_the_start(image_folder, tmp_path, weights, monkeypatch):
     asked = []
 
     def half(error, classes):
@@ -221,14 +215,11 @@ def test_the_second_phase_goes_by_the_start(image_folder, tmp_path, weights, mon
         in (tmp_path / "run" / "report.md").read_text()
     )
     backbone, attention, head_rate = full.learning_rate, full.attention_learning_rate, 0.02
-    first, second = attention / 3, attention / 2
-    assert look.seen[0] == pytest.approx((backbone, *sorted((first, head_rate))))
-    assert look.seen[1] == pytest.approx((backbone / 4, *sorted((second, head_rate))))
-    assert result.record["rates"] == {
-        "backbone": backbone / 4,
-        "attention": attention / 2,
-        "head": head_rate,
-    }
+    rates = {"backbone": backbone / 4, "attention": attention, "head": head_rate}
+    for seen in look.seen:
+        assert seen == pytest.approx((backbone / 4, *sorted((attention, head_rate))))
+    assert len(look.seen) == 2
+    assert result.record["rates"] == rates
     assert f"backbone {backbone / 4:.2g}" in (tmp_path / "run" / "report.md").read_text()
 
 
@@ -319,7 +310,8 @@ def test_a_budget_in_steps_and_what_the_user_states():
     defaults = DEFAULTS[True]
     small, large = settled(15), settled(100_000)
     assert small.epochs == -(-defaults.steps // 15)
-    assert small.head_epochs == -(-defaults.head_steps // 15)
+    assert small.head_epochs == -(-defaults.attention_steps // 15)
+    assert settled(15, attention="none").head_epochs == -(-defaults.head_steps // 15)
     assert (large.head_epochs, large.epochs) == (1, LEAST_EPOCHS)
     assert small.learning_rate == defaults.learning_rate
     assert small.attention_learning_rate == defaults.attention_learning_rate
