@@ -87,8 +87,8 @@ def finetune(
         bool | None,
         typer.Option(
             "--adapt-rate/--full-rate",
-            help="Lower the rate of the backbone where its features do well as they are; by default "
-            "yes, unless it is given.",
+            help="Lower the rate of the backbone where its features do well as they are; by "
+            "default yes, unless it is given.",
         ),
     ] = DEFAULTS.adapt_rate,
     warmup: Annotated[
