@@ -111,7 +111,9 @@ def test_resume_refuses_another_run(image_folder, tmp_path):
     with pytest.raises(InputError, match=r"begun with learning_rate 0.01, not 0.1"):
         fine_tune(config(image_folder, output, learning_rate=0.1), resume=True)
     shutil.rmtree(output)
-    fine_tune(config(image_folder, output, epochs=0), resume=True)
+    alone = fine_tune(config(image_folder, output, epochs=0), resume=True)
+    # The backbone, which stayed as it was, has no rate.
+    assert list(alone.record["rates"]) == ["attention", "head"]
     # A kill between the last two steps leaves the state; what is not ours stays.
     state = output / STATE_DIRECTORY
     state.mkdir()
