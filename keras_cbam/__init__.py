@@ -8,8 +8,10 @@ from keras_cbam.surgery import (
     AttentionPoint,
     attach_attention,
     attention_points,
+    attention_use,
     detach_attention,
     freeze_backbone,
+    start_gates,
     summarize_parameters,
 )
 
@@ -24,8 +26,10 @@ __all__ = [
     "SqueezeExcite",
     "attach_attention",
     "attention_points",
+    "attention_use",
     "detach_attention",
     "freeze_backbone",
+    "start_gates",
     "summarize_parameters",
 ]
 

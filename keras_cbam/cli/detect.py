@@ -76,7 +76,8 @@ def train(
         float, typer.Option(help="Peak learning rate, of Adam with cosine decay.")
     ] = DEFAULTS.learning_rate,
     attention_learning_rate: Annotated[
-        float, typer.Option(help="Peak learning rate of attention.")
+        float | None,
+        typer.Option(help="Peak learning rate of attention; by default three times the other."),
     ] = DEFAULTS.attention_learning_rate,
     warmup: Annotated[
         float, typer.Option(help="Share of the steps in which the rate rises from 0.")

@@ -63,7 +63,8 @@ def finetune(
         int | None,
         typer.Option(
             min=0,
-            help=f"Epochs of the whole network; {by_default('steps')} steps.",
+            help="Epochs of the whole network; by default as many as "
+            f"{BY_WEIGHTS[True].steps} steps need, without weights {BY_WEIGHTS[False].steps}.",
         ),
     ] = DEFAULTS.epochs,
     learning_rate: Annotated[
@@ -88,7 +89,7 @@ def finetune(
         typer.Option(
             "--adapt-rate/--full-rate",
             help="Lower the rate of the backbone where its features do well as they are; by "
-            "default yes, unless it is given.",
+            "default yes, unless it is given or there are no weights.",
         ),
     ] = DEFAULTS.adapt_rate,
     warmup: Annotated[
@@ -132,7 +133,7 @@ def finetune(
         float, typer.Option(help="Share of the target that is spread over all classes.")
     ] = DEFAULTS.label_smoothing,
     clip_norm: Annotated[
-        float | None, typer.Option(help="Norm that gradients are scaled down to; by default none.")
+        float | None, typer.Option(help="Norm that gradients are scaled down to; 0 for no limit.")
     ] = DEFAULTS.clip_norm,
     ema: Annotated[
         float | None,

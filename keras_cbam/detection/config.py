@@ -8,6 +8,9 @@ from typing import Any
 from keras_cbam.detection.augmentation import AUGMENTATIONS
 from keras_cbam.training.recipe import Recipe
 
+# The rate of the attention, in rates of the rest.
+ATTENTION = 3.0
+
 
 @dataclass(frozen=True)
 class DetectionConfig:
@@ -25,8 +28,8 @@ class DetectionConfig:
         epochs: epochs of the whole detector. Batch normalization that came with weights keeps its
             statistics, since small batches would spoil them.
         learning_rate: peak rate, of Adam with cosine decay.
-        attention_learning_rate: peak rate of the attention layers. At the rate of the rest their
-            gates would stay near where they start.
+        attention_learning_rate: peak rate of the attention layers; `None` for three times
+            `learning_rate`. At the rate of the rest their gates would stay near where they start.
         warmup: share of the steps in which the rate rises from 0, in [0, 1).
         clip_norm: the norm that the gradient of all weights is scaled down to; `None` for none.
         ema: momentum of a moving average of the weights, which is scored and kept; `None` for none.
@@ -49,7 +52,7 @@ class DetectionConfig:
     batch_size: int = 4
     epochs: int = 12
     learning_rate: float = 5e-4
-    attention_learning_rate: float = 1.5e-3
+    attention_learning_rate: float | None = None
     warmup: float = 0.05
     clip_norm: float | None = 10.0
     ema: float | None = None
@@ -64,10 +67,13 @@ class DetectionConfig:
     @property
     def recipe(self) -> Recipe:
         """How the detector is trained."""
+        attention = self.attention_learning_rate
+        if attention is None:
+            attention = ATTENTION * self.learning_rate
         return Recipe(
             optimizer="adam",
             learning_rate=self.learning_rate,
-            group_rates={"attention": self.attention_learning_rate},
+            group_rates={"attention": attention},
             warmup=self.warmup,
             clip_norm=self.clip_norm,
             ema=self.ema,

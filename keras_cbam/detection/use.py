@@ -16,6 +16,7 @@ from keras_cbam.detection.predict import OUTPUTS, Predictor, decode_all
 from keras_cbam.surgery.gate_switch import GateSwitch, model_gates
 from keras_cbam.surgery.use import AttentionUse, attention_use
 from keras_cbam.surgery.use_answers import MATTERS
+from keras_cbam.surgery.use_inputs import evenly_spaced
 
 # An anchor whose highest score is below this finds nothing.
 SCORE = 0.3
@@ -45,7 +46,7 @@ def detector_use(
         return None
     each = predictor.heads.output[OUTPUTS[1]].shape
     most = min(MOST_IMAGES, max(MOST_ANSWERS // (each[1] * (each[2] + 1)), 1))
-    some = photographs[:: -(-len(photographs) // most)]
+    some = [photographs[index] for index in evenly_spaced(len(photographs), most)]
     use = attention_use(
         predictor.heads,
         in_batches(some, predictor.size, predictor.batch_size),

@@ -67,7 +67,8 @@ def markdown(study: Study, found: Sequence[Line], about: Sequence[str]) -> str:
         f"{'over seeds (Student)' if several else 'over images (Wilson)'}; difference in points "
         f"over pairs of {pairs}, not corrected for the number of comparisons.{one}",
         "- Without it: errors added, in points, where every gate is replaced by its mean over "
-        "images and places. Attention that adds nothing there is not used.",
+        "images and places, on 2,000 of the test images at most. Attention that adds nothing there "
+        "is not used.",
         "- The paper's column is the error on ImageNet, of ResNet50 unless it is of the network "
         "named: another task, of which the order of rows can be compared, not the values.",
     ]

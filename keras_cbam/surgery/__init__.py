@@ -12,7 +12,7 @@ from keras_cbam.surgery.points import AttentionPoint, attention_points
 from keras_cbam.surgery.pyramid import FeaturePyramidModel
 from keras_cbam.surgery.summary import ParameterCount, summarize_parameters
 from keras_cbam.surgery.use import AttentionUse, GateUse, attention_use
-from keras_cbam.surgery.use_answers import Replacement
+from keras_cbam.surgery.use_answers import NotFiniteError, Replacement
 
 __all__ = [
     "ATTENTIONS",
@@ -21,6 +21,7 @@ __all__ = [
     "AttentionUse",
     "FeaturePyramidModel",
     "GateUse",
+    "NotFiniteError",
     "ParameterCount",
     "Replacement",
     "added_parameters",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 import keras
@@ -32,6 +32,30 @@ def walk(
             yield from walk(layer, opened, f"{address}/")
         else:
             yield address, layer
+
+
+def within(address: str, names: Collection[str]) -> bool:
+    """Whether an address is one of these names, or inside a model of that name."""
+    return any(address == name or address.startswith(f"{name}/") for name in names)
+
+
+def check_head(model: keras.Model, addresses: Iterable[str], head: Collection[str]) -> None:
+    """Raise a `ValueError` unless `head` names layers or nested models of a model.
+
+    Args:
+        model: the model.
+        addresses: of all of its layers.
+        head: the names.
+    """
+    if isinstance(head, str):
+        raise ValueError(f"Argument `head` must be a collection of names. Received: {head}")
+    addresses = tuple(addresses)
+    unknown = {name for name in head if not any(within(each, [name]) for each in addresses)}
+    if unknown:
+        raise ValueError(
+            f"Argument `head` must name layers of the model. Received: {sorted(unknown)}, which "
+            f"model {model.name} has not"
+        )
 
 
 def layers_inside(layer: keras.Operation) -> list[keras.Operation]:

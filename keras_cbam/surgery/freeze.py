@@ -7,7 +7,7 @@ from collections.abc import Collection
 import keras
 
 from keras_cbam.layers import AttentionLayer
-from keras_cbam.surgery.addresses import walk
+from keras_cbam.surgery.addresses import check_head, walk, within
 
 
 def freeze_backbone(model: keras.Model, *, head: Collection[str] = ()) -> None:
@@ -33,20 +33,9 @@ def freeze_backbone(model: keras.Model, *, head: Collection[str] = ()) -> None:
         >>> [layer.name for layer in model.layers if layer.trainable and layer.weights]
         ['cbam', 'classifier']
     """
-    if isinstance(head, str):
-        raise ValueError(f"Argument `head` must be a collection of names. Received: {head}")
     layers = dict(walk(model))
-    unknown = {name for name in head if not any(_within(address, [name]) for address in layers)}
-    if unknown:
-        raise ValueError(
-            f"Argument `head` must name layers of the model. Received: {sorted(unknown)}, which "
-            f"model {model.name} has not"
-        )
+    check_head(model, layers, head)
     # A model's own setting is passed on to all of its layers, so it comes first.
     model.trainable = True
     for address, layer in layers.items():
-        layer.trainable = isinstance(layer, AttentionLayer) or _within(address, head)
-
-
-def _within(address: str, names: Collection[str]) -> bool:
-    return any(address == name or address.startswith(f"{name}/") for name in names)
+        layer.trainable = isinstance(layer, AttentionLayer) or within(address, head)

@@ -10,14 +10,15 @@ import numpy as np
 
 from keras_cbam.compiled import compiled, in_batches
 from keras_cbam.layers import AttentionLayer, ChannelAttention
-from keras_cbam.surgery.gate_switch import gates_passed_to, model_gates, used_again
+from keras_cbam.surgery.gate_switch import gates_passed_to, in_order, model_gates, used_again
+from keras_cbam.surgery.use_inputs import batches
 
 # A unit that varies less than this share of what it adds up is not scaled up: it would be noise.
 LEAST = 1e-5
 
 
 def start_gates(model: keras.Model, inputs: Any, *, batch_size: int = 32) -> None:
-    """Give the channel gates of new attention a start from which they learn.
+    """Give the channel gates of new attention a start from which they learn, in place.
 
     The hidden units of a channel gate see pooled features. After a ReLU these are positive and
     differ little from image to image, so that many units that start at random are on for all
@@ -33,17 +34,19 @@ def start_gates(model: keras.Model, inputs: Any, *, batch_size: int = 32) -> Non
 
     Train the first kernels slowly afterwards. An optimizer of `training.Recipe` with a rate for
     `"attention"` in `group_rates` gives them a tenth of it. If batch normalization in the model is
-    going to learn, give it averages over images like yours first.
+    going to be trained, call `training.recalibrate` first: gates start from what the layers before
+    them give.
 
     Args:
         model: a built `keras.Model` with attention layers of keras_cbam, on any backend.
         inputs: what the model takes, `(images, height, width, channels)` or channels_first, an
-            array or a structure of arrays. About 300 images, augmented as in training, are enough.
+            array or a structure of arrays, or a `keras.utils.PyDataset` of such batches. About 300
+            images, augmented as in training, are enough; all of them are held in memory.
         batch_size: images that are run at once. Defaults to `32`.
 
     Raises:
-        ValueError: if an attention layer has no weights yet or is used several times, or if there
-            are no inputs.
+        ValueError: if an attention layer has no weights yet, is used several times or not at all,
+            or if there are no inputs.
 
     Example:
         >>> inputs = keras.Input((8, 8, 3))
@@ -56,11 +59,12 @@ def start_gates(model: keras.Model, inputs: Any, *, batch_size: int = 32) -> Non
         True
     """
     gates = [gate for gate in model_gates(model) if _is_new(gate.owner)]
-    arrays = [np.asarray(array) for array in keras.tree.flatten(inputs)]
+    parts = [rows for rows, _ in batches(inputs, None, batch_size)]
     if not gates:
         return
-    if not len(arrays[0]):
+    if not parts:
         raise ValueError("Expected at least one input. Received none")
+    together = keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
 
     def pooled(*tensors: Any) -> list[list[Any]]:
         seen: dict[int, list[Any]] = {}
@@ -73,9 +77,10 @@ def start_gates(model: keras.Model, inputs: Any, *, batch_size: int = 32) -> Non
             return values
 
         with gates_passed_to(keep, gates):
-            model(keras.tree.pack_sequence_as(inputs, tensors), training=False)
-        return [seen[index] for index in range(len(gates))]
+            model(keras.tree.pack_sequence_as(together, tensors), training=False)
+        return in_order(seen, gates)
 
+    arrays = keras.tree.flatten(together)
     found = in_batches(compiled(pooled, model.variables), arrays, batch_size)
     for gate, features in zip(gates, found, strict=True):
         kernel, *bias = gate.owner.squeeze.get_weights()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
@@ -63,18 +63,19 @@ def model_gates(model: keras.Model) -> tuple[Gate, ...]:
     Raises:
         ValueError: if an attention layer has no weights yet.
     """
-    found = []
+    # By identity: a subclassed model can hold a layer at two places.
+    found: dict[int, Gate] = {}
     for address, layer in walk(model):
         for owner in layers_inside(layer):
             if isinstance(owner, AttentionLayer) and not isinstance(owner, CBAM):
-                found.append(Gate(address, _kind(owner), owner))
-    for gate in found:
+                found.setdefault(id(owner), Gate(address, _kind(owner), owner))
+    for gate in found.values():
         if not gate.owner.built:
             raise ValueError(
                 f"Expected a model that has been built. Received: model {model.name}, whose layer "
                 f"{gate.layer} has no weights yet; call it once"
             )
-    return tuple(found)
+    return tuple(found.values())
 
 
 def _kind(layer: AttentionLayer) -> str:
@@ -142,7 +143,7 @@ class GateSwitch:
             as NumPy arrays.
 
         Raises:
-            ValueError: if an attention layer is used several times.
+            ValueError: if an attention layer is used several times, or not at all.
         """
         count = len(keras.tree.flatten(inputs)[0])
         self.batch_size = max(self.batch_size, count)
@@ -167,7 +168,7 @@ class GateSwitch:
         self._weights, self._constants, self._replaced = weights, constants, replaced
         self._moments: dict[int, GateMoments] = {}
         answers = self._answers(self._model(inputs, training=False))
-        moments = [self._moments[index] for index in range(len(self.gates))]
+        moments = in_order(self._moments, self.gates)
         del self._weights, self._constants, self._replaced, self._moments
         return answers, moments
 
@@ -180,6 +181,21 @@ class GateSwitch:
         constants = ops.cast(self._constants[index], values.dtype)
         chosen = ops.where(self._replaced[index] > 0, constants, values)
         return owner._from_channels_last(chosen)
+
+
+def in_order(found: Mapping[int, Any], gates: Sequence[Gate]) -> list[Any]:
+    """What was found at each gate, by its index.
+
+    Raises:
+        ValueError: if the model did not use one of the gates.
+    """
+    for index, gate in enumerate(gates):
+        if index not in found:
+            raise ValueError(
+                "Expected attention layers that the model uses in inference. Received: "
+                f"{gate.layer}, which it holds but does not use"
+            )
+    return [found[index] for index in range(len(gates))]
 
 
 def used_again(gate: Gate) -> ValueError:

@@ -133,8 +133,8 @@ def attention_use(
             their labels or without, which keeps memory bounded. A dataset is read several times
             and has to give the same images each time, all of one size.
         labels: integers, one for each input; `None` for those of the dataset, or for none.
-        images_per_gate: how many inputs, evenly spaced, each gate alone is judged on. Defaults to
-            `None`, all of them.
+        images_per_gate: how many inputs, evenly spaced, each gate alone is judged on, at least 1.
+            They are kept in memory. Defaults to `None`, all of them.
         batch_size: images that are run at once, where `inputs` are arrays. Defaults to `32`.
         answers: takes the outputs of the model and returns its answers, for a model of several
             outputs. `(batch, ..., classes)` if each image has many, as a detector has.
@@ -145,8 +145,9 @@ def attention_use(
         An `AttentionUse`.
 
     Raises:
-        ValueError: if the model has no attention layer of keras_cbam or uses one several times, if
-            there are no inputs, or if answers or labels are none that can be compared.
+        ValueError: if the model has no attention layer of keras_cbam, or uses one several times or
+            not at all, if there are no inputs, or if answers or labels are none that can be
+            compared.
         NotFiniteError: a `ValueError`, if an answer is infinite or not a number.
 
     Example:
@@ -160,6 +161,10 @@ def attention_use(
         >>> [gate.kind for gate in use.gates]
         ['channel', 'spatial']
     """
+    if images_per_gate is not None and images_per_gate < 1:
+        raise ValueError(
+            f"Argument `images_per_gate` must be at least 1. Received: {images_per_gate}"
+        )
     switch = GateSwitch(model, answers)
     if not switch.gates:
         raise ValueError(
@@ -173,7 +178,8 @@ def attention_use(
     without = _run(switch, read(), means, np.ones(len(means)))
     compare = Comparison(plain.answers, plain.labels, judged)
     chosen = evenly_spaced(len(plain.answers), images_per_gate)
-    if len(chosen) < len(plain.answers):
+    if images_per_gate is not None:
+        # Few, kept in memory, so that a dataset is not read anew for each gate.
         read = partial(batches, take(read(), chosen), None, switch.batch_size)
     gates = []
     for index, (gate, statistics) in enumerate(zip(switch.gates, plain.gates, strict=True)):

@@ -23,6 +23,11 @@ def batches(inputs: Any, labels: Any, batch_size: int) -> Iterator[Batch]:
         done += count
         if count:
             yield rows, None if known is None else _integers(known, count)
+    if labels is not None and len(np.asarray(labels)) != done:
+        raise ValueError(
+            f"Expected a label for each input. Received: {len(np.asarray(labels))} labels for "
+            f"{done} inputs"
+        )
 
 
 def _read(dataset: keras.utils.PyDataset) -> Iterator[Batch]:
@@ -58,7 +63,7 @@ def _integers(labels: Any, count: int) -> np.ndarray:
 
 def evenly_spaced(count: int, most: int | None) -> np.ndarray:
     """The indices of at most so many of `count` inputs, evenly spaced."""
-    chosen = np.linspace(0, count - 1, min(most or count, count))
+    chosen = np.linspace(0, count - 1, count if most is None else min(most, count))
     return chosen.round().astype(int)
 
 

@@ -15,6 +15,7 @@ from keras_cbam.training.image_folder import (
 )
 from keras_cbam.training.loop import Stage, TrainingLoop
 from keras_cbam.training.processes import Processes, join_processes
+from keras_cbam.training.recalibrate import recalibrate
 from keras_cbam.training.recipe import Recipe, compile_model, dtype_policy
 
 __all__ = [
@@ -37,4 +38,5 @@ __all__ = [
     "join_processes",
     "read_image_archive",
     "read_image_folder",
+    "recalibrate",
 ]

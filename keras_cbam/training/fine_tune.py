@@ -47,7 +47,8 @@ class FineTuneResult:
     Attributes:
         model: the Keras model with the best weights.
         folder: the images, as they were split.
-        record: configuration, epochs, best epoch and scores: what `history.json` holds.
+        record: what `history.json` holds: the configuration, the rates, the scores of the start, of
+            every epoch and of the best weights, and what the attention is worth.
     """
 
     model: keras.Model
@@ -99,12 +100,13 @@ def fine_tune(
         seed=config.seed,
         progress=progress,
     )
-    batches_per_epoch = _batches(config, folder).batches_per_epoch
+    shard = (processes.index, processes.count)
+    batches_per_epoch = _batches(config, folder, shard).batches_per_epoch
     config = config.settled(batches_per_epoch)
     build = partial(_build, config, len(folder.classes))
     model = build()
     scorer = Scorer(model, build, config.image_size, config.batch_size, processes)
-    batches = partial(_batches, config, folder, (processes.index, processes.count))
+    batches = partial(_batches, config, folder, shard)
     loop = TrainingLoop(
         model,
         _stages(config, batches_per_epoch, len(folder.classes)),
@@ -123,8 +125,8 @@ def fine_tune(
     model.set_weights(weights)
     record = _record(config, folder, loop.position, best, scorer, seconds)
     with on_its_own():
-        # With an optimizer that has no moments, which would be saved and make the file three times
-        # as large, and with nothing of this package, so that Keras can load it.
+        # SGD has no moments; those of Adam would make the file three times as large. Nothing here
+        # is of this package, so that Keras alone can load it.
         scorer.model.compile(
             "sgd",
             "sparse_categorical_crossentropy",
@@ -153,14 +155,14 @@ def _build(config: FineTuneConfig, classes: int) -> keras.Model:
 
 
 def _stages(config: FineTuneConfig, batches_per_epoch: int, classes: int) -> list[Stage]:
-    """The phases as the loop takes them, each compiled at its rates."""
+    """The phases as the loop takes them."""
 
     def stage(phase: Phase) -> Stage:
-        def compile_at_its_rates(model: keras.Model, start: dict[str, float] | None) -> None:
+        def compiled(model: keras.Model, start: dict[str, float] | None) -> None:
             rated = _adapted(config, start, classes)
             compile_phase(model, phase.name, rated, phase.epochs * batches_per_epoch)
 
-        return Stage(phase.name, phase.epochs, compile_at_its_rates)
+        return Stage(phase.name, phase.epochs, compiled)
 
     return [stage(phase) for phase in config.phases()]
 

@@ -21,8 +21,6 @@ def check_run(config: FineTuneConfig, resume: bool, processes: Processes) -> Non
     if not settled.phases() or config.batch_size < 1 or config.image_size < 1:
         raise InputError("Expected at least one epoch, one image a batch and one pixel.")
     settled.recipe().check()
-    if config.adapt_rate and config.weights == "none":
-        raise InputError("An adapted rate is for a backbone with weights. Received: weights none")
     if config.batch_norm not in BATCH_NORMS:
         raise InputError(
             f"Expected batch norm of {', '.join(BATCH_NORMS)}. Received: {config.batch_norm}"
@@ -38,6 +36,27 @@ def check_run(config: FineTuneConfig, resume: bool, processes: Processes) -> Non
         )
     if config.batch_norm == "recalibrate" and processes.count > 1:
         raise InputError("Batch norm recalibrate is for one process. Expected train or frozen.")
+    momentum = config.batch_norm_momentum
+    if momentum is not None and not 0 <= momentum < 1:
+        raise InputError(
+            f"Expected a batch norm momentum of at least 0 and below 1. Received: {momentum}"
+        )
+    _check_rates(config)
     check_augmentations(config.augmentations, config.crop_area)
     check_backbone(config.backbone, config.weights, config.backbone_options)
     check_attention(config.attention)
+
+
+def _check_rates(config: FineTuneConfig) -> None:
+    """Raise an `InputError` for a rate of what the run does not train."""
+    if config.adapt_rate and config.weights == "none":
+        raise InputError("An adapted rate is for a backbone with weights. Received: weights none")
+    if config.attention_learning_rate is not None and config.attention == "none":
+        raise InputError(
+            "A learning rate of the attention is for a network with attention. Received: "
+            "attention none"
+        )
+    if config.epochs == 0 and (config.learning_rate is not None or config.adapt_rate):
+        raise InputError(
+            "A learning rate of the backbone is for a run that trains it. Received: epochs 0"
+        )

@@ -32,12 +32,12 @@ class FineTuneConfig:
         image_size: side of the square images, in pixels.
         batch_size: images a step.
         head_epochs: epochs of head and attention beside a frozen backbone; `None` for the budget of
-            `fine_tune_defaults`, in steps.
+            `fine_tune_defaults`, in steps, but 100 at most.
         epochs: epochs of the whole network; `None` for the budget, likewise.
         learning_rate: peak rate of the backbone, of Adam with cosine decay; `None` for the default
             of the table there, adapted by `adapt_rate`.
-        attention_learning_rate: peak rate of the attention layers, in both phases; `None` for the
-            default of the table.
+        attention_learning_rate: peak rate of the attention layers, in both phases, the first
+            kernels of channel gates at a tenth of it; `None` for the default of the table.
         head_learning_rate: peak rate of the head, likewise.
         adapt_rate: whether the rate of the backbone is lowered where its features do well as they
             are, by `distance` in `fine_tune_defaults`; `None` for yes if it is not stated and the
@@ -45,7 +45,7 @@ class FineTuneConfig:
         warmup: share of the steps of each phase in which rates rise from 0, in [0, 1).
         dropout: share of the pooled features dropped in training.
         batch_norm: what the backbone's batch normalization does. `"train"`: it starts from averages
-            over 320 training images, or all if there are fewer, normalizes by the batch, keeps
+            over 320 training images, rounded to whole batches, normalizes by the batch, keeps
             moving averages, and in the second phase learns. Gates and a trained backbone change
             what the published averages were made for, so this is the default.
             `"recalibrate"`: the same, but before each scoring the moving averages are replaced by
@@ -136,7 +136,7 @@ class FineTuneConfig:
         return tuple(phase for phase in phases if phase.epochs > 0)
 
     def recipe(self) -> Recipe:
-        """How a settled run trains its weights, in a phase that has its rates."""
+        """How a settled run trains its weights."""
         # A rate that is not settled is 0, which the recipe's check refuses.
         return Recipe(
             optimizer="adam",

@@ -1,4 +1,4 @@
-"""What fine-tuning does where the user does not say: rates and budgets, by evidence."""
+"""What fine-tuning does where the user does not say: rates and budgets."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ class Defaults:
     head_learning_rate: float
 
 
-# Epochs of the whole network that even the largest set gets.
-LEAST_EPOCHS = 2
+# Epochs of the whole network that even the largest set gets, and of a phase that the smallest gets.
+# Each epoch is scored and saved.
+LEAST_EPOCHS, MOST_EPOCHS = 2, 100
 
 # By whether the backbone has learned before. docs/finetune.md has the test of them.
 DEFAULTS: dict[bool, Defaults] = {
@@ -39,7 +40,7 @@ DEFAULTS: dict[bool, Defaults] = {
         head_steps=100,
         attention_steps=200,
         steps=300,
-        learning_rate=3e-3,
+        learning_rate=2e-3,
         attention_learning_rate=1e-3,
         head_learning_rate=1e-3,
     ),
@@ -75,5 +76,5 @@ def distance(error: float, classes: int) -> float:
 
 
 def epochs_of(steps: int, batches: int, least: int = 0) -> int:
-    """How many epochs of so many batches it takes to reach a budget of steps."""
-    return max(math.ceil(steps / batches), least)
+    """How many epochs of so many batches it takes to reach a budget of steps, within bounds."""
+    return min(max(math.ceil(steps / batches), least), MOST_EPOCHS)

@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from keras_cbam.layers import AttentionLayer, ChannelAttention
-from keras_cbam.surgery.addresses import layers_inside, walk
+from keras_cbam.surgery.addresses import check_head, layers_inside, walk, within
 
 # Squeeze: the first kernels of channel gates.
 GROUPS = ("backbone", "attention", "squeeze", "head")
@@ -25,16 +25,22 @@ def group_variables(model: keras.Model, head: Collection[str]) -> dict[str, list
 
     Args:
         model: the model; nested models are looked into, and so are layers that hold layers.
-        head: addresses of the layers of the head, whatever they hold. Of the others, attention
-            layers of keras_cbam are attention, and the rest is the backbone.
+        head: names of the layers of the head, whatever they hold, as `freeze_backbone` takes them.
+            Of the others, attention layers of keras_cbam are attention, and the rest is the
+            backbone.
+
+    Raises:
+        ValueError: if `head` names a layer that the model has not.
     """
     groups: dict[str, list[keras.Variable]] = {group: [] for group in GROUPS}
-    for address, layer in walk(model):
+    layers = dict(walk(model))
+    check_head(model, layers, head)
+    for address, layer in layers.items():
         attention, squeezes = _of_attention(layer)
         for variable in layer.trainable_variables:
             group = "attention" if id(variable) in attention else "backbone"
             group = "squeeze" if id(variable) in squeezes else group
-            groups["head" if address in head else group].append(variable)
+            groups["head" if within(address, head) else group].append(variable)
     return groups
 
 

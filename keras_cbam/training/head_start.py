@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
+from keras_cbam.surgery.use_inputs import evenly_spaced
 from keras_cbam.training.classifier import FEATURES
 from keras_cbam.training.image_batches import ImageBatches
 from keras_cbam.training.image_folder import ImageSet
@@ -35,7 +36,7 @@ def start_head(
     Returns:
         Kernel `(features, classes)` and bias `(classes,)`.
     """
-    some = images.take(range(0, len(images), -(-len(images) // MOST_IMAGES)))
+    some = images.take(evenly_spaced(len(images), MOST_IMAGES))
     layer = model.get_layer(FEATURES)
     features = keras.Model(model.inputs, layer.output).predict(
         ImageBatches(some, image_size, batch_size), verbose=0

@@ -26,7 +26,7 @@ from keras_cbam.training.run_state import (
 # Batches of the epoch of a stage, from a batch on: stage, epoch, first batch.
 Batches = Callable[[int, int, int], Any]
 Scores = dict[str, float]
-# How runs train, in the identity of those that a newer version trains otherwise.
+# Counted up when the way of training changes. A run of another number is not resumed.
 VERSION = 2
 
 
@@ -72,7 +72,8 @@ class TrainingLoop:
         score: returns scores on images held out, by which the best weights are kept; `None` for
             neither.
         rank: what of the scores is best where it is highest, a tuple; by default the accuracy, then
-            the loss.
+            the loss. Where the first of them is that of the start, an epoch beats the start: held
+            out are often so few images that most scores are equal.
         checkpoint_seconds: time between two saves.
         processes: those that train together.
 
@@ -228,7 +229,6 @@ class TrainingLoop:
 
     def _beats(self, scores: Scores, best: dict[str, Any]) -> bool:
         new, old = self.rank(scores), self.rank(best)
-        # In a draw, as few images give, what was trained wins over the start.
         return new > old or (best["epoch"] == 0 and new[0] == old[0])
 
 

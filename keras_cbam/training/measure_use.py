@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import keras
@@ -10,6 +9,7 @@ import keras
 from keras_cbam.surgery.gate_switch import model_gates
 from keras_cbam.surgery.use import AttentionUse, attention_use
 from keras_cbam.surgery.use_answers import NotFiniteError
+from keras_cbam.surgery.use_inputs import evenly_spaced
 from keras_cbam.training.image_batches import ImageBatches
 from keras_cbam.training.image_folder import ImageSet
 
@@ -42,7 +42,7 @@ def measure_use(
     if not gates:
         return None
     affordable = int(SHARE * RUNS_A_STEP * steps / gates) * batch_size
-    some = images.take(range(0, len(images), math.ceil(len(images) / MOST_IMAGES)))
+    some = images.take(evenly_spaced(len(images), MOST_IMAGES))
     try:
         return attention_use(
             model,

@@ -31,7 +31,9 @@ def recalibrate(model: keras.Model, batches: Iterable[Any]) -> None:
         model: the model; layers of batch normalization that are frozen keep their statistics.
         batches: of images, `(batch, height, width, 3)`.
     """
-    layers = batch_norms(model)
+    layers = [layer for layer in batch_norms(model) if layer.trainable]
+    if not layers:
+        return
     momenta = [layer.momentum for layer in layers]
     try:
         for number, images in enumerate(batches):

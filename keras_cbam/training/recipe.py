@@ -34,9 +34,10 @@ class Recipe:
         optimizer: `"sgd"`, `"adam"` or `"adamw"`.
         learning_rate: the highest rate.
         group_rates: the highest rate of a group of weights, for those of `GROUPS` whose rate is not
-            `learning_rate`: backbone, attention, squeeze (the first kernels of channel gates, by
-            default a tenth of the attention's rate), head. Schedule and warm-up are the same for
-            all, and so is the norm that `clip_norm` bounds.
+            `learning_rate`: backbone, attention, squeeze, head. Squeeze is the first kernels of
+            channel gates; if attention is named and squeeze is not, these learn at a tenth of the
+            attention's rate. Schedule and warm-up are the same for all, and so is the norm that
+            `clip_norm` bounds.
         schedule: `"constant"`, `"cosine"` to 0, or `"step"`: a tenth after each of `milestones`.
         milestones: shares of the steps, in (0, 1), ascending; of the schedule `"step"`.
         warmup: share of the steps in which the rate rises from 0, in [0, 1).

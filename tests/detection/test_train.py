@@ -1,6 +1,7 @@
 """Training a detector: what it writes, and that it goes on where it was cut off."""
 
 import json
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -127,6 +128,13 @@ def test_what_cannot_be_trained(changes, message, data, tmp_path):
     with pytest.raises(InputError, match=message):
         train_detector(config(changes.get("data", data), tmp_path / "run", **changes))
     assert not (tmp_path / "run").exists()
+
+
+def test_the_rate_of_the_attention_goes_with_the_other_or_is_its_own():
+    run = DetectionConfig("data", "run", learning_rate=1e-4)
+    assert run.recipe.group_rates["attention"] == pytest.approx(3e-4)
+    run = replace(run, attention_learning_rate=0.5)
+    assert run.recipe.group_rates == {"attention": 0.5}
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="one backend shows that it is called")

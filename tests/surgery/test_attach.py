@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from keras_cbam import BAM, CBAM, ChannelAttention, attach_attention, attention_points
-from keras_cbam.surgery.gates import gate_movement
 
 
 def outputs(model, images):
@@ -208,15 +207,3 @@ def test_model_without_a_place_is_refused():
     inputs = keras.Input((8,))
     with pytest.raises(ValueError, match="no attention point"):
         attach_attention(keras.Model(inputs, keras.layers.Dense(2)(inputs)))
-
-
-@pytest.mark.backends
-def test_gate_movement_starts_at_zero_and_tells_what_moved(small, rng):
-    images = rng.uniform(0, 255, (2, 16, 16, 3)).astype("float32")
-    attached = attach_attention(small)
-    assert all(m.mean == m.largest == (0.0, 0.0) for m in gate_movement(attached, images))
-    attached.get_layer("b_bn2_cbam").spatial_attention.batch_norm.beta.assign([1.0])
-    still, moved = gate_movement(attached, images)
-    assert still.largest == (0.0, 0.0)
-    # The convolution is cut off by gamma 0, so each spatial gate is 2 * sigmoid(1).
-    assert moved.mean == (0.0, pytest.approx(2 / (1 + np.exp(-1)) - 1, abs=1e-6))

@@ -59,6 +59,24 @@ def test_units_have_no_mean_and_the_outputs_stay(attention, data_format):
     assert gate._replace_gates is None
 
 
+def test_a_dataset_starts_gates_as_its_arrays_do():
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            return IMAGES[8 * index :][:8], np.zeros(8)
+
+    kernels = []
+    for images in (IMAGES, Batches()):
+        model, body = network(ChannelAttention, reduction_ratio=8)
+        start_gates(model, images, batch_size=8)
+        kernels.append(body.get_layer("attention").squeeze.get_weights()[0])
+    np.testing.assert_array_equal(*kernels)
+    with pytest.raises(ValueError, match="Expected inputs as arrays"):
+        start_gates(model, iter(IMAGES))
+
+
 def test_what_has_learned_stays():
     model, body = network(ChannelAttention, reduction_ratio=8)
     gate = body.get_layer("attention")

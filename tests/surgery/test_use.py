@@ -199,6 +199,55 @@ def test_a_stream_says_what_its_arrays_say_and_a_sample_is_spread_evenly(rng):
     assert found.accuracy == pytest.approx(accuracy)
 
 
+def test_few_images_are_read_once_for_all_gates(rng):
+    model = classifier(SqueezeExcite(reduction_ratio=2))
+    x = rng.normal(0, 2, (IMAGES, 6, 6, 4)).astype("float32")
+
+    class Counted(Stream):
+        read = 0
+
+        def __getitem__(self, index):
+            self.read += 1
+            return super().__getitem__(index)
+
+    stream = Counted(x, np.zeros(IMAGES, int))
+    # As the model is, without all of its attention, and to choose the images.
+    attention_use(model, stream, images_per_gate=IMAGES)
+    assert stream.read == 3 * len(stream)
+
+
+class Held(keras.Model):
+    """Holds a layer twice, and uses it so many times."""
+
+    def __init__(self, times):
+        super().__init__()
+        self.gate = SqueezeExcite(reduction_ratio=2)
+        self.block = keras.Sequential([self.gate])
+        self.scores = keras.layers.Dense(3)
+        self.times = times
+
+    def build(self, input_shape):
+        self.block.build(input_shape)
+        self.scores.build((None, 4))
+
+    def call(self, x):
+        for _ in range(self.times):
+            x = self.block(x)
+        return self.scores(keras.ops.mean(x, (1, 2)))
+
+
+def test_a_layer_held_twice_is_one_and_one_not_used_is_named(rng):
+    x = rng.normal(0, 2, (4, 6, 6, 4)).astype("float32")
+    for times, message in ((0, "holds but does not use"), (2, "uses several times")):
+        model = Held(times)
+        model(x)
+        with pytest.raises(ValueError, match=message):
+            attention_use(model, x)
+    model = Held(1)
+    model(x)
+    assert len(attention_use(model, x).gates) == 1
+
+
 def test_nested_models_and_answers_that_count(rng):
     inner_inputs = keras.Input((6, 6, 4))
     inner = keras.Model(
@@ -334,6 +383,10 @@ def test_what_cannot_be_measured(rng):
     model = classifier(SqueezeExcite(reduction_ratio=2))
     with pytest.raises(ValueError, match=r"one for each input. Received: shape \(4, 3\)"):
         attention_use(model, x, np.eye(3)[[0, 1, 2, 0]])
+    with pytest.raises(ValueError, match=r"a label for each input. Received: 7 labels for 4"):
+        attention_use(model, x, np.zeros(7, int))
+    with pytest.raises(ValueError, match=r"`images_per_gate` must be at least 1. Received: 0"):
+        attention_use(model, x, images_per_gate=0)
     with pytest.raises(NotFiniteError, match="answers that are finite"):
         attention_use(model, np.full_like(x, np.nan))
     with pytest.raises(ValueError, match="Expected inputs as arrays"):

@@ -14,9 +14,20 @@ import pytest
 
 from keras_cbam.errors import InputError
 from keras_cbam.surgery import start_gates
-from keras_cbam.training import FineTuneConfig, ImageBatches, fine_tune
+from keras_cbam.training import (
+    FineTuneConfig,
+    ImageBatches,
+    Processes,
+    fine_tune,
+    recalibrate,
+)
 from keras_cbam.training.fine_tune import STATE_DIRECTORY
-from keras_cbam.training.fine_tune_defaults import DEFAULTS, LEAST_EPOCHS, distance
+from keras_cbam.training.fine_tune_defaults import (
+    DEFAULTS,
+    LEAST_EPOCHS,
+    MOST_EPOCHS,
+    distance,
+)
 from keras_cbam.training.recalibrate import batch_norms
 from tests.conftest import BACKEND
 
@@ -111,7 +122,7 @@ def test_resume_refuses_another_run(image_folder, tmp_path):
     with pytest.raises(InputError, match=r"begun with learning_rate 0.01, not 0.1"):
         fine_tune(config(image_folder, output, learning_rate=0.1), resume=True)
     shutil.rmtree(output)
-    alone = fine_tune(config(image_folder, output, epochs=0), resume=True)
+    alone = fine_tune(config(image_folder, output, epochs=0, learning_rate=None), resume=True)
     # The backbone, which stayed as it was, has no rate.
     assert list(alone.record["rates"]) == ["attention", "head"]
     # A kill between the last two steps leaves the state; what is not ours stays.
@@ -266,14 +277,18 @@ def test_batch_norm_frozen_and_recalibrated(image_folder, tmp_path, weights):
         result = fine_tune(config(image_folder, tmp_path / name, **settings), callbacks=[look])
         means = result.model.get_layer("conv1_bn").moving_mean
         assert ("conv1_bn" in look.normalizing[0]) == (name != "frozen")
+        momenta.update(look.momenta)
         return look.names[0], keras.ops.convert_to_numpy(means), result
 
+    momenta = set()
     names, frozen, _ = run("frozen", batch_norm="frozen")
+    momenta.clear()
     assert not {name for name in names if name.endswith("_bn")}
     # Those that the fresh network came with.
     np.testing.assert_array_equal(frozen, 0)
-    names, moving, _ = run("train")
+    names, moving, _ = run("train", batch_norm_momentum=0.5)
     assert "conv1_bn" in names
+    assert momenta == {0.5}
     names, estimated, result = run("recalibrate", batch_norm="recalibrate")
     assert "conv1_bn" in names
     assert np.abs(estimated).max() > 0
@@ -296,11 +311,35 @@ def test_settings_that_do_not_go_together(image_folder, tmp_path, weights):
             {"batch_norm": "frozen", "weights": weights, "batch_norm_momentum": 0.9},
             "momentum goes with batch norm train",
         ),
+        ({"batch_norm_momentum": 9.0}, "momentum of at least 0 and below 1. Received: 9.0"),
         ({"attention_learning_rate": 0.0}, "Expected a learning rate of the attention above 0"),
+        ({"attention_learning_rate": 0.1, "attention": "none"}, "Received: attention none"),
+        ({"epochs": 0}, "A learning rate of the backbone .* Received: epochs 0"),
+        ({"adapt_rate": True}, "An adapted rate is for a backbone with weights"),
         ({"epochs": 0, "head_epochs": 0}, "Expected at least one epoch"),
     ):
         with pytest.raises(InputError, match=message):
             fine_tune(config(image_folder, tmp_path / "run", **changes))
+
+
+def test_batches_that_processes_cannot_share_are_refused_at_once(image_folder, tmp_path):
+    class Three(Processes):
+        def wait(self, name):
+            pass
+
+    run = config(image_folder, tmp_path / "run", batch_norm="train")
+    with pytest.raises(InputError, match=r"3 processes share evenly. Received: batches of 4"):
+        fine_tune(run, processes=Three(index=0, count=3))
+    assert not (tmp_path / "run").exists()
+
+
+def test_averages_of_no_normalization_read_no_images():
+    def unread():
+        raise AssertionError
+        yield
+
+    inputs = keras.Input((4, 4, 3))
+    recalibrate(keras.Model(inputs, keras.layers.Conv2D(2, 3)(inputs)), unread())
 
 
 def test_a_budget_in_steps_and_what_the_user_states():
@@ -315,6 +354,8 @@ def test_a_budget_in_steps_and_what_the_user_states():
     assert small.head_epochs == -(-defaults.attention_steps // 15)
     assert settled(15, attention="none").head_epochs == -(-defaults.head_steps // 15)
     assert (large.head_epochs, large.epochs) == (1, LEAST_EPOCHS)
+    tiny = settled(1)
+    assert (tiny.head_epochs, tiny.epochs) == (MOST_EPOCHS, MOST_EPOCHS)
     assert small.learning_rate == defaults.learning_rate
     assert small.attention_learning_rate == defaults.attention_learning_rate
     stated = settled(15, epochs=3, head_epochs=0, learning_rate=0.5, head_learning_rate=0.25)

@@ -106,6 +106,11 @@ def test_groups_find_nested_layers():
     model.get_layer("body").get_layer("conv").trainable = False
     assert group_variables(model, ["head"])["backbone"] == []
     assert len(group_variables(model, ["head", "body/gate"])["head"]) == 6
+    # A nested model's name stands for all of its layers.
+    assert len(group_variables(model, ["body"])["head"]) == 4
+    for head in (["heed"], "head"):
+        with pytest.raises(ValueError, match=r"`head` must .* Received: (head|\['heed'\])"):
+            group_variables(model, head)
 
 
 def test_attention_inside_a_layer_is_found():

@@ -259,3 +259,29 @@ def test_the_start_is_scored_kept_if_best_and_made_once(tmp_path):
     weights, best = resumed.best()
     assert best == {"epoch": 0, "accuracy": 1.0, "loss": 0.0}
     assert weights[0].max() == 9
+
+
+def test_trained_weights_win_a_draw_with_the_start(tmp_path):
+    x, y = np.eye(4, dtype="float32"), np.arange(4) % 3
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, layers.Dense(3, "softmax")(inputs))
+    # Scores of the start and of the epochs.
+    scores = iter([(0.5, 0.1), (0.5, 0.6), (0.5, 0.7), (0.5, 0.2)])
+
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            return x, y
+
+    def score():
+        return dict(zip(("accuracy", "loss"), next(scores), strict=True))
+
+    stage = Stage("all", 3, lambda model, _: compile_model(model, Recipe(), 3))
+    loop = TrainingLoop(
+        model, [stage], lambda *_: Batches(), tmp_path, {}, start=lambda: None, score=score
+    )
+    loop.run()
+    # Among epochs the loss decides.
+    assert loop.best()[1] == {"epoch": 3, "accuracy": 0.5, "loss": 0.2}
