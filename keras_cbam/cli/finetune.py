@@ -112,7 +112,7 @@ def finetune(
         ),
     ] = DEFAULTS.batch_norm_momentum,
     selection_split: Annotated[
-        float, typer.Option(help="Share of train held out to choose the best weights by.")
+        float, typer.Option(help="Share of train held out to choose the epoch by.")
     ] = DEFAULTS.selection_split,
     val_split: Annotated[
         float | None,

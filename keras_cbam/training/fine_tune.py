@@ -29,7 +29,7 @@ from keras_cbam.training.phases import compile_phase
 from keras_cbam.training.processes import ALONE, Processes, on_its_own
 from keras_cbam.training.recalibrate import first_images, recalibrate
 from keras_cbam.training.recipe import dtype_policy, jit_compile
-from keras_cbam.training.scores import Scorer
+from keras_cbam.training.scores import Scorer, within_chance
 
 SETS = ("train", "selection", "val")
 # Where the configuration has the rate of each group.
@@ -45,10 +45,10 @@ class FineTuneResult:
     """What a run came to.
 
     Attributes:
-        model: the Keras model with the best weights.
+        model: the Keras model with the weights that were kept.
         folder: the images, as they were split.
         record: what `history.json` holds: the configuration, the rates, the scores of the start, of
-            every epoch and of the best weights, and what the attention is worth.
+            every epoch and of the weights kept, and what the attention is worth.
     """
 
     model: keras.Model
@@ -115,6 +115,7 @@ def fine_tune(
         _identity(config, folder),
         start=None if config.weights == "none" else partial(_start, config, model, scorer, folder),
         score=partial(_score, config, model, scorer, folder),
+        tied=partial(within_chance, images=len(folder.selection)),
         checkpoint_seconds=config.checkpoint_seconds,
         processes=processes,
     )
@@ -245,7 +246,7 @@ def _record(
     scorer: Scorer,
     seconds: float,
 ) -> dict[str, Any]:
-    """Score the best weights on val, once, and say what the run came to."""
+    """Score the weights kept on val, once, and say what the run came to."""
     val = scorer.scores(folder.val)
     history, start = position["history"], position.get("start")
     rated = _adapted(config, start, len(folder.classes))

@@ -54,7 +54,8 @@ class FineTuneConfig:
         batch_norm_momentum: momentum of all batch normalization, the attention's too; `None` for
             the smaller of 0.9 and its own, since 0.99 and MobileNetV2's 0.999 take more steps to
             settle than a run has.
-        selection_split: share of train held out, by whose accuracy the best weights are chosen.
+        selection_split: share of train held out. The run keeps the weights of the last epoch whose
+            accuracy there is within a standard error of the highest.
         val_split: share of one folder of classes set apart and scored once at the end.
         augmentations: names out of `AUGMENTATIONS`.
         crop_area: smallest share of an image that the augmentation `crop` keeps, in (0, 1].

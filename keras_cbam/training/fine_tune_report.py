@@ -45,7 +45,7 @@ def draw_curves(record: dict[str, Any], path: Path) -> None:
         if start is not None:
             held_out.insert(0, start[name])
         axes.plot(scored, held_out, "s-", label="held out")
-        axes.axvline(record["best"]["epoch"], color="0.6", linestyle="--", label="best")
+        axes.axvline(record["best"]["epoch"], color="0.6", linestyle="--", label="kept")
         if 0 < head < len(rows):
             axes.axvspan(0.5, head + 0.5, color="0.93", zorder=0, label="backbone frozen")
         axes.set(xlabel="epoch", title=name, xlim=(scored[0] - 0.5, len(rows) + 0.5))
@@ -62,8 +62,9 @@ def report_text(record: dict[str, Any]) -> str:
         "",
         f"- accuracy on val, scored once: **{val['accuracy']:.2%}** (loss {val['loss']:.4f}, "
         f"{images['val']} images)",
-        f"- best weights: {_which(best['epoch'], len(record['epochs']))}, by accuracy on "
-        f"{images['selection']} images held out of train: {best['accuracy']:.2%}",
+        f"- weights kept: {_which(best['epoch'], len(record['epochs']))}, "
+        f"{best['accuracy']:.2%} of {images['selection']} images held out of train, the last "
+        "within a standard error of the highest",
         *_start_lines(record),
         f"- trained on {images['train']} images of {len(record['classes'])} classes at "
         f"{config['image_size']}x{config['image_size']} pixels, seed {config['seed']}",

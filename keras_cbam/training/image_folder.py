@@ -50,7 +50,7 @@ class ImageFolder:
     Attributes:
         classes: names of the class folders, sorted; a label is an index into them.
         train: the images to learn from.
-        selection: images held out of train, by which the best weights are chosen.
+        selection: images held out of train, by which it is chosen whose weights are kept.
         val: images scored once, at the end.
         skipped: files that could not be decoded, and are left out.
     """

@@ -18,7 +18,6 @@ from keras_cbam.training.run_state import (
     RestoreMetrics,
     SaveState,
     load_arrays,
-    read_description,
     save_arrays,
     state_variables,
 )
@@ -26,6 +25,8 @@ from keras_cbam.training.run_state import (
 # Batches of the epoch of a stage, from a batch on: stage, epoch, first batch.
 Batches = Callable[[int, int, int], Any]
 Scores = dict[str, float]
+# What the names of scores begin with in the history.
+SELECTION = "selection_"
 # Counted up when the way of training changes. A run of another number is not resumed.
 VERSION = 2
 
@@ -72,8 +73,10 @@ class TrainingLoop:
         score: returns scores on images held out, by which the best weights are kept; `None` for
             neither.
         rank: what of the scores is best where it is highest, a tuple; by default the accuracy, then
-            the loss. Where the first of them is that of the start, an epoch beats the start: held
-            out are often so few images that most scores are equal.
+            the loss.
+        tied: `tied(scores, best)`: whether scores are as good as the best so far, as far as the
+            images held out can tell. Of tied epochs the last is kept. Defaults to `None`, the
+            highest rank is kept.
         checkpoint_seconds: time between two saves.
         processes: those that train together.
 
@@ -92,6 +95,7 @@ class TrainingLoop:
         start: Callable[[], None] | None = None,
         score: Callable[[], Scores] | None = None,
         rank: Callable[[Scores], tuple[float, ...]] = by_accuracy,
+        tied: Callable[[Scores, Scores], bool] | None = None,
         checkpoint_seconds: float = 30.0,
         processes: Processes = ALONE,
     ):
@@ -101,6 +105,7 @@ class TrainingLoop:
         self.start = start
         self.score = score
         self.rank = rank
+        self.tied = tied
         self.checkpoint_seconds = checkpoint_seconds
         self.processes = processes
         self.state_path = directory / "state.npz"
@@ -141,7 +146,7 @@ class TrainingLoop:
                 self.start()
                 if self.score:
                     self.position["start"] = self.score()
-                    self._keep_best(0, self.position["start"])
+                    self._keep_best(0, self.position["start"], [])
         for index, stage in enumerate(self.stages):
             if index >= self.position["stage"]:
                 with told_if_lost():
@@ -149,7 +154,7 @@ class TrainingLoop:
         return self.position["history"]
 
     def best(self) -> tuple[list[np.ndarray], dict[str, Any]]:
-        """The best weights by score, with their scores and their epoch, counted over all stages.
+        """The weights kept, with their scores and their epoch, counted over all stages.
 
         Epoch 0 is the start.
         """
@@ -200,15 +205,16 @@ class TrainingLoop:
 
     def _end_epoch(self, stage: Stage, epoch: int, logs: Scores, raw: _WeightsAsTrained) -> None:
         scores = self.score() if self.score else {}
+        before = self._scored()
         row = {
             "phase": stage.name,
             "epoch": epoch + 1,
             **logs,
-            **{f"selection_{name}": value for name, value in scores.items()},
+            **{f"{SELECTION}{name}": value for name, value in scores.items()},
         }
         self.position["history"].append(row)
         if scores:
-            self._keep_best(len(self.position["history"]), scores)
+            self._keep_best(len(self.position["history"]), scores, before)
         raw.put_back()
         self.position.update(epoch=epoch + 1, batch=0)
         if self.processes.first:
@@ -222,14 +228,22 @@ class TrainingLoop:
             variable.assign(value)
         return arrays[len(variables) - len(self.model.metrics_variables) :]
 
-    def _keep_best(self, epoch: int, scores: Scores) -> None:
-        best = read_description(self.best_path)
-        if self.processes.first and (best is None or self._beats(scores, best)):
+    def _scored(self) -> list[Scores]:
+        """The scores so far, that of the start first."""
+        rows = [
+            {k.removeprefix(SELECTION): v for k, v in row.items() if k.startswith(SELECTION)}
+            for row in self.position["history"]
+        ]
+        return [self.position["start"], *rows] if "start" in self.position else rows
+
+    def _keep_best(self, epoch: int, scores: Scores, before: Sequence[Scores]) -> None:
+        best = max(before, key=self.rank, default=None)
+        if self.processes.first and (best is None or self._keeps(scores, best)):
             save_arrays(self.best_path, self.model.get_weights(), {"epoch": epoch, **scores})
 
-    def _beats(self, scores: Scores, best: dict[str, Any]) -> bool:
-        new, old = self.rank(scores), self.rank(best)
-        return new > old or (best["epoch"] == 0 and new[0] == old[0])
+    def _keeps(self, scores: Scores, best: Scores) -> bool:
+        higher = self.rank(scores) > self.rank(best)
+        return higher or (self.tied is not None and self.tied(scores, best))
 
 
 class _WeightsAsTrained(keras.callbacks.Callback):

@@ -29,14 +29,6 @@ def load_arrays(path: Path) -> tuple[list[np.ndarray], dict[str, Any]] | None:
         return arrays, json.loads(str(file["description"]))
 
 
-def read_description(path: Path) -> dict[str, Any] | None:
-    """Read the description alone, `None` if there is no file."""
-    if not path.exists():
-        return None
-    with np.load(path) as file:
-        return json.loads(str(file["description"]))
-
-
 def state_variables(model: keras.Model) -> list[Any]:
     """The weights, the random states, the optimizer's variables and the running metrics."""
     if keras.config.backend() == "jax":

@@ -79,6 +79,16 @@ def told_right(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return (probabilities.argmax(-1) == labels) & np.isfinite(probabilities).all(-1)
 
 
+def within_chance(scores: dict[str, float], best: dict[str, float], *, images: int) -> bool:
+    """Whether an accuracy is within a standard error of the best, on so many images.
+
+    The rule of one standard error (Breiman et al. 1984, Classification and Regression Trees). Of
+    many epochs the highest accuracy on few images is luck in part.
+    """
+    accuracy = best["accuracy"]
+    return scores["accuracy"] >= accuracy - math.sqrt(accuracy * (1 - accuracy) / images)
+
+
 def scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Mean cross-entropy, as `loss`, and accuracy, of `(images, classes)` probabilities."""
     of_label = probabilities[np.arange(len(labels)), labels].astype("float64")

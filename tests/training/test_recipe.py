@@ -9,6 +9,7 @@ from keras_cbam.errors import InputError
 from keras_cbam.training import Recipe, Stage, TrainingLoop, compile_model
 from keras_cbam.training.recipe import SmoothedCrossentropy, dtype_policy, learning_rate
 from keras_cbam.training.run_state import state_variables
+from keras_cbam.training.scores import within_chance
 from tests.conftest import BACKEND
 
 pytestmark = pytest.mark.backends
@@ -261,12 +262,21 @@ def test_the_start_is_scored_kept_if_best_and_made_once(tmp_path):
     assert weights[0].max() == 9
 
 
-def test_trained_weights_win_a_draw_with_the_start(tmp_path):
+@pytest.mark.parametrize(
+    ("accuracies", "tied", "kept"),
+    [
+        ((0.5, 0.8, 0.75, 0.6), True, 2),
+        ((0.5, 0.8, 0.75, 0.6), False, 1),
+        # The start, then one that is far better than what was kept.
+        ((0.7, 0.68, 0.9, 0.5), True, 2),
+        ((0.7, 0.68, 0.66, 0.5), True, 2),
+        ((0.7, 0.6, 0.5, 0.4), True, 0),
+        ((0.7, 0.7, 0.6, 0.6), False, 0),
+    ],
+)
+def test_of_tied_epochs_the_last_is_kept(accuracies, tied, kept, tmp_path):
     x, y = np.eye(4, dtype="float32"), np.arange(4) % 3
-    inputs = keras.Input((4,))
-    model = keras.Model(inputs, layers.Dense(3, "softmax")(inputs))
-    # Scores of the start and of the epochs.
-    scores = iter([(0.5, 0.1), (0.5, 0.6), (0.5, 0.7), (0.5, 0.2)])
+    left = iter(accuracies)
 
     class Batches(keras.utils.PyDataset):
         def __len__(self):
@@ -275,13 +285,35 @@ def test_trained_weights_win_a_draw_with_the_start(tmp_path):
         def __getitem__(self, index):
             return x, y
 
-    def score():
-        return dict(zip(("accuracy", "loss"), next(scores), strict=True))
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                raise KeyboardInterrupt
 
-    stage = Stage("all", 3, lambda model, _: compile_model(model, Recipe(), 3))
-    loop = TrainingLoop(
-        model, [stage], lambda *_: Batches(), tmp_path, {}, start=lambda: None, score=score
-    )
-    loop.run()
-    # Among epochs the loss decides.
-    assert loop.best()[1] == {"epoch": 3, "accuracy": 0.5, "loss": 0.2}
+    def loop():
+        inputs = keras.Input((4,))
+        return TrainingLoop(
+            keras.Model(inputs, layers.Dense(3, "softmax")(inputs)),
+            [Stage("all", 3, lambda model, _: compile_model(model, Recipe(), 3))],
+            lambda *_: Batches(),
+            tmp_path,
+            {},
+            start=lambda: None,
+            score=lambda: {"accuracy": next(left), "loss": 0.0},
+            tied=(lambda new, best: new["accuracy"] >= best["accuracy"] - 0.06) if tied else None,
+        )
+
+    with pytest.raises(KeyboardInterrupt):
+        loop().run([Stop()])
+    resumed = loop()
+    resumed.run()
+    assert resumed.best()[1] == {"epoch": kept, "accuracy": accuracies[kept], "loss": 0.0}
+
+
+def test_within_a_standard_error():
+    # Of 47 images 37 right: an error of 0.060.
+    best = {"accuracy": 37 / 47}
+    assert within_chance({"accuracy": 35 / 47}, best, images=47)
+    assert not within_chance({"accuracy": 34 / 47}, best, images=47)
+    assert not within_chance({"accuracy": 35 / 47}, best, images=4700)
+    assert within_chance({"accuracy": 1.0}, {"accuracy": 1.0}, images=4)
