@@ -200,7 +200,7 @@ def test_a_stream_says_what_its_arrays_say_and_a_sample_is_spread_evenly(rng):
 
 
 def test_few_images_are_read_once_for_all_gates(rng):
-    model = classifier(SqueezeExcite(reduction_ratio=2))
+    model = classifier(CBAM(reduction_ratio=2))
     x = rng.normal(0, 2, (IMAGES, 6, 6, 4)).astype("float32")
 
     class Counted(Stream):

@@ -272,6 +272,9 @@ def test_the_start_is_scored_kept_if_best_and_made_once(tmp_path):
         ((0.7, 0.68, 0.66, 0.5), True, 2),
         ((0.7, 0.6, 0.5, 0.4), True, 0),
         ((0.7, 0.7, 0.6, 0.6), False, 0),
+        # Better than the epoch before, and not than the best.
+        ((0.5, 0.8, 0.6, 0.65), False, 1),
+        ((0.5, 0.8, 0.6, 0.65), True, 1),
     ],
 )
 def test_of_tied_epochs_the_last_is_kept(accuracies, tied, kept, tmp_path):
