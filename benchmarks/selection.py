@@ -20,7 +20,8 @@ from fine_tuning import ATTENTIONS, NETWORKS, SETS, source
 
 from keras_cbam.files import write_text
 from keras_cbam.training import FineTuneConfig, fine_tune, read_image_folder
-from keras_cbam.training.scores import Scorer
+from keras_cbam.training.loop import by_accuracy
+from keras_cbam.training.scores import Scorer, within_chance
 
 RULES = ("highest accuracy", "lowest loss", "one standard error", "last")
 
@@ -84,17 +85,15 @@ def run(name: str, attention: str, seed: int, arguments: argparse.Namespace) -> 
 
 def kept(rule: str, epochs: list[dict[str, Any]], images: int) -> int:
     """The index of the epoch that a rule keeps."""
-    accuracies = np.array([epoch["accuracy"] for epoch in epochs])
-    losses = np.array([epoch["loss"] for epoch in epochs])
-    if rule == "last":
-        return len(epochs) - 1
+    indices = range(len(epochs))
+    best = max(indices, key=lambda index: by_accuracy(epochs[index]))
+    if rule == "highest accuracy":
+        return best
     if rule == "lowest loss":
-        return int(losses.argmin())
-    best = accuracies.max()
+        return min(indices, key=lambda index: epochs[index]["loss"])
     if rule == "one standard error":
-        error = (best * (1 - best) / images) ** 0.5
-        return int(np.flatnonzero(accuracies >= best - error)[-1])
-    return int(np.lexsort((losses, -accuracies))[0])
+        return max(i for i in indices if within_chance(epochs[i], epochs[best], images=images))
+    return len(epochs) - 1
 
 
 def table(rows: list[dict[str, Any]]) -> str:
