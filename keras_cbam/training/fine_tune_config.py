@@ -126,7 +126,7 @@ class FineTuneConfig:
         """
         if not self.adapt_rate or not self.learning_rate:
             return self
-        return replace(self, learning_rate=distance(error, classes) ** 2 * self.learning_rate)
+        return replace(self, learning_rate=distance(error, classes) * self.learning_rate)
 
     def phases(self) -> tuple[Phase, ...]:
         """The phases of a settled run, those without epochs left out."""

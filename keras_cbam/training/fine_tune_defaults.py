@@ -63,7 +63,7 @@ LEAST = 0.15
 def distance(error: float, classes: int) -> float:
     """How far the features of the frozen backbone are from the task, at least `LEAST`, at most 1.
 
-    The backbone learns at the square of this share of its full rate. Where the features fit, as
+    The backbone learns at this share of its full rate. Where the features fit, as
     ImageNet's do for photographs of its own classes, the full rate would destroy more than the
     images can teach.
 

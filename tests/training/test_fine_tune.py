@@ -193,13 +193,13 @@ def test_rates_fall_where_the_frozen_backbone_does_well():
     assert distance(0.2 * 0.99, 100) == pytest.approx(0.5)
     stated = {"weights": "imagenet", "learning_rate": None, "attention_learning_rate": 0.1}
     run = config("images", "run", **stated).settled(10)
-    assert run.adapted(0.1, 2) == replace(run, learning_rate=run.learning_rate / 4)
+    assert run.adapted(0.1, 2) == replace(run, learning_rate=run.learning_rate / 2)
     # A rate that the user states is taken as it is, and so is that of a fresh backbone.
     for changes in ({"learning_rate": 0.01}, {"weights": "none"}, {"adapt_rate": False}):
         run = config("images", "run", **{**stated, **changes}).settled(10)
         assert run.adapted(0.1, 2) == run
     run = config("images", "run", **{**stated, "learning_rate": 0.01, "adapt_rate": True})
-    assert run.settled(10).adapted(0.1, 2).learning_rate == pytest.approx(0.0025)
+    assert run.settled(10).adapted(0.1, 2).learning_rate == pytest.approx(0.005)
 
 
 @on_one
@@ -233,12 +233,12 @@ def test_the_rate_of_the_backbone_goes_by_the_start(image_folder, tmp_path, weig
         in (tmp_path / "run" / "report.md").read_text()
     )
     backbone, attention, head_rate = full.learning_rate, full.attention_learning_rate, 0.02
-    rates = {"backbone": backbone / 4, "attention": attention, "head": head_rate}
+    rates = {"backbone": backbone / 2, "attention": attention, "head": head_rate}
     for seen in look.seen:
-        assert seen == pytest.approx((backbone / 4, *sorted((attention, head_rate))))
+        assert seen == pytest.approx((backbone / 2, *sorted((attention, head_rate))))
     assert len(look.seen) == 2
     assert result.record["rates"] == rates
-    assert f"backbone {backbone / 4:.2g}" in (tmp_path / "run" / "report.md").read_text()
+    assert f"backbone {backbone / 2:.2g}" in (tmp_path / "run" / "report.md").read_text()
 
 
 @on_one
