@@ -14,7 +14,7 @@ PUBLIC = {
     for module in (keras_cbam, layers, checkpoints, models, surgery)
     for name in module.__all__
 }
-# Bases, plain tuples and tables: nothing to call.
+# Bases, plain tuples, errors and tables: nothing to call.
 WITHOUT_EXAMPLE = {
     "ATTENTIONS",
     "AddedParameters",
@@ -23,6 +23,7 @@ WITHOUT_EXAMPLE = {
     "AttentionUse",
     "FeaturePyramidModel",
     "GateUse",
+    "NotFiniteError",
     "ParameterCount",
     "Replacement",
 }
