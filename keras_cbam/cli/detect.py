@@ -77,7 +77,9 @@ def train(
     ] = DEFAULTS.learning_rate,
     attention_learning_rate: Annotated[
         float | None,
-        typer.Option(help="Peak learning rate of attention; by default three times the other."),
+        typer.Option(
+            help="Peak learning rate of attention; by default three times --learning-rate."
+        ),
     ] = DEFAULTS.attention_learning_rate,
     warmup: Annotated[
         float, typer.Option(help="Share of the steps in which the rate rises from 0.")

@@ -70,7 +70,8 @@ def finetune(
     learning_rate: Annotated[
         float | None,
         typer.Option(
-            help=f"Peak learning rate of the backbone; {by_default('learning_rate')}, adapted."
+            help=f"Peak learning rate of the backbone; {by_default('learning_rate')}. With weights "
+            "it is adapted to the images."
         ),
     ] = DEFAULTS.learning_rate,
     attention_learning_rate: Annotated[
@@ -89,7 +90,7 @@ def finetune(
         typer.Option(
             "--adapt-rate/--full-rate",
             help="Lower the rate of the backbone where its features do well as they are; by "
-            "default yes, unless it is given or there are no weights.",
+            "default yes, unless --learning-rate is given or there are no weights.",
         ),
     ] = DEFAULTS.adapt_rate,
     warmup: Annotated[

@@ -44,7 +44,7 @@ def check_head(model: keras.Model, addresses: Iterable[str], head: Collection[st
 
     Args:
         model: the model.
-        addresses: of all of its layers.
+        addresses: the addresses of all layers of the model.
         head: the names.
     """
     if isinstance(head, str):

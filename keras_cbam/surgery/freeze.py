@@ -33,9 +33,9 @@ def freeze_backbone(model: keras.Model, *, head: Collection[str] = ()) -> None:
         >>> [layer.name for layer in model.layers if layer.trainable and layer.weights]
         ['cbam', 'classifier']
     """
-    layers = dict(walk(model))
-    check_head(model, layers, head)
+    layers = list(walk(model))
+    check_head(model, [address for address, _ in layers], head)
     # A model's own setting is passed on to all of its layers, so it comes first.
     model.trainable = True
-    for address, layer in layers.items():
+    for address, layer in layers:
         layer.trainable = isinstance(layer, AttentionLayer) or within(address, head)

@@ -11,7 +11,7 @@ import numpy as np
 from keras_cbam.compiled import compiled, in_batches
 from keras_cbam.layers import AttentionLayer, ChannelAttention
 from keras_cbam.surgery.gate_switch import gates_passed_to, in_order, model_gates, used_again
-from keras_cbam.surgery.use_inputs import batches
+from keras_cbam.surgery.use_inputs import rows_of
 
 # A unit that varies less than this share of what it adds up is not scaled up: it would be noise.
 LEAST = 1e-5
@@ -59,9 +59,9 @@ def start_gates(model: keras.Model, inputs: Any, *, batch_size: int = 32) -> Non
         True
     """
     gates = [gate for gate in model_gates(model) if _is_new(gate.owner)]
-    parts = [rows for rows, _ in batches(inputs, None, batch_size)]
     if not gates:
         return
+    parts = list(rows_of(inputs, batch_size))
     if not parts:
         raise ValueError("Expected at least one input. Received none")
     together = keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)

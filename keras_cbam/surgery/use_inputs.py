@@ -14,9 +14,8 @@ Batch: TypeAlias = tuple[Any, Any]
 
 def batches(inputs: Any, labels: Any, batch_size: int) -> Iterator[Batch]:
     """Yield arrays or a dataset in batches of at least one row, with labels or `None`."""
-    pairs = _read(inputs) if isinstance(inputs, keras.utils.PyDataset) else _cut(inputs, batch_size)
     done = 0
-    for rows, known in pairs:
+    for rows, known in _pairs(inputs, batch_size):
         count = len(keras.tree.flatten(rows)[0])
         if labels is not None:
             known = np.asarray(labels)[done : done + count]
@@ -28,6 +27,19 @@ def batches(inputs: Any, labels: Any, batch_size: int) -> Iterator[Batch]:
             f"Expected a label for each input. Received: {len(np.asarray(labels))} labels for "
             f"{done} inputs"
         )
+
+
+def rows_of(inputs: Any, batch_size: int) -> Iterator[Any]:
+    """Yield arrays or a dataset in batches of at least one row, without labels."""
+    for rows, _ in _pairs(inputs, batch_size):
+        if len(keras.tree.flatten(rows)[0]):
+            yield rows
+
+
+def _pairs(inputs: Any, batch_size: int) -> Iterator[Batch]:
+    if isinstance(inputs, keras.utils.PyDataset):
+        return _read(inputs)
+    return _cut(inputs, batch_size)
 
 
 def _read(dataset: keras.utils.PyDataset) -> Iterator[Batch]:

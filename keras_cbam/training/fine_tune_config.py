@@ -32,7 +32,7 @@ class FineTuneConfig:
         image_size: side of the square images, in pixels.
         batch_size: images a step.
         head_epochs: epochs of head and attention beside a frozen backbone; `None` for the budget of
-            `fine_tune_defaults`, in steps, but 100 at most.
+            `fine_tune_defaults`, in steps, at most 100 epochs.
         epochs: epochs of the whole network; `None` for the budget, likewise.
         learning_rate: peak rate of the backbone, of Adam with cosine decay; `None` for the default
             of the table there, adapted by `adapt_rate`.

@@ -33,9 +33,10 @@ def group_variables(model: keras.Model, head: Collection[str]) -> dict[str, list
         ValueError: if `head` names a layer that the model has not.
     """
     groups: dict[str, list[keras.Variable]] = {group: [] for group in GROUPS}
-    layers = dict(walk(model))
-    check_head(model, layers, head)
-    for address, layer in layers.items():
+    # No dictionary: a subclassed model can have two layers of one name.
+    layers = list(walk(model))
+    check_head(model, [address for address, _ in layers], head)
+    for address, layer in layers:
         attention, squeezes = _of_attention(layer)
         for variable in layer.trainable_variables:
             group = "attention" if id(variable) in attention else "backbone"

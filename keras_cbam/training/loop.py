@@ -28,7 +28,7 @@ Scores = dict[str, float]
 # What the names of scores begin with in the history.
 SELECTION = "selection_"
 # Counted up when the way of training changes. A run of another number is not resumed.
-VERSION = 2
+VERSION = 3
 
 
 def by_accuracy(scores: Scores) -> tuple[float, float]:
@@ -70,8 +70,7 @@ class TrainingLoop:
         identity: what must be the same for a run to go on, of values that JSON keeps.
         start: changes the weights before the first step of a new run, such as those of a new head;
             these are scored too. `None` to train the weights as they are.
-        score: returns scores on images held out, by which the best weights are kept; `None` for
-            neither.
+        score: returns scores on images held out, by which weights are kept; `None` for neither.
         rank: what of the scores is best where it is highest, a tuple; by default the accuracy, then
             the loss.
         tied: `tied(scores, best)`: whether scores are as good as the best so far, as far as the
@@ -161,7 +160,7 @@ class TrainingLoop:
         self.processes.wait("best written")
         saved = load_arrays(self.best_path)
         if saved is None:
-            raise RuntimeError(f"The best weights are missing from {self.best_path}.")
+            raise RuntimeError(f"The weights kept are missing from {self.best_path}.")
         return saved
 
     def drop_state(self) -> None:

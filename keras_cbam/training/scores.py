@@ -83,10 +83,13 @@ def within_chance(scores: dict[str, float], best: dict[str, float], *, images: i
     """Whether an accuracy is within a standard error of the best, on so many images.
 
     The rule of one standard error (Breiman et al. 1984, Classification and Regression Trees). Of
-    many epochs the highest accuracy on few images is luck in part.
+    many epochs the highest accuracy on few images is luck in part. Where all are right that error
+    is 0; it counts as one image at least.
     """
     accuracy = best["accuracy"]
-    return scores["accuracy"] >= accuracy - math.sqrt(accuracy * (1 - accuracy) / images)
+    error = max(math.sqrt(accuracy * (1 - accuracy) / images), 1 / images)
+    # Shares of images are not exact in floating point.
+    return scores["accuracy"] >= accuracy - error - 1e-9
 
 
 def scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:

@@ -319,4 +319,7 @@ def test_within_a_standard_error():
     assert within_chance({"accuracy": 35 / 47}, best, images=47)
     assert not within_chance({"accuracy": 34 / 47}, best, images=47)
     assert not within_chance({"accuracy": 35 / 47}, best, images=4700)
-    assert within_chance({"accuracy": 1.0}, {"accuracy": 1.0}, images=4)
+    # One image more is always within chance.
+    assert within_chance({"accuracy": 46 / 47}, {"accuracy": 1.0}, images=47)
+    assert within_chance({"accuracy": 45 / 47}, {"accuracy": 46 / 47}, images=47)
+    assert not within_chance({"accuracy": 45 / 47}, {"accuracy": 1.0}, images=47)
