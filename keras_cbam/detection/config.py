@@ -8,8 +8,8 @@ from typing import Any
 from keras_cbam.detection.augmentation import AUGMENTATIONS
 from keras_cbam.training.recipe import Recipe
 
-# The rate of the attention, in rates of the rest.
-ATTENTION = 3.0
+# The default rate of the attention, as a multiple of the rate of the rest.
+ATTENTION_SHARE = 3.0
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class DetectionConfig:
         """How the detector is trained."""
         attention = self.attention_learning_rate
         if attention is None:
-            attention = ATTENTION * self.learning_rate
+            attention = ATTENTION_SHARE * self.learning_rate
         return Recipe(
             optimizer="adam",
             learning_rate=self.learning_rate,

@@ -314,7 +314,7 @@ def test_of_tied_epochs_the_last_is_kept(accuracies, tied, kept, tmp_path):
 
 
 def test_within_a_standard_error():
-    # Of 47 images 37 right: an error of 0.060.
+    # 37 of 47 images are right. The standard error is 0.060.
     best = {"accuracy": 37 / 47}
     assert within_chance({"accuracy": 35 / 47}, best, images=47)
     assert not within_chance({"accuracy": 34 / 47}, best, images=47)
