@@ -183,7 +183,7 @@ def _check(config: DetectionConfig, resume: bool) -> None:
     config.recipe.check()
     check_augmentations(config.augmentations)
     check_backbone(config.backbone, config.weights, config.backbone_options)
-    check_attention(config.attention)
+    check_attention(config.attention, config.attention_learning_rate)
 
 
 def _anchor_size(config: DetectionConfig, train: DetectionSplit) -> tuple[float, float]:

@@ -15,11 +15,21 @@ HEAD = "probabilities"
 FEATURES = "pool"
 
 
-def check_attention(name: str) -> None:
-    """Raise an `InputError` unless `name` is one that `attach_attention` knows, or `"none"`."""
+def check_attention(name: str, learning_rate: float | None = None) -> None:
+    """Raise an `InputError` for an attention that cannot be had, or a rate of none.
+
+    Args:
+        name: one that `attach_attention` knows, or `"none"`.
+        learning_rate: its own learning rate, if one was stated.
+    """
     if name not in (*ATTENTIONS, "none"):
         raise InputError(
             f"Expected an attention of {', '.join(ATTENTIONS)} or none. Received: {name}"
+        )
+    if name == "none" and learning_rate is not None:
+        raise InputError(
+            "A learning rate of the attention is for a network with attention. Received: "
+            "attention none"
         )
 
 

@@ -44,18 +44,13 @@ def check_run(config: FineTuneConfig, resume: bool, processes: Processes) -> Non
     _check_rates(config)
     check_augmentations(config.augmentations, config.crop_area)
     check_backbone(config.backbone, config.weights, config.backbone_options)
-    check_attention(config.attention)
+    check_attention(config.attention, config.attention_learning_rate)
 
 
 def _check_rates(config: FineTuneConfig) -> None:
     """Raise an `InputError` for a rate of what the run does not train."""
     if config.adapt_rate and config.weights == "none":
         raise InputError("An adapted rate is for a backbone with weights. Received: weights none")
-    if config.attention_learning_rate is not None and config.attention == "none":
-        raise InputError(
-            "A learning rate of the attention is for a network with attention. Received: "
-            "attention none"
-        )
     if config.epochs == 0 and (config.learning_rate is not None or config.adapt_rate):
         raise InputError(
             "A learning rate of the backbone is for a run that trains it. Received: epochs 0"

@@ -118,6 +118,7 @@ def test_cut_off_and_resumed_to_the_same_end(data, whole, tmp_path):
         ({"image_size": (64, 90)}, "multiples of 32"),
         ({"augmentations": ("mosaic",)}, "Expected augmentations"),
         ({"attention": "transformer"}, "Expected an attention"),
+        ({"attention": "none", "attention_learning_rate": 0.1}, "Received: attention none"),
         ({"weights": "nowhere.h5"}, "No file at"),
         ({"warmup": 1.0}, "Expected a warmup"),
         ({"batch_size": 6}, "at least as many images as a batch has"),
