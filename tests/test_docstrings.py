@@ -8,12 +8,13 @@ import pytest
 
 import keras_cbam
 from keras_cbam import checkpoints, layers, models, surgery
+from keras_cbam.training import recalibrate
 
 PUBLIC = {
     name: getattr(module, name)
     for module in (keras_cbam, layers, checkpoints, models, surgery)
     for name in module.__all__
-}
+} | {"recalibrate": recalibrate}
 # Bases, plain tuples, errors and tables: nothing to call.
 WITHOUT_EXAMPLE = {
     "ATTENTIONS",

@@ -55,8 +55,7 @@ def finetune(
         typer.Option(
             min=0,
             help="Epochs of head and attention beside a frozen backbone; by default as many as "
-            f"{BY_WEIGHTS[True].attention_steps} steps need, without attention "
-            f"{BY_WEIGHTS[True].head_steps}, without weights none.",
+            f"{BY_WEIGHTS[True].head_steps} steps need, without weights none.",
         ),
     ] = DEFAULTS.head_epochs,
     epochs: Annotated[

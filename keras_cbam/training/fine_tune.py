@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_cbam.files import remove
 from keras_cbam.surgery.gate_start import start_gates
@@ -198,14 +197,13 @@ def _batches(
 
 
 def _start(config: FineTuneConfig, model: keras.Model, scorer: Scorer, folder: ImageFolder) -> None:
-    """Fit averages, gates and head to the training images, before the first step."""
+    """Fit gates and head to the training images, before the first step."""
     own = scorer.model
     with on_its_own():
-        images = list(first_images(_batches(config, folder)))
-        if config.batch_norm != "frozen":
-            # The head is to see what it will see in training, where batches normalize.
-            recalibrate(own, images)
-        start_gates(own, np.concatenate(images), batch_size=config.batch_size)
+        images = first_images(_batches(config, folder))
+        if config.batch_norm == "recalibrate":
+            recalibrate(own, images, batch_size=config.batch_size)
+        start_gates(own, images, batch_size=config.batch_size)
         head = start_head(
             own,
             folder.train,
@@ -223,7 +221,8 @@ def _score(
 ) -> dict[str, float]:
     """Score the images held out for selection."""
     if config.batch_norm == "recalibrate":
-        recalibrate(model, first_images(_batches(config, folder)))
+        images = first_images(_batches(config, folder))
+        recalibrate(model, images, batch_size=config.batch_size)
     return scorer.scores(folder.selection)
 
 

@@ -44,12 +44,12 @@ class FineTuneConfig:
             backbone has weights.
         warmup: share of the steps of each phase in which rates rise from 0, in [0, 1).
         dropout: share of the pooled features dropped in training.
-        batch_norm: what the backbone's batch normalization does. `"train"`: it starts from averages
-            over 320 training images, rounded to whole batches, normalizes by the batch, keeps
-            moving averages, and in the second phase learns. Gates and a trained backbone change
-            what the published averages were made for, so this is the default.
-            `"recalibrate"`: the same, but before each scoring the moving averages are replaced by
-            averages like those of the start.
+        batch_norm: what the backbone's batch normalization does. In the first phase it keeps its
+            averages and weights. `"train"`: in the second phase it normalizes by the batch, keeps
+            moving averages, and learns. Gates and a trained backbone change what the published
+            averages were made for, so this is the default.
+            `"recalibrate"`: the same, but at the start and before each scoring of the second phase
+            the averages are replaced by those over 320 training images, rounded to whole batches.
             `"frozen"`: it keeps what the weights came with, and a step takes about half the time.
         batch_norm_momentum: momentum of all batch normalization, the attention's too; `None` for
             the smaller of 0.9 and its own, since 0.99 and MobileNetV2's 0.999 take more steps to
@@ -104,9 +104,8 @@ class FineTuneConfig:
             batches: of an epoch.
         """
         found = DEFAULTS[self.weights != "none"]
-        head_steps = found.head_steps if self.attention == "none" else found.attention_steps
         settled = {
-            "head_epochs": epochs_of(head_steps, batches),
+            "head_epochs": epochs_of(found.head_steps, batches),
             "epochs": epochs_of(found.steps, batches, LEAST_EPOCHS),
             "learning_rate": found.learning_rate,
             "attention_learning_rate": found.attention_learning_rate,

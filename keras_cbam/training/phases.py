@@ -25,28 +25,12 @@ def compile_phase(model: keras.Model, phase: str, config: FineTuneConfig, steps:
         steps: batches of the whole phase, over which the learning rate decays.
     """
     if phase == HEAD_PHASE:
-        _train_head(model, config)
+        freeze_backbone(model, head=[HEAD])
     else:
         _train_whole(model, config)
     for normalization in batch_norms(model):
         normalization.momentum = _momentum(normalization, config)
     compile_model(model, config.recipe(), steps, group_variables(model, [HEAD]))
-
-
-def _train_head(model: keras.Model, config: FineTuneConfig) -> None:
-    """Let attention and head learn.
-
-    The backbone's batch normalization keeps its weights. Unless it is frozen, it normalizes by the
-    batch, so that what attention and head learn still fits in the second phase.
-    """
-    freeze_backbone(model, head=[HEAD])
-    if config.batch_norm == "frozen":
-        return
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.trainable = True
-            for variable in layer.trainable_variables:
-                variable.trainable = False
 
 
 def _train_whole(model: keras.Model, config: FineTuneConfig) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_cbam.surgery.addresses import layers_inside, walk
+from keras_cbam.surgery.use_inputs import rows_of
 from keras_cbam.training.image_batches import ImageBatches
 
 # So many images settle the mean of a batch statistic.
@@ -21,22 +22,38 @@ def batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
     return [each for each in inside if isinstance(each, keras.layers.BatchNormalization)]
 
 
-def recalibrate(model: keras.Model, batches: Iterable[Any]) -> None:
-    """Set the moving statistics of trained batch normalization to the mean of batch statistics.
+def recalibrate(model: keras.Model, inputs: Any, *, batch_size: int = 32) -> None:
+    """Set the moving averages of trained batch normalization to those of new images, in place.
 
-    All layers are estimated at once, each on what the others, normalizing by the batch, give it:
-    the conditions of training (Wu and Johnson 2021, arXiv 2105.07576, section 3).
+    All layers are estimated at once. Each sees what the others, which normalize by the batch, give
+    it, as in training (Wu and Johnson 2021, arXiv 2105.07576, section 3).
 
     Args:
-        model: the model; layers of batch normalization that are frozen keep their statistics.
-        batches: of images, `(batch, height, width, 3)`.
+        model: a built `keras.Model`, on any backend. Batch normalization whose `trainable` is
+            `False` keeps its averages.
+        inputs: what the model takes, `(images, height, width, channels)` or channels_first, an
+            array or a structure of arrays, or a `keras.utils.PyDataset` of such batches. About 300
+            images, augmented as in training, are enough.
+        batch_size: images that are normalized together. Use that of training. Defaults to `32`.
+
+    Raises:
+        ValueError: if there are no inputs.
+
+    Example:
+        >>> inputs = keras.Input((8, 8, 3))
+        >>> model = keras.Model(inputs, keras.layers.BatchNormalization()(inputs))
+        >>> images = np.random.uniform(size=(64, 8, 8, 3))
+        >>> recalibrate(model, images)
+        >>> np.allclose(model.layers[-1].moving_mean, images.mean((0, 1, 2)), atol=1e-6)
+        True
     """
     layers = [layer for layer in batch_norms(model) if layer.trainable]
     if not layers:
         return
     momenta = [layer.momentum for layer in layers]
+    number = -1
     try:
-        for number, images in enumerate(batches):
+        for number, images in enumerate(rows_of(inputs, batch_size)):
             for layer in layers:
                 # The mean of so many batches, from the mean of one fewer.
                 layer.momentum = number / (number + 1)
@@ -44,9 +61,11 @@ def recalibrate(model: keras.Model, batches: Iterable[Any]) -> None:
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
+    if number < 0:
+        raise ValueError("Expected at least one input. Received none")
 
 
-def first_images(dataset: ImageBatches, images: int = IMAGES) -> Iterable[Any]:
-    """Yield the inputs of a dataset's first batches, until there are at least so many."""
-    for index in range(min(math.ceil(images / dataset.batch_size), len(dataset))):
-        yield dataset[index][0]
+def first_images(dataset: ImageBatches, images: int = IMAGES) -> np.ndarray:
+    """Return the inputs of a dataset's first batches, at least so many if there are."""
+    count = min(math.ceil(images / dataset.batch_size), len(dataset))
+    return np.concatenate([dataset[index][0] for index in range(count)])
