@@ -36,8 +36,8 @@ LEAST_EPOCHS, MOST_EPOCHS = 2, 100
 DEFAULTS: dict[bool, Defaults] = {
     True: Defaults(
         head_steps=100,
-        steps=300,
-        learning_rate=2e-3,
+        steps=450,
+        learning_rate=1e-3,
         attention_learning_rate=3e-3,
         head_learning_rate=1e-3,
     ),

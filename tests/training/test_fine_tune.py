@@ -354,7 +354,7 @@ def test_averages_of_no_normalization_read_no_images():
 def test_averages_of_no_images_are_refused():
     inputs = keras.Input((4, 4, 3))
     layer = keras.layers.BatchNormalization(momentum=0.7)
-    with pytest.raises(ValueError, match="Expected at least one input. Received none"):
+    with pytest.raises(ValueError, match=r"Expected at least one input. Received none"):
         recalibrate(keras.Model(inputs, layer(inputs)), np.zeros((0, 4, 4, 3)))
     assert layer.momentum == 0.7
 
