@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_cbam.detection.anchors import choose_anchor_size, coverage
 from keras_cbam.detection.annotations import DetectionSplit
@@ -32,6 +31,7 @@ from keras_cbam.training.classifier import check_attention
 from keras_cbam.training.group_rates import group_variables
 from keras_cbam.training.loop import VERSION, Stage, TrainingLoop
 from keras_cbam.training.output import STATE_DIRECTORY, check_output, digest
+from keras_cbam.training.recalibrate import first_images
 from keras_cbam.training.recipe import dtype_policy, jit_compile, optimizer
 
 Metrics = dict[str, float | None]
@@ -115,7 +115,8 @@ def train_detector(
     )
     # Not as the start of the loop, which would be scored: a new head finds nothing.
     if loop.state is None and config.weights != "none":
-        start_gates(detector, _first_images(batches(0, 0, 0)), batch_size=config.batch_size)
+        images = first_images(batches(0, 0, 0), START_IMAGES)
+        start_gates(detector, images, batch_size=config.batch_size)
     history = loop.run(callbacks)
     weights, best = loop.best()
     detector.set_weights(weights)
@@ -221,11 +222,6 @@ def _batches(
         epoch=epoch,
         first_batch=first_batch,
     )
-
-
-def _first_images(batches: DetectionBatches) -> np.ndarray:
-    count = min(-(-START_IMAGES // batches.batch_size), len(batches))
-    return np.concatenate([batches[index][0] for index in range(count)])
 
 
 def _rank(scores: Any) -> tuple[float, float]:

@@ -10,7 +10,6 @@ import numpy as np
 
 from keras_cbam.surgery.addresses import layers_inside, walk
 from keras_cbam.surgery.use_inputs import rows_of
-from keras_cbam.training.image_batches import ImageBatches
 
 # So many images settle the mean of a batch statistic.
 IMAGES = 320
@@ -65,7 +64,12 @@ def recalibrate(model: keras.Model, inputs: Any, *, batch_size: int = 32) -> Non
         raise ValueError("Expected at least one input. Received none")
 
 
-def first_images(dataset: ImageBatches, images: int = IMAGES) -> np.ndarray:
-    """Return the inputs of a dataset's first batches, at least so many if there are."""
+def first_images(dataset: Any, images: int = IMAGES) -> np.ndarray:
+    """Return the images of a dataset's first batches, `(images, height, width, 3)`.
+
+    Args:
+        dataset: a `keras.utils.PyDataset` with a `batch_size`, such as `ImageBatches`.
+        images: at least so many, if there are.
+    """
     count = min(math.ceil(images / dataset.batch_size), len(dataset))
     return np.concatenate([dataset[index][0] for index in range(count)])
