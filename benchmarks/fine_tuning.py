@@ -54,7 +54,7 @@ class Task(NamedTuple):
 def images(arguments: argparse.Namespace, name: str) -> tuple[str, ...]:
     """The images of a run, as arguments of the command line."""
     if not arguments.held_out:
-        return (str(linked(arguments.data, name, arguments.output)),)
+        return (str(arguments.output / "sets" / name),)
     return (str(source(arguments.data, name) / "train"), "--val-split", "0.25")
 
 
@@ -63,8 +63,8 @@ def source(data: Path, name: str) -> Path:
     return data / name if name == "imagenette_subset" else data / "transfer" / name
 
 
-def linked(data: Path, name: str, output: Path) -> Path:
-    """A folder of a set whose test images are called val."""
+def link(data: Path, name: str, output: Path) -> None:
+    """Make a folder of a set whose test images are called val."""
     found = source(data, name)
     folder = output / "sets" / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,6 @@ def linked(data: Path, name: str, output: Path) -> Path:
     ):
         if not (folder / ours).exists():
             (folder / ours).symlink_to(found / theirs)
-    return folder
 
 
 def run(task: Task, arguments: argparse.Namespace) -> dict:
@@ -212,6 +211,9 @@ def main() -> None:
         for attention in arguments.attentions
     ]
     results = Results(arguments.output / "results.json")
+    # Here and not in a run: two runs at a time may be of one set.
+    for name in arguments.sets:
+        link(arguments.data, name, arguments.output)
     with ThreadPoolExecutor(arguments.workers) as pool:
         list(pool.map(lambda task: results.add(run(task, arguments)), results.left(tasks)))
     print(table(results.rows))
