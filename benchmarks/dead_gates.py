@@ -23,7 +23,7 @@ from keras_cbam.training.classifier import build_classifier
 NETWORKS = {
     "MobileNet 0.25, 128x128": (
         ("MobileNet", {"alpha": 0.25}, 128),
-        "mobilenet_2_5_224_tf_no_top.h5",
+        "mobilenet_v1_0.25_128_float.h5",
     ),
     "MobileNetV2, 160x160": (("MobileNetV2", {}, 160), "mobilenet_v2_1.0_224_dequant.h5"),
 }

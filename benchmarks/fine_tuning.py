@@ -33,7 +33,7 @@ ATTENTIONS = ("none", "cbam")
 NETWORKS = {
     "MobileNet-0.25": (
         ("--backbone", "MobileNet", "--backbone-option", "alpha=0.25", "--image-size", "128"),
-        "mobilenet_2_5_224_tf_no_top.h5",
+        "mobilenet_v1_0.25_128_float.h5",
     ),
     "MobileNetV2": (
         ("--backbone", "MobileNetV2", "--image-size", "160"),
