@@ -24,6 +24,9 @@ BACKBONES: tuple[str, ...] = tuple(
     )
 )
 
+# Keras publishes weights of these for images of several sizes, from 96x96 or 128x128 to 224x224.
+SIZED = {"MobileNet", "MobileNetV2"}
+
 
 def preprocess(inputs: Any, backbone: str) -> Any:
     """Apply the backbone's pixel rule to RGB inputs in 0..255, `(batch, height, width, 3)`."""
@@ -67,8 +70,12 @@ def build_backbone(
     check_backbone(name, weights, options)
     builder = getattr(keras.applications, name)
     named = weights if weights == "imagenet" else None
+    settings = dict(options or {})
+    if name in SIZED and inputs.shape[1] == inputs.shape[2]:
+        # From `input_tensor` alone they do not take the size, and load the weights for 224x224.
+        settings["input_shape"] = tuple(inputs.shape[1:])
     try:
-        backbone = builder(include_top=False, weights=named, input_tensor=inputs, **(options or {}))
+        backbone = builder(include_top=False, weights=named, input_tensor=inputs, **settings)
     except Exception as error:
         raise InputError(
             f"Backbone {name} with weights {weights} and options {options or {}} could not be "

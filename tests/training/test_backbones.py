@@ -33,6 +33,22 @@ def build(weights, **settings):
     return build_backbone("MobileNet", weights, inputs, {"alpha": 0.25, **settings})
 
 
+@pytest.mark.parametrize(("name", "size"), [("MobileNet", 128), ("MobileNetV2", 96)])
+def test_published_weights_are_those_for_the_size(name, size, monkeypatch):
+    asked = []
+
+    def refuse(file, *_, **__):
+        asked.append(file)
+        raise OSError("no network")
+
+    monkeypatch.setattr(keras.src.utils.file_utils, "get_file", refuse)
+    for pixels in (size, 224):
+        with pytest.raises(InputError, match="no network"):
+            build_backbone(name, "imagenet", keras.Input((pixels, pixels, 3)))
+    assert f"_{size}_" in asked[0]
+    assert "_224_" in asked[1]
+
+
 def test_weights_from_files_with_and_without_top(data):
     with_top = build(str(data / "weights" / "mobilenet_v1_0.25_128_float.h5"))
     without = build(str(data / "weights" / "mobilenet_2_5_224_tf_no_top.h5"))
