@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,9 +19,9 @@ from keras_cbam.training.classifier import HEAD, build_classifier
 from keras_cbam.training.fine_tune_check import check_run
 from keras_cbam.training.fine_tune_config import FineTuneConfig, Phase
 from keras_cbam.training.fine_tune_report import write_outputs
-from keras_cbam.training.head_start import start_head
 from keras_cbam.training.image_batches import ImageBatches
 from keras_cbam.training.image_folder import ImageFolder, read_image_folder
+from keras_cbam.training.linear_probe import linear_probe
 from keras_cbam.training.loop import VERSION, Stage, TrainingLoop
 from keras_cbam.training.measure_use import measure_use
 from keras_cbam.training.output import STATE_DIRECTORY, digest
@@ -196,24 +197,32 @@ def _batches(
     )
 
 
-def _start(config: FineTuneConfig, model: keras.Model, scorer: Scorer, folder: ImageFolder) -> None:
-    """Fit gates and head to the training images, before the first step."""
+@contextmanager
+def _start(
+    config: FineTuneConfig, model: keras.Model, scorer: Scorer, folder: ImageFolder
+) -> Iterator[None]:
+    """Fit the gates to training images. Within the context, the head is a linear probe."""
     own = scorer.model
+    new = own.get_layer(HEAD).get_weights()
     with on_its_own():
         images = first_images(_batches(config, folder))
         if config.batch_norm == "recalibrate":
             recalibrate(own, images, batch_size=config.batch_size)
         start_gates(own, images, batch_size=config.batch_size)
-        head = start_head(
+        probe = linear_probe(
             own,
             folder.train,
             image_size=config.image_size,
             batch_size=config.batch_size,
             seed=config.seed,
         )
-        own.get_layer(HEAD).set_weights(head)
+        own.get_layer(HEAD).set_weights(probe)
     if model is not own:
         model.set_weights(scorer.processes.first_of(own.get_weights()))
+    yield
+    # A probe tells the training images apart without better features, so the backbone would learn
+    # little from it.
+    model.get_layer(HEAD).set_weights(new)
 
 
 def _score(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from keras_cbam.training.fine_tune_defaults import (
+    BESIDE_FROZEN,
     DEFAULTS,
     LEAST_EPOCHS,
     distance,
@@ -36,8 +37,9 @@ class FineTuneConfig:
         epochs: epochs of the whole network; `None` for the budget, likewise.
         learning_rate: peak rate of the backbone, of Adam with cosine decay; `None` for the default
             of the table there, adapted by `adapt_rate`.
-        attention_learning_rate: peak rate of the attention layers, in both phases, the first
-            kernels of channel gates at a tenth of it; `None` for the default of the table.
+        attention_learning_rate: peak rate of the attention layers beside the whole network. In the
+            first phase they learn at a third of it. The first kernels of channel gates learn at a
+            tenth of either. `None` for the default of the table.
         head_learning_rate: peak rate of the head, likewise.
         adapt_rate: whether the rate of the backbone is lowered where its features do well as they
             are, by `distance` in `fine_tune_defaults`; `None` for yes if it is not stated and the
@@ -135,14 +137,15 @@ class FineTuneConfig:
         )
         return tuple(phase for phase in phases if phase.epochs > 0)
 
-    def recipe(self) -> Recipe:
-        """How a settled run trains its weights."""
+    def recipe(self, phase: str = WHOLE_PHASE) -> Recipe:
+        """How a settled run trains its weights in a phase."""
+        share = BESIDE_FROZEN if phase == HEAD_PHASE else 1.0
         # A rate that is not settled is 0, which the recipe's check refuses.
         return Recipe(
             optimizer="adam",
             learning_rate=self.learning_rate or 0.0,
             group_rates={
-                "attention": self.attention_learning_rate or 0.0,
+                "attention": share * (self.attention_learning_rate or 0.0),
                 "head": self.head_learning_rate or 0.0,
             },
             warmup=self.warmup,

@@ -17,7 +17,7 @@ class Defaults:
         head_steps: steps of head and attention beside a frozen backbone.
         steps: steps of the whole network.
         learning_rate: peak rate of the backbone.
-        attention_learning_rate: peak rate of the attention, in both phases.
+        attention_learning_rate: peak rate of the attention beside the whole network.
         head_learning_rate: peak rate of the head.
     """
 
@@ -49,6 +49,9 @@ DEFAULTS: dict[bool, Defaults] = {
         head_learning_rate=3e-3,
     ),
 }
+
+# The share of its rate at which the attention learns while the backbone is frozen.
+BESIDE_FROZEN = 1 / 3
 
 # At this error, as a share of that of guessing, the features of the frozen backbone are far from
 # the task, and it learns at the full rate. Where they fit, the least share is left of it.

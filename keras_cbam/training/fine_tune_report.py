@@ -30,7 +30,7 @@ def write_outputs(
 def draw_curves(record: dict[str, Any], path: Path) -> None:
     """Draw loss and accuracy by epoch, on train and on the images held out for selection.
 
-    Epoch 0 is the start, a linear head on the features of the backbone.
+    Epoch 0 is a logistic regression on the features of the backbone, before training.
     """
     from matplotlib.figure import Figure
 
@@ -98,13 +98,15 @@ def report_text(record: dict[str, Any]) -> str:
 
 
 def _which(epoch: int, epochs: int) -> str:
-    return f"epoch {epoch} of {epochs}" if epoch else "the start, before any epoch"
+    return (
+        f"epoch {epoch} of {epochs}" if epoch else "none, the logistic regression before training"
+    )
 
 
 def _start_lines(record: dict[str, Any]) -> list[str]:
     if record["start"] is None:
         return []
     return [
-        "- at the start, with a linear head on the features of the backbone: "
+        "- a logistic regression on the features of the backbone, before training: "
         f"{record['start']['accuracy']:.2%} of the images held out"
     ]

@@ -68,8 +68,8 @@ class TrainingLoop:
             `tf.data.Dataset` of known length that repeats itself, `dataset.skip(first_batch)`.
         directory: of `state.npz` and `best.npz`.
         identity: what must be the same for a run to go on, of values that JSON keeps.
-        start: changes the weights before the first step of a new run, such as those of a new head;
-            these are scored too. `None` to train the weights as they are.
+        start: a context that a new run enters before its first step. Within it, the weights are
+            those to score; after it, those to train. `None` to train the weights as they are.
         score: returns scores on images held out, by which weights are kept; `None` for neither.
         rank: what of the scores is best where it is highest, a tuple; by default the accuracy, then
             the loss.
@@ -91,7 +91,7 @@ class TrainingLoop:
         directory: Path,
         identity: dict[str, Any],
         *,
-        start: Callable[[], None] | None = None,
+        start: Callable[[], contextlib.AbstractContextManager[None]] | None = None,
         score: Callable[[], Scores] | None = None,
         rank: Callable[[Scores], tuple[float, ...]] = by_accuracy,
         tied: Callable[[Scores, Scores], bool] | None = None,
@@ -141,8 +141,7 @@ class TrainingLoop:
     def run(self, callbacks: Sequence[keras.callbacks.Callback] = ()) -> list[dict[str, Any]]:
         """Train what is left, and return the history: a row for each epoch of every stage."""
         if self.state is None and self.start is not None:
-            with told_if_lost():
-                self.start()
+            with told_if_lost(), self.start():
                 if self.score:
                     self.position["start"] = self.score()
                     self._keep_best(0, self.position["start"], [])

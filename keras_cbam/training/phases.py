@@ -30,7 +30,7 @@ def compile_phase(model: keras.Model, phase: str, config: FineTuneConfig, steps:
         _train_whole(model, config)
     for normalization in batch_norms(model):
         normalization.momentum = _momentum(normalization, config)
-    compile_model(model, config.recipe(), steps, group_variables(model, [HEAD]))
+    compile_model(model, config.recipe(phase), steps, group_variables(model, [HEAD]))
 
 
 def _train_whole(model: keras.Model, config: FineTuneConfig) -> None:

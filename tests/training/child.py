@@ -8,6 +8,7 @@ DIRECTORY/PROCESS_ID.npz.
 import os
 import signal
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
@@ -88,8 +89,10 @@ def main(directory, hosts, process_id, kill_after):
         ema=0.9,
     )
 
+    @contextmanager
     def start():
         model.set_weights(processes.first_of([1.01 * value for value in model.get_weights()]))
+        yield
 
     def compile_groups(model, scores):
         assert set(scores) == {"accuracy", "loss"}

@@ -206,6 +206,27 @@ def test_rates_fall_where_the_frozen_backbone_does_well():
 
 
 @on_one
+def test_a_probe_is_scored_and_a_new_head_learns(image_folder, tmp_path, weights, monkeypatch):
+    def all_of_the_first_class(model, *_, **__):
+        features = model.get_layer("probabilities").kernel.shape[0]
+        return [np.zeros((features, 2), "float32"), np.array([9, 0], "float32")]
+
+    class Bias(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if not hasattr(self, "first"):
+                self.first = self.model.get_layer("probabilities").get_weights()[1]
+
+    module = sys.modules[fine_tune.__module__]
+    monkeypatch.setattr(module, "linear_probe", all_of_the_first_class)
+    look, run = Bias(), config(image_folder, tmp_path / "run", weights=weights)
+    start = fine_tune(run, callbacks=[look]).record["start"]
+    wrong = 1 - start["accuracy"]
+    assert 0 < wrong < 1
+    assert start["loss"] == pytest.approx(9 * wrong, abs=1e-3)
+    assert not look.first.any()
+
+
+@on_one
 def test_the_rate_of_the_backbone_goes_by_the_start(image_folder, tmp_path, weights, monkeypatch):
     asked = []
 
@@ -237,9 +258,8 @@ def test_the_rate_of_the_backbone_goes_by_the_start(image_folder, tmp_path, weig
     )
     backbone, attention, head_rate = full.learning_rate, full.attention_learning_rate, 0.02
     rates = {"backbone": backbone / 2, "attention": attention, "head": head_rate}
-    for seen in look.seen:
-        assert seen == pytest.approx((backbone / 2, *sorted((attention, head_rate))))
-    assert len(look.seen) == 2
+    for seen, share in zip(look.seen, (1 / 3, 1), strict=True):
+        assert seen == pytest.approx((backbone / 2, *sorted((share * attention, head_rate))))
     assert result.record["rates"] == rates
     assert f"backbone {backbone / 2:.2g}" in (tmp_path / "run" / "report.md").read_text()
 

@@ -1,5 +1,7 @@
 """Schedules, losses and averages, against values worked by hand."""
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -216,7 +218,7 @@ def test_the_start_is_scored_kept_if_best_and_made_once(tmp_path):
             # Labels that are wrong: training makes the start worse.
             return x, (y + 1) % 3
 
-    told, starts = [], []
+    told, starts, trained = [], [], []
 
     class Stop(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
@@ -226,12 +228,17 @@ def test_the_start_is_scored_kept_if_best_and_made_once(tmp_path):
         inputs = keras.Input((4,))
         model = keras.Model(inputs, layers.Dense(3, "softmax")(inputs))
 
+        @contextlib.contextmanager
         def start():
             starts.append(model)
+            new = model.get_weights()
             model.set_weights([9 * np.eye(3, dtype="float32")[y], np.zeros(3, "float32")])
+            yield
+            model.set_weights(new)
 
         def compiled(model, scores):
             told.append(scores)
+            trained.append(model.get_weights()[0].max())
             compile_model(model, Recipe(learning_rate=5.0), 3)
 
         def score():
@@ -255,6 +262,7 @@ def test_the_start_is_scored_kept_if_best_and_made_once(tmp_path):
     resumed = loop()
     history = resumed.run()
     assert len(starts) == 1
+    assert trained[0] < 2, "what was scored, not what is trained"
     assert told == [{"accuracy": 1.0, "loss": 0.0}] * 2
     assert history[-1]["selection_accuracy"] < 1
     weights, best = resumed.best()
@@ -301,7 +309,7 @@ def test_of_tied_epochs_the_last_is_kept(accuracies, tied, kept, tmp_path):
             lambda *_: Batches(),
             tmp_path,
             {},
-            start=lambda: None,
+            start=contextlib.nullcontext,
             score=lambda: {"accuracy": next(left), "loss": 0.0},
             tied=(lambda new, best: new["accuracy"] >= best["accuracy"] - 0.06) if tied else None,
         )

@@ -1,4 +1,4 @@
-"""The start of a new head: the logistic regression on the features that the backbone has."""
+"""A linear probe: the logistic regression on the features that the backbone has."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ RATE = 0.05
 DECAY = 5.0
 
 
-def start_head(
+def linear_probe(
     model: keras.Model, images: ImageSet, *, image_size: int, batch_size: int, seed: int
 ) -> list[np.ndarray]:
     """Fit a logistic regression on frozen features, and return it as the weights of the head.
 
-    A head that starts at random sends the backbone and the attention gradients that mean nothing
-    yet, and they lose what they have learned (Kumar et al. 2022, arXiv 2202.10054).
+    It tells how far the features are from the task.
 
     Args:
         model: what `build_classifier` gives.

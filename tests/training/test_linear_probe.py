@@ -1,23 +1,23 @@
-"""The start of a head, against scikit-learn's logistic regression."""
+"""The linear probe, against scikit-learn's logistic regression."""
 
 import keras
 import numpy as np
 import pytest
 
 from keras_cbam.training import ImageBatches, build_classifier, read_image_folder
-from keras_cbam.training.head_start import start_head
+from keras_cbam.training.linear_probe import linear_probe
 from tests.conftest import BACKEND, vary
 
 sklearn = pytest.importorskip("sklearn.linear_model")
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="the same Keras everywhere")
 
 
-def test_the_head_starts_as_the_logistic_regression(image_folder):
+def test_the_probe_is_the_logistic_regression(image_folder):
     folder = read_image_folder(image_folder, val_split=0.25)
     model = vary(
         build_classifier("MobileNet", 2, weights="none", image_size=32, options={"alpha": 0.25})
     )
-    kernel, bias = start_head(model, folder.train, image_size=32, batch_size=4, seed=0)
+    kernel, bias = linear_probe(model, folder.train, image_size=32, batch_size=4, seed=0)
     pool = keras.Model(model.input, model.get_layer("pool").output)
     features = pool.predict(ImageBatches(folder.train, 32, 4), verbose=0)
     scaled = (features - features.mean(0)) / (features.std(0) + 1e-6)
