@@ -98,9 +98,7 @@ def report_text(record: dict[str, Any]) -> str:
 
 
 def _which(epoch: int, epochs: int) -> str:
-    return (
-        f"epoch {epoch} of {epochs}" if epoch else "none, the logistic regression before training"
-    )
+    return f"epoch {epoch} of {epochs}" if epoch else "none, the logistic regression"
 
 
 def _start_lines(record: dict[str, Any]) -> list[str]:
