@@ -71,7 +71,7 @@ def build_backbone(
     builder = getattr(keras.applications, name)
     named = weights if weights == "imagenet" else None
     settings = dict(options or {})
-    if name in SIZED and inputs.shape[1] == inputs.shape[2]:
+    if named and name in SIZED and inputs.shape[1] == inputs.shape[2]:
         # From `input_tensor` alone they do not take the size, and load the weights for 224x224.
         settings["input_shape"] = tuple(inputs.shape[1:])
     try:

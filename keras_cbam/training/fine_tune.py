@@ -203,7 +203,7 @@ def _start(
 ) -> Iterator[None]:
     """Fit the gates to training images. Within the context, the head is a linear probe."""
     own = scorer.model
-    new = own.get_layer(HEAD).get_weights()
+    new = scorer.processes.first_of(own.get_layer(HEAD).get_weights())
     with on_its_own():
         images = first_images(_batches(config, folder))
         if config.batch_norm == "recalibrate":
@@ -220,8 +220,7 @@ def _start(
     if model is not own:
         model.set_weights(scorer.processes.first_of(own.get_weights()))
     yield
-    # A probe tells the training images apart without better features, so the backbone would learn
-    # little from it.
+    # The probe already fits the training images, so beside it the backbone would learn little.
     model.get_layer(HEAD).set_weights(new)
 
 

@@ -37,10 +37,11 @@ class FineTuneConfig:
         epochs: epochs of the whole network; `None` for the budget, likewise.
         learning_rate: peak rate of the backbone, of Adam with cosine decay; `None` for the default
             of the table there, adapted by `adapt_rate`.
-        attention_learning_rate: peak rate of the attention layers beside the whole network. In the
-            first phase they learn at a third of it. The first kernels of channel gates learn at a
-            tenth of either. `None` for the default of the table.
-        head_learning_rate: peak rate of the head, likewise.
+        attention_learning_rate: peak rate of the attention layers while the whole network learns,
+            and three times that of the first phase. The first kernels of channel gates learn at a
+            tenth of the phase's rate. `None` for the default of the table.
+        head_learning_rate: peak rate of the head, the same in both phases; `None` for the default
+            of the table.
         adapt_rate: whether the rate of the backbone is lowered where its features do well as they
             are, by `distance` in `fine_tune_defaults`; `None` for yes if it is not stated and the
             backbone has weights.
@@ -121,8 +122,8 @@ class FineTuneConfig:
         """The settled run at the backbone's rate for these images.
 
         Args:
-            error: share of the images held out that the head tells wrong at its start, by the
-                features of the backbone.
+            error: share of the images held out that a logistic regression on the features of the
+                backbone tells wrong.
             classes: how many classes there are.
         """
         if not self.adapt_rate or not self.learning_rate:

@@ -17,7 +17,7 @@ class Defaults:
         head_steps: steps of head and attention beside a frozen backbone.
         steps: steps of the whole network.
         learning_rate: peak rate of the backbone.
-        attention_learning_rate: peak rate of the attention beside the whole network.
+        attention_learning_rate: peak rate of the attention while the whole network learns.
         head_learning_rate: peak rate of the head.
     """
 
@@ -67,7 +67,7 @@ def distance(error: float, classes: int) -> float:
     images can teach.
 
     Args:
-        error: share of the images held out that a linear head on them tells wrong.
+        error: share of the images held out that a logistic regression on them tells wrong.
         classes: how many classes; the error counts as a share of that of guessing.
     """
     share = error / (1 - 1 / classes)

@@ -69,8 +69,7 @@ def report_text(record: dict[str, Any]) -> str:
         f"- trained on {images['train']} images of {len(record['classes'])} classes at "
         f"{config['image_size']}x{config['image_size']} pixels, seed {config['seed']}",
         f"- parameters: {record['parameters']:,}",
-        "- peak learning rates: "
-        + ", ".join(f"{group} {rate:.2g}" for group, rate in record["rates"].items()),
+        f"- peak learning rates: {_rates(record)}",
         "- files left out because they could not be decoded in 8 bits a channel: "
         f"{len(record['skipped'])}",
         *(f"  - `{path}`" for path in record["skipped"]),
@@ -98,7 +97,14 @@ def report_text(record: dict[str, Any]) -> str:
 
 
 def _which(epoch: int, epochs: int) -> str:
-    return f"epoch {epoch} of {epochs}" if epoch else "none, the logistic regression"
+    return f"epoch {epoch} of {epochs}" if epoch else "the logistic regression, before any epoch"
+
+
+def _rates(record: dict[str, Any]) -> str:
+    rates = {group: f"{group} {rate:.2g}" for group, rate in record["rates"].items()}
+    if "attention" in rates and record["config"]["head_epochs"]:
+        rates["attention"] += " (a third of it while the backbone is frozen)"
+    return ", ".join(rates.values())
 
 
 def _start_lines(record: dict[str, Any]) -> list[str]:

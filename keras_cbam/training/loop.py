@@ -28,7 +28,7 @@ Scores = dict[str, float]
 # What the names of scores begin with in the history.
 SELECTION = "selection_"
 # Counted up when the way of training changes. A run of another number is not resumed.
-VERSION = 4
+VERSION = 5
 
 
 def by_accuracy(scores: Scores) -> tuple[float, float]:
@@ -43,8 +43,8 @@ class Stage(NamedTuple):
         name: what it is called in the history.
         epochs: how many.
         compile: `compile(model, start)` compiles the model, and creates all variables of its
-            training, as `compile_model` does. `start` has the scores that the model started with,
-            if the loop has a start and scores, else `None`. Where a run goes on in a later stage,
+            training, as `compile_model` does. `start` has the scores made within the loop's start,
+            if it has one and scores, else `None`. Where a run goes on in a later stage,
             those of earlier stages are not called, so it also chooses all layers that learn.
     """
 
@@ -154,7 +154,7 @@ class TrainingLoop:
     def best(self) -> tuple[list[np.ndarray], dict[str, Any]]:
         """The weights kept, with their scores and their epoch, counted over all stages.
 
-        Epoch 0 is the start.
+        Epoch 0 is what was scored at the start.
         """
         self.processes.wait("best written")
         saved = load_arrays(self.best_path)
