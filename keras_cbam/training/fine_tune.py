@@ -17,7 +17,7 @@ from keras_cbam.files import remove
 from keras_cbam.surgery.gate_start import start_gates
 from keras_cbam.training.classifier import HEAD, build_classifier
 from keras_cbam.training.fine_tune_check import check_run
-from keras_cbam.training.fine_tune_config import FineTuneConfig, Phase
+from keras_cbam.training.fine_tune_config import WHOLE_PHASE, FineTuneConfig, Phase
 from keras_cbam.training.fine_tune_report import write_outputs
 from keras_cbam.training.image_batches import ImageBatches
 from keras_cbam.training.image_folder import ImageFolder, read_image_folder
@@ -32,12 +32,6 @@ from keras_cbam.training.recipe import dtype_policy, jit_compile
 from keras_cbam.training.scores import Scorer, within_chance
 
 SETS = ("train", "selection", "val")
-# Where the configuration has the rate of each group.
-RATES = {
-    "backbone": "learning_rate",
-    "attention": "attention_learning_rate",
-    "head": "head_learning_rate",
-}
 
 
 @dataclass(frozen=True)
@@ -257,7 +251,6 @@ def _record(
     val = scorer.scores(folder.val)
     history, start = position["history"], position.get("start")
     rated = _adapted(config, start, len(folder.classes))
-    learned = {"backbone": config.epochs, "attention": config.attention != "none", "head": True}
     began = time.monotonic()
     with on_its_own():
         use = measure_use(
@@ -273,7 +266,7 @@ def _record(
         "images": {name: len(getattr(folder, name)) for name in SETS},
         "skipped": [str(path) for path in folder.skipped],
         "parameters": scorer.model.count_params(),
-        "rates": {group: getattr(rated, name) for group, name in RATES.items() if learned[group]},
+        "rates": _rates(rated),
         "start": start,
         "epochs": history,
         "best": best,
@@ -282,3 +275,12 @@ def _record(
         # A run that was resumed counts the time of its last process alone.
         "seconds": {"training": seconds, "attention_use": time.monotonic() - began},
     }
+
+
+def _rates(config: FineTuneConfig) -> dict[str, float]:
+    """The peak rate, in the last phase, of each group that learned."""
+    phase = config.phases()[-1].name
+    recipe = config.recipe(phase)
+    rates = {"backbone": recipe.learning_rate, **recipe.group_rates}
+    learned = {"backbone": phase == WHOLE_PHASE, "attention": config.attention != "none"}
+    return {group: rate for group, rate in rates.items() if learned.get(group, True)}

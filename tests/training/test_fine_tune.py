@@ -130,8 +130,13 @@ def test_resume_refuses_another_run(image_folder, tmp_path):
         fine_tune(config(image_folder, output, learning_rate=0.1), resume=True)
     shutil.rmtree(output)
     alone = fine_tune(config(image_folder, output, epochs=0, learning_rate=None), resume=True)
-    # The backbone, which stayed as it was, has no rate.
-    assert list(alone.record["rates"]) == ["attention", "head"]
+    # The backbone, which stayed as it was, has no rate; beside it attention learns at a third.
+    rates = alone.record["rates"]
+    assert list(rates) == ["attention", "head"]
+    assert rates["attention"] == pytest.approx(
+        alone.record["config"]["attention_learning_rate"] / 3
+    )
+    assert "of it while" not in (output / "report.md").read_text()
     # A kill between the last two steps leaves the state; what is not ours stays.
     state = output / STATE_DIRECTORY
     state.mkdir()
