@@ -19,7 +19,7 @@ from keras_cbam.training import (
     join_processes,
 )
 from keras_cbam.training.fine_tune_config import BATCH_NORMS
-from keras_cbam.training.fine_tune_defaults import DEFAULTS as BY_WEIGHTS
+from keras_cbam.training.fine_tune_defaults import BUDGETS, FRESH, FROZEN, TRAINED
 from keras_cbam.training.phases import SHORT_MOMENTUM
 from keras_cbam.training.processes import ALONE
 
@@ -27,11 +27,12 @@ DEFAULTS = FineTuneConfig(data="", output="")
 
 
 def by_default(name: str) -> str:
-    """What an option is by default, by the table of `fine_tune_defaults`."""
-    pretrained, fresh = (getattr(BY_WEIGHTS[known], name) for known in (True, False))
-    if pretrained == fresh:
-        return f"by default {pretrained:g}"
-    return f"by default {pretrained:g}, without weights {fresh:g}"
+    """What a rate is by default, by the tables of `fine_tune_defaults`."""
+    trained, frozen, fresh = (getattr(rates, name) for rates in (TRAINED, FROZEN, FRESH))
+    rate = f"by default {trained:g}"
+    if frozen != trained:
+        rate += f", with frozen batch normalization {frozen:g}"
+    return rate if fresh == trained else f"{rate}, without weights {fresh:g}"
 
 
 def finetune(
@@ -55,7 +56,7 @@ def finetune(
         typer.Option(
             min=0,
             help="Epochs of head and attention beside a frozen backbone; by default as many as "
-            f"{BY_WEIGHTS[True].head_steps} steps need, without weights none.",
+            f"{BUDGETS[True].head_steps} steps need, without weights none.",
         ),
     ] = DEFAULTS.head_epochs,
     epochs: Annotated[
@@ -63,15 +64,12 @@ def finetune(
         typer.Option(
             min=0,
             help="Epochs of the whole network; by default as many as "
-            f"{BY_WEIGHTS[True].steps} steps need, without weights {BY_WEIGHTS[False].steps}.",
+            f"{BUDGETS[True].steps} steps need, without weights {BUDGETS[False].steps}.",
         ),
     ] = DEFAULTS.epochs,
     learning_rate: Annotated[
         float | None,
-        typer.Option(
-            help=f"Peak learning rate of the backbone; {by_default('learning_rate')}. With weights "
-            "it is adapted to the images."
-        ),
+        typer.Option(help=f"Peak learning rate of the backbone; {by_default('learning_rate')}."),
     ] = DEFAULTS.learning_rate,
     attention_learning_rate: Annotated[
         float | None,
@@ -84,14 +82,6 @@ def finetune(
         float | None,
         typer.Option(help=f"Peak learning rate of the head; {by_default('head_learning_rate')}."),
     ] = DEFAULTS.head_learning_rate,
-    adapt_rate: Annotated[
-        bool | None,
-        typer.Option(
-            "--adapt-rate/--full-rate",
-            help="Lower the rate of the backbone where its features do well as they are; by "
-            "default yes, unless --learning-rate is given or there are no weights.",
-        ),
-    ] = DEFAULTS.adapt_rate,
     warmup: Annotated[
         float, typer.Option(help="Share of the steps in which learning rates rise from 0.")
     ] = DEFAULTS.warmup,
@@ -99,9 +89,10 @@ def finetune(
         float, typer.Option(min=0, max=0.99, help="Share of pooled features dropped in training.")
     ] = DEFAULTS.dropout,
     batch_norm: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help=f"What the backbone's batch normalization does: {', '.join(BATCH_NORMS)}."
+            help=f"What the backbone's batch normalization does: {', '.join(BATCH_NORMS)}; by "
+            "default train, or frozen where the backbone's features fit the images as they are."
         ),
     ] = DEFAULTS.batch_norm,
     batch_norm_momentum: Annotated[
@@ -161,7 +152,6 @@ def finetune(
         learning_rate=learning_rate,
         attention_learning_rate=attention_learning_rate,
         head_learning_rate=head_learning_rate,
-        adapt_rate=adapt_rate,
         warmup=warmup,
         dropout=dropout,
         batch_norm=batch_norm,

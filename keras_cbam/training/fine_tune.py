@@ -154,7 +154,7 @@ def _stages(config: FineTuneConfig, batches_per_epoch: int, classes: int) -> lis
 
     def stage(phase: Phase) -> Stage:
         def compiled(model: keras.Model, start: dict[str, float] | None) -> None:
-            rated = _adapted(config, start, classes)
+            rated = _rated(config, start, classes)
             compile_phase(model, phase.name, rated, phase.epochs * batches_per_epoch)
 
         return Stage(phase.name, phase.epochs, compiled)
@@ -162,11 +162,9 @@ def _stages(config: FineTuneConfig, batches_per_epoch: int, classes: int) -> lis
     return [stage(phase) for phase in config.phases()]
 
 
-def _adapted(
-    config: FineTuneConfig, start: dict[str, float] | None, classes: int
-) -> FineTuneConfig:
-    """The run at the rates that fit its start."""
-    return config if start is None else config.adapted(1 - start["accuracy"], classes)
+def _rated(config: FineTuneConfig, start: dict[str, float] | None, classes: int) -> FineTuneConfig:
+    """The run with the rates and the batch normalization that fit its start."""
+    return config.rated(None if start is None else 1 - start["accuracy"], classes)
 
 
 def _batches(
@@ -250,7 +248,7 @@ def _record(
     """Score the weights kept on val, once, and say what the run came to."""
     val = scorer.scores(folder.val)
     history, start = position["history"], position.get("start")
-    rated = _adapted(config, start, len(folder.classes))
+    config = _rated(config, start, len(folder.classes))
     began = time.monotonic()
     with on_its_own():
         use = measure_use(
@@ -266,7 +264,7 @@ def _record(
         "images": {name: len(getattr(folder, name)) for name in SETS},
         "skipped": [str(path) for path in folder.skipped],
         "parameters": scorer.model.count_params(),
-        "rates": _rates(rated),
+        "rates": _rates(config),
         "start": start,
         "epochs": history,
         "best": best,

@@ -20,8 +20,8 @@ def check_run(config: FineTuneConfig, resume: bool, processes: Processes) -> Non
     settled = config.settled(1)
     if not settled.phases() or config.batch_size < 1 or config.image_size < 1:
         raise InputError("Expected at least one epoch, one image a batch and one pixel.")
-    settled.recipe().check()
-    if config.batch_norm not in BATCH_NORMS:
+    settled.rated(None, 2).recipe().check()
+    if config.batch_norm not in (None, *BATCH_NORMS):
         raise InputError(
             f"Expected batch norm of {', '.join(BATCH_NORMS)}. Received: {config.batch_norm}"
         )
@@ -30,7 +30,7 @@ def check_run(config: FineTuneConfig, resume: bool, processes: Processes) -> Non
             "Expected batch norm train or recalibrate for weights 'none', which bring no "
             "statistics. Received: frozen"
         )
-    if config.batch_norm != "train" and config.batch_norm_momentum is not None:
+    if config.batch_norm not in (None, "train") and config.batch_norm_momentum is not None:
         raise InputError(
             f"A batch norm momentum goes with batch norm train. Received: {config.batch_norm}"
         )
@@ -41,17 +41,10 @@ def check_run(config: FineTuneConfig, resume: bool, processes: Processes) -> Non
         raise InputError(
             f"Expected a batch norm momentum of at least 0 and below 1. Received: {momentum}"
         )
-    _check_rates(config)
-    check_augmentations(config.augmentations, config.crop_area)
-    check_backbone(config.backbone, config.weights, config.backbone_options)
-    check_attention(config.attention, config.attention_learning_rate)
-
-
-def _check_rates(config: FineTuneConfig) -> None:
-    """Raise an `InputError` for a rate of what the run does not train."""
-    if config.adapt_rate and config.weights == "none":
-        raise InputError("An adapted rate is for a backbone with weights. Received: weights none")
-    if config.epochs == 0 and (config.learning_rate is not None or config.adapt_rate):
+    if config.epochs == 0 and config.learning_rate is not None:
         raise InputError(
             "A learning rate of the backbone is for a run that trains it. Received: epochs 0"
         )
+    check_augmentations(config.augmentations, config.crop_area)
+    check_backbone(config.backbone, config.weights, config.backbone_options)
+    check_attention(config.attention, config.attention_learning_rate)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 from keras_cbam.training.fine_tune_defaults import (
     BESIDE_FROZEN,
-    DEFAULTS,
+    BUDGETS,
+    FRESH,
+    FROZEN,
     LEAST_EPOCHS,
-    distance,
+    TRAINED,
     epochs_of,
+    fits,
 )
 from keras_cbam.training.image_batches import AUGMENTATIONS
 from keras_cbam.training.recipe import Recipe
@@ -35,25 +38,25 @@ class FineTuneConfig:
         head_epochs: epochs of head and attention beside a frozen backbone; `None` for the budget of
             `fine_tune_defaults`, in steps, at most 100 epochs.
         epochs: epochs of the whole network; `None` for the budget, likewise.
-        learning_rate: peak rate of the backbone, of Adam with cosine decay; `None` for the default
-            of the table there, adapted by `adapt_rate`.
+        learning_rate: peak rate of the backbone, of Adam with cosine decay. `None` for the default
+            of the table there, which is lower where batch normalization is frozen.
         attention_learning_rate: peak rate of the attention layers while the whole network learns,
             and three times that of the first phase. The first kernels of channel gates learn at a
-            tenth of the phase's rate. `None` for the default of the table.
+            tenth of the phase's rate. `None` for the default of the table, likewise.
         head_learning_rate: peak rate of the head, the same in both phases; `None` for the default
             of the table.
-        adapt_rate: whether the rate of the backbone is lowered where its features do well as they
-            are, by `distance` in `fine_tune_defaults`; `None` for yes if it is not stated and the
-            backbone has weights.
         warmup: share of the steps of each phase in which rates rise from 0, in [0, 1).
         dropout: share of the pooled features dropped in training.
         batch_norm: what the backbone's batch normalization does. In the first phase it keeps its
             averages and weights. `"train"`: in the second phase it normalizes by the batch, keeps
-            moving averages, and learns. Gates and a trained backbone change what the published
-            averages were made for, so this is the default.
-            `"recalibrate"`: the same, but at the start and before each scoring of the second phase
-            the averages are replaced by those over 320 training images, rounded to whole batches.
-            `"frozen"`: it keeps what the weights came with, and a step takes about half the time.
+            moving averages, and learns, since gates and a trained backbone change what the
+            published averages were made for. `"recalibrate"`: the same, but at the start and before
+            each scoring of the second phase the averages are replaced by those over 320 training
+            images, rounded to whole batches. `"frozen"`: it keeps what the weights came with, and
+            a step takes about half the time. `None` for `"frozen"` where the features of the
+            backbone fit the images as they are, by `fits` in `fine_tune_defaults`, and else
+            `"train"`; also `"train"` where `learning_rate` or `batch_norm_momentum` is stated, or
+            `epochs` is 0.
         batch_norm_momentum: momentum of all batch normalization, the attention's too; `None` for
             the smaller of 0.9 and its own, since 0.99 and MobileNetV2's 0.999 take more steps to
             settle than a run has.
@@ -83,10 +86,9 @@ class FineTuneConfig:
     learning_rate: float | None = None
     attention_learning_rate: float | None = None
     head_learning_rate: float | None = None
-    adapt_rate: bool | None = None
     warmup: float = 0.1
     dropout: float = 0.2
-    batch_norm: str = "train"
+    batch_norm: str | None = None
     batch_norm_momentum: float | None = None
     selection_split: float = 0.1
     val_split: float | None = None
@@ -101,34 +103,36 @@ class FineTuneConfig:
     checkpoint_seconds: float = 30.0
 
     def settled(self, batches: int) -> FineTuneConfig:
-        """The same run with numbers in place of every `None` that stands for a default.
+        """The same run with numbers of epochs in place of `None`.
 
         Args:
             batches: of an epoch.
         """
-        found = DEFAULTS[self.weights != "none"]
-        settled = {
-            "head_epochs": epochs_of(found.head_steps, batches),
-            "epochs": epochs_of(found.steps, batches, LEAST_EPOCHS),
-            "learning_rate": found.learning_rate,
-            "attention_learning_rate": found.attention_learning_rate,
-            "head_learning_rate": found.head_learning_rate,
-            "adapt_rate": self.weights != "none" and self.learning_rate is None,
-        }
-        stated = {name: getattr(self, name) for name in settled}
-        return replace(self, **settled | {k: v for k, v in stated.items() if v is not None})
+        budget = BUDGETS[self.weights != "none"]
+        return self._filled(
+            head_epochs=epochs_of(budget.head_steps, batches),
+            epochs=epochs_of(budget.steps, batches, LEAST_EPOCHS),
+        )
 
-    def adapted(self, error: float, classes: int) -> FineTuneConfig:
-        """The settled run at the backbone's rate for these images.
+    def rated(self, error: float | None, classes: int) -> FineTuneConfig:
+        """The settled run with batch normalization and rates in place of `None`.
 
         Args:
             error: share of the images held out that a logistic regression on the features of the
-                backbone tells wrong.
+                backbone tells wrong; `None` for a backbone without weights.
             classes: how many classes there are.
         """
-        if not self.adapt_rate or not self.learning_rate:
-            return self
-        return replace(self, learning_rate=distance(error, classes) * self.learning_rate)
+        free = self.learning_rate is None and self.batch_norm_momentum is None and self.epochs != 0
+        near = free and error is not None and fits(error, classes)
+        run = self._filled(batch_norm="frozen" if near else "train")
+        if run.weights == "none":
+            return run._filled(**asdict(FRESH))
+        return run._filled(**asdict(FROZEN if run.batch_norm == "frozen" else TRAINED))
+
+    def _filled(self, **found: Any) -> FineTuneConfig:
+        """The same run with what was found in place of `None`."""
+        missing = {name: value for name, value in found.items() if getattr(self, name) is None}
+        return replace(self, **missing)
 
     def phases(self) -> tuple[Phase, ...]:
         """The phases of a settled run, those without epochs left out."""
@@ -139,9 +143,9 @@ class FineTuneConfig:
         return tuple(phase for phase in phases if phase.epochs > 0)
 
     def recipe(self, phase: str = WHOLE_PHASE) -> Recipe:
-        """How a settled run trains its weights in a phase."""
+        """How a rated run trains its weights in a phase."""
         share = BESIDE_FROZEN if phase == HEAD_PHASE else 1.0
-        # A rate that is not settled is 0, which the recipe's check refuses.
+        # A rate that is not known yet is 0, which the recipe's check refuses.
         return Recipe(
             optimizer="adam",
             learning_rate=self.learning_rate or 0.0,

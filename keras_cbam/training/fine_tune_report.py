@@ -70,6 +70,7 @@ def report_text(record: dict[str, Any]) -> str:
         f"{config['image_size']}x{config['image_size']} pixels, seed {config['seed']}",
         f"- parameters: {record['parameters']:,}",
         f"- peak learning rates: {_rates(record)}",
+        *_norm_lines(config),
         "- files left out because they could not be decoded in 8 bits a channel: "
         f"{len(record['skipped'])}",
         *(f"  - `{path}`" for path in record["skipped"]),
@@ -105,6 +106,12 @@ def _rates(record: dict[str, Any]) -> str:
     if "attention" in rates and len({row["phase"] for row in record["epochs"]}) > 1:
         rates["attention"] += " (a third of it while the backbone is frozen)"
     return ", ".join(rates.values())
+
+
+def _norm_lines(config: dict[str, Any]) -> list[str]:
+    if not config["epochs"]:
+        return []
+    return [f"- batch normalization of the backbone, in the second phase: {config['batch_norm']}"]
 
 
 def _start_lines(record: dict[str, Any]) -> list[str]:

@@ -4,7 +4,7 @@ import json
 import shutil
 import sys
 import zipfile
-from dataclasses import replace
+from dataclasses import asdict
 from io import BytesIO
 
 import h5py
@@ -23,10 +23,14 @@ from keras_cbam.training import (
 )
 from keras_cbam.training.fine_tune import STATE_DIRECTORY
 from keras_cbam.training.fine_tune_defaults import (
-    DEFAULTS,
+    BESIDE_FROZEN,
+    BUDGETS,
+    FRESH,
+    FROZEN,
     LEAST_EPOCHS,
     MOST_EPOCHS,
-    distance,
+    TRAINED,
+    fits,
 )
 from keras_cbam.training.recalibrate import batch_norms
 from keras_cbam.training.scores import within_chance
@@ -130,12 +134,10 @@ def test_resume_refuses_another_run(image_folder, tmp_path):
         fine_tune(config(image_folder, output, learning_rate=0.1), resume=True)
     shutil.rmtree(output)
     alone = fine_tune(config(image_folder, output, epochs=0, learning_rate=None), resume=True)
-    # The backbone, which stayed as it was, has no rate; beside it attention learns at a third.
+    # The backbone, which stayed as it was, has no rate; beside it attention learns at less.
     rates = alone.record["rates"]
     assert list(rates) == ["attention", "head"]
-    assert rates["attention"] == pytest.approx(
-        alone.record["config"]["attention_learning_rate"] / 3
-    )
+    assert rates["attention"] == BESIDE_FROZEN * FRESH.attention_learning_rate
     assert "of it while" not in (output / "report.md").read_text()
     # A kill between the last two steps leaves the state; what is not ours stays.
     state = output / STATE_DIRECTORY
@@ -194,20 +196,31 @@ def test_attention_trains_with_the_head_and_then_with_the_whole_network(
     assert look.momenta == {0.9}
 
 
-def test_rates_fall_where_the_frozen_backbone_does_well():
-    # Guessing gets half of two classes wrong. 15 % of that, or more, is far.
-    for error, share in ((0.5, 1), (0.075, 1), (0.0375, 0.5), (0.015, 0.2), (0.0, 0.15)):
-        assert distance(error, 2) == pytest.approx(share)
-    assert distance(0.075 * 0.99, 100) == pytest.approx(0.5)
-    stated = {"weights": "imagenet", "learning_rate": None, "attention_learning_rate": 0.1}
-    run = config("images", "run", **stated).settled(10)
-    assert run.adapted(0.0375, 2) == replace(run, learning_rate=run.learning_rate / 2)
-    # A rate that the user states is taken as it is, and so is that of a fresh backbone.
-    for changes in ({"learning_rate": 0.01}, {"weights": "none"}, {"adapt_rate": False}):
-        run = config("images", "run", **{**stated, **changes}).settled(10)
-        assert run.adapted(0.0375, 2) == run
-    run = config("images", "run", **{**stated, "learning_rate": 0.01, "adapt_rate": True})
-    assert run.settled(10).adapted(0.0375, 2).learning_rate == pytest.approx(0.005)
+def test_rates_and_batch_norm_go_by_how_well_the_frozen_backbone_does():
+    # Guessing gets half of two classes wrong, and 99 of 100. A tenth of that is near.
+    assert [fits(error, 2) for error in (0.0, 0.05, 0.06, 0.5)] == [True, True, False, False]
+    assert [fits(error, 100) for error in (0.099, 0.1)] == [True, False]
+
+    def rated(error=0.04, **changes):
+        stated = {"weights": "imagenet", "learning_rate": None, **changes}
+        return config("images", "run", **stated).settled(10).rated(error, 2)
+
+    def norm_and_rates(run):
+        return run.batch_norm, *(getattr(run, name) for name in asdict(TRAINED))
+
+    assert norm_and_rates(rated(0.04)) == ("frozen", *asdict(FROZEN).values())
+    assert norm_and_rates(rated(0.06)) == ("train", *asdict(TRAINED).values())
+    fresh = rated(None, weights="none")
+    assert norm_and_rates(fresh) == ("train", *asdict(FRESH).values())
+    # What the user states stays, and decides the rest.
+    assert norm_and_rates(rated(0.06, batch_norm="frozen"))[1:] == tuple(asdict(FROZEN).values())
+    assert norm_and_rates(rated(batch_norm="recalibrate"))[1:] == tuple(asdict(TRAINED).values())
+    assert rated(learning_rate=0.5).batch_norm == "train"
+    assert rated(learning_rate=0.5).learning_rate == 0.5
+    assert rated(batch_norm_momentum=0.5).batch_norm == "train"
+    assert rated(epochs=0).attention_learning_rate == TRAINED.attention_learning_rate
+    assert rated(attention_learning_rate=0.5).attention_learning_rate == 0.5
+    assert rated(attention_learning_rate=0.5).learning_rate == FROZEN.learning_rate
 
 
 @on_one
@@ -232,19 +245,23 @@ def test_a_probe_is_scored_and_a_new_head_learns(image_folder, tmp_path, weights
 
 
 @on_one
-def test_the_rate_of_the_backbone_goes_by_the_start(image_folder, tmp_path, weights, monkeypatch):
+@pytest.mark.parametrize("near", [True, False])
+def test_a_run_learns_at_the_rates_that_fit_its_start(
+    image_folder, tmp_path, weights, monkeypatch, near
+):
     asked = []
 
-    def half(error, classes):
+    def found(error, classes):
         asked.append((error, classes))
-        return 0.5
+        return near
 
-    monkeypatch.setattr("keras_cbam.training.fine_tune_config.distance", half)
+    monkeypatch.setattr("keras_cbam.training.fine_tune_config.fits", found)
 
-    class Rates(keras.callbacks.Callback):
+    class Rates(Look):
         seen = ()
 
         def on_epoch_begin(self, epoch, logs=None):
+            super().on_epoch_begin(epoch, logs)
             # The optimizer's rate is the backbone's; the others are a multiple of it.
             optimizer = self.model.optimizer
             rate, scales = float(optimizer.learning_rate), set(optimizer.scales.values())
@@ -254,19 +271,18 @@ def test_the_rate_of_the_backbone_goes_by_the_start(image_folder, tmp_path, weig
     # A rate of the head that no other group has.
     settings = {"weights": weights, "learning_rate": None, "head_learning_rate": 0.02}
     settings |= {"warmup": 0.0, "epochs": 1}
-    result = fine_tune(config(image_folder, tmp_path / "run", **settings), callbacks=[look])
-    start, full = result.record["start"], DEFAULTS[True]
+    record = fine_tune(config(image_folder, tmp_path / "run", **settings), callbacks=[look]).record
+    start, report = record["start"], (tmp_path / "run" / "report.md").read_text()
     assert set(asked) == {(1 - start["accuracy"], 2)}
-    assert (
-        f"{start['accuracy']:.2%} of the images held out"
-        in (tmp_path / "run" / "report.md").read_text()
-    )
-    backbone, attention, head_rate = full.learning_rate, full.attention_learning_rate, 0.02
-    rates = {"backbone": backbone / 2, "attention": attention, "head": head_rate}
-    for seen, share in zip(look.seen, (1 / 3, 1), strict=True):
-        assert seen == pytest.approx((backbone / 2, *sorted((share * attention, head_rate))))
-    assert result.record["rates"] == rates
-    assert f"backbone {backbone / 2:.2g}" in (tmp_path / "run" / "report.md").read_text()
+    assert f"{start['accuracy']:.2%} of the images held out" in report
+    table = FROZEN if near else TRAINED
+    backbone, attention = table.learning_rate, table.attention_learning_rate
+    assert record["rates"] == {"backbone": backbone, "attention": attention, "head": 0.02}
+    for seen, share in zip(look.seen, (BESIDE_FROZEN, 1), strict=True):
+        assert seen == pytest.approx((backbone, *sorted((share * attention, 0.02))))
+    assert ["conv1_bn" in names for names in look.normalizing] == [False, not near]
+    assert f"backbone {backbone:.2g}" in report
+    assert f"second phase: {'frozen' if near else 'train'}\n" in report
 
 
 @on_one
@@ -349,7 +365,6 @@ def test_settings_that_do_not_go_together(image_folder, tmp_path, weights):
         ({"attention_learning_rate": 0.0}, "Expected a learning rate of the attention above 0"),
         ({"attention_learning_rate": 0.1, "attention": "none"}, "Received: attention none"),
         ({"epochs": 0}, "A learning rate of the backbone .* Received: epochs 0"),
-        ({"adapt_rate": True}, "An adapted rate is for a backbone with weights"),
         ({"epochs": 0, "head_epochs": 0}, "Expected at least one epoch"),
     ):
         with pytest.raises(InputError, match=message):
@@ -390,18 +405,15 @@ def test_a_budget_in_steps_and_what_the_user_states():
         stated = {"weights": "imagenet", **unsaid, **changes}
         return config("images", "run", **stated).settled(batches)
 
-    defaults = DEFAULTS[True]
+    budget = BUDGETS[True]
     small, large = settled(15), settled(100_000)
-    assert small.epochs == -(-defaults.steps // 15)
-    assert small.head_epochs == -(-defaults.head_steps // 15)
+    assert small.epochs == -(-budget.steps // 15)
+    assert small.head_epochs == -(-budget.head_steps // 15)
     assert (large.head_epochs, large.epochs) == (1, LEAST_EPOCHS)
     tiny = settled(1)
     assert (tiny.head_epochs, tiny.epochs) == (MOST_EPOCHS, MOST_EPOCHS)
-    assert small.learning_rate == defaults.learning_rate
-    assert small.attention_learning_rate == defaults.attention_learning_rate
     stated = settled(15, epochs=3, head_epochs=0, learning_rate=0.5, head_learning_rate=0.25)
     assert (stated.head_epochs, stated.epochs, stated.learning_rate) == (0, 3, 0.5)
-    assert stated.attention_learning_rate == defaults.attention_learning_rate
     assert [phase.name for phase in stated.phases()] == ["whole"]
     assert stated.recipe().learning_rate == 0.5
     assert stated.recipe().group_rates["head"] == 0.25
