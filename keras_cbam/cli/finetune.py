@@ -75,7 +75,7 @@ def finetune(
         float | None,
         typer.Option(
             help=f"Peak learning rate of attention; {by_default('attention_learning_rate')}. "
-            "A third of it while the backbone is frozen. --learning-rate does not change it."
+            "A tenth of it while the backbone is frozen. --learning-rate does not change it."
         ),
     ] = DEFAULTS.attention_learning_rate,
     head_learning_rate: Annotated[

@@ -103,7 +103,7 @@ def fine_tune(
     batches = partial(_batches, config, folder, shard)
     loop = TrainingLoop(
         model,
-        _stages(config, batches_per_epoch, len(folder.classes)),
+        _stages(config, batches_per_epoch, folder),
         batches,
         Path(config.output) / STATE_DIRECTORY,
         _identity(config, folder),
@@ -149,12 +149,12 @@ def _build(config: FineTuneConfig, classes: int) -> keras.Model:
         )
 
 
-def _stages(config: FineTuneConfig, batches_per_epoch: int, classes: int) -> list[Stage]:
+def _stages(config: FineTuneConfig, batches_per_epoch: int, folder: ImageFolder) -> list[Stage]:
     """The phases as the loop takes them."""
 
     def stage(phase: Phase) -> Stage:
         def compiled(model: keras.Model, start: dict[str, float] | None) -> None:
-            rated = _rated(config, start, classes)
+            rated = _rated(config, start, folder)
             compile_phase(model, phase.name, rated, phase.epochs * batches_per_epoch)
 
         return Stage(phase.name, phase.epochs, compiled)
@@ -162,9 +162,12 @@ def _stages(config: FineTuneConfig, batches_per_epoch: int, classes: int) -> lis
     return [stage(phase) for phase in config.phases()]
 
 
-def _rated(config: FineTuneConfig, start: dict[str, float] | None, classes: int) -> FineTuneConfig:
+def _rated(
+    config: FineTuneConfig, start: dict[str, float] | None, folder: ImageFolder
+) -> FineTuneConfig:
     """The run with the rates and the batch normalization that fit its start."""
-    return config.rated(None if start is None else 1 - start["accuracy"], classes)
+    error = None if start is None else 1 - start["accuracy"]
+    return config.rated(error, len(folder.selection), len(folder.classes))
 
 
 def _batches(
@@ -248,7 +251,7 @@ def _record(
     """Score the weights kept on val, once, and say what the run came to."""
     val = scorer.scores(folder.val)
     history, start = position["history"], position.get("start")
-    config = _rated(config, start, len(folder.classes))
+    config = _rated(config, start, folder)
     began = time.monotonic()
     with on_its_own():
         use = measure_use(

@@ -20,7 +20,7 @@ def check_run(config: FineTuneConfig, resume: bool, processes: Processes) -> Non
     settled = config.settled(1)
     if not settled.phases() or config.batch_size < 1 or config.image_size < 1:
         raise InputError("Expected at least one epoch, one image a batch and one pixel.")
-    settled.rated(None, 2).recipe().check()
+    settled.rated(None, 1, 2).recipe().check()
     if config.batch_norm not in (None, *BATCH_NORMS):
         raise InputError(
             f"Expected batch norm of {', '.join(BATCH_NORMS)}. Received: {config.batch_norm}"

@@ -41,7 +41,7 @@ class FineTuneConfig:
         learning_rate: peak rate of the backbone, of Adam with cosine decay. `None` for the default
             of the table there, which is lower where batch normalization is frozen.
         attention_learning_rate: peak rate of the attention layers while the whole network learns,
-            and three times that of the first phase. The first kernels of channel gates learn at a
+            and ten times that of the first phase. The first kernels of channel gates learn at a
             tenth of the phase's rate. `None` for the default of the table, likewise.
         head_learning_rate: peak rate of the head, the same in both phases; `None` for the default
             of the table.
@@ -114,16 +114,17 @@ class FineTuneConfig:
             epochs=epochs_of(budget.steps, batches, LEAST_EPOCHS),
         )
 
-    def rated(self, error: float | None, classes: int) -> FineTuneConfig:
+    def rated(self, error: float | None, images: int, classes: int) -> FineTuneConfig:
         """The settled run with batch normalization and rates in place of `None`.
 
         Args:
             error: share of the images held out that a logistic regression on the features of the
                 backbone tells wrong; `None` for a backbone without weights.
+            images: how many images are held out.
             classes: how many classes there are.
         """
         free = self.learning_rate is None and self.batch_norm_momentum is None and self.epochs != 0
-        near = free and error is not None and fits(error, classes)
+        near = free and error is not None and fits(error, images, classes)
         run = self._filled(batch_norm="frozen" if near else "train")
         if run.weights == "none":
             return run._filled(**asdict(FRESH))

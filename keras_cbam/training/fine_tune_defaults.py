@@ -54,23 +54,30 @@ TRAINED = Rates(learning_rate=1e-3, attention_learning_rate=3e-3, head_learning_
 FROZEN = Rates(learning_rate=1e-4, attention_learning_rate=3e-4, head_learning_rate=1e-3)
 
 # The share of its rate at which the attention learns while the backbone is frozen.
-BESIDE_FROZEN = 1 / 3
+BESIDE_FROZEN = 0.1
 
-# Up to this error, as a share of that of guessing, the features of the frozen backbone fit.
+# Below this error, as a share of that of guessing, the features of the frozen backbone fit.
 NEAR = 0.1
+# Quantile of the normal distribution for a one-sided confidence of 95 %.
+CONFIDENCE = 1.645
 
 
-def fits(error: float, classes: int) -> bool:
+def fits(error: float, images: int, classes: int) -> bool:
     """Whether the features of the frozen backbone fit the task as they are.
 
     ImageNet's do for photographs of its own classes. Training that changes them much would destroy
-    more there than a few thousand images can teach.
+    more there than a few thousand images can teach. Few images must be told right nearly all to
+    show it: the upper bound of the error counts (Wilson 1927).
 
     Args:
-        error: share of the images held out that a logistic regression on them tells wrong.
+        error: share of the images held out that a logistic regression on the features tells wrong.
+        images: how many are held out.
         classes: how many classes; the error counts as a share of that of guessing.
     """
-    return error <= NEAR * (1 - 1 / classes)
+    spread = CONFIDENCE**2 / images
+    chance = CONFIDENCE * math.sqrt(error * (1 - error) / images + spread / images / 4)
+    highest = (error + spread / 2 + chance) / (1 + spread)
+    return highest < NEAR * (1 - 1 / classes)
 
 
 def epochs_of(steps: int, batches: int, least: int = 0) -> int:

@@ -104,7 +104,7 @@ def _which(epoch: int, epochs: int) -> str:
 def _rates(record: dict[str, Any]) -> str:
     rates = {group: f"{group} {rate:.2g}" for group, rate in record["rates"].items()}
     if "attention" in rates and len({row["phase"] for row in record["epochs"]}) > 1:
-        rates["attention"] += " (a third of it while the backbone is frozen)"
+        rates["attention"] += " (a tenth of it while the backbone is frozen)"
     return ", ".join(rates.values())
 
 

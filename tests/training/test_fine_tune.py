@@ -6,11 +6,13 @@ import sys
 import zipfile
 from dataclasses import asdict
 from io import BytesIO
+from itertools import product
 
 import h5py
 import keras
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from keras_cbam.errors import InputError
 from keras_cbam.surgery import start_gates
@@ -197,18 +199,22 @@ def test_attention_trains_with_the_head_and_then_with_the_whole_network(
 
 
 def test_rates_and_batch_norm_go_by_how_well_the_frozen_backbone_does():
-    # Guessing gets half of two classes wrong, and 99 of 100. A tenth of that is near.
-    assert [fits(error, 2) for error in (0.0, 0.05, 0.06, 0.5)] == [True, True, False, False]
-    assert [fits(error, 100) for error in (0.099, 0.1)] == [True, False]
+    # Guessing gets 1 - 1 / classes wrong. Surely below a tenth of that is near.
+    for wrong, images, classes in product((0, 1, 2, 5, 30, 40, 200), (20, 60, 1000), (2, 16, 100)):
+        if wrong < images:
+            highest = binomtest(wrong, images).proportion_ci(0.9, "wilson").high
+            near = highest < 0.1 * (1 - 1 / classes)
+            assert fits(wrong / images, images, classes) == near, (wrong, images, classes)
+    assert [fits(wrong / 60, 60, 16) for wrong in (0, 1, 2)] == [True, True, False]
 
-    def rated(error=0.04, **changes):
+    def rated(error=0.02, **changes):
         stated = {"weights": "imagenet", "learning_rate": None, **changes}
-        return config("images", "run", **stated).settled(10).rated(error, 2)
+        return config("images", "run", **stated).settled(10).rated(error, 1000, 2)
 
     def norm_and_rates(run):
         return run.batch_norm, *(getattr(run, name) for name in asdict(TRAINED))
 
-    assert norm_and_rates(rated(0.04)) == ("frozen", *asdict(FROZEN).values())
+    assert norm_and_rates(rated(0.02)) == ("frozen", *asdict(FROZEN).values())
     assert norm_and_rates(rated(0.06)) == ("train", *asdict(TRAINED).values())
     fresh = rated(None, weights="none")
     assert norm_and_rates(fresh) == ("train", *asdict(FRESH).values())
@@ -251,8 +257,8 @@ def test_a_run_learns_at_the_rates_that_fit_its_start(
 ):
     asked = []
 
-    def found(error, classes):
-        asked.append((error, classes))
+    def found(error, images, classes):
+        asked.append((error, images, classes))
         return near
 
     monkeypatch.setattr("keras_cbam.training.fine_tune_config.fits", found)
@@ -273,7 +279,7 @@ def test_a_run_learns_at_the_rates_that_fit_its_start(
     settings |= {"warmup": 0.0, "epochs": 1}
     record = fine_tune(config(image_folder, tmp_path / "run", **settings), callbacks=[look]).record
     start, report = record["start"], (tmp_path / "run" / "report.md").read_text()
-    assert set(asked) == {(1 - start["accuracy"], 2)}
+    assert set(asked) == {(1 - start["accuracy"], record["images"]["selection"], 2)}
     assert f"{start['accuracy']:.2%} of the images held out" in report
     table = FROZEN if near else TRAINED
     backbone, attention = table.learning_rate, table.attention_learning_rate
