@@ -19,7 +19,13 @@ from keras_cbam.training import (
     join_processes,
 )
 from keras_cbam.training.fine_tune_config import BATCH_NORMS
-from keras_cbam.training.fine_tune_defaults import BUDGETS, FRESH, FROZEN, TRAINED
+from keras_cbam.training.fine_tune_defaults import (
+    BESIDE_FROZEN,
+    BUDGETS,
+    FRESH,
+    NORM_FROZEN,
+    NORM_TRAINS,
+)
 from keras_cbam.training.phases import SHORT_MOMENTUM
 from keras_cbam.training.processes import ALONE
 
@@ -28,7 +34,7 @@ DEFAULTS = FineTuneConfig(data="", output="")
 
 def by_default(name: str) -> str:
     """What a rate is by default, by the tables of `fine_tune_defaults`."""
-    trained, frozen, fresh = (getattr(rates, name) for rates in (TRAINED, FROZEN, FRESH))
+    trained, frozen, fresh = (getattr(rates, name) for rates in (NORM_TRAINS, NORM_FROZEN, FRESH))
     rate = f"by default {trained:g}"
     if frozen != trained:
         rate += f", with frozen batch normalization {frozen:g}"
@@ -75,7 +81,7 @@ def finetune(
         float | None,
         typer.Option(
             help=f"Peak learning rate of attention; {by_default('attention_learning_rate')}. "
-            "A tenth of it while the backbone is frozen. --learning-rate does not change it."
+            f"{BESIDE_FROZEN:g} of it while the backbone is frozen."
         ),
     ] = DEFAULTS.attention_learning_rate,
     head_learning_rate: Annotated[
@@ -92,7 +98,8 @@ def finetune(
         str | None,
         typer.Option(
             help=f"What the backbone's batch normalization does: {', '.join(BATCH_NORMS)}; by "
-            "default train, or frozen where the backbone's features fit the images as they are."
+            "default frozen where the backbone's features fit the images as they are and no "
+            "--learning-rate is given, otherwise train."
         ),
     ] = DEFAULTS.batch_norm,
     batch_norm_momentum: Annotated[

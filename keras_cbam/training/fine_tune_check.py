@@ -41,9 +41,10 @@ def check_run(config: FineTuneConfig, resume: bool, processes: Processes) -> Non
         raise InputError(
             f"Expected a batch norm momentum of at least 0 and below 1. Received: {momentum}"
         )
-    if config.epochs == 0 and config.learning_rate is not None:
+    if config.epochs == 0 and (config.learning_rate, config.batch_norm) != (None, None):
         raise InputError(
-            "A learning rate of the backbone is for a run that trains it. Received: epochs 0"
+            "A learning rate and the batch normalization of the backbone are for a run that trains "
+            "it. Received: epochs 0"
         )
     check_augmentations(config.augmentations, config.crop_area)
     check_backbone(config.backbone, config.weights, config.backbone_options)

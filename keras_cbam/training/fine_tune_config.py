@@ -9,9 +9,9 @@ from keras_cbam.training.fine_tune_defaults import (
     BESIDE_FROZEN,
     BUDGETS,
     FRESH,
-    FROZEN,
     LEAST_EPOCHS,
-    TRAINED,
+    NORM_FROZEN,
+    NORM_TRAINS,
     epochs_of,
     fits,
 )
@@ -40,9 +40,9 @@ class FineTuneConfig:
         epochs: epochs of the whole network; `None` for the budget, likewise.
         learning_rate: peak rate of the backbone, of Adam with cosine decay. `None` for the default
             of the table there, which is lower where batch normalization is frozen.
-        attention_learning_rate: peak rate of the attention layers while the whole network learns,
-            and ten times that of the first phase. The first kernels of channel gates learn at a
-            tenth of the phase's rate. `None` for the default of the table, likewise.
+        attention_learning_rate: peak rate of the attention layers while the whole network learns.
+            In the first phase they learn at a tenth of it. The first kernels of channel gates learn
+            at a tenth of the phase's rate. `None` for the default of the table, likewise.
         head_learning_rate: peak rate of the head, the same in both phases; `None` for the default
             of the table.
         warmup: share of the steps of each phase in which rates rise from 0, in [0, 1).
@@ -53,10 +53,9 @@ class FineTuneConfig:
             published averages were made for. `"recalibrate"`: the same, but at the start and before
             each scoring of the second phase the averages are replaced by those over 320 training
             images, rounded to whole batches. `"frozen"`: it keeps what the weights came with, and
-            a step takes about half the time. `None` for `"frozen"` where the features of the
-            backbone fit the images as they are, by `fits` in `fine_tune_defaults`, and else
-            `"train"`; also `"train"` where `learning_rate` or `batch_norm_momentum` is stated, or
-            `epochs` is 0.
+            a step takes about half the time. `None`: `"frozen"` where the features of the backbone
+            fit the images as they are, by `fits` in `fine_tune_defaults`, otherwise `"train"`. A
+            stated `learning_rate` or `batch_norm_momentum` always gives `"train"`.
         batch_norm_momentum: momentum of all batch normalization, the attention's too; `None` for
             the smaller of 0.9 and its own, since 0.99 and MobileNetV2's 0.999 take more steps to
             settle than a run has.
@@ -123,12 +122,12 @@ class FineTuneConfig:
             images: how many images are held out.
             classes: how many classes there are.
         """
-        free = self.learning_rate is None and self.batch_norm_momentum is None and self.epochs != 0
+        free = self.learning_rate is None and self.batch_norm_momentum is None
         near = free and error is not None and fits(error, images, classes)
-        run = self._filled(batch_norm="frozen" if near else "train")
+        run = self._filled(batch_norm="frozen" if near else "train") if self.epochs else self
         if run.weights == "none":
             return run._filled(**asdict(FRESH))
-        return run._filled(**asdict(FROZEN if run.batch_norm == "frozen" else TRAINED))
+        return run._filled(**asdict(NORM_FROZEN if run.batch_norm == "frozen" else NORM_TRAINS))
 
     def _filled(self, **found: Any) -> FineTuneConfig:
         """The same run with what was found in place of `None`."""

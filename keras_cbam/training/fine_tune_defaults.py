@@ -49,35 +49,36 @@ BUDGETS: dict[bool, Budget] = {
 
 # By what the backbone starts from, and whether its batch normalization learns.
 FRESH = Rates(learning_rate=3e-3, attention_learning_rate=3e-3, head_learning_rate=3e-3)
-TRAINED = Rates(learning_rate=1e-3, attention_learning_rate=3e-3, head_learning_rate=1e-3)
-# Frozen batch normalization keeps no layer in its range, so that higher rates destroy the network.
-FROZEN = Rates(learning_rate=1e-4, attention_learning_rate=3e-4, head_learning_rate=1e-3)
+NORM_TRAINS = Rates(learning_rate=1e-3, attention_learning_rate=3e-3, head_learning_rate=1e-3)
+# Frozen batch normalization does not rescale a layer whose weights change. Higher rates would
+# destroy the network.
+NORM_FROZEN = Rates(learning_rate=1e-4, attention_learning_rate=3e-4, head_learning_rate=1e-3)
 
 # The share of its rate at which the attention learns while the backbone is frozen.
 BESIDE_FROZEN = 0.1
 
 # Below this error, as a share of that of guessing, the features of the frozen backbone fit.
 NEAR = 0.1
-# Quantile of the normal distribution for a one-sided confidence of 95 %.
-CONFIDENCE = 1.645
+# Of the normal distribution, for a one-sided interval of 95 %.
+QUANTILE = 1.645
 
 
 def fits(error: float, images: int, classes: int) -> bool:
     """Whether the features of the frozen backbone fit the task as they are.
 
     ImageNet's do for photographs of its own classes. Training that changes them much would destroy
-    more there than a few thousand images can teach. Few images must be told right nearly all to
-    show it: the upper bound of the error counts (Wilson 1927).
+    more there than a few thousand images can teach. The upper bound of the error counts (Wilson
+    1927), so of few images hardly any may be wrong, and fewer than 25 never show a fit.
 
     Args:
         error: share of the images held out that a logistic regression on the features tells wrong.
         images: how many are held out.
         classes: how many classes; the error counts as a share of that of guessing.
     """
-    spread = CONFIDENCE**2 / images
-    chance = CONFIDENCE * math.sqrt(error * (1 - error) / images + spread / images / 4)
-    highest = (error + spread / 2 + chance) / (1 + spread)
-    return highest < NEAR * (1 - 1 / classes)
+    prior = QUANTILE**2 / images
+    margin = QUANTILE * math.sqrt(error * (1 - error) / images + prior / images / 4)
+    upper = (error + prior / 2 + margin) / (1 + prior)
+    return upper < NEAR * (1 - 1 / classes)
 
 
 def epochs_of(steps: int, batches: int, least: int = 0) -> int:

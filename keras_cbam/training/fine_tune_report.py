@@ -10,6 +10,7 @@ import keras
 
 from keras_cbam.files import atomic_path, write_text
 from keras_cbam.training.fine_tune_config import HEAD_PHASE
+from keras_cbam.training.fine_tune_defaults import BESIDE_FROZEN
 from keras_cbam.training.image_folder import ImageFolder
 from keras_cbam.training.measure_use import use_lines
 
@@ -104,7 +105,7 @@ def _which(epoch: int, epochs: int) -> str:
 def _rates(record: dict[str, Any]) -> str:
     rates = {group: f"{group} {rate:.2g}" for group, rate in record["rates"].items()}
     if "attention" in rates and len({row["phase"] for row in record["epochs"]}) > 1:
-        rates["attention"] += " (a tenth of it while the backbone is frozen)"
+        rates["attention"] += f" ({BESIDE_FROZEN:g} of it while the backbone is frozen)"
     return ", ".join(rates.values())
 
 

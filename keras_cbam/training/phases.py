@@ -21,7 +21,7 @@ def compile_phase(model: keras.Model, phase: str, config: FineTuneConfig, steps:
     Args:
         model: what `build_classifier` gives.
         phase: the name of the phase.
-        config: the run, settled.
+        config: the run, with its rates.
         steps: batches of the whole phase, over which the learning rate decays.
     """
     if phase == HEAD_PHASE:

@@ -28,10 +28,10 @@ from keras_cbam.training.fine_tune_defaults import (
     BESIDE_FROZEN,
     BUDGETS,
     FRESH,
-    FROZEN,
     LEAST_EPOCHS,
     MOST_EPOCHS,
-    TRAINED,
+    NORM_FROZEN,
+    NORM_TRAINS,
     fits,
 )
 from keras_cbam.training.recalibrate import batch_norms
@@ -212,21 +212,28 @@ def test_rates_and_batch_norm_go_by_how_well_the_frozen_backbone_does():
         return config("images", "run", **stated).settled(10).rated(error, 1000, 2)
 
     def norm_and_rates(run):
-        return run.batch_norm, *(getattr(run, name) for name in asdict(TRAINED))
+        return run.batch_norm, *(getattr(run, name) for name in asdict(NORM_TRAINS))
 
-    assert norm_and_rates(rated(0.02)) == ("frozen", *asdict(FROZEN).values())
-    assert norm_and_rates(rated(0.06)) == ("train", *asdict(TRAINED).values())
+    assert norm_and_rates(rated(0.02)) == ("frozen", *asdict(NORM_FROZEN).values())
+    assert norm_and_rates(rated(0.06)) == ("train", *asdict(NORM_TRAINS).values())
     fresh = rated(None, weights="none")
     assert norm_and_rates(fresh) == ("train", *asdict(FRESH).values())
     # What the user states stays, and decides the rest.
-    assert norm_and_rates(rated(0.06, batch_norm="frozen"))[1:] == tuple(asdict(FROZEN).values())
-    assert norm_and_rates(rated(batch_norm="recalibrate"))[1:] == tuple(asdict(TRAINED).values())
-    assert rated(learning_rate=0.5).batch_norm == "train"
-    assert rated(learning_rate=0.5).learning_rate == 0.5
-    assert rated(batch_norm_momentum=0.5).batch_norm == "train"
-    assert rated(epochs=0).attention_learning_rate == TRAINED.attention_learning_rate
+    assert norm_and_rates(rated(0.06, batch_norm="frozen"))[1:] == tuple(
+        asdict(NORM_FROZEN).values()
+    )
+    assert norm_and_rates(rated(batch_norm="recalibrate"))[1:] == tuple(
+        asdict(NORM_TRAINS).values()
+    )
+    trains = asdict(NORM_TRAINS)
+    stated = tuple((trains | {"learning_rate": 0.5}).values())
+    assert norm_and_rates(rated(learning_rate=0.5)) == ("train", *stated)
+    for changes in ({"batch_norm_momentum": 0.5}, {"batch_norm": "train"}):
+        assert norm_and_rates(rated(**changes)) == ("train", *trains.values())
+    assert norm_and_rates(rated(epochs=0)) == (None, *trains.values())
+    assert rated(0.02) == rated(0.02).rated(0.5, 1000, 2)
     assert rated(attention_learning_rate=0.5).attention_learning_rate == 0.5
-    assert rated(attention_learning_rate=0.5).learning_rate == FROZEN.learning_rate
+    assert rated(attention_learning_rate=0.5).learning_rate == NORM_FROZEN.learning_rate
 
 
 @on_one
@@ -281,13 +288,14 @@ def test_a_run_learns_at_the_rates_that_fit_its_start(
     start, report = record["start"], (tmp_path / "run" / "report.md").read_text()
     assert set(asked) == {(1 - start["accuracy"], record["images"]["selection"], 2)}
     assert f"{start['accuracy']:.2%} of the images held out" in report
-    table = FROZEN if near else TRAINED
+    table = NORM_FROZEN if near else NORM_TRAINS
     backbone, attention = table.learning_rate, table.attention_learning_rate
     assert record["rates"] == {"backbone": backbone, "attention": attention, "head": 0.02}
     for seen, share in zip(look.seen, (BESIDE_FROZEN, 1), strict=True):
         assert seen == pytest.approx((backbone, *sorted((share * attention, 0.02))))
     assert ["conv1_bn" in names for names in look.normalizing] == [False, not near]
     assert f"backbone {backbone:.2g}" in report
+    assert "(0.1 of it while the backbone is frozen)" in report
     assert f"second phase: {'frozen' if near else 'train'}\n" in report
 
 
@@ -370,7 +378,7 @@ def test_settings_that_do_not_go_together(image_folder, tmp_path, weights):
         ({"batch_norm_momentum": 9.0}, "momentum of at least 0 and below 1. Received: 9.0"),
         ({"attention_learning_rate": 0.0}, "Expected a learning rate of the attention above 0"),
         ({"attention_learning_rate": 0.1, "attention": "none"}, "Received: attention none"),
-        ({"epochs": 0}, "A learning rate of the backbone .* Received: epochs 0"),
+        ({"epochs": 0}, "A learning rate and the batch norm.* Received: epochs 0"),
         ({"epochs": 0, "head_epochs": 0}, "Expected at least one epoch"),
     ):
         with pytest.raises(InputError, match=message):
