@@ -334,6 +334,27 @@ def test_a_run_starts_gates_and_resumes_to_the_same_end(
 
 
 @on_one
+def test_a_run_whose_features_fit_resumes_to_the_same_end(
+    image_folder, tmp_path, weights, monkeypatch
+):
+    monkeypatch.setattr("keras_cbam.training.fine_tune_config.fits", lambda *_: True)
+    settings = {"weights": weights, "learning_rate": None, "epochs": 1}
+    whole = fine_tune(config(image_folder, tmp_path / "whole", **settings))
+    cut = config(image_folder, tmp_path / "cut", **settings)
+    # In the second phase: the first has four steps.
+    with pytest.raises(KeyboardInterrupt):
+        fine_tune(cut, callbacks=[StopAt(6)])
+    look = Look()
+    resumed = fine_tune(cut, resume=True, callbacks=[look])
+    assert len(look.normalizing) == 1
+    assert "conv1_bn" not in look.normalizing[0]
+    assert resumed.record["rates"] == whole.record["rates"]
+    assert resumed.record["config"]["batch_norm"] == "frozen"
+    for ours, expected in zip(resumed.model.get_weights(), whole.model.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-4)
+
+
+@on_one
 def test_batch_norm_frozen_and_recalibrated(image_folder, tmp_path, weights):
     def run(name, **changes):
         look = Look()
