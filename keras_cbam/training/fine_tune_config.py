@@ -54,8 +54,8 @@ class FineTuneConfig:
             each scoring of the second phase the averages are replaced by those over 320 training
             images, rounded to whole batches. `"frozen"`: it keeps what the weights came with, and
             a step takes about half the time. `None`: `"frozen"` where the features of the backbone
-            fit the images as they are, by `fits` in `fine_tune_defaults`, otherwise `"train"`. A
-            stated `learning_rate` or `batch_norm_momentum` always gives `"train"`.
+            fit the images as they are, by `fits` in `fine_tune_defaults`, otherwise `"train"`. If
+            `learning_rate` or `batch_norm_momentum` is stated, it is `"train"`.
         batch_norm_momentum: momentum of all batch normalization, the attention's too; `None` for
             the smaller of 0.9 and its own, since 0.99 and MobileNetV2's 0.999 take more steps to
             settle than a run has.

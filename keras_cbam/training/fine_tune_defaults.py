@@ -59,7 +59,7 @@ BESIDE_FROZEN = 0.1
 
 # Below this error, as a share of that of guessing, the features of the frozen backbone fit.
 NEAR = 0.1
-# Of the normal distribution, for a one-sided interval of 95 %.
+# 95 % of a normal distribution lies below this many standard deviations.
 QUANTILE = 1.645
 
 

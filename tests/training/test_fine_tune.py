@@ -452,7 +452,6 @@ def test_a_budget_in_steps_and_what_the_user_states():
     assert [phase.name for phase in stated.phases()] == ["whole"]
     assert stated.recipe().learning_rate == 0.5
     assert stated.recipe().group_rates["head"] == 0.25
-    # Twice the same, so that a run can be resumed by what its record says.
     assert stated.settled(7) == stated
 
 
