@@ -400,6 +400,10 @@ def test_settings_that_do_not_go_together(image_folder, tmp_path, weights):
         ({"attention_learning_rate": 0.0}, "Expected a learning rate of the attention above 0"),
         ({"attention_learning_rate": 0.1, "attention": "none"}, "Received: attention none"),
         ({"epochs": 0}, "A learning rate and the batch norm.* Received: epochs 0"),
+        (
+            {"epochs": 0, "learning_rate": None, "batch_norm": "train"},
+            "A learning rate and the batch norm.* Received: epochs 0",
+        ),
         ({"epochs": 0, "head_epochs": 0}, "Expected at least one epoch"),
     ):
         with pytest.raises(InputError, match=message):
