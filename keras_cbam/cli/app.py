@@ -23,11 +23,13 @@ from keras_cbam.cli import (
     study,
     verify,
 )
+from keras_cbam.cli.memory import keep_freed_memory
 from keras_cbam.cli.terminal import errors
 from keras_cbam.errors import InputError, LostProcessError, MissingPackageError, require
 
 # Commands that export need TensorFlow; the others run on whichever backend Keras is set to.
 NEED_TENSORFLOW = (["demo"], ["export"], ["detect", "export"])
+TRAIN = (["demo"], ["detect", "train"], ["finetune"], ["study"])
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -61,8 +63,9 @@ def run() -> None:
     # As Ctrl-C does, so that nothing is left behind; 128 + 15 is what a shell would report.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        exports = any(sys.argv[1 : 1 + len(words)] == words for words in NEED_TENSORFLOW)
-        if exports and keras.config.backend() != "tensorflow":
+        if _is_one_of(TRAIN):
+            keep_freed_memory()
+        if _is_one_of(NEED_TENSORFLOW) and keras.config.backend() != "tensorflow":
             require("tensorflow")
             _restart_on_tensorflow()
         app(standalone_mode=True)
@@ -74,6 +77,10 @@ def run() -> None:
         sys.stdout.flush()
         # At its exit JAX would wait for the process that is gone.
         os._exit(1)
+
+
+def _is_one_of(commands: tuple[list[str], ...]) -> bool:
+    return any(sys.argv[1 : 1 + len(words)] == words for words in commands)
 
 
 def _restart_on_tensorflow() -> None:
