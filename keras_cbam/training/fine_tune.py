@@ -25,7 +25,7 @@ from keras_cbam.training.linear_probe import linear_probe
 from keras_cbam.training.loop import VERSION, Stage, TrainingLoop
 from keras_cbam.training.measure_use import measure_use
 from keras_cbam.training.output import STATE_DIRECTORY, digest
-from keras_cbam.training.phases import compile_phase
+from keras_cbam.training.phases import backbone_norms, compile_phase
 from keras_cbam.training.processes import ALONE, Processes, on_its_own
 from keras_cbam.training.recalibrate import first_images, recalibrate
 from keras_cbam.training.recipe import dtype_policy, jit_compile
@@ -99,6 +99,8 @@ def fine_tune(
     config = config.settled(batches_per_epoch)
     build = partial(_build, config, len(folder.classes))
     model = build()
+    if not backbone_norms(model):
+        config = config.without_norms()
     scorer = Scorer(model, build, config.image_size, config.batch_size, processes)
     batches = partial(_batches, config, folder, shard)
     loop = TrainingLoop(
@@ -267,6 +269,7 @@ def _record(
         "images": {name: len(getattr(folder, name)) for name in SETS},
         "skipped": [str(path) for path in folder.skipped],
         "parameters": scorer.model.count_params(),
+        "batch_norms": len(backbone_norms(scorer.model)),
         "rates": _rates(config),
         "start": start,
         "epochs": history,

@@ -54,8 +54,9 @@ class FineTuneConfig:
             each scoring of the second phase the averages are replaced by those over 320 training
             images, rounded to whole batches. `"frozen"`: it keeps what the weights came with, and
             a step takes about half the time. `None`: `"frozen"` where the features of the backbone
-            fit the images as they are, by `fits` in `fine_tune_defaults`, otherwise `"train"`. If
-            `learning_rate` or `batch_norm_momentum` is stated, it is `"train"`.
+            fit the images as they are, by `fits` in `fine_tune_defaults`, and where it has no batch
+            normalization; otherwise `"train"`. If `learning_rate` or `batch_norm_momentum` is
+            stated, it is `"train"` in a backbone that has it.
         batch_norm_momentum: momentum of all batch normalization, the attention's too; `None` for
             the smaller of 0.9 and its own, since 0.99 and MobileNetV2's 0.999 take more steps to
             settle than a run has.
@@ -112,6 +113,14 @@ class FineTuneConfig:
             head_epochs=epochs_of(budget.head_steps, batches),
             epochs=epochs_of(budget.steps, batches, LEAST_EPOCHS),
         )
+
+    def without_norms(self) -> FineTuneConfig:
+        """The settled run of a backbone that has no batch normalization.
+
+        Its rates are those beside frozen batch normalization, unless stated: nothing there rescales
+        a layer whose weights change either.
+        """
+        return self._filled(batch_norm="frozen") if self.epochs else self
 
     def rated(self, error: float | None, images: int, classes: int) -> FineTuneConfig:
         """The settled run with batch normalization and rates in place of `None`.

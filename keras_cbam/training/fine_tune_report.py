@@ -71,7 +71,7 @@ def report_text(record: dict[str, Any]) -> str:
         f"{config['image_size']}x{config['image_size']} pixels, seed {config['seed']}",
         f"- parameters: {record['parameters']:,}",
         f"- peak learning rates: {_rates(record)}",
-        *_norm_lines(config),
+        *_norm_lines(record),
         "- files left out because they could not be decoded in 8 bits a channel: "
         f"{len(record['skipped'])}",
         *(f"  - `{path}`" for path in record["skipped"]),
@@ -109,8 +109,9 @@ def _rates(record: dict[str, Any]) -> str:
     return ", ".join(rates.values())
 
 
-def _norm_lines(config: dict[str, Any]) -> list[str]:
-    if not config["epochs"]:
+def _norm_lines(record: dict[str, Any]) -> list[str]:
+    config = record["config"]
+    if not config["epochs"] or not record["batch_norms"]:
         return []
     return [f"- batch normalization of the backbone, in the second phase: {config['batch_norm']}"]
 

@@ -33,6 +33,11 @@ def compile_phase(model: keras.Model, phase: str, config: FineTuneConfig, steps:
     compile_model(model, config.recipe(phase), steps, group_variables(model, [HEAD]))
 
 
+def backbone_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    """Return the batch normalization of the backbone, without that inside attention layers."""
+    return [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
+
+
 def _train_whole(model: keras.Model, config: FineTuneConfig) -> None:
     """Let all layers learn, but for batch normalization that is frozen."""
     for layer in model.layers:

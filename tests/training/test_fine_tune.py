@@ -4,7 +4,7 @@ import json
 import shutil
 import sys
 import zipfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from io import BytesIO
 from itertools import product
 
@@ -297,6 +297,25 @@ def test_a_run_learns_at_the_rates_that_fit_its_start(
     assert f"backbone {backbone:.2g}" in report
     assert "(0.1 of it while the backbone is frozen)" in report
     assert f"second phase: {'frozen' if near else 'train'}\n" in report
+
+
+@on_one
+def test_a_backbone_without_batch_norm_learns_at_the_lower_rates(
+    image_folder, tmp_path, weights, monkeypatch
+):
+    def without_norms(name, weights, inputs, options):
+        return keras.Model(inputs, keras.layers.Conv2D(4, 3, strides=2)(inputs))
+
+    monkeypatch.setattr("keras_cbam.training.classifier.build_backbone", without_norms)
+    rates = dict.fromkeys(("learning_rate", "attention_learning_rate", "head_learning_rate"))
+    run = config(image_folder, tmp_path / "run", weights=weights, attention="none", **rates)
+    record = fine_tune(run).record
+    assert record["rates"]["backbone"] == NORM_FROZEN.learning_rate
+    assert record["batch_norms"] == 0
+    assert "batch normalization" not in (tmp_path / "run" / "report.md").read_text()
+    # A run that leaves the backbone as it is has nothing to decide.
+    alone = replace(run, epochs=0).settled(1)
+    assert alone.without_norms() == alone
 
 
 @on_one
