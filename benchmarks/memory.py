@@ -2,9 +2,10 @@
 
     python benchmarks/memory.py
 
-MobileNet 0.25, plain and with CBAM, at 128x128 in batches of 32, on one thread, learns `trash` of
-`$KERAS_CBAM_DATA/transfer`. Processes that keep freed memory, as those of `keras-cbam finetune` do,
-and processes that do not take turns. Of the epochs of each, the first does not count.
+MobileNet 0.25, plain and with CBAM, at 128x128 in batches of 32, on one thread of TensorFlow and
+two that decode, learns `trash` of `$KERAS_CBAM_DATA/transfer`. Two kinds of process alternate: one
+keeps freed memory, as `keras-cbam finetune` does, and one gives it back. The time of a step is an
+epoch's over its steps; the first epoch of a process does not count.
 """
 
 import os
@@ -20,6 +21,7 @@ import numpy as np
 from keras_cbam.cli.memory import keep_freed_memory
 from keras_cbam.training import FineTuneConfig, ImageBatches, read_image_folder
 from keras_cbam.training.classifier import build_classifier
+from keras_cbam.training.fine_tune_config import WHOLE_PHASE
 from keras_cbam.training.phases import compile_phase
 
 ROUNDS, EPOCHS, SIDE = 3, 4, 128
@@ -27,13 +29,13 @@ ATTENTIONS = ("none", "cbam")
 
 
 def measure(attention: str, keep: bool) -> None:
-    """Print the least and the median time of a step, in seconds, and its page faults."""
+    """Print the least and the median time of a step, its page faults, and the peak memory."""
     if keep:
         keep_freed_memory()
     data = Path(os.environ["KERAS_CBAM_DATA"]) / "transfer" / "trash" / "train"
     folder = read_image_folder(data, val_split=0.25)
     config = FineTuneConfig(str(data), "", weights="none", attention=attention)
-    config = config.settled(1).rated(None, 1, 1)
+    config = config.settled(batches=1).rated(None, images=1, classes=len(folder.classes))
     model = build_classifier(
         "MobileNet",
         len(folder.classes),
@@ -42,7 +44,7 @@ def measure(attention: str, keep: bool) -> None:
         image_size=SIDE,
         options={"alpha": 0.25},
     )
-    compile_phase(model, "whole", config, EPOCHS * len(folder.train))
+    compile_phase(model, WHOLE_PHASE, config, EPOCHS * len(folder.train))
     seconds, faults = [], []
     for epoch in range(EPOCHS):
         batches = ImageBatches(
@@ -53,26 +55,39 @@ def measure(attention: str, keep: bool) -> None:
         seconds.append((time.perf_counter() - start) / len(batches))
         since = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
         faults.append(since / len(batches))
-    print(min(seconds[1:]), float(np.median(seconds[1:])), float(np.median(faults[1:])))
+    # Linux counts in KiB.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(min(seconds[1:]), float(np.median(seconds[1:])), float(np.median(faults[1:])), peak)
 
 
 def main() -> None:
     """Print the table."""
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1")
-    print("| attention | memory | least of a step | median | page faults |\n|---|---|---|---|---|")
+    malloc = ("MALLOC_", "GLIBC_TUNABLES")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(malloc)}
+    environment |= dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1")
+    environment["KERAS_BACKEND"] = "tensorflow"
+    print(
+        "| attention | freed memory is | time of a step, minimum | median | page faults a step | "
+        "peak memory, MiB |\n|---|---|---|---|---|---|"
+    )
     for attention in ATTENTIONS:
         figures: dict[str, list[list[float]]] = {"given back": [], "kept": []}
         for _ in range(ROUNDS):
             for memory, rows in figures.items():
                 command = [sys.executable, __file__, attention, memory]
-                environment = {**os.environ, **threads}
-                done = subprocess.run(command, check=True, capture_output=True, env=environment)
-                rows.append([float(word) for word in done.stdout.split()[-3:]])
+                done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)
+                rows.append([float(word) for word in done.stdout.split()[-4:]])
         base = np.array(figures["given back"])
         for memory, rows in figures.items():
-            least, median, faults = np.min(rows, 0)[0], *np.median(rows, 0)[1:]
-            ratios = least / base[:, 0].min(), median / np.median(base[:, 1])
-            print(f"| {attention} | {memory} | {ratios[0]:.2f} | {ratios[1]:.2f} | {faults:,.0f} |")
+            found = np.array(rows)
+            least = found[:, 0].min() / base[:, 0].min()
+            median, faults, peak = np.median(found, 0)[1:]
+            median /= np.median(base[:, 1])
+            print(
+                f"| {attention} | {memory} | {least:.2f} | {median:.2f} | {faults:,.0f} | "
+                f"{peak:,.0f} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from keras_cbam.errors import InputError, LostProcessError, MissingPackageError,
 
 # Commands that export need TensorFlow; the others run on whichever backend Keras is set to.
 NEED_TENSORFLOW = (["demo"], ["export"], ["detect", "export"])
+# Those that train keep the memory that a step frees.
 TRAIN = (["demo"], ["detect", "train"], ["finetune"], ["study"])
 
 app = typer.Typer(
@@ -63,9 +64,9 @@ def run() -> None:
     # As Ctrl-C does, so that nothing is left behind; 128 + 15 is what a shell would report.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        if _is_one_of(TRAIN):
+        if _command_is_in(TRAIN):
             keep_freed_memory()
-        if _is_one_of(NEED_TENSORFLOW) and keras.config.backend() != "tensorflow":
+        if _command_is_in(NEED_TENSORFLOW) and keras.config.backend() != "tensorflow":
             require("tensorflow")
             _restart_on_tensorflow()
         app(standalone_mode=True)
@@ -79,7 +80,7 @@ def run() -> None:
         os._exit(1)
 
 
-def _is_one_of(commands: tuple[list[str], ...]) -> bool:
+def _command_is_in(commands: tuple[list[str], ...]) -> bool:
     return any(sys.argv[1 : 1 + len(words)] == words for words in commands)
 
 

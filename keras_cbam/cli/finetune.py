@@ -37,7 +37,7 @@ def by_default(name: str) -> str:
     trained, frozen, fresh = (getattr(rates, name) for rates in (NORM_TRAINS, NORM_FROZEN, FRESH))
     rate = f"by default {trained:g}"
     if frozen != trained:
-        rate += f", with frozen batch normalization {frozen:g}"
+        rate += f", with frozen or no batch normalization {frozen:g}"
     return rate if fresh == trained else f"{rate}, without weights {fresh:g}"
 
 
@@ -98,8 +98,8 @@ def finetune(
         str | None,
         typer.Option(
             help=f"What the backbone's batch normalization does: {', '.join(BATCH_NORMS)}; by "
-            "default frozen where the backbone's features fit the images as they are and no "
-            "--learning-rate is given, otherwise train."
+            "default frozen where the backbone's features fit the images as they are and neither "
+            "--learning-rate nor --batch-norm-momentum is given, otherwise train."
         ),
     ] = DEFAULTS.batch_norm,
     batch_norm_momentum: Annotated[

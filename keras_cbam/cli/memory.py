@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 
-# Options of glibc's malloc: the number that `mallopt` knows them by, and the value.
+# Options of glibc's malloc: the number that `mallopt` knows each by, and its value.
 OPTIONS = {
-    # No array gets a mapping of its own, which is given back when the array is freed.
+    # The heap holds large arrays too. Outside it, each is given back when it is freed.
     "MALLOC_MMAP_MAX_": (-4, 0),
-    # Free memory at the end of the heap is not given back.
+    # The heap does not shrink.
     "MALLOC_TRIM_THRESHOLD_": (-1, 2**31 - 1),
 }
 
 
 def keep_freed_memory() -> None:
-    """Let this process, and those that it starts, keep the memory that they free.
+    """Let this process, and those that it starts, keep memory that they free.
 
-    TensorFlow frees the arrays of a step at its end. glibc gives them back to Linux, which has to
-    clear every page again in the next step; `benchmarks/memory.py` shows what that costs. What the
-    environment already says stays. Where there is no glibc, nothing happens.
+    A training step frees large arrays. By default glibc gives them back to Linux, which clears
+    their pages when the next step asks for them; `benchmarks/memory.py` measures what that costs.
+    The process holds on to the most that it ever used. Nothing happens without glibc, or where the
+    environment sets malloc's options.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    if mallopt is None:
+    set_by_user = any(name.startswith("MALLOC_") for name in os.environ)
+    if set_by_user or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", ""):
         return
+    if platform.libc_ver()[0] != "glibc":
+        return
+    libc = ctypes.CDLL(None)
     for name, (number, value) in OPTIONS.items():
-        if name not in os.environ:
-            mallopt(number, value)
-            # For the processes that this one starts.
-            os.environ[name] = str(value)
+        libc.mallopt(number, value)
+        # For the processes that this one starts.
+        os.environ[name] = str(value)

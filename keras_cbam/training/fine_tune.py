@@ -25,9 +25,9 @@ from keras_cbam.training.linear_probe import linear_probe
 from keras_cbam.training.loop import VERSION, Stage, TrainingLoop
 from keras_cbam.training.measure_use import measure_use
 from keras_cbam.training.output import STATE_DIRECTORY, digest
-from keras_cbam.training.phases import backbone_norms, compile_phase
+from keras_cbam.training.phases import compile_phase
 from keras_cbam.training.processes import ALONE, Processes, on_its_own
-from keras_cbam.training.recalibrate import first_images, recalibrate
+from keras_cbam.training.recalibrate import backbone_norms, first_images, recalibrate
 from keras_cbam.training.recipe import dtype_policy, jit_compile
 from keras_cbam.training.scores import Scorer, within_chance
 
@@ -99,8 +99,6 @@ def fine_tune(
     config = config.settled(batches_per_epoch)
     build = partial(_build, config, len(folder.classes))
     model = build()
-    if not backbone_norms(model):
-        config = config.without_norms()
     scorer = Scorer(model, build, config.image_size, config.batch_size, processes)
     batches = partial(_batches, config, folder, shard)
     loop = TrainingLoop(
@@ -156,7 +154,7 @@ def _stages(config: FineTuneConfig, batches_per_epoch: int, folder: ImageFolder)
 
     def stage(phase: Phase) -> Stage:
         def compiled(model: keras.Model, start: dict[str, float] | None) -> None:
-            rated = _rated(config, start, folder)
+            rated = _rated(config, start, folder, model)
             compile_phase(model, phase.name, rated, phase.epochs * batches_per_epoch)
 
         return Stage(phase.name, phase.epochs, compiled)
@@ -165,11 +163,12 @@ def _stages(config: FineTuneConfig, batches_per_epoch: int, folder: ImageFolder)
 
 
 def _rated(
-    config: FineTuneConfig, start: dict[str, float] | None, folder: ImageFolder
+    config: FineTuneConfig, start: dict[str, float] | None, folder: ImageFolder, model: keras.Model
 ) -> FineTuneConfig:
     """The run with the rates and the batch normalization that fit its start."""
     error = None if start is None else 1 - start["accuracy"]
-    return config.rated(error, len(folder.selection), len(folder.classes))
+    norms = bool(backbone_norms(model))
+    return config.rated(error, len(folder.selection), len(folder.classes), norms)
 
 
 def _batches(
@@ -253,7 +252,7 @@ def _record(
     """Score the weights kept on val, once, and say what the run came to."""
     val = scorer.scores(folder.val)
     history, start = position["history"], position.get("start")
-    config = _rated(config, start, folder)
+    config = _rated(config, start, folder, scorer.model)
     began = time.monotonic()
     with on_its_own():
         use = measure_use(
@@ -269,7 +268,7 @@ def _record(
         "images": {name: len(getattr(folder, name)) for name in SETS},
         "skipped": [str(path) for path in folder.skipped],
         "parameters": scorer.model.count_params(),
-        "batch_norms": len(backbone_norms(scorer.model)),
+        "backbone_batch_norms": len(backbone_norms(scorer.model)),
         "rates": _rates(config),
         "start": start,
         "epochs": history,

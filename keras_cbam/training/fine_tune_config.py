@@ -39,7 +39,7 @@ class FineTuneConfig:
             `fine_tune_defaults`, in steps, at most 100 epochs.
         epochs: epochs of the whole network; `None` for the budget, likewise.
         learning_rate: peak rate of the backbone, of Adam with cosine decay. `None` for the default
-            of the table there, which is lower where batch normalization is frozen.
+            of the table there, which is lower where batch normalization is frozen or missing.
         attention_learning_rate: peak rate of the attention layers while the whole network learns.
             In the first phase they learn at a tenth of it. The first kernels of channel gates learn
             at a tenth of the phase's rate. `None` for the default of the table, likewise.
@@ -54,9 +54,9 @@ class FineTuneConfig:
             each scoring of the second phase the averages are replaced by those over 320 training
             images, rounded to whole batches. `"frozen"`: it keeps what the weights came with, and
             a step takes about half the time. `None`: `"frozen"` where the features of the backbone
-            fit the images as they are, by `fits` in `fine_tune_defaults`, and where it has no batch
-            normalization; otherwise `"train"`. If `learning_rate` or `batch_norm_momentum` is
-            stated, it is `"train"` in a backbone that has it.
+            fit the images, by `fits` in `fine_tune_defaults`, unless `learning_rate` or
+            `batch_norm_momentum` is stated; otherwise `"train"`. It has no effect in a backbone
+            without batch normalization.
         batch_norm_momentum: momentum of all batch normalization, the attention's too; `None` for
             the smaller of 0.9 and its own, since 0.99 and MobileNetV2's 0.999 take more steps to
             settle than a run has.
@@ -114,15 +114,9 @@ class FineTuneConfig:
             epochs=epochs_of(budget.steps, batches, LEAST_EPOCHS),
         )
 
-    def without_norms(self) -> FineTuneConfig:
-        """The settled run of a backbone that has no batch normalization.
-
-        Its rates are those beside frozen batch normalization, unless stated: nothing there rescales
-        a layer whose weights change either.
-        """
-        return self._filled(batch_norm="frozen") if self.epochs else self
-
-    def rated(self, error: float | None, images: int, classes: int) -> FineTuneConfig:
+    def rated(
+        self, error: float | None, images: int, classes: int, norms: bool = True
+    ) -> FineTuneConfig:
         """The settled run with batch normalization and rates in place of `None`.
 
         Args:
@@ -130,13 +124,18 @@ class FineTuneConfig:
                 backbone tells wrong; `None` for a backbone without weights.
             images: how many images are held out.
             classes: how many classes there are.
+            norms: whether the backbone has batch normalization.
         """
         free = self.learning_rate is None and self.batch_norm_momentum is None
         near = free and error is not None and fits(error, images, classes)
-        run = self._filled(batch_norm="frozen" if near else "train") if self.epochs else self
-        if run.weights == "none":
-            return run._filled(**asdict(FRESH))
-        return run._filled(**asdict(NORM_FROZEN if run.batch_norm == "frozen" else NORM_TRAINS))
+        decides = self.epochs and norms
+        run = self._filled(batch_norm="frozen" if near else "train") if decides else self
+        rates = NORM_TRAINS
+        if self.epochs and (run.batch_norm == "frozen" or not norms):
+            rates = NORM_FROZEN
+        if self.weights == "none":
+            rates = FRESH
+        return run._filled(**asdict(rates))
 
     def _filled(self, **found: Any) -> FineTuneConfig:
         """The same run with what was found in place of `None`."""

@@ -111,8 +111,10 @@ def _rates(record: dict[str, Any]) -> str:
 
 def _norm_lines(record: dict[str, Any]) -> list[str]:
     config = record["config"]
-    if not config["epochs"] or not record["batch_norms"]:
+    if not config["epochs"]:
         return []
+    if not record["backbone_batch_norms"]:
+        return ["- the backbone has no batch normalization"]
     return [f"- batch normalization of the backbone, in the second phase: {config['batch_norm']}"]
 
 

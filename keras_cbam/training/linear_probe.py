@@ -68,7 +68,8 @@ def _regression(
         jit_compile=jit_compile(),
     )
     features = keras.ops.convert_to_tensor(features, "float32")
-    # Faster than `fit`, which sets up its data anew for each epoch of a single batch.
+    labels = keras.ops.convert_to_tensor(labels)
+    # `fit` would build a new data pipeline for each of the steps.
     for _ in range(STEPS):
         regression.train_on_batch(features, labels)
     kernel, bias = dense.get_weights()

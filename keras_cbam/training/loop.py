@@ -28,7 +28,7 @@ Scores = dict[str, float]
 # What the names of scores begin with in the history.
 SELECTION = "selection_"
 # Counted up when the way of training changes. A run of another number is not resumed.
-VERSION = 6
+VERSION = 7
 
 
 def by_accuracy(scores: Scores) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from keras_cbam.surgery.freeze import freeze_backbone
 from keras_cbam.training.classifier import HEAD
 from keras_cbam.training.fine_tune_config import HEAD_PHASE, FineTuneConfig
 from keras_cbam.training.group_rates import group_variables
-from keras_cbam.training.recalibrate import batch_norms
+from keras_cbam.training.recalibrate import backbone_norms, batch_norms
 from keras_cbam.training.recipe import compile_model
 
 # Momentum of batch normalization in runs of a few hundred steps.
@@ -33,18 +33,15 @@ def compile_phase(model: keras.Model, phase: str, config: FineTuneConfig, steps:
     compile_model(model, config.recipe(phase), steps, group_variables(model, [HEAD]))
 
 
-def backbone_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
-    """Return the batch normalization of the backbone, without that inside attention layers."""
-    return [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
-
-
 def _train_whole(model: keras.Model, config: FineTuneConfig) -> None:
     """Let all layers learn, but for batch normalization that is frozen."""
     for layer in model.layers:
         # TensorFlow ignores `trainable` where it is set to what it is, so it is False first.
         layer.trainable = False
-        normalizes = isinstance(layer, keras.layers.BatchNormalization)
-        layer.trainable = not (normalizes and config.batch_norm == "frozen")
+        layer.trainable = True
+    if config.batch_norm == "frozen":
+        for normalization in backbone_norms(model):
+            normalization.trainable = False
 
 
 def _momentum(layer: keras.layers.BatchNormalization, config: FineTuneConfig) -> float:

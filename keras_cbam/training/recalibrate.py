@@ -21,6 +21,11 @@ def batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
     return [each for each in inside if isinstance(each, keras.layers.BatchNormalization)]
 
 
+def backbone_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    """Return batch normalization that is a layer of the model itself, so not that of attention."""
+    return [each for each in model.layers if isinstance(each, keras.layers.BatchNormalization)]
+
+
 def recalibrate(model: keras.Model, inputs: Any, *, batch_size: int = 32) -> None:
     """Set the moving averages of trained batch normalization to those of new images, in place.
 

@@ -1,38 +1,57 @@
 """Memory that a training step frees stays with the process."""
 
 import os
+import platform
 import subprocess
 import sys
 
 import pytest
 
-from keras_cbam.cli import memory
+from keras_cbam.cli import app, memory
 
-# Page faults of arrays of 40 MiB, which glibc gives back by default, with their pages of 4 KiB.
+# Prints the page faults of arrays of 40 MiB; glibc gives them back by default.
 FAULTS = """
-import resource, runpy, sys
-if sys.argv[2] == "keep":
-    runpy.run_path(sys.argv[1])["keep_freed_memory"]()
-bytearray(40 * 2**20)
+import resource
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):
     bytearray(40 * 2**20)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
+KEEP = """
+import runpy, subprocess, sys
+runpy.run_path(sys.argv[1])["keep_freed_memory"]()
+bytearray(40 * 2**20)
+"""
+IN_A_CHILD = "subprocess.run([sys.executable, '-c', sys.argv[2]], check=True)"
 
 
-def faults(memory_kept, **environment):
-    command = [sys.executable, "-c", FAULTS, memory.__file__, memory_kept]
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+def faults(code, **environment):
+    command = [sys.executable, "-c", code, memory.__file__, f"bytearray(40 * 2**20)\n{FAULTS}"]
+    malloc = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(malloc)}
     run = subprocess.run(command, check=True, capture_output=True, env=clean | environment)
     return int(run.stdout)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="malloc of glibc")
 def test_freed_memory_is_used_again():
-    given_back = faults("give back")
-    assert faults("keep") < given_back / 10
-    # What the user says of both options stays.
-    assert (
-        faults("keep", MALLOC_MMAP_MAX_="65536", MALLOC_TRIM_THRESHOLD_="131072") > given_back / 2
-    )
+    given_back = faults(FAULTS)
+    assert faults(KEEP + FAULTS) < given_back / 10
+    assert faults(KEEP + IN_A_CHILD) < given_back / 10
+    # What the user sets stays.
+    for stated in ({"MALLOC_TOP_PAD_": "0"}, {"GLIBC_TUNABLES": "glibc.malloc.top_pad=0"}):
+        assert faults(KEEP + FAULTS, **stated) > given_back / 2
+
+
+@pytest.mark.parametrize(
+    ("command", "kept"),
+    [("finetune photos", 1), ("detect train boxes", 1), ("study 4", 1), ("verify model.onnx", 0)],
+)
+def test_commands_that_train_keep_it(monkeypatch, command, kept):
+    calls = []
+    monkeypatch.setattr(app, "keep_freed_memory", lambda: calls.append("kept"))
+    monkeypatch.setattr(app, "app", lambda **_: None)
+    monkeypatch.setattr(app.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["keras-cbam", *command.split()])
+    app.run()
+    assert len(calls) == kept

@@ -6,10 +6,10 @@ import pytest
 
 from keras_cbam.training import ImageBatches, build_classifier, read_image_folder
 from keras_cbam.training.linear_probe import linear_probe
-from tests.conftest import BACKEND, vary
+from tests.conftest import vary
 
 sklearn = pytest.importorskip("sklearn.linear_model")
-pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="the same Keras everywhere")
+pytestmark = pytest.mark.backends
 
 
 def test_the_probe_is_the_logistic_regression(image_folder):
