@@ -10,12 +10,14 @@ import numpy as np
 
 # That the means are taken over.
 IMAGES = 32
+# Of a weight in 7 bits.
+LARGEST = 64
 
 
 def correct_biases(
     path: Path, samples: Iterable[dict[str, np.ndarray]], excluded: Iterable[str] = ()
 ) -> None:
-    """Take back in each 2D convolution's bias what rounding its weights to int8 will shift.
+    """Take back in each 2D convolution's bias what rounding its weights to 7 bits will shift.
 
     Args:
         path: a float32 ONNX file, changed in place.
@@ -57,9 +59,9 @@ def correct_biases(
 
 
 def _rounding(kernel: np.ndarray) -> np.ndarray:
-    """What rounding to int8, symmetric and with a scale for each output channel, adds."""
+    """What rounding to 7 bits, symmetric and with a scale for each output channel, adds."""
     largest = np.abs(kernel).max(axis=(1, 2, 3), keepdims=True)
-    scales = np.where(largest > 0, largest, 1) / 127
+    scales = np.where(largest > 0, largest, 1) / LARGEST
     return np.rint(kernel / scales) * scales - kernel
 
 

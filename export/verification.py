@@ -106,7 +106,8 @@ def verify_artifact(
     for runtime in (each for each in artifact.also if each in also and parity):
         few = subject.some(RUNTIMES[runtime].most, artifact, outputs)
         asked = replace(few.tolerance(artifact), accuracy_drop=None)
-        _, _, found, misses = _compared(runtime, path, few, asked)
+        _, told, found, misses = _compared(runtime, path, few, asked)
+        facts += [f"in {runtime}: {fact}" for fact in told]
         images = len(next(iter(few.reference.values())))
         elsewhere.append(Elsewhere(runtime, images, found, tuple(misses)))
     report = ArtifactReport(

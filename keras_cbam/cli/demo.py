@@ -25,6 +25,8 @@ RUN: dict[str, Any] = {
     "backbone_options": {"alpha": 0.25},
     "weights": "none",
     "image_size": 40,
+    # At every point of it, attention takes longer to compile than to train.
+    "points": "stage_ends",
     "batch_size": 128,
     "epochs": 16,
     "learning_rate": 6e-3,

@@ -18,6 +18,7 @@ from keras_cbam.training import (
     fine_tune,
     join_processes,
 )
+from keras_cbam.training.classifier import POINTS
 from keras_cbam.training.fine_tune_config import BATCH_NORMS
 from keras_cbam.training.fine_tune_defaults import (
     BESIDE_FROZEN,
@@ -53,6 +54,13 @@ def finetune(
     attention: Annotated[
         str, typer.Option(help=f"One of {', '.join(ATTENTIONS)}; or none.")
     ] = DEFAULTS.attention,
+    points: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Where attention goes: {' or '.join(POINTS)}; by default to every attention "
+            "point, BAM to the stage ends."
+        ),
+    ] = DEFAULTS.points,
     image_size: Annotated[
         int, typer.Option(min=1, help="Side of the images, in pixels.")
     ] = DEFAULTS.image_size,
@@ -152,6 +160,7 @@ def finetune(
         backbone=backbone,
         weights=weights,
         attention=attention,
+        points=points,
         image_size=image_size,
         batch_size=batch_size,
         head_epochs=head_epochs,

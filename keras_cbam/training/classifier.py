@@ -13,19 +13,28 @@ from keras_cbam.training.backbones import build_backbone, preprocess
 # The head, and the layer that gives it its features.
 HEAD = "probabilities"
 FEATURES = "pool"
+# Where attention may go, if not to every attention point.
+POINTS = ("stage_ends", "last_stage")
 
 
-def check_attention(name: str, learning_rate: float | None = None) -> None:
-    """Raise an `InputError` for an attention that cannot be had, or a rate of none.
+def check_attention(
+    name: str, learning_rate: float | None = None, points: str | None = None
+) -> None:
+    """Raise an `InputError` for an attention that cannot be had, or a rate or points of none.
 
     Args:
         name: one that `attach_attention` knows, or `"none"`.
         learning_rate: its own learning rate, if one was stated.
+        points: where it goes, if that was stated.
     """
     if name not in (*ATTENTIONS, "none"):
         raise InputError(
             f"Expected an attention of {', '.join(ATTENTIONS)} or none. Received: {name}"
         )
+    if points not in (None, *POINTS):
+        raise InputError(f"Expected points of {', '.join(POINTS)}. Received: {points}")
+    if name == "none" and points is not None:
+        raise InputError("Points are for a network with attention. Received: attention none")
     if name == "none" and learning_rate is not None:
         raise InputError(
             "A learning rate of the attention is for a network with attention. Received: "
@@ -39,6 +48,7 @@ def build_classifier(
     *,
     weights: str = "imagenet",
     attention: str = "cbam",
+    points: str | None = None,
     image_size: int = 224,
     dropout: float = 0.2,
     seed: int | None = None,
@@ -53,6 +63,7 @@ def build_classifier(
         classes: how many classes, at least 2.
         weights: `"imagenet"`, `"none"` or the path of a weights file.
         attention: a name that `attach_attention` knows, or `"none"` for the plain backbone.
+        points: where it goes, as `attach_attention` takes it.
         image_size: height and width of the input, in pixels.
         dropout: share of the pooled features dropped in training, in [0, 1).
         seed: seed of the dropout. With `None` PyTorch draws it from its own generator, whose state
@@ -66,11 +77,11 @@ def build_classifier(
     Raises:
         InputError: on a backbone, weights, attention or option that does not exist or fit.
     """
-    check_attention(attention)
+    check_attention(attention, points=points)
     image = keras.Input((image_size, image_size, 3), name="image")
     model = build_backbone(backbone, weights, preprocess(image, backbone), options)
     if attention != "none":
-        model = attach_attention(model, attention)
+        model = attach_attention(model, attention, points=points)
     x = keras.layers.GlobalAveragePooling2D(name=FEATURES)(model.output)
     x = keras.layers.Dropout(dropout, seed=seed, name="dropout")(x)
     outputs = keras.layers.Dense(classes, activation="softmax", dtype="float32", name=HEAD)(x)

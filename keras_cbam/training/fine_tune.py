@@ -142,6 +142,7 @@ def _build(config: FineTuneConfig, classes: int) -> keras.Model:
             classes,
             weights=config.weights,
             attention=config.attention,
+            points=config.points,
             image_size=config.image_size,
             dropout=config.dropout,
             seed=config.seed,

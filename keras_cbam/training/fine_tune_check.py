@@ -48,4 +48,4 @@ def check_run(config: FineTuneConfig, resume: bool, processes: Processes) -> Non
         )
     check_augmentations(config.augmentations, config.crop_area)
     check_backbone(config.backbone, config.weights, config.backbone_options)
-    check_attention(config.attention, config.attention_learning_rate)
+    check_attention(config.attention, config.attention_learning_rate, config.points)

@@ -33,6 +33,8 @@ class FineTuneConfig:
         backbone: name of a `keras.applications` builder.
         weights: `"imagenet"`, `"none"` or the path of a weights file.
         attention: a name that `attach_attention` knows, or `"none"`.
+        points: where it goes, as `attach_attention` takes it: `"stage_ends"`, `"last_stage"`, or
+            `None` for all attention points, for BAM the stage ends.
         image_size: side of the square images, in pixels.
         batch_size: images a step.
         head_epochs: epochs of head and attention beside a frozen backbone; `None` for the budget of
@@ -79,6 +81,7 @@ class FineTuneConfig:
     backbone: str = "MobileNetV2"
     weights: str = "imagenet"
     attention: str = "cbam"
+    points: str | None = None
     image_size: int = 224
     batch_size: int = 32
     head_epochs: int | None = None

@@ -55,11 +55,17 @@ def draw_curves(record: dict[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def _attention(config: dict[str, Any]) -> str:
+    """What attention a run has, and where unless it is everywhere."""
+    where = f" at {config['points']}" if config["points"] else ""
+    return f"{config['attention']}{where}"
+
+
 def report_text(record: dict[str, Any]) -> str:
     """The report as Markdown."""
     config, images, best, val = (record[k] for k in ("config", "images", "best", "val"))
     lines = [
-        f"# {config['backbone']} with attention {config['attention']}",
+        f"# {config['backbone']} with attention {_attention(config)}",
         "",
         f"- accuracy on val, scored once: **{val['accuracy']:.2%}** (loss {val['loss']:.4f}, "
         f"{images['val']} images)",

@@ -3,7 +3,7 @@
 import pytest
 
 from keras_cbam.errors import InputError
-from keras_cbam.export import ARTIFACTS, VerificationError, export, verification
+from keras_cbam.export import ARTIFACTS, VerificationError, export, runtime_openvino, verification
 from keras_cbam.export.batches import Outputs
 from keras_cbam.export.request import choose_runtimes
 from keras_cbam.export.runtimes import is_installed, run_artifact
@@ -25,6 +25,17 @@ def test_openvino_gives_the_same_answers(everything):
             assert each.parity[0].misses(artifact.tolerance) == []
     expected = sum("openvino" in artifact.also for artifact in ARTIFACTS)
     assert report.markdown().count("| openvino |") == expected
+
+
+def test_openvino_computes_in_float32_where_integers_saturate(everything):
+    pytest.importorskip("openvino")
+    told = {
+        artifact.name
+        for artifact in everything[1].artifacts
+        if any("in openvino: compared in float32" in note for note in artifact.notes)
+    }
+    integer = {"model_int8.tflite", "model_int16x8.tflite"}
+    assert told == (integer if runtime_openvino.saturates() else set())
 
 
 def test_onnxruntime_web_gives_the_same_answers(with_onnxruntime_web, network, images, tmp_path):

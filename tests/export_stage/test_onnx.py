@@ -17,8 +17,8 @@ pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs Te
 
 
 def rounded(kernel, channels):
-    """To int8, with a scale for each output channel; axes (height, width, in, out)."""
-    scale = np.abs(kernel.reshape(-1, channels)).max(0) / 127
+    """To 7 bits, with a scale for each output channel; axes (height, width, in, out)."""
+    scale = np.abs(kernel.reshape(-1, channels)).max(0) / 64
     return np.rint(kernel.reshape(-1, channels) / scale).reshape(kernel.shape) * scale.reshape(
         kernel.shape[-2:] if kernel.shape[-1] != channels else channels
     )

@@ -42,6 +42,18 @@ def test_every_precision_is_verified(everything):
         assert "1 Transpose" in notes[name]
 
 
+def test_no_sum_of_two_products_saturates_16_bits(everything):
+    """Processors without VNNI add two products of the int8 ONNX file in 16 bits."""
+    onnx = pytest.importorskip("onnx")
+    graph = onnx.load(everything[0] / "model_int8.onnx").graph
+    values = {each.name: onnx.numpy_helper.to_array(each) for each in graph.initializer}
+    weights = [value for value in values.values() if value.dtype == "int8" and value.size > 1]
+    assert len(weights) > len(LAYERS)
+    largest = max(np.abs(value.astype("int32")).max() for value in weights)
+    assert 2 * 255 * largest <= np.iinfo("int16").max
+    assert largest == 64
+
+
 def test_worst_layers_are_named(everything, network):
     _, report = everything
     layers = {layer.name for layer in network.layers}
