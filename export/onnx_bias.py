@@ -10,18 +10,20 @@ import numpy as np
 
 # That the means are taken over.
 IMAGES = 32
-# Of a weight in 7 bits.
-LARGEST = 64
 
 
 def correct_biases(
-    path: Path, samples: Iterable[dict[str, np.ndarray]], excluded: Iterable[str] = ()
+    path: Path,
+    samples: Iterable[dict[str, np.ndarray]],
+    largest: int,
+    excluded: Iterable[str] = (),
 ) -> None:
-    """Take back in each 2D convolution's bias what rounding its weights to 7 bits will shift.
+    """Take back in each 2D convolution's bias what rounding its weights will shift.
 
     Args:
         path: a float32 ONNX file, changed in place.
         samples: inputs by name.
+        largest: weight there is after rounding; the scale of each output channel is symmetric.
         excluded: names of the nodes whose weights will not be rounded.
     """
     import onnx
@@ -43,7 +45,7 @@ def correct_biases(
     replaced: set[str] = set()
     for node in corrected:
         kernel, *bias = (onnx.numpy_helper.to_array(weights[name]) for name in node.input[1:])
-        shift = _shift(_rounding(kernel.astype("float64")), means[node.input[0]])
+        shift = _shift(_rounding(kernel.astype("float64"), largest), means[node.input[0]])
         name = f"{node.input[1]}__corrected_{len(changed)}"
         changed[name] = (sum(bias) - shift).astype(kernel.dtype)
         replaced.update(node.input[2:])
@@ -58,10 +60,10 @@ def correct_biases(
     onnx.save(model, path)
 
 
-def _rounding(kernel: np.ndarray) -> np.ndarray:
-    """What rounding to 7 bits, symmetric and with a scale for each output channel, adds."""
-    largest = np.abs(kernel).max(axis=(1, 2, 3), keepdims=True)
-    scales = np.where(largest > 0, largest, 1) / LARGEST
+def _rounding(kernel: np.ndarray, largest: int) -> np.ndarray:
+    """What rounding to whole numbers up to `largest`, by a scale for each output channel, adds."""
+    ranges = np.abs(kernel).max(axis=(1, 2, 3), keepdims=True)
+    scales = np.where(ranges > 0, ranges, 1) / largest
     return np.rint(kernel / scales) * scales - kernel
 
 

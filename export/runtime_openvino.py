@@ -10,7 +10,7 @@ from .batches import Outputs, in_batches
 
 # Else processors that have it compute in bfloat16.
 SETTINGS = {"INFERENCE_PRECISION_HINT": "f32"}
-# Integer files then compute in float32, and round as the file says.
+# It then computes in float32, and rounds as the file says.
 WITHOUT_INTEGERS = {"LP_TRANSFORMS_MODE": "NO"}
 
 
@@ -21,9 +21,9 @@ def run(artifact: str, inputs: Outputs) -> tuple[Outputs, list[str]]:
     core = openvino.Core()
     source = core.read_model(artifact)
     settings, notes = SETTINGS, []
-    if artifact.endswith(".tflite") and _rounds(source) and saturates():
+    if artifact.endswith(".tflite") and _multiplies_integers(source) and saturates():
         settings = SETTINGS | WITHOUT_INTEGERS
-        notes = ["compared in float32: integer sums saturate on this processor, which has no VNNI"]
+        notes = ["OpenVINO ran with LP_TRANSFORMS_MODE=NO, which it needs without VNNI"]
     model = core.compile_model(source, "CPU", settings)
     answer = _of_tflite(model, artifact) if artifact.endswith(".tflite") else _of_onnx(model)
     sizes = [port.partial_shape[0] for port in model.inputs]
@@ -31,19 +31,21 @@ def run(artifact: str, inputs: Outputs) -> tuple[Outputs, list[str]]:
     return in_batches(answer, inputs, fixed), notes
 
 
-def _rounds(model: Any) -> bool:
-    """Whether the file has integer activations."""
-    return any(node.get_type_name() == "FakeQuantize" for node in model.get_ops())
+def _multiplies_integers(model: Any) -> bool:
+    """Whether the file has activations of 8 bits, which OpenVINO multiplies as integers."""
+    return any(
+        node.get_type_name() == "FakeQuantize" and node.get_attributes()["levels"] <= 256
+        for node in model.get_ops()
+    )
 
 
-def saturates() -> bool:
-    """Whether this processor adds products of 8 bits in 16 bits: x86-64 without VNNI.
+def saturates(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether sums of 8-bit products saturate: on x86-64 without VNNI, as far as Linux tells.
 
-    Weights of ONNX files have 7 bits for its sake; those of TFLite files have 8.
+    Two products are added in 16 bits there. Weights of ONNX files are small enough for that, those
+    of TFLite files are not.
     """
-    flags = Path("/proc/cpuinfo")
-    x86 = platform.machine() in ("x86_64", "AMD64")
-    return x86 and flags.exists() and "vnni" not in flags.read_text()
+    return platform.machine() == "x86_64" and cpuinfo.exists() and "vnni" not in cpuinfo.read_text()
 
 
 def _of_onnx(model: Any) -> Any:

@@ -107,7 +107,7 @@ def verify_artifact(
         few = subject.some(RUNTIMES[runtime].most, artifact, outputs)
         asked = replace(few.tolerance(artifact), accuracy_drop=None)
         _, told, found, misses = _compared(runtime, path, few, asked)
-        facts += [f"in {runtime}: {fact}" for fact in told]
+        facts += told
         images = len(next(iter(few.reference.values())))
         elsewhere.append(Elsewhere(runtime, images, found, tuple(misses)))
     report = ArtifactReport(

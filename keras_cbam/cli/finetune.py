@@ -11,6 +11,7 @@ from keras_cbam.cli.backbone_options import BackboneOptions, parse
 from keras_cbam.cli.processes_option import Hosts, ProcessId
 from keras_cbam.cli.terminal import EpochProgress, counting, out, progress_bar
 from keras_cbam.surgery import ATTENTIONS
+from keras_cbam.surgery.points import NAMED_POINTS
 from keras_cbam.training import (
     FineTuneConfig,
     FineTuneResult,
@@ -18,7 +19,6 @@ from keras_cbam.training import (
     fine_tune,
     join_processes,
 )
-from keras_cbam.training.classifier import POINTS
 from keras_cbam.training.fine_tune_config import BATCH_NORMS
 from keras_cbam.training.fine_tune_defaults import (
     BESIDE_FROZEN,
@@ -57,8 +57,8 @@ def finetune(
     points: Annotated[
         str | None,
         typer.Option(
-            help=f"Where attention goes: {' or '.join(POINTS)}; by default to every attention "
-            "point, BAM to the stage ends."
+            help=f"Where attention goes: {' or '.join(NAMED_POINTS)}; by default to every "
+            "attention point, BAM to the stage ends."
         ),
     ] = DEFAULTS.points,
     image_size: Annotated[

@@ -15,6 +15,7 @@ from keras_cbam.cli.terminal import out
 from keras_cbam.errors import InputError
 from keras_cbam.export import load_model
 from keras_cbam.surgery import ATTENTIONS, AddedParameters, added_parameters
+from keras_cbam.surgery.points import NAMED_POINTS
 from keras_cbam.training.backbones import build_backbone
 
 IMAGE_SIZE = 224
@@ -94,6 +95,6 @@ def _model(name: str, image_size: int | None, options: dict[str, Any]) -> keras.
 
 
 def _choice(points: str | None) -> str | list[str] | None:
-    if points is None or points in ("last_stage", "stage_ends"):
+    if points is None or points in NAMED_POINTS:
         return points
     return [name.strip() for name in points.split(",")]

@@ -8,31 +8,30 @@ import keras
 
 from keras_cbam.errors import InputError
 from keras_cbam.surgery import ATTENTIONS, attach_attention
+from keras_cbam.surgery.points import NAMED_POINTS
 from keras_cbam.training.backbones import build_backbone, preprocess
 
 # The head, and the layer that gives it its features.
 HEAD = "probabilities"
 FEATURES = "pool"
-# Where attention may go, if not to every attention point.
-POINTS = ("stage_ends", "last_stage")
 
 
 def check_attention(
     name: str, learning_rate: float | None = None, points: str | None = None
 ) -> None:
-    """Raise an `InputError` for an attention that cannot be had, or a rate or points of none.
+    """Raise an `InputError` on an unknown attention or points, and on a rate or points of none.
 
     Args:
         name: one that `attach_attention` knows, or `"none"`.
         learning_rate: its own learning rate, if one was stated.
-        points: where it goes, if that was stated.
+        points: one of `NAMED_POINTS`, if that was stated.
     """
     if name not in (*ATTENTIONS, "none"):
         raise InputError(
             f"Expected an attention of {', '.join(ATTENTIONS)} or none. Received: {name}"
         )
-    if points not in (None, *POINTS):
-        raise InputError(f"Expected points of {', '.join(POINTS)}. Received: {points}")
+    if points not in (None, *NAMED_POINTS):
+        raise InputError(f"Expected points of {', '.join(NAMED_POINTS)}. Received: {points}")
     if name == "none" and points is not None:
         raise InputError("Points are for a network with attention. Received: attention none")
     if name == "none" and learning_rate is not None:
@@ -63,7 +62,8 @@ def build_classifier(
         classes: how many classes, at least 2.
         weights: `"imagenet"`, `"none"` or the path of a weights file.
         attention: a name that `attach_attention` knows, or `"none"` for the plain backbone.
-        points: where it goes, as `attach_attention` takes it.
+        points: where it goes: `"stage_ends"`, the end of each stage but the last, `"last_stage"`,
+            or `None` for all attention points, for BAM the stage ends.
         image_size: height and width of the input, in pixels.
         dropout: share of the pooled features dropped in training, in [0, 1).
         seed: seed of the dropout. With `None` PyTorch draws it from its own generator, whose state

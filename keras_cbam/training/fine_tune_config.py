@@ -33,8 +33,8 @@ class FineTuneConfig:
         backbone: name of a `keras.applications` builder.
         weights: `"imagenet"`, `"none"` or the path of a weights file.
         attention: a name that `attach_attention` knows, or `"none"`.
-        points: where it goes, as `attach_attention` takes it: `"stage_ends"`, `"last_stage"`, or
-            `None` for all attention points, for BAM the stage ends.
+        points: where it goes: `"stage_ends"`, the end of each stage but the last, `"last_stage"`,
+            or `None` for all attention points, for BAM the stage ends.
         image_size: side of the square images, in pixels.
         batch_size: images a step.
         head_epochs: epochs of head and attention beside a frozen backbone; `None` for the budget of
@@ -54,11 +54,10 @@ class FineTuneConfig:
             moving averages, and learns, since gates and a trained backbone change what the
             published averages were made for. `"recalibrate"`: the same, but at the start and before
             each scoring of the second phase the averages are replaced by those over 320 training
-            images, rounded to whole batches. `"frozen"`: it keeps what the weights came with, and
-            a step takes about half the time. `None`: `"frozen"` where the features of the backbone
-            fit the images, by `fits` in `fine_tune_defaults`, unless `learning_rate` or
-            `batch_norm_momentum` is stated; otherwise `"train"`. It has no effect in a backbone
-            without batch normalization.
+            images, rounded to whole batches. `"frozen"`: it keeps what the weights came with.
+            `None`: `"frozen"` where the features of the backbone fit the images, by `fits` in
+            `fine_tune_defaults`, unless `learning_rate` or `batch_norm_momentum` is stated;
+            otherwise `"train"`. It has no effect in a backbone without batch normalization.
         batch_norm_momentum: momentum of all batch normalization, the attention's too; `None` for
             the smaller of 0.9 and its own, since 0.99 and MobileNetV2's 0.999 take more steps to
             settle than a run has.

@@ -56,7 +56,7 @@ def draw_curves(record: dict[str, Any], path: Path) -> None:
 
 
 def _attention(config: dict[str, Any]) -> str:
-    """What attention a run has, and where unless it is everywhere."""
+    """What attention a run has, and where, if that was stated."""
     where = f" at {config['points']}" if config["points"] else ""
     return f"{config['attention']}{where}"
 

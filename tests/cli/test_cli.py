@@ -146,6 +146,10 @@ CASES = {
         lambda d: ["convert", d / "text.keras", "--output", d / "out.pth"],
         "Expected a .keras file to write",
     ),
+    "unknown points": (
+        lambda d: finetune(d / "images", "--output", d / "out", "--points", "middle"),
+        "Expected points of stage_ends, last_stage. Received: middle",
+    ),
     "unknown augmentation": (
         lambda d: finetune(d / "images", "--output", d / "out", "--augment", "mixup"),
         "crop, flip, color. Received: mixup",

@@ -1,5 +1,7 @@
 """Artifacts in runtimes that are not their own: OpenVINO, and onnxruntime-web in node."""
 
+import platform
+
 import pytest
 
 from keras_cbam.errors import InputError
@@ -27,15 +29,37 @@ def test_openvino_gives_the_same_answers(everything):
     assert report.markdown().count("| openvino |") == expected
 
 
-def test_openvino_computes_in_float32_where_integers_saturate(everything):
+def test_openvino_computes_in_float32_where_integers_saturate(everything, images, monkeypatch):
     pytest.importorskip("openvino")
-    told = {
-        artifact.name
-        for artifact in everything[1].artifacts
-        if any("in openvino: compared in float32" in note for note in artifact.notes)
-    }
-    integer = {"model_int8.tflite", "model_int16x8.tflite"}
-    assert told == (integer if runtime_openvino.saturates() else set())
+
+    def noted(saturates):
+        monkeypatch.setattr(runtime_openvino, "saturates", lambda: saturates)
+        inputs = {"image": images[:1]}
+        return {
+            artifact.name
+            for artifact in ARTIFACTS
+            if "openvino" in artifact.also
+            and runtime_openvino.run(str(everything[0] / artifact.name), inputs)[1]
+        }
+
+    assert noted(False) == set()
+    assert noted(True) == {"model_int8.tflite"}
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "expected"),
+    [
+        ("x86_64", "avx2 fma", True),
+        ("x86_64", "avx2 avx_vnni", False),
+        ("x86_64", "avx512f avx512_vnni", False),
+        ("aarch64", "asimd", False),
+    ],
+)
+def test_integers_saturate_on_x86_without_vnni(machine, flags, expected, tmp_path, monkeypatch):
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    assert not runtime_openvino.saturates(tmp_path / "cpuinfo")
+    (tmp_path / "cpuinfo").write_text(f"processor: 0\nflags: {flags}\n")
+    assert runtime_openvino.saturates(tmp_path / "cpuinfo") == expected
 
 
 def test_onnxruntime_web_gives_the_same_answers(with_onnxruntime_web, network, images, tmp_path):

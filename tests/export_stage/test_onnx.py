@@ -107,7 +107,7 @@ def test_biases_take_back_what_rounding_will_shift(tmp_path):
     serving = Serving(prepare(model), tmp_path, [images.astype("float32")])
     path = tmp_path / "corrected.onnx"
     shutil.copy(float32(serving), path)
-    correct_biases(path, serving.calibration_samples(4))
+    correct_biases(path, serving.calibration_samples(4), largest=64)
 
     means = images.mean((0, 1, 2))
     kernels = {name: np.asarray(layer.kernel, "float64") for name, layer in layers.items()}

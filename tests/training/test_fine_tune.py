@@ -425,6 +425,8 @@ def test_settings_that_do_not_go_together(image_folder, tmp_path, weights):
         ({"batch_norm_momentum": 9.0}, "momentum of at least 0 and below 1. Received: 9.0"),
         ({"attention_learning_rate": 0.0}, "Expected a learning rate of the attention above 0"),
         ({"attention_learning_rate": 0.1, "attention": "none"}, "Received: attention none"),
+        ({"points": "middle"}, "Expected points of stage_ends, last_stage. Received: middle"),
+        ({"points": "last_stage", "attention": "none"}, "Points are for a network with attention"),
         ({"epochs": 0}, "A learning rate and the batch norm.* Received: epochs 0"),
         (
             {"epochs": 0, "learning_rate": None, "batch_norm": "train"},
@@ -496,9 +498,15 @@ def test_options_reach_the_recipe(tmp_path):
     assert {name: getattr(recipe, name) for name in changes} == changes
 
 
-def test_a_dtype_policy_is_that_of_the_network(image_folder, tmp_path):
+def test_a_dtype_policy_and_points_are_those_of_the_network(image_folder, tmp_path):
     options = {"dtype_policy": "mixed_bfloat16", "ema": 0.5, "label_smoothing": 0.1}
+    options["points"] = "last_stage"
     result = fine_tune(config(image_folder, tmp_path / "run", head_epochs=0, epochs=1, **options))
     assert result.model.get_layer("conv1").compute_dtype == "bfloat16"
     assert result.model.get_layer("probabilities").compute_dtype == "float32"
     keras.saving.load_model(tmp_path / "run" / "model.keras")
+    refined = {gate["layer"] for gate in result.record["attention"]["gates"]}
+    last = (f"conv_{kind}_{block}_relu_spatial" for kind, block in product(("dw", "pw"), (12, 13)))
+    assert refined == set(last)
+    report = (tmp_path / "run" / "report.md").read_text()
+    assert report.startswith("# MobileNet with attention spatial at last_stage\n")
