@@ -28,14 +28,16 @@ RUN: dict[str, Any] = {
     # Attention at every point of MobileNet takes longer to compile than to train.
     "points": "stage_ends",
     "batch_size": 64,
-    "epochs": 14,
+    # After fewer, int8 files answer otherwise for too many digits.
+    "epochs": 18,
     "learning_rate": 6e-3,
     "attention_learning_rate": 2e-2,
     "head_learning_rate": 6e-3,
     # So short a training does not overfit.
     "dropout": 0.0,
     "augmentations": ("crop",),
-    "crop_area": 0.7,
+    # Without such crops the network hardly needs its attention.
+    "crop_area": 0.3,
     "val_split": 0.2,
 }
 FOLDERS = ("digits", "model", "export")
