@@ -50,7 +50,7 @@ BUDGETS: dict[bool, Budget] = {
 # By what the backbone starts from, and whether its batch normalization learns.
 FRESH = Rates(learning_rate=3e-3, attention_learning_rate=3e-3, head_learning_rate=3e-3)
 NORM_TRAINS = Rates(learning_rate=1e-3, attention_learning_rate=3e-3, head_learning_rate=1e-3)
-# Frozen batch normalization does not rescale a layer whose weights change. Higher rates would
+# Frozen batch normalization does not rescale a layer whose weights change, so that higher rates can
 # destroy the network.
 NORM_FROZEN = Rates(learning_rate=1e-4, attention_learning_rate=3e-4, head_learning_rate=1e-3)
 
@@ -66,7 +66,7 @@ QUANTILE = 1.645
 def fits(error: float, images: int, classes: int) -> bool:
     """Whether the features of the frozen backbone fit the task as they are.
 
-    ImageNet's do for photographs of its own classes. Training that changes them much would destroy
+    ImageNet's do for photographs of its own classes. Training that changes them much can cost
     more there than a few thousand images can teach. The upper bound of the error counts (Wilson
     1927), so of few images hardly any may be wrong, and fewer than 25 never show a fit.
 
