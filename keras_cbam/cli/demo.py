@@ -113,7 +113,10 @@ def write_report(
     draw_spatial_gates(result.model, chosen, titles[:PICTURES], picture)
     page.picture(picture, "digits beside the spatial gates of the network")
     page.heading("What the attention is worth")
-    page.paragraph(f"{record['attention']['sentence']}.")
+    page.paragraph(
+        f"{record['attention']['sentence']}. The settings of this demo were chosen so that its "
+        "attention is used: it is no evidence that attention helps."
+    )
     page.table(
         ("attention layer", "gate", "mean", "sd over images", "sd over places", "changes without"),
         [
