@@ -87,8 +87,11 @@ def shared_layers():
 
 
 def nested_twice():
+    # 16 channels or more into a strided 1x1 convolution, as this network is trained: with fewer,
+    # oneDNN, which PyTorch uses, writes past the end of a buffer (uxlfoundation/oneDNN#6035).
     inputs = keras.Input((None, None, 3), name="inner_pixels")
-    x = residual(16, "block2", 2)(residual(8, "block1", 2)(inputs))
+    x = residual(16, "block1", 2)(conv(16, "stem")(inputs))
+    x = residual(32, "block2", 2)(x)
     backbone = keras.Model(inputs, x, name="backbone")
     inputs = keras.Input((32, 32, 3), name="middle_pixels")
     x = backbone(layers.Rescaling(1 / 255)(inputs))
