@@ -144,9 +144,9 @@ def test_channels_first():
 def test_counts_stand_under_addresses():
     model = GRAPHS["nested_twice"].build()
     counts = multiply_adds(model)
-    # From 32x32x3, the second convolution of a block of stride 2 and 8 filters.
-    assert counts["features/backbone/block1_2_conv"] == 16 * 16 * 9 * 8 * 8
-    assert counts["scores"] == 16 * 3
+    # From 32x32x3, the second convolution of a block of stride 2 and 16 filters.
+    assert counts["features/backbone/block1_2_conv"] == 16 * 16 * 9 * 16 * 16
+    assert counts["scores"] == 32 * 3
 
 
 @pytest.mark.parametrize("name", ["two_inputs", "detector", "mixed_precision", "sequential"])
