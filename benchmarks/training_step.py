@@ -1,11 +1,11 @@
-"""What it costs a training step that glibc gives freed memory back to Linux.
+"""What the settings of a process cost a training step: memory that is kept, and oneDNN.
 
-    python benchmarks/memory.py
+    python benchmarks/training_step.py
 
 MobileNet 0.25, plain and with CBAM, at 128x128 in batches of 32, on one thread of TensorFlow and
-two that decode, learns `trash` of `$KERAS_CBAM_DATA/transfer`. Two kinds of process alternate: one
-keeps freed memory, as `keras-cbam finetune` does, and one gives it back. The time of a step is an
-epoch's over its steps; the first epoch of a process does not count.
+two that decode, learns `trash` of `$KERAS_CBAM_DATA/transfer`. Processes of each setting alternate.
+The time of a step is an epoch's over its steps, and a ratio to the first setting's; the first epoch
+of a process does not count.
 """
 
 import os
@@ -18,7 +18,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_cbam.cli.memory import keep_freed_memory
+from keras_cbam.cli.memory import OPTIONS
 from keras_cbam.training import FineTuneConfig, ImageBatches, read_image_folder
 from keras_cbam.training.classifier import build_classifier
 from keras_cbam.training.fine_tune_config import WHOLE_PHASE
@@ -26,12 +26,17 @@ from keras_cbam.training.phases import compile_phase
 
 ROUNDS, EPOCHS, SIDE = 3, 4, 128
 ATTENTIONS = ("none", "cbam")
+# Environment variables of a process. The commands that train keep freed memory.
+KEPT = {name: str(value) for name, (_, value) in OPTIONS.items()}
+SETTINGS = {
+    "memory given back": {"TF_ENABLE_ONEDNN_OPTS": "0"},
+    "memory kept": {"TF_ENABLE_ONEDNN_OPTS": "0", **KEPT},
+    "memory kept, oneDNN": {"TF_ENABLE_ONEDNN_OPTS": "1", **KEPT},
+}
 
 
-def measure(attention: str, keep: bool) -> None:
+def measure(attention: str) -> None:
     """Print the least and the median time of a step, its page faults, and the peak memory."""
-    if keep:
-        keep_freed_memory()
     data = Path(os.environ["KERAS_CBAM_DATA"]) / "transfer" / "trash" / "train"
     folder = read_image_folder(data, val_split=0.25)
     config = FineTuneConfig(str(data), "", weights="none", attention=attention)
@@ -67,24 +72,28 @@ def main() -> None:
     environment |= dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1")
     environment["KERAS_BACKEND"] = "tensorflow"
     print(
-        "| attention | freed memory is | time of a step, minimum | median | page faults a step | "
+        "| attention | setting | time of a step, minimum | median | page faults a step | "
         "peak memory, MiB |\n|---|---|---|---|---|---|"
     )
     for attention in ATTENTIONS:
-        figures: dict[str, list[list[float]]] = {"given back": [], "kept": []}
+        figures: dict[str, list[list[float]]] = {setting: [] for setting in SETTINGS}
         for _ in range(ROUNDS):
-            for memory, rows in figures.items():
-                command = [sys.executable, __file__, attention, memory]
-                done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)
+            for setting, rows in figures.items():
+                done = subprocess.run(
+                    [sys.executable, __file__, attention],
+                    check=True,
+                    stdout=subprocess.PIPE,
+                    env=environment | SETTINGS[setting],
+                )
                 rows.append([float(word) for word in done.stdout.split()[-4:]])
-        base = np.array(figures["given back"])
-        for memory, rows in figures.items():
+        base = np.array(figures["memory given back"])
+        for setting, rows in figures.items():
             found = np.array(rows)
             least = found[:, 0].min() / base[:, 0].min()
             median, faults, peak = np.median(found, 0)[1:]
             median /= np.median(base[:, 1])
             print(
-                f"| {attention} | {memory} | {least:.2f} | {median:.2f} | {faults:,.0f} | "
+                f"| {attention} | {setting} | {least:.2f} | {median:.2f} | {faults:,.0f} | "
                 f"{peak:,.0f} |",
                 flush=True,
             )
@@ -92,6 +101,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:]:
-        measure(sys.argv[1], sys.argv[2] == "kept")
+        measure(sys.argv[1])
     else:
         main()
