@@ -2,8 +2,8 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
-# TensorFlow leaves oneDNN off on processors without AVX-512 VNNI. With it they train faster and
-# have convolutions for channels_first.
+# TensorFlow leaves oneDNN off on x86 processors without VNNI. It has the convolutions for
+# channels_first.
 export TF_ENABLE_ONEDNN_OPTS ?= 1
 
 .PHONY: all demo test test-all lint types clean

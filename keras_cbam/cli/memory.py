@@ -19,7 +19,7 @@ def keep_freed_memory() -> None:
     """Let this process, and those that it starts, keep memory that they free.
 
     A training step frees large arrays. By default glibc gives them back to Linux, which clears
-    their pages when the next step asks for them; `benchmarks/training_step.py` measures what that costs.
+    their pages when the next step asks for them. `benchmarks/training_step.py` measures that cost.
     The process holds on to the most that it ever used. Nothing happens without glibc, or where the
     environment sets malloc's options.
     """
