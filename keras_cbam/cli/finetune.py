@@ -19,8 +19,10 @@ from keras_cbam.training import (
     fine_tune,
     join_processes,
 )
-from keras_cbam.training.fine_tune_config import BATCH_NORMS
+from keras_cbam.training.fine_tune_config import BATCH_NORMS, TRAINS
 from keras_cbam.training.fine_tune_defaults import (
+    ADAPTER,
+    ADAPTER_STEPS,
     BESIDE_FROZEN,
     BUDGETS,
     FRESH,
@@ -35,11 +37,14 @@ DEFAULTS = FineTuneConfig(data="", output="")
 
 def by_default(name: str) -> str:
     """What a rate is by default, by the tables of `fine_tune_defaults`."""
-    trained, frozen, fresh = (getattr(rates, name) for rates in (NORM_TRAINS, NORM_FROZEN, FRESH))
+    tables = (NORM_TRAINS, NORM_FROZEN, FRESH, ADAPTER)
+    trained, frozen, fresh, adapter = (getattr(rates, name) for rates in tables)
     rate = f"by default {trained:g}"
     if frozen != trained:
         rate += f", with frozen or no batch normalization {frozen:g}"
-    return rate if fresh == trained else f"{rate}, without weights {fresh:g}"
+    if fresh != trained:
+        rate += f", without weights {fresh:g}"
+    return rate if adapter == trained else f"{rate}, of an adapter {adapter:g}"
 
 
 def finetune(
@@ -61,6 +66,13 @@ def finetune(
             "attention point, BAM to the stage ends."
         ),
     ] = DEFAULTS.points,
+    train: Annotated[
+        str,
+        typer.Option(
+            help=f"{TRAINS[0]}: the whole network, after head and attention; {TRAINS[1]}: head and "
+            "attention alone, which a small file adapter.npz holds then."
+        ),
+    ] = DEFAULTS.train,
     image_size: Annotated[
         int, typer.Option(min=1, help="Side of the images, in pixels.")
     ] = DEFAULTS.image_size,
@@ -69,7 +81,7 @@ def finetune(
         int | None,
         typer.Option(
             min=0,
-            help="Epochs of head and attention beside a frozen backbone; by default as many as "
+            help="Epochs of head and attention before the whole network; by default as many as "
             f"{BUDGETS[True].head_steps} steps need, without weights none.",
         ),
     ] = DEFAULTS.head_epochs,
@@ -78,7 +90,8 @@ def finetune(
         typer.Option(
             min=0,
             help="Epochs of the whole network; by default as many as "
-            f"{BUDGETS[True].steps} steps need, without weights {BUDGETS[False].steps}.",
+            f"{BUDGETS[True].steps} steps need, without weights {BUDGETS[False].steps}. Or of the "
+            f"adapter; as many as {ADAPTER_STEPS} steps need.",
         ),
     ] = DEFAULTS.epochs,
     learning_rate: Annotated[
@@ -89,7 +102,7 @@ def finetune(
         float | None,
         typer.Option(
             help=f"Peak learning rate of attention; {by_default('attention_learning_rate')}. "
-            f"{BESIDE_FROZEN:g} of it while the backbone is frozen."
+            f"{BESIDE_FROZEN:g} of it before the whole network learns."
         ),
     ] = DEFAULTS.attention_learning_rate,
     head_learning_rate: Annotated[
@@ -161,6 +174,7 @@ def finetune(
         weights=weights,
         attention=attention,
         points=points,
+        train=train,
         image_size=image_size,
         batch_size=batch_size,
         head_epochs=head_epochs,

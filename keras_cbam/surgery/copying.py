@@ -1,4 +1,4 @@
-"""Copies of functional models: fresh layers with the weights of the originals, nothing shared."""
+"""Functional models built anew: of fresh layers with the same weights, or of the same layers."""
 
 from __future__ import annotations
 
@@ -40,18 +40,30 @@ def copy_model(model: keras.Model, call: Call = call_copy) -> keras.Model:
     return Copier(call).copy(model)
 
 
+def rewire_model(model: keras.Model, call: Call) -> keras.Model:
+    """Return a new model over the same layers, which share their weights with `model`.
+
+    Args:
+        model: a functional or a built Sequential model, as for `copy_model`.
+        call: as for `copy_model`; original and copy are the same.
+    """
+    return Copier(call, fresh=False).copy(model)
+
+
 class Copier:
     """Copies models with all that they share: each operation once, each variable once.
 
     Args:
         call: as for `copy_model`.
+        fresh: whether the copies have layers of their own.
 
     Attributes:
         variables: each variable of the layers copied, and its copy, by the id of the first.
     """
 
-    def __init__(self, call: Call):
+    def __init__(self, call: Call, fresh: bool = True):
         self.call = call
+        self.fresh = fresh
         self.copies: dict[int, Any] = {}
         self.originals: dict[int, Any] = {}
         self.unfilled: set[int] = set()
@@ -75,6 +87,8 @@ class Copier:
         if id(operation) not in self.copies:
             if has_graph(operation):
                 copied = self.copy(operation)
+            elif not self.fresh:
+                copied = operation
             else:
                 copied = copy_operation(operation)
                 self.unfilled.add(id(copied))

@@ -27,7 +27,7 @@ class Node:
         consumers: the nodes that read it.
         shape: shape of what it computes, of its first output if it has several.
         stride: input pixels to one step of its output, `math.inf` once there are no places left.
-        attention: name of the attention layer that refines its output already.
+        attention: address of the attention layer that refines its output already.
     """
 
     address: str
@@ -135,7 +135,7 @@ def _read(model: keras.Model, fed: list[Node] | None, prefix: str, graph: list[N
         operation = operations[entry["name"]]
         address = prefix + entry["name"]
         if isinstance(operation, AttentionLayer):
-            sources[0].attention = operation.name
+            sources[0].attention = address
             return sources[:1]
         if has_graph(operation):
             return _read(operation, sources, f"{address}/", graph)

@@ -1,5 +1,6 @@
 """Image folders in, a fine-tuned classifier out."""
 
+from keras_cbam.training.adapter import adapter_labels, load_adapter, save_adapter
 from keras_cbam.training.classifier import build_classifier
 from keras_cbam.training.fine_tune import FineTuneResult, fine_tune
 from keras_cbam.training.fine_tune_config import FineTuneConfig
@@ -28,6 +29,7 @@ __all__ = [
     "Recipe",
     "Stage",
     "TrainingLoop",
+    "adapter_labels",
     "build_classifier",
     "compile_model",
     "decodable",
@@ -36,7 +38,9 @@ __all__ = [
     "fine_tune",
     "group_variables",
     "join_processes",
+    "load_adapter",
     "read_image_archive",
     "read_image_folder",
     "recalibrate",
+    "save_adapter",
 ]

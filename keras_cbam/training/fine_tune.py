@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import Any
 import keras
 
 from keras_cbam.files import remove
+from keras_cbam.surgery.freeze import freeze_backbone
 from keras_cbam.surgery.gate_start import start_gates
 from keras_cbam.training.classifier import HEAD, build_classifier
 from keras_cbam.training.fine_tune_check import check_run
@@ -61,7 +63,8 @@ def fine_tune(
     """Fine-tune a classifier on a folder of photographs.
 
     Writes `model.keras`, `labels.txt`, `history.json`, `curves.png` and `report.md` to
-    `config.output` when the run is complete. Until then its state is in `.state/` there.
+    `config.output` when the run is complete, and `adapter.npz` if it trained an adapter. Until then
+    its state is in `.state/` there.
 
     Args:
         config: the run.
@@ -137,7 +140,7 @@ def fine_tune(
 def _build(config: FineTuneConfig, classes: int) -> keras.Model:
     keras.utils.set_random_seed(config.seed)
     with dtype_policy(config.dtype_policy):
-        return build_classifier(
+        model = build_classifier(
             config.backbone,
             classes,
             weights=config.weights,
@@ -148,6 +151,9 @@ def _build(config: FineTuneConfig, classes: int) -> keras.Model:
             seed=config.seed,
             options=config.backbone_options,
         )
+    if config.train == "adapter":
+        freeze_backbone(model, head=[HEAD])
+    return model
 
 
 def _stages(config: FineTuneConfig, batches_per_epoch: int, folder: ImageFolder) -> list[Stage]:
@@ -269,6 +275,7 @@ def _record(
         "images": {name: len(getattr(folder, name)) for name in SETS},
         "skipped": [str(path) for path in folder.skipped],
         "parameters": scorer.model.count_params(),
+        "trained": sum(math.prod(each.shape) for each in scorer.model.trainable_weights),
         "backbone_batch_norms": len(backbone_norms(scorer.model)),
         "rates": _rates(config),
         "start": start,

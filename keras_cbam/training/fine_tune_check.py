@@ -7,7 +7,7 @@ from pathlib import Path
 from keras_cbam.errors import InputError, require
 from keras_cbam.training.backbones import check_backbone
 from keras_cbam.training.classifier import check_attention
-from keras_cbam.training.fine_tune_config import BATCH_NORMS, FineTuneConfig
+from keras_cbam.training.fine_tune_config import BATCH_NORMS, TRAINS, FineTuneConfig
 from keras_cbam.training.image_batches import check_augmentations
 from keras_cbam.training.output import check_output
 from keras_cbam.training.processes import Processes
@@ -17,6 +17,7 @@ def check_run(config: FineTuneConfig, resume: bool, processes: Processes) -> Non
     """Raise an `InputError` that says what was expected and what came."""
     require("PIL", "matplotlib")
     check_output(Path(config.output), resume)
+    _check_adapter(config)
     settled = config.settled(1)
     if not settled.phases() or config.batch_size < 1 or config.image_size < 1:
         raise InputError("Expected at least one epoch, one image a batch and one pixel.")
@@ -49,3 +50,20 @@ def check_run(config: FineTuneConfig, resume: bool, processes: Processes) -> Non
     check_augmentations(config.augmentations, config.crop_area)
     check_backbone(config.backbone, config.weights, config.backbone_options)
     check_attention(config.attention, config.attention_learning_rate, config.points)
+
+
+def _check_adapter(config: FineTuneConfig) -> None:
+    """Raise an `InputError` for what an adapter cannot have."""
+    if config.train not in TRAINS:
+        raise InputError(f"Expected train of {', '.join(TRAINS)}. Received: {config.train}")
+    if config.train != "adapter":
+        return
+    if config.weights == "none":
+        raise InputError("An adapter is for a backbone with weights. Received: weights none")
+    # What only a run that trains the whole network has.
+    for name in ("learning_rate", "head_epochs", "batch_norm"):
+        if (value := getattr(config, name)) is not None:
+            raise InputError(
+                f"An adapter leaves the backbone as it is, and learns in one phase, so it has no "
+                f"{name.replace('_', ' ')}. Received: {value}"
+            )

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 from keras_cbam.training.fine_tune_defaults import (
+    ADAPTER,
+    ADAPTER_STEPS,
     BESIDE_FROZEN,
     BUDGETS,
     FRESH,
@@ -19,8 +21,10 @@ from keras_cbam.training.image_batches import AUGMENTATIONS
 from keras_cbam.training.recipe import Recipe
 
 BATCH_NORMS = ("train", "recalibrate", "frozen")
-# The phase that leaves the backbone as it is, and the one that trains everything.
-HEAD_PHASE, WHOLE_PHASE = "head", "whole"
+# The phases: the first and the last leave the backbone as it is, the second trains everything.
+HEAD_PHASE, WHOLE_PHASE, ADAPTER_PHASE = "head", "whole", "adapter"
+# What a run trains.
+TRAINS = ("whole", "adapter")
 
 
 @dataclass(frozen=True)
@@ -35,16 +39,18 @@ class FineTuneConfig:
         attention: a name that `attach_attention` knows, or `"none"`.
         points: where it goes: `"stage_ends"`, the end of each stage but the last, `"last_stage"`,
             or `None` for all attention points, for BAM the stage ends.
+        train: `"whole"`, head and attention first, then the whole network; or `"adapter"`, head and
+            attention alone, beside a backbone that stays as it is.
         image_size: side of the square images, in pixels.
         batch_size: images a step.
-        head_epochs: epochs of head and attention beside a frozen backbone; `None` for the budget of
-            `fine_tune_defaults`, in steps, at most 100 epochs.
-        epochs: epochs of the whole network; `None` for the budget, likewise.
+        head_epochs: epochs of head and attention before the whole network learns; `None` for the
+            budget of `fine_tune_defaults`, in steps, at most 100 epochs.
+        epochs: epochs of the whole network, or of the adapter; `None` for the budget, likewise.
         learning_rate: peak rate of the backbone, of Adam with cosine decay. `None` for the default
             of the table there, which is lower where batch normalization is frozen or missing.
-        attention_learning_rate: peak rate of the attention layers while the whole network learns.
-            In the first phase they learn at a tenth of it. The first kernels of channel gates learn
-            at a tenth of the phase's rate. `None` for the default of the table, likewise.
+        attention_learning_rate: peak rate of the attention layers. In the first phase of a run that
+            trains the whole network they learn at a tenth of it. The first kernels of channel gates
+            learn at a tenth of the phase's rate. `None` for the default of the table, likewise.
         head_learning_rate: peak rate of the head, the same in both phases; `None` for the default
             of the table.
         warmup: share of the steps of each phase in which rates rise from 0, in [0, 1).
@@ -81,6 +87,7 @@ class FineTuneConfig:
     weights: str = "imagenet"
     attention: str = "cbam"
     points: str | None = None
+    train: str = "whole"
     image_size: int = 224
     batch_size: int = 32
     head_epochs: int | None = None
@@ -110,6 +117,10 @@ class FineTuneConfig:
         Args:
             batches: of an epoch.
         """
+        if self.train == "adapter":
+            return self._filled(
+                head_epochs=0, epochs=epochs_of(ADAPTER_STEPS, batches, LEAST_EPOCHS)
+            )
         budget = BUDGETS[self.weights != "none"]
         return self._filled(
             head_epochs=epochs_of(budget.head_steps, batches),
@@ -128,6 +139,8 @@ class FineTuneConfig:
             classes: how many classes there are.
             norms: whether the backbone has batch normalization.
         """
+        if self.train == "adapter":
+            return self._filled(**asdict(ADAPTER))
         free = self.learning_rate is None and self.batch_norm_momentum is None
         near = free and error is not None and fits(error, images, classes)
         decides = self.epochs and norms
@@ -146,10 +159,8 @@ class FineTuneConfig:
 
     def phases(self) -> tuple[Phase, ...]:
         """The phases of a settled run, those without epochs left out."""
-        phases = (
-            Phase(HEAD_PHASE, self.head_epochs or 0),
-            Phase(WHOLE_PHASE, self.epochs or 0),
-        )
+        last = ADAPTER_PHASE if self.train == "adapter" else WHOLE_PHASE
+        phases = (Phase(HEAD_PHASE, self.head_epochs or 0), Phase(last, self.epochs or 0))
         return tuple(phase for phase in phases if phase.epochs > 0)
 
     def recipe(self, phase: str = WHOLE_PHASE) -> Recipe:

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from keras_cbam.files import atomic_path, write_text
+from keras_cbam.training.adapter import save_adapter
 from keras_cbam.training.fine_tune_config import HEAD_PHASE
 from keras_cbam.training.fine_tune_defaults import BESIDE_FROZEN
 from keras_cbam.training.image_folder import ImageFolder
@@ -21,6 +22,8 @@ def write_outputs(
     """Write every file of a finished run, each complete or not at all, the report last."""
     with atomic_path(output / "model.keras") as path:
         model.save(path)
+    if record["config"]["train"] == "adapter":
+        save_adapter(model, output / "adapter.npz", labels=folder.classes)
     write_text(output / "labels.txt", "".join(f"{name}\n" for name in folder.classes))
     write_text(output / "history.json", json.dumps(record, indent=2) + "\n")
     with atomic_path(output / "curves.png") as path:
@@ -117,6 +120,11 @@ def _rates(record: dict[str, Any]) -> str:
 
 def _norm_lines(record: dict[str, Any]) -> list[str]:
     config = record["config"]
+    if config["train"] == "adapter":
+        return [
+            f"- trained: attention and head, {record['trained']:,} of the parameters, which "
+            "`adapter.npz` holds; the backbone stayed as it was"
+        ]
     if not config["epochs"]:
         return []
     if not record["backbone_batch_norms"]:

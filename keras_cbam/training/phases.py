@@ -6,7 +6,7 @@ import keras
 
 from keras_cbam.surgery.freeze import freeze_backbone
 from keras_cbam.training.classifier import HEAD
-from keras_cbam.training.fine_tune_config import HEAD_PHASE, FineTuneConfig
+from keras_cbam.training.fine_tune_config import WHOLE_PHASE, FineTuneConfig
 from keras_cbam.training.group_rates import group_variables
 from keras_cbam.training.recalibrate import backbone_norms, batch_norms
 from keras_cbam.training.recipe import compile_model
@@ -24,10 +24,10 @@ def compile_phase(model: keras.Model, phase: str, config: FineTuneConfig, steps:
         config: the run, with its rates.
         steps: batches of the whole phase, over which the learning rate decays.
     """
-    if phase == HEAD_PHASE:
-        freeze_backbone(model, head=[HEAD])
-    else:
+    if phase == WHOLE_PHASE:
         _train_whole(model, config)
+    else:
+        freeze_backbone(model, head=[HEAD])
     for normalization in batch_norms(model):
         normalization.momentum = _momentum(normalization, config)
     compile_model(model, config.recipe(phase), steps, group_variables(model, [HEAD]))
