@@ -1,37 +1,66 @@
-"""`keras-cbam study`: the paper's tables on images of one's own."""
+"""`keras-cbam study`: the paper's tables on images of one's own, and the transfer study."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from keras_cbam.cli.backbone_options import BackboneOptions, parse
 from keras_cbam.cli.processes_option import Hosts, ProcessId
 from keras_cbam.cli.terminal import EpochProgress, counting, out, progress_bar
 from keras_cbam.errors import InputError
-from keras_cbam.studies import SCALES, STUDIES, Result, Run
+from keras_cbam.studies import ROWS, SCALES, STUDIES, Result, Run, TransferRun, transfer_study
 from keras_cbam.studies import study as do_study
-from keras_cbam.training import join_processes
+from keras_cbam.training import FineTuneConfig, join_processes
 
-ALL = "all"
+ALL, TRANSFER = "all", "transfer"
 
 
 def study(
-    name: Annotated[str, typer.Argument(help=f"One of {', '.join(STUDIES)}; or {ALL}.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help=f"A table, one of {', '.join(STUDIES)}, or {ALL} of them; or {TRANSFER}."
+        ),
+    ],
     data: Annotated[
-        Path, typer.Option(help="Folder with train/ and val/, or with *train*.npz and *test*.npz.")
+        Path,
+        typer.Option(
+            help="Folder with train/ and val/, or with *train*.npz and *test*.npz; for "
+            f"{TRANSFER} a folder of folders with train/ and val/ or test/."
+        ),
     ],
     output: Annotated[Path, typer.Option(help="Directory of runs and tables, which hosts share.")],
-    scale: Annotated[str, typer.Option(help=f"How large, of {', '.join(SCALES)}.")] = "small",
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from 0 on.")] = 3,
+    scale: Annotated[
+        str | None, typer.Option(help=f"How large, of {', '.join(SCALES)}; by default small.")
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=1, help=f"How many seeds, from 0 on; by default 3, of {TRANSFER} 10."),
+    ] = None,
     network: Annotated[
         list[str] | None,
-        typer.Option(help="A network instead of the scale's; repeatable, tables 1 to 3 take one."),
+        typer.Option(
+            help="A network instead of the scale's; repeatable, tables 1 to 3 take one. For "
+            f"{TRANSFER} a builder of keras.applications, by default MobileNet with alpha=0.25."
+        ),
+    ] = None,
+    backbone_option: BackboneOptions = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help=f"Of {TRANSFER}: 'imagenet', the default, or a weights file."),
+    ] = None,
+    rows: Annotated[
+        str | None,
+        typer.Option(help=f"Of {TRANSFER}: some of {','.join(ROWS)}; by default all."),
     ] = None,
     image_size: Annotated[
-        int | None, typer.Option(min=1, help="Side of the images instead of the scale's.")
+        int | None,
+        typer.Option(min=1, help=f"Side of the images instead of the scale's; {TRANSFER}: 128."),
     ] = None,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Images a step instead of the scale's.")
@@ -58,8 +87,40 @@ def study(
     hosts: Hosts = None,
     process_id: ProcessId = None,
 ) -> None:
-    """Rerun tables 1 to 4 of the paper; the same command goes on with what is not done yet."""
+    """Rerun tables 1 to 4 of the paper, or compare ways of fine-tuning: the study named transfer.
+
+    The same command goes on with what is not done yet.
+    """
+    of_tables = {
+        "--scale": scale,
+        "--images": images,
+        "--stem": stem,
+        "--learning-rate": learning_rate,
+        "--dtype-policy": dtype_policy,
+        "--hosts": hosts,
+        "--process-id": process_id,
+    }
+    of_transfer = {"--weights": weights, "--backbone-option": backbone_option, "--rows": rows}
+    for option, value in (of_tables if name == TRANSFER else of_transfer).items():
+        if value is not None:
+            raise InputError(f"{option} does not go with study {name}. Received: {value}")
+    if name == TRANSFER:
+        _transfer(
+            data,
+            output,
+            seeds=range(10 if seeds is None else seeds),
+            network=network,
+            options=backbone_option,
+            weights=weights,
+            rows=rows,
+            image_size=128 if image_size is None else image_size,
+            batch_size=FineTuneConfig.batch_size if batch_size is None else batch_size,
+            workers=workers,
+            checkpoint_seconds=checkpoint_seconds,
+        )
+        return
     processes = join_processes(hosts, process_id)
+    scale = "small" if scale is None else scale
     if scale not in SCALES:
         raise InputError(f"Expected a scale of {', '.join(SCALES)}. Received: {scale}")
     changes: dict[str, Any] = {
@@ -78,7 +139,7 @@ def study(
             data,
             output,
             replace(chosen, recipe=recipe),
-            seeds=range(seeds),
+            seeds=range(3 if seeds is None else seeds),
             workers=workers,
             callbacks=[EpochProgress(bar)] if processes.first else [],
             checkpoint_seconds=checkpoint_seconds,
@@ -99,3 +160,53 @@ def _tell(run: Run, result: Result) -> None:
     )
     if result.attention:
         out.print(result.attention["sentence"], markup=False, highlight=False)
+
+
+def _transfer(
+    data: Path,
+    output: Path,
+    *,
+    seeds: range,
+    network: list[str] | None,
+    options: list[str] | None,
+    weights: str | None,
+    rows: str | None,
+    image_size: int,
+    batch_size: int,
+    workers: int,
+    checkpoint_seconds: float,
+) -> None:
+    if network and len(network) > 1:
+        raise InputError(f"Expected one network for study {TRANSFER}. Received: {network}")
+    config = FineTuneConfig(
+        data="",
+        output="",
+        backbone=network[0] if network else "MobileNet",
+        backbone_options=parse(options) if options or network else {"alpha": 0.25},
+        weights=weights or "imagenet",
+        image_size=image_size,
+        batch_size=batch_size,
+        checkpoint_seconds=checkpoint_seconds,
+    )
+    with progress_bar() as bar, counting(bar, "runs done") as progress:
+        table = transfer_study(
+            data,
+            output,
+            config,
+            rows=rows.split(",") if rows else tuple(ROWS),
+            seeds=seeds,
+            workers=workers,
+            callbacks=[EpochProgress(bar)],
+            tell=_tell_transfer,
+            progress=progress,
+        )
+    out.print(table.read_text(encoding="utf-8"), markup=False)
+    out.print(f"written: {table}", markup=False)
+
+
+def _tell_transfer(run: TransferRun, record: Mapping[str, Any]) -> None:
+    out.print(
+        f"{run.dataset}, {ROWS[run.row].label}, seed {run.config.seed}: "
+        f"{record['val']['accuracy']:.1%}",
+        markup=False,
+    )

@@ -22,12 +22,12 @@ from keras_cbam.training.image_batches import ImageBatches
 from keras_cbam.training.image_folder import ImageFolder
 from keras_cbam.training.loop import Stage, TrainingLoop
 from keras_cbam.training.measure_use import measure_use
+from keras_cbam.training.output import STATE_DIRECTORY
 from keras_cbam.training.processes import ALONE, Processes, on_its_own
 from keras_cbam.training.recipe import Recipe, compile_model, dtype_policy
 from keras_cbam.training.scores import Scorer, scores, told_right
 
 RESULT = "result.json"
-STATE = ".state"
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def execute(
         model,
         [stage],
         batches,
-        directory / STATE,
+        directory / STATE_DIRECTORY,
         run.described(),
         checkpoint_seconds=checkpoint_seconds,
         processes=processes,
@@ -158,12 +158,16 @@ def execute(
     return result
 
 
+def is_done(directory: Path) -> bool:
+    """Whether the run in a directory has its result."""
+    return (directory / RESULT).is_file()
+
+
 def read_result(directory: Path) -> Result | None:
     """The result of the run in a directory, `None` if it is not done."""
-    path = directory / RESULT
-    if not path.is_file():
+    if not is_done(directory):
         return None
-    found = json.loads(path.read_text(encoding="utf-8"))["result"]
+    found = json.loads((directory / RESULT).read_text(encoding="utf-8"))["result"]
     bits = np.frombuffer(bytes.fromhex(found.pop("correct")), "uint8")
     correct = np.unpackbits(bits)[: found.pop("images")].astype(bool)
     return Result(correct=correct, **found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -67,7 +67,7 @@ def summarize(results: Mapping[int, Result]) -> Summary:
     first = next(iter(results.values()))
     values = np.array(list(errors.values()))
     if len(values) > 1:
-        mean, deviation = _students(values), float(values.std(ddof=1))
+        mean, deviation = students(values), float(values.std(ddof=1))
     else:
         mean, deviation = _wilson(~first.correct), None
     uses = [result.attention for result in results.values()]
@@ -94,7 +94,7 @@ def compare(results: Mapping[int, Result], baseline: Mapping[int, Result]) -> Co
     pairs = [(results[seed], baseline[seed]) for seed in results]
     if len(pairs) > 1:
         gaps = np.array([100 * (ours.accuracy - base.accuracy) for ours, base in pairs])
-        difference = _students(-gaps)
+        difference = students(-gaps)
         # Rounding apart: an image more or less is a larger difference by far.
         if np.ptp(gaps) < 1e-9:
             return Comparison(difference, 1.0 if abs(gaps[0]) < 1e-9 else None)
@@ -112,13 +112,26 @@ def compare(results: Mapping[int, Result], baseline: Mapping[int, Result]) -> Co
     )
 
 
-def _students(values: np.ndarray) -> Interval:
-    """The mean, with Student's interval."""
+def students(values: np.ndarray) -> Interval:
+    """The mean of at least two values, with Student's interval."""
     from scipy import stats
 
     mean, count = float(values.mean()), len(values)
     reach = stats.t.ppf((1 + LEVEL) / 2, count - 1) * values.std(ddof=1) / np.sqrt(count)
     return Interval(mean, mean - float(reach), mean + float(reach))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Correct the p-values of several tests for their number (Holm 1979).
+
+    Each is then the level at which the test is the first to be given up, in the order given.
+    """
+    order = np.argsort(p_values, kind="stable")
+    corrected, highest = np.zeros(len(order)), 0.0
+    for rank, index in enumerate(order):
+        highest = max(highest, min((len(order) - rank) * p_values[index], 1.0))
+        corrected[index] = highest
+    return corrected.tolist()
 
 
 def _wilson(wrong: np.ndarray) -> Interval:

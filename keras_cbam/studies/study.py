@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,14 +13,17 @@ from keras_cbam.files import check_writable
 from keras_cbam.studies.grid import check_scale, grid, networks, read_images
 from keras_cbam.studies.networks import build_network
 from keras_cbam.studies.report import lines, write
-from keras_cbam.studies.run import Result, Run, read_result
+from keras_cbam.studies.run import Result, Run, execute, is_done, read_result
 from keras_cbam.studies.scales import Scale
 from keras_cbam.studies.tables import STUDIES
-from keras_cbam.studies.workers import SECONDS, Told, Workers, count_done, work
+from keras_cbam.studies.workers import count_done, do_in_workers, work
 from keras_cbam.training.image_folder import ImageFolder
 from keras_cbam.training.processes import ALONE, Processes
 
 RUNS = "runs"
+
+# Called with a run that has just been done here, and its result.
+Told = Callable[[Run, Result], None]
 
 
 def study(
@@ -88,15 +90,13 @@ def study(
             network, "none", len(folder.classes), image_size=scale.image_size, stem=scale.stem
         )
     place = Path(output) / RUNS
+    arguments = (runs, folder, place, checkpoint_seconds)
     if workers > 1:
-        _with_workers(runs, folder, place, workers, checkpoint_seconds, progress)
+        do_in_workers(runs, place, is_done, workers, _work, *arguments, progress=progress)
     else:
-        work(
-            runs,
-            folder,
-            place,
+        _work(
+            *arguments,
             callbacks=callbacks,
-            checkpoint_seconds=checkpoint_seconds,
             tell=partial(_tell, tell, progress, runs, place),
             processes=processes,
         )
@@ -116,35 +116,30 @@ def _tell(
     if tell:
         tell(run, result)
     if progress:
-        progress(count_done(runs, place), len(runs))
+        progress(count_done(runs, place, is_done), len(runs))
 
 
-def _with_workers(
+def _work(
     runs: Sequence[Run],
     folder: ImageFolder,
     place: Path,
-    count: int,
     checkpoint_seconds: float,
-    progress: Callable[[int, int], None] | None,
+    *,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    tell: Told | None = None,
+    processes: Processes = ALONE,
 ) -> None:
-    workers = Workers(count, _work, list(runs), folder, place, checkpoint_seconds)
-    try:
-        while workers.working:
-            time.sleep(SECONDS)
-            if progress:
-                progress(count_done(runs, place), len(runs))
-    finally:
-        workers.stop()
-    left = len(runs) - count_done(runs, place)
-    if left:
-        raise RuntimeError(
-            f"All workers have stopped, and {left} of {len(runs)} runs are not done. The same "
-            "command goes on with them."
+    def do(run: Run, directory: Path) -> Result:
+        return execute(
+            run,
+            folder,
+            directory,
+            callbacks=callbacks,
+            checkpoint_seconds=checkpoint_seconds,
+            processes=processes,
         )
 
-
-def _work(runs: Sequence[Run], folder: ImageFolder, place: Path, checkpoint_seconds: float) -> None:
-    work(runs, folder, place, checkpoint_seconds=checkpoint_seconds)
+    work(runs, place, do, is_done, tell=tell, processes=processes)
 
 
 def _report(

@@ -8,14 +8,13 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
-import keras
 import numpy as np
 
 from keras_cbam.errors import require
-from keras_cbam.studies.run import RESULT, STATE, Result, Run, execute, read_result
-from keras_cbam.training.image_folder import ImageFolder
 from keras_cbam.training.loop import drop_state
+from keras_cbam.training.output import STATE_DIRECTORY
 from keras_cbam.training.processes import ALONE, Processes
 
 LOCK = "lock"
@@ -25,18 +24,27 @@ SECONDS = 1.0
 # Whose a run is.
 DONE, OURS, OTHERS = range(3)
 
-# Called with a run that has just been done here, and its result.
-Told = Callable[[Run, Result], None]
+
+class Task(Protocol):
+    """A run as workers see it."""
+
+    @property
+    def name(self) -> str:
+        """What its directory is called: the same for the same run, and for no other."""
+
+
+Run = TypeVar("Run", bound=Task)
+# Whether the run in a directory is done.
+Done = Callable[[Path], bool]
 
 
 def work(
     runs: Sequence[Run],
-    folder: ImageFolder,
     output: Path,
+    do: Callable[[Run, Path], Any],
+    done: Done,
     *,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
-    checkpoint_seconds: float = 30.0,
-    tell: Told | None = None,
+    tell: Callable[[Run, Any], None] | None = None,
     processes: Processes = ALONE,
 ) -> None:
     """Do the runs that nobody has done, and wait for those that others are at.
@@ -46,11 +54,11 @@ def work(
 
     Args:
         runs: what is to be done.
-        folder: the images.
         output: each run has a directory here, by its name.
-        callbacks: Keras callbacks of the training.
-        checkpoint_seconds: time between two saves.
-        tell: called after each run that was done here.
+        do: does a run in its directory, from where it was cut off if it was, and returns what came
+            of it.
+        done: whether the run in a directory is done.
+        tell: called with each run that was done here, and with what came of it.
         processes: what `join_processes` returns, where several do each run together.
     """
     require("filelock", "PIL")
@@ -59,18 +67,11 @@ def work(
         left = []
         for run in pending:
             directory = output / run.name
-            with _claim(directory, processes) as found:
+            with _claim(directory, done, processes) as found:
                 if found == OTHERS:
                     left.append(run)
                 if found == OURS:
-                    result = execute(
-                        run,
-                        folder,
-                        directory,
-                        callbacks=callbacks,
-                        checkpoint_seconds=checkpoint_seconds,
-                        processes=processes,
-                    )
+                    result = do(run, directory)
                     if tell and processes.first:
                         tell(run, result)
         pending = left
@@ -79,7 +80,7 @@ def work(
 
 
 @contextlib.contextmanager
-def _claim(directory: Path, processes: Processes) -> Iterator[int]:
+def _claim(directory: Path, done: Done, processes: Processes) -> Iterator[int]:
     """Yield whose a run is: the first process looks, and holds the lock if it is ours."""
     import filelock
 
@@ -89,16 +90,55 @@ def _claim(directory: Path, processes: Processes) -> Iterator[int]:
             directory.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(filelock.Timeout):
                 held.enter_context(filelock.FileLock(directory / LOCK, blocking=False))
-                found = OURS if read_result(directory) is None else DONE
+                found = DONE if done(directory) else OURS
             if found == DONE:
                 # Left there if its holder was killed before its last step.
-                drop_state(directory / STATE)
+                drop_state(directory / STATE_DIRECTORY)
         yield int(processes.gather(np.array([found], "int32"))[0])
 
 
-def count_done(runs: Sequence[Run], output: Path) -> int:
-    """How many runs have their result."""
-    return sum((output / run.name / RESULT).is_file() for run in runs)
+def count_done(runs: Sequence[Task], output: Path, done: Done) -> int:
+    """How many runs are done."""
+    return sum(done(output / run.name) for run in runs)
+
+
+def do_in_workers(
+    runs: Sequence[Task],
+    output: Path,
+    done: Done,
+    count: int,
+    task: Callable[..., None],
+    *arguments: object,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Start workers, and wait until the runs are done.
+
+    Args:
+        runs: what is to be done.
+        output: as for `work`.
+        done: as for `work`.
+        count: how many workers.
+        task: what each does; a function of a module, with arguments that can be pickled.
+        arguments: its arguments.
+        progress: called with the number of runs that are done, and of all.
+
+    Raises:
+        RuntimeError: if all workers have stopped before the runs were done.
+    """
+    workers = Workers(count, task, *arguments)
+    try:
+        while workers.working:
+            time.sleep(SECONDS)
+            if progress:
+                progress(count_done(runs, output, done), len(runs))
+    finally:
+        workers.stop()
+    left = len(runs) - count_done(runs, output, done)
+    if left:
+        raise RuntimeError(
+            f"All workers have stopped, and {left} of {len(runs)} runs are not done. The same "
+            "command goes on with them."
+        )
 
 
 class Workers:

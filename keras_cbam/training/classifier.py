@@ -8,6 +8,7 @@ import keras
 
 from keras_cbam.errors import InputError
 from keras_cbam.surgery import ATTENTIONS, attach_attention
+from keras_cbam.surgery.plan import Factory
 from keras_cbam.surgery.points import NAMED_POINTS
 from keras_cbam.training.backbones import build_backbone, preprocess
 
@@ -46,7 +47,7 @@ def build_classifier(
     classes: int,
     *,
     weights: str = "imagenet",
-    attention: str = "cbam",
+    attention: str | Factory = "cbam",
     points: str | None = None,
     image_size: int = 224,
     dropout: float = 0.2,
@@ -61,7 +62,8 @@ def build_classifier(
         backbone: name of a `keras.applications` builder.
         classes: how many classes, at least 2.
         weights: `"imagenet"`, `"none"` or the path of a weights file.
-        attention: a name that `attach_attention` knows, or `"none"` for the plain backbone.
+        attention: a name that `attach_attention` knows, a factory as it takes one, or `"none"` for
+            the plain backbone.
         points: where it goes: `"stage_ends"`, the end of each stage but the last, `"last_stage"`,
             or `None` for all attention points, for BAM the stage ends.
         image_size: height and width of the input, in pixels.
@@ -77,7 +79,9 @@ def build_classifier(
     Raises:
         InputError: on a backbone, weights, attention or option that does not exist or fit.
     """
-    check_attention(attention, points=points)
+    named = attention if isinstance(attention, str) else "custom"
+    if named == attention:
+        check_attention(named, points=points)
     image = keras.Input((image_size, image_size, 3), name="image")
     model = build_backbone(backbone, weights, preprocess(image, backbone), options)
     if attention != "none":
@@ -85,4 +89,4 @@ def build_classifier(
     x = keras.layers.GlobalAveragePooling2D(name=FEATURES)(model.output)
     x = keras.layers.Dropout(dropout, seed=seed, name="dropout")(x)
     outputs = keras.layers.Dense(classes, activation="softmax", dtype="float32", name=HEAD)(x)
-    return keras.Model(model.inputs[0], outputs, name=f"{backbone}_{attention}".lower())
+    return keras.Model(model.inputs[0], outputs, name=f"{backbone}_{named}".lower())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,9 +13,12 @@ from typing import Any
 
 import keras
 
+from keras_cbam.errors import InputError
 from keras_cbam.files import remove
 from keras_cbam.surgery.freeze import freeze_backbone
 from keras_cbam.surgery.gate_start import start_gates
+from keras_cbam.surgery.plan import Factory
+from keras_cbam.surgery.summary import count_parameters
 from keras_cbam.training.classifier import HEAD, build_classifier
 from keras_cbam.training.fine_tune_check import check_run
 from keras_cbam.training.fine_tune_config import WHOLE_PHASE, FineTuneConfig, Phase
@@ -59,6 +61,7 @@ def fine_tune(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: Callable[[int, int], None] | None = None,
     processes: Processes = ALONE,
+    factory: Factory | None = None,
 ) -> FineTuneResult:
     """Fine-tune a classifier on a folder of photographs.
 
@@ -76,6 +79,8 @@ def fine_tune(
         progress: called with the number of image files checked and the number of all.
         processes: what `join_processes` returns, where several train together; they share
             `config.output`, and the first writes.
+        factory: what makes the layers at the attention points, as `attach_attention` takes it, in
+            place of an attention by name; it goes with attention `"none"`.
 
     Returns:
         A `FineTuneResult`. Its model is compiled, for scoring.
@@ -85,6 +90,8 @@ def fine_tune(
         LostProcessError: if another process is gone.
     """
     check_run(config, resume, processes)
+    if factory is not None and config.attention != "none":
+        raise InputError(f"A factory goes with attention none. Received: {config.attention}")
     # All have found the directory as it was before any writes to it.
     processes.wait("directory checked")
     if processes.first:
@@ -100,7 +107,7 @@ def fine_tune(
     shard = (processes.index, processes.count)
     batches_per_epoch = _batches(config, folder, shard).batches_per_epoch
     config = config.settled(batches_per_epoch)
-    build = partial(_build, config, len(folder.classes))
+    build = partial(_build, config, len(folder.classes), factory)
     model = build()
     scorer = Scorer(model, build, config.image_size, config.batch_size, processes)
     batches = partial(_batches, config, folder, shard)
@@ -137,14 +144,14 @@ def fine_tune(
     return FineTuneResult(scorer.model, folder, record)
 
 
-def _build(config: FineTuneConfig, classes: int) -> keras.Model:
+def _build(config: FineTuneConfig, classes: int, factory: Factory | None) -> keras.Model:
     keras.utils.set_random_seed(config.seed)
     with dtype_policy(config.dtype_policy):
         model = build_classifier(
             config.backbone,
             classes,
             weights=config.weights,
-            attention=config.attention,
+            attention=factory or config.attention,
             points=config.points,
             image_size=config.image_size,
             dropout=config.dropout,
@@ -275,7 +282,7 @@ def _record(
         "images": {name: len(getattr(folder, name)) for name in SETS},
         "skipped": [str(path) for path in folder.skipped],
         "parameters": scorer.model.count_params(),
-        "trained": sum(math.prod(each.shape) for each in scorer.model.trainable_weights),
+        "trained": count_parameters(scorer.model.trainable_weights),
         "backbone_batch_norms": len(backbone_norms(scorer.model)),
         "rates": _rates(config),
         "start": start,
@@ -290,6 +297,8 @@ def _record(
 
 def _rates(config: FineTuneConfig) -> dict[str, float]:
     """The peak rate, in the last phase, of each group that learned."""
+    if not config.phases():
+        return {}
     phase = config.phases()[-1].name
     recipe = config.recipe(phase)
     rates = {"backbone": recipe.learning_rate, **recipe.group_rates}

@@ -19,7 +19,9 @@ def check_run(config: FineTuneConfig, resume: bool, processes: Processes) -> Non
     check_output(Path(config.output), resume)
     _check_adapter(config)
     settled = config.settled(1)
-    if not settled.phases() or config.batch_size < 1 or config.image_size < 1:
+    # Without an epoch, what is kept is the logistic regression, which needs weights.
+    trains = settled.phases() or config.weights != "none"
+    if not trains or config.batch_size < 1 or config.image_size < 1:
         raise InputError("Expected at least one epoch, one image a batch and one pixel.")
     settled.rated(None, 1, 2).recipe().check()
     if config.batch_norm not in (None, *BATCH_NORMS):

@@ -79,7 +79,7 @@ def report_text(record: dict[str, Any]) -> str:
         f"- trained on {images['train']} images of {len(record['classes'])} classes at "
         f"{config['image_size']}x{config['image_size']} pixels, seed {config['seed']}",
         f"- parameters: {record['parameters']:,}",
-        f"- peak learning rates: {_rates(record)}",
+        f"- peak learning rates: {_rates(record) or 'none, nothing was trained'}",
         *_norm_lines(record),
         "- files left out because they could not be decoded in 8 bits a channel: "
         f"{len(record['skipped'])}",

@@ -73,8 +73,8 @@ def read_image_folder(
     """Find the images of a folder, decode each once to see that it can be, and split them.
 
     Args:
-        folder: either `train/` and `val/`, each with a folder for every class, or the class folders
-            themselves.
+        folder: either `train/` and `val/`, or `train/` and `test/`, each with a folder for every
+            class; or the class folders themselves. With all three, `test/` is not read.
         selection_split: share of each class's training images held out for selection, in (0, 1);
             `None` for none.
         val_split: share of each class set apart as val, in (0, 1), where there are no `train/` and
@@ -92,17 +92,19 @@ def read_image_folder(
     rng = np.random.default_rng(seed)
     # A folder of that name that holds images and no folders is a class like any other.
     found = [name for name in ("train", "val") if _folders(root / name)]
+    if found == ["train"] and _folders(root / "test"):
+        found = ["train", "test"]
     if len(found) == 1:
         raise InputError(f"Expected train/ and val/ in {root}. Found only: {found[0]}/")
     if found:
+        splits = f"{found[0]}/ and {found[1]}/"
         if val_split is not None:
-            raise InputError(f"{root} has train/ and val/, so no val split can be stated.")
-        classes = _class_names(root / "train")
-        extra = sorted(set(_class_names(root / "val")) ^ set(classes))
+            raise InputError(f"{root} has {splits}, so no val split can be stated.")
+        classes, scored = (_class_names(root / name) for name in found)
+        extra = sorted(set(scored) ^ set(classes))
         if extra:
-            raise InputError(f"train/ and val/ of {root} differ in class folder {extra[0]}.")
-        train = _find(root / "train", classes)
-        val = _find(root / "val", classes)
+            raise InputError(f"{splits} of {root} differ in class folder {extra[0]}.")
+        train, val = (_find(root / name, classes) for name in found)
         train, val, skipped = _readable(train, val, classes, progress)
     else:
         if val_split is None:

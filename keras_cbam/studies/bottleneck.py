@@ -1,0 +1,69 @@
+"""What stands in place of attention to tell it from mere parameters: as many, and no gate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from keras_cbam.layers import CBAM
+from keras_cbam.surgery.points import AttentionPoint
+
+
+@keras.saving.register_keras_serializable(package="keras_cbam")
+class Bottleneck(keras.layers.Layer):
+    """Adds a bottleneck of 1x1 convolutions to its input: `x + up(relu(down(x)))`.
+
+    It starts as the identity, since the last kernel starts at zero.
+
+    Args:
+        filters: of the bottleneck.
+        data_format: `"channels_last"` or `"channels_first"`; `None` means Keras's default.
+        **kwargs: `name`, `dtype` and `trainable`, as for any Keras layer.
+
+    Input shape:
+        `(batch, height, width, channels)`, or `(batch, channels, height, width)`.
+
+    Output shape:
+        That of the input.
+
+    Source: the residual adapters of [Rebuffi et al.](https://arxiv.org/abs/1705.08045), with the
+    bottleneck of [Houlsby et al.](https://arxiv.org/abs/1902.00751).
+    """
+
+    def __init__(self, filters: int, data_format: str | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.data_format = data_format or keras.config.image_data_format()
+
+    def build(self, input_shape):
+        channels = input_shape[-1 if self.data_format == "channels_last" else 1]
+        shared = {"data_format": self.data_format, "dtype": self.dtype_policy}
+        self.down = keras.layers.Conv2D(self.filters, 1, activation="relu", name="down", **shared)
+        self.up = keras.layers.Conv2D(channels, 1, kernel_initializer="zeros", name="up", **shared)
+        self.down.build(input_shape)
+        self.up.build(self.down.compute_output_shape(input_shape))
+
+    def call(self, inputs):
+        return inputs + self.up(self.down(inputs))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "data_format": self.data_format,
+        }
+
+
+def bottleneck(point: AttentionPoint) -> keras.layers.Layer:
+    """A bottleneck for a point, with about as many parameters as CBAM has there."""
+    channels = int(point.shape[-1] or 0)
+    attention = CBAM(dtype="float32", data_format="channels_last")
+    attention.build((None, None, None, channels))
+    trained = sum(int(keras.ops.size(weight)) for weight in attention.trainable_weights)
+    # With f filters it has f (2 C + 1) + C.
+    filters = max(round((trained - channels) / (2 * channels + 1)), 1)
+    return Bottleneck(filters, "channels_last", name=f"{point.layer}_bottleneck")

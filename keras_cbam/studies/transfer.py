@@ -1,0 +1,209 @@
+"""The transfer study: does attention help where a pretrained network is fine-tuned?"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_cbam.errors import InputError, require
+from keras_cbam.files import check_writable
+from keras_cbam.studies.transfer_report import Outcome, write_report
+from keras_cbam.studies.transfer_rows import ROWS
+from keras_cbam.studies.workers import count_done, do_in_workers, work
+from keras_cbam.training.backbones import check_backbone
+from keras_cbam.training.fine_tune import fine_tune
+from keras_cbam.training.fine_tune_config import FineTuneConfig
+from keras_cbam.training.image_folder import SUFFIXES
+from keras_cbam.training.output import REPORT
+
+RUNS = "runs"
+# Attributes of a run that do not change what comes of it.
+INCIDENTAL = {"data", "output", "checkpoint_seconds"}
+
+
+@dataclass(frozen=True)
+class TransferRun:
+    """One fine-tuning run of the study.
+
+    Attributes:
+        dataset: name of the folder of the images.
+        row: a name of `ROWS`.
+        config: the run, but for its output.
+        backend: of Keras.
+        weights: digest of the weights of the backbone, or `"imagenet"`.
+        images: digest of the images.
+    """
+
+    dataset: str
+    row: str
+    config: FineTuneConfig
+    backend: str
+    weights: str
+    images: str
+
+    @property
+    def name(self) -> str:
+        """What its directory is called: the same for the same run, and for no other."""
+        found = {key: value for key, value in asdict(self.config).items() if key not in INCIDENTAL}
+        found["weights"] = self.weights
+        text = json.dumps([found, self.row, self.backend, self.images], sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+        return f"{self.dataset}_{self.row}_{self.config.seed}_{digest}"
+
+
+# Called with a run that has just been done here, and what it recorded.
+Told = Callable[[TransferRun, Mapping[str, Any]], None]
+
+
+def transfer_study(
+    data: str | Path,
+    output: str | Path,
+    config: FineTuneConfig,
+    *,
+    rows: Sequence[str] = tuple(ROWS),
+    seeds: Sequence[int] = tuple(range(10)),
+    workers: int = 1,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    tell: Told | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Fine-tune one backbone in many ways on many sets of images, and compare them in pairs.
+
+    Runs are in `output/runs`, each in a directory of its own. Whoever calls this for the same
+    `output`, on whichever host, shares the work: a run is done once, and goes on from its last
+    saved step if whoever was at it is gone. A table that is there already is written anew.
+
+    Args:
+        data: a folder of data folders, each as `fine_tune` takes it.
+        output: directory of runs and tables.
+        config: backbone, weights, size of the images and whatever else all runs have in common.
+        rows: names of `ROWS`.
+        seeds: of the runs; a seed sets the images held out, order, crops, dropout and new weights.
+        workers: processes that this call starts, each on its share of the cores; with 1, the runs
+            are done in this process.
+        callbacks: Keras callbacks of runs that are done in this process.
+        tell: called with each run that was done in this process, and what its `history.json` holds.
+        progress: called with the number of runs that are done, and of all.
+
+    Returns:
+        The table, `transfer.md`; beside it are `transfer.json` and `transfer.png`.
+
+    Raises:
+        InputError: on data, rows, seeds, or an output directory that cannot be used.
+        RuntimeError: if all workers have stopped before the runs were done.
+    """
+    require("PIL", "filelock", "matplotlib", "scipy")
+    if unknown := [name for name in rows if name not in ROWS]:
+        raise InputError(f"Expected rows of {', '.join(ROWS)}. Received: {unknown[0]}")
+    if not rows or not seeds or len(set(seeds)) < len(seeds) or workers < 1:
+        raise InputError(
+            "Expected at least one row, different seeds, and at least one of them and one worker. "
+            f"Received: rows {list(rows)}, seeds {list(seeds)}, workers {workers}"
+        )
+    check_backbone(config.backbone, config.weights, config.backbone_options)
+    check_writable(output)
+    runs = grid(Path(data), config, rows, seeds)
+    place = Path(output) / RUNS
+    if workers > 1:
+        do_in_workers(runs, place, is_done, workers, _work, runs, place, progress=progress)
+    else:
+        told = partial(_tell, tell, progress, runs, place)
+        _work(runs, place, callbacks=callbacks, tell=told)
+    outcomes = [_outcome(run, place / run.name) for run in runs]
+    return write_report(outcomes, config, keras.config.backend(), Path(output))
+
+
+def grid(
+    data: Path, config: FineTuneConfig, rows: Sequence[str], seeds: Sequence[int]
+) -> list[TransferRun]:
+    """The runs of the study, all of one seed before those of the next."""
+    if not data.is_dir():
+        raise InputError(f"Expected a folder of data folders. No folder at: {data}")
+    sets = sorted(path for path in data.iterdir() if (path / "train").is_dir())
+    if not sets:
+        raise InputError(f"Expected data folders with train/ in {data}. Found none")
+    digests = {path: _images_digest(path) for path in sets}
+    weights = Path(config.weights)
+    weights_digest = _file_digest(weights) if weights.is_file() else config.weights
+    return [
+        TransferRun(
+            path.name,
+            row,
+            replace(config, data=str(path), seed=seed, **ROWS[row].changes),
+            keras.config.backend(),
+            weights_digest,
+            digests[path],
+        )
+        for seed in seeds
+        for path in sets
+        for row in rows
+    ]
+
+
+def is_done(directory: Path) -> bool:
+    """Whether the run in a directory is finished: its report is written last."""
+    return (directory / REPORT).is_file()
+
+
+def _work(
+    runs: Sequence[TransferRun],
+    place: Path,
+    *,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    tell: Told | None = None,
+) -> None:
+    def do(run: TransferRun, directory: Path) -> Mapping[str, Any]:
+        config = replace(run.config, output=str(directory))
+        factory = ROWS[run.row].factory
+        return fine_tune(config, resume=True, callbacks=callbacks, factory=factory).record
+
+    work(runs, place, do, is_done, tell=tell)
+
+
+def _tell(
+    tell: Told | None,
+    progress: Callable[[int, int], None] | None,
+    runs: Sequence[TransferRun],
+    place: Path,
+    run: TransferRun,
+    record: Mapping[str, Any],
+) -> None:
+    if tell:
+        tell(run, record)
+    if progress:
+        progress(count_done(runs, place, is_done), len(runs))
+
+
+def _outcome(run: TransferRun, directory: Path) -> Outcome:
+    """What a finished run came to."""
+    record = json.loads((directory / "history.json").read_text(encoding="utf-8"))
+    use = record["attention"]
+    return Outcome(
+        dataset=run.dataset,
+        row=run.row,
+        seed=run.config.seed,
+        accuracy=100 * record["val"]["accuracy"],
+        without=None if use is None else 100 * use["replaced"]["accuracy"],
+        images=record["images"]["val"],
+        trained=record["trained"],
+        seconds=record["seconds"]["training"],
+    )
+
+
+def _images_digest(folder: Path) -> str:
+    """What tells the images of a folder from others: their names and sizes."""
+    images = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    names = [f"{p.relative_to(folder).as_posix()} {p.stat().st_size}" for p in images]
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]

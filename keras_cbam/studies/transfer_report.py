@@ -1,0 +1,239 @@
+"""The table and the forest plot of the transfer study."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_cbam.files import atomic_path, write_text
+from keras_cbam.studies.statistics import LEVEL, Interval, holm, students
+from keras_cbam.studies.transfer_rows import ROWS
+from keras_cbam.training.fine_tune_config import FineTuneConfig
+
+# In place of a set's name: the mean over all sets.
+ALL = "all sets"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to.
+
+    Attributes:
+        dataset: the set of images.
+        row: a name of `ROWS`.
+        seed: of the run.
+        accuracy: on the images that are scored once, in %.
+        without: the same with all gates replaced by their means; `None` without attention.
+        images: how many are scored.
+        trained: weights that were trained.
+        seconds: time of training, in the last process that was at it.
+    """
+
+    dataset: str
+    row: str
+    seed: int
+    accuracy: float
+    without: float | None
+    images: int
+    trained: int
+    seconds: float
+
+
+class Difference(NamedTuple):
+    """A row against one of its baselines, on one set or on all of them.
+
+    Attributes:
+        row: the row.
+        baseline: what it is compared with.
+        dataset: the set, or `ALL`.
+        interval: mean difference of accuracy over pairs of seeds, in points, with its 95 % interval
+            (Student). Where it is of all sets, a pair is the mean over them.
+        p_value: of Student's paired test, corrected by Holm for the number of rows if it is of all
+            sets, and otherwise for rows times sets; `None` where all pairs differ by as much.
+    """
+
+    row: str
+    baseline: str
+    dataset: str
+    interval: Interval
+    p_value: float | None
+
+    @property
+    def shown(self) -> bool:
+        """Whether a difference is shown, after the correction."""
+        return self.p_value is not None and self.p_value < 1 - LEVEL
+
+
+Accuracies = Mapping[tuple[str, str], Mapping[int, float]]
+
+
+def accuracies(outcomes: Sequence[Outcome]) -> dict[tuple[str, str], dict[int, float]]:
+    """Accuracy in % by row and set, then by seed; that of all sets is their mean."""
+    found: dict[tuple[str, str], dict[int, float]] = {}
+    for outcome in outcomes:
+        found.setdefault((outcome.row, outcome.dataset), {})[outcome.seed] = outcome.accuracy
+    sets = list(dict.fromkeys(outcome.dataset for outcome in outcomes))
+    for row in dict.fromkeys(outcome.row for outcome in outcomes):
+        each = [found[row, name] for name in sets]
+        found[row, ALL] = {seed: float(np.mean([one[seed] for one in each])) for seed in each[0]}
+    return found
+
+
+def differences(by_row: Accuracies) -> list[Difference]:
+    """Each row against its baselines, on each set and on all, where there are several seeds."""
+    from scipy import stats
+
+    found, families = [], []
+    pairs = [
+        (row, baseline, dataset, by_row[baseline, dataset])
+        for row, dataset in by_row
+        for baseline in ROWS[row].baselines
+        if (baseline, dataset) in by_row
+    ]
+    for row, baseline, dataset, base in pairs:
+        gaps = np.array([value - base[seed] for seed, value in by_row[row, dataset].items()])
+        if len(gaps) < 2:
+            continue
+        p_value = None if np.ptp(gaps) < 1e-9 else float(stats.ttest_1samp(gaps, 0).pvalue)
+        found.append(Difference(row, baseline, dataset, students(gaps), p_value))
+        families.append(dataset == ALL)
+    for pooled in (True, False):
+        tested = [
+            index
+            for index, each in enumerate(found)
+            if families[index] == pooled and each.p_value is not None
+        ]
+        corrected = holm([found[index].p_value or 0.0 for index in tested])
+        for index, p_value in zip(tested, corrected, strict=True):
+            found[index] = found[index]._replace(p_value=p_value)
+    return found
+
+
+def markdown(
+    outcomes: Sequence[Outcome], found: Sequence[Difference], config: FineTuneConfig, backend: str
+) -> str:
+    """The tables, with what was run above and what the figures mean below."""
+    by_row = accuracies(outcomes)
+    rows = list(dict.fromkeys(outcome.row for outcome in outcomes))
+    sets = [*dict.fromkeys(outcome.dataset for outcome in outcomes), ALL]
+    seeds = sorted({outcome.seed for outcome in outcomes})
+    options = "".join(f", {key}={value}" for key, value in config.backbone_options.items())
+    lines = [
+        "# Does attention help in fine-tuning?",
+        "",
+        *(f"- {verdict}" for verdict in verdicts(found)),
+        f"- {config.backbone}{options} at {config.image_size}x{config.image_size}; seeds "
+        f"{', '.join(map(str, seeds))}; Keras on {backend}",
+        "",
+        "![differences with their intervals](transfer.png)",
+        "",
+        "## Accuracy in %, mean of the seeds",
+        "",
+        f"| row | {' | '.join(sets)} | without attention | weights trained | training, minutes |",
+        "|---" * (len(sets) + 4) + "|",
+    ]
+    for row in rows:
+        mine = [outcome for outcome in outcomes if outcome.row == row]
+        lost = [each.accuracy - each.without for each in mine if each.without is not None]
+        cells = [
+            ROWS[row].label,
+            *(f"{np.mean(list(by_row[row, name].values())):.1f}" for name in sets),
+            f"{-np.mean(lost):+.1f}" if lost else "-",
+            f"{np.median([each.trained for each in mine]):,.0f}",
+            f"{np.median([each.seconds for each in mine]) / 60:.1f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += [
+        "",
+        "## Differences in points, by pairs of seeds",
+        "",
+        "| row | against | set | difference (95 % interval) | p, corrected |",
+        "|---|---|---|---|---|",
+    ]
+    order = [*rows, *sets]
+    for each in sorted(found, key=lambda each: [order.index(name) for name in each[:3]]):
+        value, low, high = each.interval
+        p_value = "-" if each.p_value is None else f"{max(each.p_value, 0.001):.3f}"
+        lines.append(
+            f"| {ROWS[each.row].label} | {ROWS[each.baseline].label} | {each.dataset} | "
+            f"{value:+.1f} ({low:+.1f} to {high:+.1f}) | {p_value} |"
+        )
+    lines += [
+        "",
+        "- Intervals and tests are Student's, over pairs of seeds. Intervals are not corrected for "
+        "their number; p-values are, by Holm, those of all sets among themselves. 0.001 stands for "
+        "less, too.",
+        "- Without attention: how accuracy changes, in points, where every gate is replaced by its "
+        "mean over images and places.",
+        "- Training: the median over sets and seeds, by the clock of whoever did it.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def verdicts(found: Sequence[Difference]) -> list[str]:
+    """What the comparisons over all sets show, in words: no more than their tests allow."""
+    said = []
+    for each in found:
+        if each.dataset != ALL:
+            continue
+        value, low, high = each.interval
+        word = "no difference is shown"
+        if each.shown:
+            word = "better" if value > 0 else "worse"
+        said.append(
+            f"{ROWS[each.row].label}, against {ROWS[each.baseline].label}: {word}, "
+            f"{value:+.1f} points ({low:+.1f} to {high:+.1f}) over all sets"
+        )
+    return said or ["one seed: nothing can be said of differences"]
+
+
+def draw(found: Sequence[Difference], path: Path) -> None:
+    """A forest plot: a panel for each comparison, a line for each set, the mean of all below."""
+    from matplotlib.figure import Figure
+
+    compared = list(dict.fromkeys((each.row, each.baseline) for each in found))
+    sets = list(dict.fromkeys(each.dataset for each in found))
+    columns = min(len(compared), 4)
+    lines = -(-len(compared) // columns)
+    figure = Figure(
+        figsize=(2 + 2.6 * columns, 0.6 + lines * (1 + 0.28 * len(sets))), layout="constrained"
+    )
+    panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+    for axes in panels.flat[len(compared) :]:
+        axes.set_visible(False)
+    for (row, baseline), axes in zip(compared, panels.flat, strict=False):
+        axes.axvline(0, color="0.6", linewidth=1)
+        for each in found:
+            if (each.row, each.baseline) == (row, baseline):
+                place, pooled = -sets.index(each.dataset), each.dataset == ALL
+                color = "C3" if pooled else "C0"
+                axes.plot(each.interval[1:], [place] * 2, color=color, linewidth=2)
+                axes.plot(each.interval.value, place, "D" if pooled else "o", color=color)
+        axes.set_title(f"{ROWS[row].label}\nagainst {ROWS[baseline].label}", fontsize=9)
+        axes.set_yticks([-place for place in range(len(sets))], sets)
+        axes.set_ylim(0.6 - len(sets), 0.6)
+        axes.xaxis.set_tick_params(labelbottom=True)
+    figure.supxlabel("difference of accuracy, points (bars: 95 % intervals over seeds)", fontsize=9)
+    figure.savefig(path, dpi=110)
+
+
+def write_report(
+    outcomes: Sequence[Outcome], config: FineTuneConfig, backend: str, output: Path
+) -> Path:
+    """Write `transfer.png`, `transfer.json` and, last, `transfer.md`; return the last."""
+    found = differences(accuracies(outcomes))
+    if found:
+        with atomic_path(output / "transfer.png") as path:
+            draw(found, path)
+    recorded = {
+        "outcomes": [asdict(outcome) for outcome in outcomes],
+        "differences": [each._asdict() for each in found],
+    }
+    write_text(output / "transfer.json", json.dumps(recorded, indent=1) + "\n")
+    write_text(output / "transfer.md", markdown(outcomes, found, config, backend))
+    return output / "transfer.md"
