@@ -10,7 +10,10 @@ from tests.conftest import BACKEND, ROOT
 
 EXAMPLES = [
     example
-    for page in ("README.md", "docs/detection.md", "docs/explain.md", "docs/finetune.md")
+    for page in (
+        "README.md",
+        *(f"docs/{name}.md" for name in ("adapters", "detection", "explain", "finetune")),
+    )
     for example in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     # Of what runs where this package is not, the tests of exports are the proof.
     if "keras_cbam" in example
@@ -19,7 +22,8 @@ EXAMPLES = [
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="bits are compared in TensorFlow")
 @pytest.mark.parametrize("code", EXAMPLES)
-def test_example_prints_what_its_comments_say(code):
+def test_example_prints_what_its_comments_say(code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(code, "README.md", "exec"), {})

@@ -23,6 +23,7 @@ class Node:
         config: its own configuration.
         inputs: the nodes it reads, in the order it reads them.
         shared: whether the model that holds it calls it more than once.
+        arguments: what it is called with beside tensors, as the configuration of the model has it.
         order: position among the nodes of the graph, in the order they are computed.
         consumers: the nodes that read it.
         shape: shape of what it computes, of its first output if it has several.
@@ -36,6 +37,7 @@ class Node:
     config: dict[str, Any]
     inputs: list[Node]
     shared: bool
+    arguments: Any
     order: int
     consumers: list[Node] = field(default_factory=list)
     shape: tuple[int | None, ...] = ()
@@ -98,17 +100,19 @@ def _reason(model: Any) -> str:
     return f"class {type(model).__name__} computes in its own `call`, which has no graph"
 
 
-def read_graph(model: keras.Model) -> list[Node]:
+def read_graph(model: keras.Model, *, attention: bool = False) -> list[Node]:
     """Return the nodes of a model in the order they are computed, nested models opened.
 
-    Attention layers of keras_cbam are passed over, so that a network with attention has the graph
-    of the network without.
+    Args:
+        model: a functional or a built Sequential model.
+        attention: whether attention layers of keras_cbam are nodes too. Otherwise they are passed
+            over, so that a network with attention has the graph of the network without.
 
     Raises:
         TypeError: if the model has no graph to read, or a layer gives no configuration.
     """
     graph: list[Node] = []
-    _read(model, None, "", graph)
+    _read(model, None, "", graph, attention)
     for node in graph:
         node.stride = _stride(node)
         for source in node.inputs:
@@ -116,7 +120,9 @@ def read_graph(model: keras.Model) -> list[Node]:
     return graph
 
 
-def _read(model: keras.Model, fed: list[Node] | None, prefix: str, graph: list[Node]) -> list[Node]:
+def _read(
+    model: keras.Model, fed: list[Node] | None, prefix: str, graph: list[Node], attention: bool
+) -> list[Node]:
     """Append the nodes of `model`, called on the nodes `fed`, and return those of its outputs."""
     functional = as_functional(model)
     config = _config(functional)
@@ -131,16 +137,25 @@ def _read(model: keras.Model, fed: list[Node] | None, prefix: str, graph: list[N
             node.shape = history.shape
         return node
 
-    def compute(entry: dict[str, Any], sources: list[Node], shared: bool) -> list[Node]:
+    def compute(entry: dict[str, Any], call: int, sources: list[Node]) -> list[Node]:
+        calls = entry["inbound_nodes"]
+        arguments = _without_tensors(calls[call]) if calls else None
         operation = operations[entry["name"]]
         address = prefix + entry["name"]
-        if isinstance(operation, AttentionLayer):
+        if isinstance(operation, AttentionLayer) and not attention:
             sources[0].attention = address
             return sources[:1]
         if has_graph(operation):
-            return _read(operation, sources, f"{address}/", graph)
+            return _read(operation, sources, f"{address}/", graph, attention)
         node = Node(
-            address, operation, entry["class_name"], entry["config"], sources, shared, len(graph)
+            address,
+            operation,
+            entry["class_name"],
+            entry["config"],
+            sources,
+            len(calls) > 1,
+            arguments,
+            len(graph),
         )
         graph.append(node)
         return [node]
@@ -148,7 +163,7 @@ def _read(model: keras.Model, fed: list[Node] | None, prefix: str, graph: list[N
     names = [end.name for end in _ends(config["input_layers"])]
     for index, name in enumerate(names):
         entry = next(entry for entry in config["layers"] if entry["name"] == name)
-        computed[name, 0] = [fed[index]] if fed else compute(entry, [], False)
+        computed[name, 0] = [fed[index]] if fed else compute(entry, 0, [])
     pending = [
         (entry, call, list(_histories(node)))
         for entry in config["layers"]
@@ -162,7 +177,7 @@ def _read(model: keras.Model, fed: list[Node] | None, prefix: str, graph: list[N
             except KeyError:
                 waiting.append((entry, call, histories))
                 continue
-            outputs = compute(entry, sources, len(entry["inbound_nodes"]) > 1)
+            outputs = compute(entry, call, sources)
             computed[entry["name"], call] = outputs
         if len(waiting) == len(pending):
             name = waiting[0][0]["name"]
@@ -210,6 +225,17 @@ def _histories(node: Any) -> Iterator[History]:
     if isinstance(node, list | tuple):
         for item in node:
             yield from _histories(item)
+
+
+def _without_tensors(arguments: Any) -> Any:
+    """The arguments of a call, `"tensor"` in place of each tensor."""
+    if isinstance(arguments, dict):
+        if arguments.get("class_name") == "__keras_tensor__":
+            return "tensor"
+        return {name: _without_tensors(value) for name, value in arguments.items()}
+    if isinstance(arguments, list | tuple):
+        return [_without_tensors(value) for value in arguments]
+    return arguments
 
 
 def _ends(structure: Any) -> list[History]:

@@ -17,36 +17,43 @@ from keras_cbam.surgery.graph import Node, read_graph
 from keras_cbam.training.adapter_file import (
     Adapter,
     describe,
+    plain_weights,
     read_adapter,
     rebuild,
     write_adapter,
 )
-from keras_cbam.training.backbone_digest import backbone_digest
+from keras_cbam.training.backbone_digest import node_digests
 
 
 class Parts(NamedTuple):
     """What a network consists of.
 
     Attributes:
-        attention: the attention layers, by the address of the layer that each follows.
+        graph: its nodes.
+        end: the node whose output is the feature map that the head takes.
+        attention: the attention layers, by the id of the node that each follows.
         head: the layers from the pooling to the output; none if it ends in a feature map.
-        backbone: all other layers.
+        digests: what each node computes, by its id.
     """
 
-    attention: dict[str, AttentionLayer]
+    graph: list[Node]
+    end: Node
+    attention: dict[int, keras.layers.Layer]
     head: list[keras.layers.Layer]
-    backbone: list[keras.layers.Layer]
+    digests: dict[int, str]
 
-    def digest(self) -> str:
+    @property
+    def backbone(self) -> str:
         """What tells the backbone from another."""
-        return backbone_digest(self.backbone)
+        return self.digests[id(self.end)]
 
 
 def save_adapter(model: keras.Model, path: str | Path, *, labels: Sequence[str] = ()) -> None:
     """Write what a classifier has beside its frozen backbone to one small file.
 
     The file holds attention, head, labels and a digest of the backbone, by which `load_adapter`
-    refuses another one. It is an `.npz` archive of NumPy and is read without pickle.
+    refuses another one. It is an `.npz` archive of NumPy and is read without pickle. Initializers,
+    regularizers and constraints are not kept.
 
     Args:
         model: a functional classifier of one output, `(batch, classes)`, whose backbone is frozen,
@@ -59,8 +66,8 @@ def save_adapter(model: keras.Model, path: str | Path, *, labels: Sequence[str] 
     Raises:
         TypeError: if the model has no graph.
         ValueError: if the model is no such classifier, if the backbone can be trained, if attention
-            stands inside other layers, if the head has layers or parts that a file cannot hold, or
-            if the number of labels is not that of the classes.
+            does not stand between a layer and all that reads it, if the head has layers or parts
+            that a file cannot hold, or if the number of labels is not that of the classes.
 
     Example:
         >>> backbone = keras.applications.MobileNetV2(include_top=False, weights=None)
@@ -73,28 +80,32 @@ def save_adapter(model: keras.Model, path: str | Path, *, labels: Sequence[str] 
         >>> save_adapter(model, "birds.npz", labels=["finch", "robin", "wren"])
         >>> birds = load_adapter(backbone, "birds.npz")
     """
+    _check_places(model)
     parts = _parts(model)
     if not parts.head:
         raise ValueError(
             "Expected a classifier, with a head that pools or flattens a feature map. "
             f"Received: model {model.name}, whose output is {model.output_shape}"
         )
-    for layer in parts.backbone:
-        if layer.trainable_weights:
+    layers = [*parts.attention.values(), *parts.head]
+    adapted = {id(layer) for layer in layers}
+    for address, layer in walk(model):
+        if layer.trainable_weights and id(layer) not in adapted:
             raise ValueError(
                 "Expected a model whose backbone is frozen, as `freeze_backbone` leaves it. "
-                f"Received: model {model.name}, whose layer {layer.name} can be trained"
+                f"Received: model {model.name}, whose layer {address} can be trained"
             )
-    classes = model.output_shape[-1]
+    classes = model.outputs[0].shape[-1]
     if len(labels) not in (0, classes):
         raise ValueError(f"Expected a label for each of {classes} classes. Received: {len(labels)}")
     adapter = Adapter(
         model=model.name,
-        backbone=parts.digest(),
+        backbone=parts.backbone,
         labels=[str(label) for label in labels],
-        attention={address: describe(layer) for address, layer in parts.attention.items()},
+        after=[parts.digests[key] for key in parts.attention],
+        attention=[describe(layer) for layer in parts.attention.values()],
         head=[describe(layer) for layer in parts.head],
-        weights=[layer.get_weights() for layer in (*parts.attention.values(), *parts.head)],
+        weights=[plain_weights(layer) for layer in layers],
     )
     write_adapter(adapter, Path(path))
 
@@ -103,7 +114,8 @@ def load_adapter(backbone: keras.Model, path: str | Path) -> keras.Model:
     """Return the classifier that an adapter makes of a backbone.
 
     The classifier has the layers of `backbone`, not copies, so that many adapters share its weights
-    in memory. They are frozen, in place: training them would change all classifiers.
+    in memory. They are frozen, in place: training them would change all classifiers. They remember
+    each classifier they are part of, so that it is kept in memory as long as the backbone.
 
     Args:
         backbone: the network that the adapter was trained on, on any backend: one that ends in a
@@ -111,31 +123,29 @@ def load_adapter(backbone: keras.Model, path: str | Path) -> keras.Model:
         path: a file of `save_adapter`.
 
     Returns:
-        A functional `keras.Model`, not compiled.
+        A functional `keras.Model`, not compiled. `layer.output` of a layer of the backbone is a
+        tensor of `backbone`, not of this model.
 
     Raises:
         TypeError: if the backbone has no graph.
+        ValueError: if the backbone has several outputs.
         InputError: a `ValueError`, if the file is no adapter, or one of another backbone.
     """
     adapter = read_adapter(Path(path))
     parts = _parts(backbone)
-    if parts.digest() != adapter.backbone:
+    if parts.backbone != adapter.backbone:
         raise InputError(
             f"The adapter {path} was trained on another backbone: other weights, layers or pixels. "
             f"Expected: one of digest {adapter.backbone[:12]}. "
-            f"Received: {backbone.name} of digest {parts.digest()[:12]}"
+            f"Received: {backbone.name} of digest {parts.backbone[:12]}"
         )
     try:
-        attention = [rebuild(each) for each in adapter.attention.values()]
-        head = [rebuild(each) for each in adapter.head]
-        refined = dict(zip(adapter.attention, attention, strict=True))
-        model = _classifier(backbone, parts, refined, head, adapter.model)
-        for layer, weights in zip((*attention, *head), adapter.weights, strict=True):
-            layer.set_weights(weights)
-    except (TypeError, ValueError) as error:
-        sentence = " ".join(str(error).split())
+        model = _classifier(backbone, parts, adapter)
+    except Exception as error:
+        # Whatever a foreign file makes Keras raise.
+        sentence = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"The adapter {path} does not fit {backbone.name}: {sentence}") from error
-    freeze_backbone(model, head=[layer.name for layer in head])
+    freeze_backbone(model, head=[configuration["config"]["name"] for configuration in adapter.head])
     return model
 
 
@@ -148,57 +158,70 @@ def adapter_labels(path: str | Path) -> list[str]:
     return read_adapter(Path(path)).labels
 
 
+def _check_places(model: keras.Model) -> None:
+    """Raise a `ValueError` unless each attention layer stands between a layer and all its readers.
+
+    An adapter says which layer an attention layer follows, and no more.
+    """
+    graph = read_graph(model, attention=True)
+    seen = set()
+    for node in graph:
+        if isinstance(node.operation, AttentionLayer):
+            source = node.inputs[0]
+            alone = source.consumers == [node] and not node.shared and not source.shared
+            again = id(node.operation) in seen
+            if not alone or again or isinstance(source.operation, AttentionLayer):
+                raise ValueError(
+                    "Expected attention that stands once after a layer, before all that reads it. "
+                    f"Received: model {model.name} with {node.address}"
+                )
+            seen.add(id(node.operation))
+    for address, layer in walk(model):
+        inside = [each for each in layers_inside(layer) if isinstance(each, AttentionLayer)]
+        if inside and id(layer) not in seen:
+            raise ValueError(
+                "Expected attention that stands in the graph of the model. "
+                f"Received: model {model.name} with {address}, which holds {inside[0].name}"
+            )
+
+
 def _parts(model: keras.Model) -> Parts:
     """Take a network apart.
 
     Raises:
         TypeError: if it has no graph.
-        ValueError: if attention stands inside other layers, or several times after one layer.
+        ValueError: if it has several outputs.
     """
     graph = read_graph(model)
-    layers = dict(walk(model))
-    attention = {node.address: layers[node.attention] for node in graph if node.attention}
-    head = [node.operation for node in _head(graph)]
-    known = {id(layer) for layer in (*attention.values(), *head)}
-    backbone = [layer for layer in layers.values() if id(layer) not in known]
-    hidden = [x for each in backbone for x in layers_inside(each) if isinstance(x, AttentionLayer)]
-    if hidden:
-        raise ValueError(
-            "Expected attention that stands in the graph of the model, once after a layer. "
-            f"Received: model {model.name} with {hidden[0].name}"
-        )
-    return Parts(attention, head, backbone)
-
-
-def _head(graph: list[Node]) -> list[Node]:
-    """The nodes from the pooling of the feature map to the output, in order."""
     ends = [node for node in graph if not node.consumers]
-    nodes: list[Node] = []
-    if len(ends) != 1:
-        return nodes
+    if len(ends) != 1 or len(model.outputs) != 1:
+        raise ValueError(
+            f"Expected a model of one output. Received: model {model.name} with "
+            f"{len(model.outputs)} outputs"
+        )
+    layers = dict(walk(model))
     node = ends[0]
-    while len(node.shape) == 2 and len(node.inputs) == 1:
-        nodes.insert(0, node)
+    head: list[Any] = []
+    while len(node.shape) == 2 and len(node.inputs) == 1 and not node.shared:
+        head.insert(0, node.operation)
         node = node.inputs[0]
-    return nodes
+    attention = {id(each): layers[each.attention] for each in graph if each.attention}
+    return Parts(graph, node, attention, head, node_digests(graph))
 
 
-def _classifier(
-    backbone: keras.Model,
-    parts: Parts,
-    attention: dict[str, keras.layers.Layer],
-    head: list[keras.layers.Layer],
-    name: str,
-) -> keras.Model:
-    """The layers of a backbone with other attention and another head.
+def _classifier(backbone: keras.Model, parts: Parts, adapter: Adapter) -> keras.Model:
+    """The layers of a backbone with the attention and the head of an adapter.
 
     Raises:
-        ValueError: if the backbone has no layer at an address.
+        ValueError: if the adapter does not fit.
     """
-    layers = dict(walk(backbone))
-    if missing := sorted(set(attention) - set(layers)):
-        raise ValueError(f"it has attention after a layer {missing[0]}")
-    refined = {id(layers[address]): layer for address, layer in attention.items()}
+    operations = {parts.digests[id(node)]: node.operation for node in parts.graph}
+    weights = iter(adapter.weights)
+    chosen: dict[int, tuple[keras.layers.Layer, Any]] = {}
+    for digest, configuration in zip(adapter.after, adapter.attention, strict=True):
+        if digest not in operations:
+            raise ValueError("it has attention after a layer that the backbone has not")
+        chosen[id(operations[digest])] = (rebuild(configuration), next(weights))
     removed = {id(layer) for layer in (*parts.attention.values(), *parts.head)}
 
     def call(original: Any, layer: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -206,10 +229,19 @@ def _classifier(
         if id(original) in removed:
             return next(iter((*args, *kwargs.values())))
         outputs = layer(*args, **kwargs)
-        return refined[id(original)](outputs) if id(original) in refined else outputs
+        if id(original) not in chosen:
+            return outputs
+        attention, values = chosen[id(original)]
+        outputs = attention(outputs)
+        attention.set_weights(values)
+        return outputs
 
     features = rewire_model(backbone, call)
-    outputs = features.output
-    for layer in head:
+    outputs = features.outputs[0]
+    for configuration in adapter.head:
+        layer = rebuild(configuration)
         outputs = layer(outputs)
-    return keras.Model(features.input, outputs, name=name)
+        layer.set_weights(next(weights))
+    if len(adapter.labels) not in (0, outputs.shape[-1]):
+        raise ValueError(f"it has {len(adapter.labels)} labels for {outputs.shape[-1]} classes")
+    return keras.Model(features.input, outputs, name=adapter.model)

@@ -21,8 +21,8 @@ FORMAT = "keras_cbam adapter 1"
 DESCRIPTION = "adapter"
 # An adapter has thousands of weights, and a head of thousands of classes some millions.
 MOST_BYTES = 2**30
-# No axis of a weight is set by a larger number than the largest axis in the file, or this.
-LEAST_LIMIT = 4096
+# Numbers of a configuration are at most the longest axis of its layer's weights, or this.
+LEAST_LIMIT = 128
 
 _ATTENTIONS = (BAM, CBAM, ChannelAttention, SpatialAttention, SqueezeExcite)
 _HEADS = (
@@ -40,13 +40,10 @@ _HEADS = (
 # The classes of the layers that a file can hold.
 ATTENTIONS = {kind.__name__: kind for kind in _ATTENTIONS}
 HEADS = {kind.__name__: kind for kind in _HEADS}
-# Where a configuration names the classes of its parts from, and where those are.
-MODULES: dict[str, Any] = {
-    "keras": keras.dtype_policies,
-    "keras.constraints": keras.constraints,
-    "keras.initializers": keras.initializers,
-    "keras.regularizers": keras.regularizers,
-}
+# What layers that have weights do not need, and a seed, which may be a number of any size.
+LEFT_OUT = ("_constraint", "_initializer", "_regularizer", "seed")
+
+Configuration = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -55,10 +52,10 @@ class Adapter:
 
     Attributes:
         model: name of the classifier.
-        backbone: digest of the backbone.
+        backbone: digest of what the backbone computes.
         labels: names of the classes, or none.
-        attention: configurations of the attention layers, by the address of the layer that each
-            follows; a configuration is `{"class_name": ..., "config": ...}`.
+        after: digest of what the layer computes that each attention layer follows.
+        attention: configurations of the attention layers, `{"class_name": ..., "config": ...}`.
         head: configurations of the layers of the head, in the order of the computation.
         weights: those of each layer, attention first.
     """
@@ -66,19 +63,26 @@ class Adapter:
     model: str
     backbone: str
     labels: list[str]
-    attention: dict[str, dict[str, Any]]
-    head: list[dict[str, Any]]
+    after: list[str]
+    attention: list[Configuration]
+    head: list[Configuration]
     weights: list[list[np.ndarray]]
 
 
 def write_adapter(adapter: Adapter, path: Path) -> None:
-    """Write a file, complete or not at all."""
-    description = {"format": FORMAT, **asdict(adapter), "weights": None}
+    """Write a file, complete or not at all.
+
+    Raises:
+        ValueError: if `read_adapter` would refuse it.
+    """
+    description = {"format": FORMAT, **asdict(adapter)}
+    del description["weights"]
     arrays = {
         f"{index}/{number}": weight
         for index, weights in enumerate(adapter.weights)
         for number, weight in enumerate(weights)
     }
+    _checked(description, arrays)
     arrays[DESCRIPTION] = np.array(json.dumps(description))
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
@@ -97,8 +101,9 @@ def read_adapter(path: Path) -> Adapter:
             raise ValueError(f"unpacked it has {size:,} bytes, more than {MOST_BYTES:,}")
         with np.load(path, allow_pickle=False) as archive:
             arrays = dict(archive)
-        description = json.loads(str(arrays.pop(DESCRIPTION)))
-        return _checked(description, arrays)
+        if DESCRIPTION not in arrays:
+            raise ValueError(f"it has no entry {DESCRIPTION!r}")
+        return _checked(json.loads(str(arrays.pop(DESCRIPTION))), arrays)
     except FileNotFoundError:
         raise InputError(f"Expected an adapter. No file at: {path}") from None
     except Exception as error:
@@ -107,57 +112,7 @@ def read_adapter(path: Path) -> Adapter:
         raise InputError(f"Expected an adapter of keras_cbam at {path}: {sentence}") from error
 
 
-def _checked(description: Any, arrays: Mapping[str, np.ndarray]) -> Adapter:
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise ValueError(f"it is not of the format {FORMAT!r}")
-    model, backbone, labels, attention, head = (
-        description[name] for name in ("model", "backbone", "labels", "attention", "head")
-    )
-    names = [model, backbone, *labels, *attention]
-    if not isinstance(labels, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError("its names are no strings")
-    limit = max([LEAST_LIMIT, *(axis for array in arrays.values() for axis in array.shape)])
-    layers = [(each, ATTENTIONS) for each in attention.values()]
-    layers += [(each, HEADS) for each in head]
-    weights: list[list[np.ndarray]] = []
-    for index, (layer, kinds) in enumerate(layers):
-        if layer["class_name"] not in kinds:
-            raise ValueError(f"a layer {layer['class_name']} is none of {', '.join(kinds)}")
-        check_config(layer["config"], limit)
-        mine = [name for name in arrays if name.startswith(f"{index}/")]
-        weights.append([arrays[f"{index}/{number}"] for number in range(len(mine))])
-    return Adapter(model, backbone, labels, attention, head, weights)
-
-
-def check_config(config: Any, limit: int | None = None) -> None:
-    """Raise a `ValueError` for what a configuration in a file cannot hold.
-
-    Args:
-        config: of a layer, or a part of it.
-        limit: the largest integer that a number of units, or a side of a kernel, may be.
-    """
-    if isinstance(config, dict):
-        if "class_name" in config and not _is_kerass(**config):
-            raise ValueError(f"{config['class_name']} is no class of Keras that may be there")
-        for key, value in config.items():
-            # A seed is a number of any size.
-            check_config(value, None if key == "seed" else limit)
-    elif isinstance(config, list | tuple):
-        for value in config:
-            check_config(value, limit)
-    elif isinstance(config, int | float):
-        if limit is not None and abs(config) > limit:
-            raise ValueError(f"a number of its configuration is {config}")
-    elif config is not None and not isinstance(config, str):
-        raise ValueError(f"{config!r} is no part of a configuration")
-
-
-def _is_kerass(class_name: str, module: str = "", registered_name: Any = None, **_: Any) -> bool:
-    found = getattr(MODULES.get(module), class_name, None)
-    return isinstance(found, type) and registered_name is None
-
-
-def describe(layer: keras.layers.Layer) -> dict[str, Any]:
+def describe(layer: keras.layers.Layer) -> Configuration:
     """The configuration of a layer as a file holds it.
 
     Raises:
@@ -169,15 +124,82 @@ def describe(layer: keras.layers.Layer) -> dict[str, Any]:
             f"Expected attention of keras_cbam, and a head of {', '.join(HEADS)}. "
             f"Received: layer {layer.name} of class {name}"
         )
-    config = json.loads(json.dumps(layer.get_config()))
+    config = {k: v for k, v in layer.get_config().items() if not k.endswith(LEFT_OUT)}
+    config["dtype"] = layer.dtype_policy.name
     try:
-        check_config(config)
+        _check_config(config, None)
     except ValueError as error:
         raise ValueError(f"Layer {layer.name} cannot be in an adapter: {error}") from error
     return {"class_name": name, "config": config}
 
 
-def rebuild(description: dict[str, Any]) -> keras.layers.Layer:
+def rebuild(configuration: Configuration) -> keras.layers.Layer:
     """A new layer of a configuration that has been checked, not built."""
-    kind = {**ATTENTIONS, **HEADS}[description["class_name"]]
-    return kind.from_config(description["config"])
+    kind = {**ATTENTIONS, **HEADS}[configuration["class_name"]]
+    return kind.from_config(configuration["config"])
+
+
+def plain_weights(layer: keras.layers.Layer) -> list[np.ndarray]:
+    """The weights of a layer, in types that NumPy has: bfloat16 as float32, which holds it."""
+    weights = layer.get_weights()
+    return [w if w.dtype.kind in "fiu" else w.astype("float32") for w in weights]
+
+
+def _checked(description: Any, arrays: Mapping[str, np.ndarray]) -> Adapter:
+    """What a file holds, once it is known to be what `write_adapter` writes."""
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        raise ValueError(f"it is not of the format {FORMAT!r}")
+    names = {"model": str, "backbone": str, "labels": str, "after": str}
+    lists = ("labels", "after", "attention", "head")
+    for name in (*names, "attention", "head"):
+        value = description.get(name)
+        items = value if name in lists else [value]
+        kind = names.get(name, dict)
+        if not isinstance(items, list) or not all(isinstance(item, kind) for item in items):
+            raise ValueError(f"its entry {name!r} is missing or of another kind")
+    attention, head = description["attention"], description["head"]
+    if not head or len(attention) != len(description["after"]):
+        raise ValueError("it has no head, or attention without a place")
+    weights: list[list[np.ndarray]] = []
+    left = dict(arrays)
+    for index, layer in enumerate([*attention, *head]):
+        kinds = ATTENTIONS if index < len(attention) else HEADS
+        if layer.get("class_name") not in kinds or not isinstance(layer.get("config"), dict):
+            raise ValueError(f"a layer {layer.get('class_name')} is none of {', '.join(kinds)}")
+        mine: list[np.ndarray] = []
+        while f"{index}/{len(mine)}" in left:
+            mine.append(left.pop(f"{index}/{len(mine)}"))
+        if any(array.dtype.kind not in "fiu" or not array.size for array in mine):
+            raise ValueError(f"the weights of layer {index} are no numbers")
+        axes = (axis for array in mine for axis in array.shape)
+        _check_config(layer["config"], max(axes, default=0))
+        weights.append(mine)
+    if left:
+        raise ValueError(f"its entry {min(left)!r} belongs to no layer")
+    return Adapter(**{k: v for k, v in description.items() if k != "format"}, weights=weights)
+
+
+def _check_config(config: Any, longest: int | None) -> None:
+    """Raise a `ValueError` for what a configuration in a file cannot hold.
+
+    Args:
+        config: of a layer, or a part of it.
+        longest: axis of the layer's weights, beyond which no number goes; `None` for no limit.
+    """
+    if isinstance(config, dict):
+        for key, value in config.items():
+            if key.endswith(LEFT_OUT) or isinstance(value, dict):
+                raise ValueError(f"its {key} is no part of an adapter")
+            _check_config(value, longest)
+    elif isinstance(config, list | tuple):
+        for value in config:
+            _check_config(value, longest)
+    elif isinstance(config, str):
+        # A registered class or function would be made of its name.
+        if keras.saving.get_registered_object(config) is not None:
+            raise ValueError(f"{config} is none of Keras's own")
+    elif isinstance(config, int | float):
+        if longest is not None and abs(config) > max(longest, LEAST_LIMIT):
+            raise ValueError(f"a number of its configuration is {config}")
+    elif config is not None:
+        raise ValueError(f"{config!r} is no part of a configuration")

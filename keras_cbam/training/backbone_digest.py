@@ -1,54 +1,79 @@
-"""What tells one backbone from another: a digest of its weights and of what its layers do."""
+"""What tells one backbone from another: digests of what each node of its graph computes."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-# Numbers in the configuration of a layer that do not change what it computes.
-IGNORED = {"seed", "momentum"}
+from keras_cbam.surgery.graph import Node
+
+# Entries of a configuration that do not change what a layer computes from its weights.
+IGNORED = {"batch_shape", "name", "seed", "trainable", "training"}
+IGNORED_ENDS = ("_config", "_constraint", "_initializer", "_regularizer", "momentum")
 
 
-def backbone_digest(layers: Iterable[keras.layers.Layer]) -> str:
-    """Return a digest of layers, in whatever order: 64 hexadecimal digits.
+def node_digests(graph: Sequence[Node]) -> dict[int, str]:
+    """Return a digest of what each node computes, by the identity of the node.
 
-    It goes by the class of each layer, by its weights, bit for bit, and by the numbers of its
-    configuration, such as strides, and the scale of the pixels. Names do not count, since Keras
-    numbers them anew in each process. It is the same on all backends.
+    It goes by the class of the operation, its weights, bit for bit, its settings, and the digests
+    of what it reads, back to the inputs. Names do not count, since Keras numbers them anew in each
+    process; nor do the size of the images and whatever concerns training alone. It is the same on
+    all backends.
 
     Args:
-        layers: layers with their weights; those of inputs do not count.
+        graph: the nodes in the order they are computed.
     """
-    each = [_digest(x) for x in layers if not isinstance(x, keras.layers.InputLayer)]
-    return hashlib.sha256("".join(sorted(each)).encode()).hexdigest()
+    own: dict[int, str] = {}
+    found: dict[int, str] = {}
+    for node in graph:
+        key = id(node.operation)
+        if key not in own:
+            own[key] = _operation(node)
+        inputs = [found[id(source)] for source in node.inputs]
+        found[id(node)] = _digest(
+            json.dumps([own[key], _settings(node.arguments), inputs]).encode()
+        )
+    return found
 
 
-def _digest(layer: keras.layers.Layer) -> str:
-    found = hashlib.sha256()
-    numbers = list(_numbers(layer.get_config()))
-    found.update(json.dumps([type(layer).__name__, numbers]).encode())
-    for weight in layer.weights:
+def _operation(node: Node) -> str:
+    """A digest of an operation by itself."""
+    parts = [json.dumps([node.kind, _settings(node.config)]).encode()]
+    for weight in getattr(node.operation, "weights", ()):
         value = keras.ops.convert_to_numpy(weight)
-        found.update(f"{value.dtype} {value.shape}".encode())
-        found.update(np.ascontiguousarray(value).tobytes())
-    return found.hexdigest()
+        parts += [f"{value.dtype} {value.shape}".encode(), np.ascontiguousarray(value).tobytes()]
+    return _digest(b" ".join(parts))
 
 
-def _numbers(config: Any, path: str = "") -> list[tuple[str, float]]:
-    """The numbers of a configuration, with where each stands."""
+def _settings(config: Any) -> Any:
+    """The settings of a configuration that count, in values of JSON.
+
+    What is `None` or `False` is left out, as most settings are that a later Keras adds.
+    """
     if isinstance(config, dict):
-        items = [(key, config[key]) for key in sorted(config) if key not in IGNORED]
-    elif isinstance(config, list | tuple):
-        items = list(enumerate(config))
-    elif isinstance(config, np.ndarray):
-        items = list(enumerate(config.ravel().tolist()))
-    elif isinstance(config, int | float | np.number) and not isinstance(config, bool):
-        return [(path, float(config))]
-    else:
-        return []
-    return [number for key, value in items for number in _numbers(value, f"{path}/{key}")]
+        if config.get("class_name") == "DTypePolicy":
+            return config["config"]["name"]
+        return [
+            [key, _settings(value)]
+            for key, value in sorted(config.items())
+            if value is not None
+            and value is not False
+            and key not in IGNORED
+            and not key.endswith(IGNORED_ENDS)
+        ]
+    if isinstance(config, list | tuple):
+        return [_settings(value) for value in config]
+    if isinstance(config, np.ndarray | np.generic):
+        return _settings(config.tolist())
+    if isinstance(config, int | float) and not isinstance(config, bool):
+        return float(config)
+    return config if isinstance(config, str | bool) else str(type(config).__name__)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

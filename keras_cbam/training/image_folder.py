@@ -95,7 +95,9 @@ def read_image_folder(
     if found == ["train"] and _folders(root / "test"):
         found = ["train", "test"]
     if len(found) == 1:
-        raise InputError(f"Expected train/ and val/ in {root}. Found only: {found[0]}/")
+        raise InputError(
+            f"Expected train/ and val/, or train/ and test/, in {root}. Found only: {found[0]}/"
+        )
     if found:
         splits = f"{found[0]}/ and {found[1]}/"
         if val_split is not None:

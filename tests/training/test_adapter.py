@@ -9,6 +9,7 @@ import pytest
 
 from keras_cbam import CBAM, attach_attention, attention_use, freeze_backbone
 from keras_cbam.errors import InputError
+from keras_cbam.surgery.graph import read_graph
 from keras_cbam.training import (
     adapter_labels,
     build_classifier,
@@ -16,6 +17,7 @@ from keras_cbam.training import (
     load_adapter,
     save_adapter,
 )
+from keras_cbam.training.backbone_digest import node_digests
 from tests.conftest import example, vary
 from tests.surgery.graphs import nested_twice, sequential
 from tests.training.test_fine_tune import StopAt, config
@@ -115,14 +117,20 @@ def changed_weight(model):
 
 
 def changed_pixels(model):
-    model.get_layer(index=0).scale = 1 / 128
+    model.layers[0].scale = 1 / 128
 
 
-def changed_kind(model):
+def changed_stride(model):
     model.get_layer("two").strides = (2, 2)
 
 
-@pytest.mark.parametrize("change", [changed_weight, changed_pixels, changed_kind])
+def changed_activation(model):
+    model.get_layer("two").activation = keras.activations.tanh
+
+
+@pytest.mark.parametrize(
+    "change", [changed_weight, changed_pixels, changed_stride, changed_activation]
+)
 def test_another_backbone_is_refused(change, saved):
     backbone, _, path = saved
     other = sequential()
@@ -131,6 +139,50 @@ def test_another_backbone_is_refused(change, saved):
     change(other)
     with pytest.raises(InputError, match=r"was trained on another backbone.*of digest"):
         load_adapter(other, path)
+
+
+def wired(scale=1.0, swapped=False, between=None):
+    """Two convolutions of one shape, named by Keras, on a product that is no layer."""
+    inputs = keras.Input((12, 12, 4))
+    convolutions = [keras.layers.Conv2D(4, 3, padding="same") for _ in range(2)]
+    first, second = reversed(convolutions) if swapped else convolutions
+    x = first(inputs * scale)
+    x = second(between(x) if between else x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, keras.layers.Dense(2)(x))
+    rng = np.random.default_rng(0)
+    for layer in convolutions:
+        layer.set_weights([rng.normal(size=w.shape) for w in layer.get_weights()])
+    return model
+
+
+def test_a_backbone_is_known_by_its_wiring_and_not_by_names(tmp_path, rng):
+    keras.utils.clear_session()
+    refined = wired(between=CBAM())
+    freeze_backbone(refined, head=[refined.layers[-1].name])
+    for weight in refined.trainable_weights:
+        weight.assign(rng.normal(0, 0.3, weight.shape))
+    save_adapter(refined, tmp_path / "adapter.npz")
+    images = example(refined, rng)
+    keras.utils.clear_session()
+    keras.layers.Conv2D(4, 3)  # The convolution after this is called as the second one was.
+    fresh = wired()
+    assert refined.get_layer("conv2d_1") is not fresh.get_layer("conv2d_1")
+    loaded = load_adapter(fresh, tmp_path / "adapter.npz")
+    assert np.array_equal(answers(loaded, images), answers(refined, images))
+    for changes in ({"scale": 2.0}, {"swapped": True}):
+        with pytest.raises(InputError, match="another backbone"):
+            load_adapter(wired(**changes), tmp_path / "adapter.npz")
+
+
+def test_a_digest_is_the_same_everywhere():
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Rescaling(1 / 255)(inputs)
+    x = keras.layers.Conv2D(2, 3, kernel_initializer="ones", kernel_regularizer="l2")(x)
+    x = keras.layers.BatchNormalization(momentum=0.5)(x)
+    graph = read_graph(keras.Model(inputs, keras.layers.ReLU()(x)))
+    digest = node_digests(graph)[id(graph[-1])]
+    assert digest[:16] == "b7ffb8299b4240ca"
 
 
 def rewritten(path, target, change):
@@ -142,31 +194,58 @@ def rewritten(path, target, change):
     np.savez(target, adapter=np.array(json.dumps(description)), **arrays)
 
 
+def dense(description):
+    return description["head"][-1]
+
+
 def foreign_layer(description, arrays):
-    description["head"][-1]["class_name"] = "Lambda"
+    dense(description)["class_name"] = "Lambda"
 
 
 def foreign_part(description, arrays):
-    config = description["head"][-1]["config"]
-    config["kernel_initializer"] = {
-        "module": "os",
-        "class_name": "system",
-        "config": {"command": "true"},
-        "registered_name": None,
-    }
+    part = {"module": "os", "class_name": "system", "config": {"command": "true"}}
+    dense(description)["config"]["kernel_initializer"] = part
 
 
-def function_of_keras(description, arrays):
-    description["head"][-1]["config"]["activation"] = {
-        "module": "keras.utils",
-        "class_name": "function",
-        "config": "get_file",
-        "registered_name": "function",
-    }
+def registered_part(description, arrays):
+    dense(description)["config"]["kernel_initializer"] = "tests>Init"
+
+
+def registered(description, arrays):
+    dense(description)["config"]["activation"] = "tests>Init"
 
 
 def huge(description, arrays):
-    description["head"][-1]["config"]["units"] = 10**12
+    dense(description)["config"]["units"] = 10**12
+
+
+def huge_elsewhere(description, arrays):
+    huge(description, arrays)
+    arrays["99/0"] = np.zeros((10**12, 0), "float32")
+
+
+def huge_kernel(description, arrays):
+    description["attention"][0]["config"]["kernel_size"] = 4095
+
+
+def no_config(description, arrays):
+    dense(description)["config"] = 5
+
+
+def odd_policy(description, arrays):
+    dense(description)["config"]["dtype"] = "string"
+
+
+def no_head(description, arrays):
+    description["head"] = []
+
+
+def no_labels(description, arrays):
+    del description["labels"]
+
+
+def one_label(description, arrays):
+    description["labels"] = ["a"]
 
 
 def one_less(description, arrays):
@@ -174,42 +253,50 @@ def one_less(description, arrays):
 
 
 def other_shape(description, arrays):
-    name = max(arrays)
-    arrays[name] = np.zeros(7, "float32")
+    arrays[max(arrays)] = np.zeros(7, "float32")
+
+
+def other_kind(description, arrays):
+    arrays[max(arrays)] = np.zeros(3, "complex64")
 
 
 def elsewhere(description, arrays):
-    description["attention"] = {
-        f"{address}_gone": layer for address, layer in description["attention"].items()
-    }
+    description["after"] = ["0" * 64 for _ in description["after"]]
 
 
 def other_format(description, arrays):
     description["format"] = "keras_cbam adapter 99"
 
 
-def no_labels(description, arrays):
-    del description["labels"]
-
-
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
         (foreign_layer, "a layer Lambda is none of"),
-        (foreign_part, "system is no class of Keras"),
-        (function_of_keras, "function is no class of Keras"),
+        (foreign_part, "its kernel_initializer is no part of an adapter"),
+        (registered_part, "its kernel_initializer is no part of an adapter"),
+        (registered, "tests>Init is none of Keras's own"),
         (huge, "a number of its configuration is 1000000000000"),
+        (huge_elsewhere, "a number of its configuration is 1000000000000"),
+        (huge_kernel, "a number of its configuration is 4095"),
+        (no_config, "a layer Dense is none of"),
+        (odd_policy, "does not fit"),
+        (no_head, "it has no head"),
+        (no_labels, "its entry 'labels' is missing"),
+        (one_label, "1 labels for 3 classes"),
         (one_less, "does not fit"),
         (other_shape, "does not fit"),
-        (elsewhere, "attention after a layer .*_gone"),
+        (other_kind, "are no numbers"),
+        (elsewhere, "attention after a layer that the backbone has not"),
         (other_format, "not of the format"),
-        (no_labels, "labels"),
     ],
 )
 def test_a_foreign_file_is_refused_with_a_sentence(change, sentence, saved, tmp_path):
     backbone, _, path = saved
     rewritten(path, tmp_path / "other.npz", change)
-    with pytest.raises(InputError, match=sentence) as refused:
+    with (
+        keras.saving.custom_object_scope({"tests>Init": keras.initializers.Ones}),
+        pytest.raises(InputError, match=sentence) as refused,
+    ):
         load_adapter(backbone, tmp_path / "other.npz")
     assert "\n" not in str(refused.value)
 
@@ -258,12 +345,54 @@ def test_what_no_adapter_can_hold_is_refused(tmp_path):
     with pytest.raises(ValueError, match="Layer odd cannot be in an adapter"):
         save_adapter(with_head(keras.layers.Dense(2, odd, name="odd")), path)
 
-    clip = keras.Input((2, 8, 8, 4))
-    x = keras.layers.TimeDistributed(CBAM(), name="hidden")(clip)
-    hidden = keras.Model(clip, keras.layers.Dense(2)(keras.layers.Flatten()(x)))
-    with pytest.raises(ValueError, match="stands in the graph of the model"):
-        save_adapter(hidden, path)
     assert not any(tmp_path.iterdir())
+
+
+def in_a_wrapper(x):
+    clip = keras.layers.Reshape((1, 8, 8, 4))(x)
+    x = keras.layers.TimeDistributed(CBAM(), name="hidden")(clip)
+    return keras.layers.Reshape((8, 8, 4))(x)
+
+
+def bypassed(x):
+    return keras.layers.Add()([x, CBAM(name="hidden")(x)])
+
+
+def called_twice(x):
+    attention, relu = CBAM(name="hidden"), keras.layers.ReLU()
+    x = attention(keras.layers.Conv2D(4, 1)(x))
+    return attention(keras.layers.Conv2D(4, 1)(relu(x)))
+
+
+def stacked(x):
+    return CBAM(name="hidden")(CBAM(name="first")(x))
+
+
+@pytest.mark.parametrize("attend", [in_a_wrapper, bypassed, called_twice, stacked])
+def test_attention_that_a_layer_does_not_tell_the_place_of_is_refused(attend, tmp_path):
+    inputs = keras.Input((8, 8, 4))
+    x = attend(keras.layers.Conv2D(4, 1)(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(x)))
+    with pytest.raises(ValueError, match=r"Expected attention that stands .* with hidden"):
+        save_adapter(model, tmp_path / "adapter.npz")
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_layer_of_backbone_and_head_is_of_the_backbone(tmp_path, rng):
+    inputs = keras.Input((8, 8, 3))
+    relu = keras.layers.ReLU(name="relu")
+    x = relu(keras.layers.Conv2D(4, 3)(inputs))
+    x = keras.layers.Dense(5, name="dense")(keras.layers.GlobalAveragePooling2D()(x))
+    model = keras.Model([inputs], [keras.layers.Dense(2, name="scores")(relu(x))])
+    freeze_backbone(model, head=["scores"])
+    # Of the head only the last layer is its own, so what comes before is the backbone's.
+    save_adapter(model, tmp_path / "adapter.npz")
+    loaded = load_adapter(model, tmp_path / "adapter.npz")
+    images = example(model, rng)
+    assert np.array_equal(answers(loaded, images), answers(model, images))
+    freeze_backbone(model, head=["scores", "dense"])
+    with pytest.raises(ValueError, match="whose layer dense can be trained"):
+        save_adapter(model, tmp_path / "again.npz")
 
 
 def small_classifier(weights, **settings):

@@ -142,9 +142,20 @@ def test_images_of_more_than_8_bits_are_named_and_left_out(mode, image_folder):
 
 def test_train_without_val_is_no_class(tmp_path, rng):
     write_images(tmp_path / "train", rng, count=10)
-    write_images(tmp_path / "test", rng, count=4)
-    with pytest.raises(InputError, match=r"Expected train/ and val/ in .* Found only: train/"):
+    expected = r"Expected train/ and val/, or train/ and test/, in .* Found only: train/"
+    with pytest.raises(InputError, match=expected):
         read_image_folder(tmp_path, val_split=0.2)
+
+
+def test_images_that_are_scored_may_be_called_test(tmp_path, rng):
+    write_images(tmp_path / "train", rng, count=10)
+    write_images(tmp_path / "test", rng, count=4)
+    found = read_image_folder(tmp_path)
+    assert {path.parent.parent.name for path in found.val.paths} == {"test"}
+    with pytest.raises(InputError, match="has train/ and test/, so no val split"):
+        read_image_folder(tmp_path, val_split=0.2)
+    write_images(tmp_path / "val", rng, count=2)
+    assert len(read_image_folder(tmp_path).val) == 4
 
 
 def test_a_class_may_be_called_train(image_folder):
