@@ -182,7 +182,7 @@ def _transfer(
         data="",
         output="",
         backbone=network[0] if network else "MobileNet",
-        backbone_options=parse(options) if options or network else {"alpha": 0.25},
+        backbone_options={**({} if network else {"alpha": 0.25}), **parse(options)},
         weights=weights or "imagenet",
         image_size=image_size,
         batch_size=batch_size,

@@ -21,7 +21,14 @@ _FROM_CHANNELS_LAST = {"channels_last": None, "channels_first": (0, 3, 1, 2)}
 HALF_AT_ZERO = (keras.activations.sigmoid, keras.activations.hard_sigmoid)
 
 
-class AttentionLayer(keras.layers.Layer):
+class Refinement(keras.layers.Layer):
+    """A layer that is put into a network: it learns beside a frozen backbone, at a rate of its own.
+
+    `freeze_backbone` lets it learn, and `training.group_variables` counts it as attention.
+    """
+
+
+class AttentionLayer(Refinement):
     """Base of the attention layers: `call` multiplies the inputs by `attention(inputs)`.
 
     Gates and their product with the inputs are computed in float32, or in float64 under that

@@ -7,14 +7,16 @@ from typing import Any
 import keras
 
 from keras_cbam.layers import CBAM
+from keras_cbam.layers.base import Refinement
 from keras_cbam.surgery.points import AttentionPoint
 
 
 @keras.saving.register_keras_serializable(package="keras_cbam")
-class Bottleneck(keras.layers.Layer):
+class Bottleneck(Refinement):
     """Adds a bottleneck of 1x1 convolutions to its input: `x + up(relu(down(x)))`.
 
-    It starts as the identity, since the last kernel starts at zero.
+    It starts as the identity, since the last kernel starts at zero. It learns as attention does:
+    beside the head in the first phase, and at the same rates.
 
     Args:
         filters: of the bottleneck.

@@ -124,7 +124,8 @@ def students(values: np.ndarray) -> Interval:
 def holm(p_values: Sequence[float]) -> list[float]:
     """Correct the p-values of several tests for their number (Holm 1979).
 
-    Each is then the level at which the test is the first to be given up, in the order given.
+    Each is then the smallest level at which its hypothesis is rejected, where the chance of any
+    false rejection among all of them stays within that level.
     """
     order = np.argsort(p_values, kind="stable")
     corrected, highest = np.zeros(len(order)), 0.0

@@ -17,11 +17,15 @@ from keras_cbam.files import check_writable
 from keras_cbam.studies.transfer_report import Outcome, write_report
 from keras_cbam.studies.transfer_rows import ROWS
 from keras_cbam.studies.workers import count_done, do_in_workers, work
-from keras_cbam.training.backbones import check_backbone
+from keras_cbam.training.classifier import build_classifier
 from keras_cbam.training.fine_tune import fine_tune
+from keras_cbam.training.fine_tune_check import check_run
 from keras_cbam.training.fine_tune_config import FineTuneConfig
+from keras_cbam.training.fine_tune_defaults import default_recipe
 from keras_cbam.training.image_folder import SUFFIXES
+from keras_cbam.training.loop import VERSION
 from keras_cbam.training.output import REPORT
+from keras_cbam.training.processes import ALONE
 
 RUNS = "runs"
 # Attributes of a run that do not change what comes of it.
@@ -53,7 +57,8 @@ class TransferRun:
         """What its directory is called: the same for the same run, and for no other."""
         found = {key: value for key, value in asdict(self.config).items() if key not in INCIDENTAL}
         found["weights"] = self.weights
-        text = json.dumps([found, self.row, self.backend, self.images], sort_keys=True)
+        parts = [found, self.row, self.backend, self.images, VERSION, default_recipe()]
+        text = json.dumps(parts, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:8]
         return f"{self.dataset}_{self.row}_{self.config.seed}_{digest}"
 
@@ -107,10 +112,22 @@ def transfer_study(
             "Expected at least one row, different seeds, and at least one of them and one worker. "
             f"Received: rows {list(rows)}, seeds {list(seeds)}, workers {workers}"
         )
-    check_backbone(config.backbone, config.weights, config.backbone_options)
+    if config.weights == "none":
+        raise InputError("The study starts from a backbone with weights. Received: weights none")
     check_writable(output)
     runs = grid(Path(data), config, rows, seeds)
     place = Path(output) / RUNS
+    # What no run could do is refused here, in one sentence, and by no worker.
+    for run in {run.row: run for run in runs}.values():
+        check_run(replace(run.config, output=str(output)), True, ALONE)
+    build_classifier(
+        config.backbone,
+        2,
+        weights=config.weights,
+        attention="none",
+        image_size=config.image_size,
+        options=config.backbone_options,
+    )
     if workers > 1:
         do_in_workers(runs, place, is_done, workers, _work, runs, place, progress=progress)
     else:
@@ -129,6 +146,9 @@ def grid(
     sets = sorted(path for path in data.iterdir() if (path / "train").is_dir())
     if not sets:
         raise InputError(f"Expected data folders with train/ in {data}. Found none")
+    for path in sets:
+        if not any((path / name).is_dir() for name in ("val", "test")):
+            raise InputError(f"Expected val/ or test/ beside train/ in {path}. Found neither")
     digests = {path: _images_digest(path) for path in sets}
     weights = Path(config.weights)
     weights_digest = _file_digest(weights) if weights.is_file() else config.weights

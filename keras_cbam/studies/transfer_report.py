@@ -53,20 +53,20 @@ class Difference(NamedTuple):
         dataset: the set, or `ALL`.
         interval: mean difference of accuracy over pairs of seeds, in points, with its 95 % interval
             (Student). Where it is of all sets, a pair is the mean over them.
-        p_value: of Student's paired test, corrected by Holm for the number of rows if it is of all
-            sets, and otherwise for rows times sets; `None` where all pairs differ by as much.
+        p_value: of Student's paired test, corrected by Holm: for the number of comparisons if it is
+            of all sets, and otherwise for comparisons times sets.
     """
 
     row: str
     baseline: str
     dataset: str
     interval: Interval
-    p_value: float | None
+    p_value: float
 
     @property
     def shown(self) -> bool:
         """Whether a difference is shown, after the correction."""
-        return self.p_value is not None and self.p_value < 1 - LEVEL
+        return self.p_value < 1 - LEVEL
 
 
 Accuracies = Mapping[tuple[str, str], Mapping[int, float]]
@@ -86,9 +86,7 @@ def accuracies(outcomes: Sequence[Outcome]) -> dict[tuple[str, str], dict[int, f
 
 def differences(by_row: Accuracies) -> list[Difference]:
     """Each row against its baselines, on each set and on all, where there are several seeds."""
-    from scipy import stats
-
-    found, families = [], []
+    found: list[Difference] = []
     pairs = [
         (row, baseline, dataset, by_row[baseline, dataset])
         for row, dataset in by_row
@@ -99,19 +97,22 @@ def differences(by_row: Accuracies) -> list[Difference]:
         gaps = np.array([value - base[seed] for seed, value in by_row[row, dataset].items()])
         if len(gaps) < 2:
             continue
-        p_value = None if np.ptp(gaps) < 1e-9 else float(stats.ttest_1samp(gaps, 0).pvalue)
-        found.append(Difference(row, baseline, dataset, students(gaps), p_value))
-        families.append(dataset == ALL)
+        found.append(Difference(row, baseline, dataset, students(gaps), _paired_test(gaps)))
     for pooled in (True, False):
-        tested = [
-            index
-            for index, each in enumerate(found)
-            if families[index] == pooled and each.p_value is not None
-        ]
-        corrected = holm([found[index].p_value or 0.0 for index in tested])
-        for index, p_value in zip(tested, corrected, strict=True):
+        family = [index for index, each in enumerate(found) if (each.dataset == ALL) == pooled]
+        corrected = holm([found[index].p_value for index in family])
+        for index, p_value in zip(family, corrected, strict=True):
             found[index] = found[index]._replace(p_value=p_value)
     return found
+
+
+def _paired_test(gaps: np.ndarray) -> float:
+    """The p-value of Student's paired test; of gaps that are all the same, its limit."""
+    from scipy import stats
+
+    if np.ptp(gaps) < 1e-9:
+        return float(abs(gaps[0]) < 1e-9)
+    return float(stats.ttest_1samp(gaps, 0).pvalue)
 
 
 def markdown(
@@ -158,7 +159,7 @@ def markdown(
     order = [*rows, *sets]
     for each in sorted(found, key=lambda each: [order.index(name) for name in each[:3]]):
         value, low, high = each.interval
-        p_value = "-" if each.p_value is None else f"{max(each.p_value, 0.001):.3f}"
+        p_value = "< 0.001" if each.p_value < 0.001 else f"{each.p_value:.3f}"
         lines.append(
             f"| {ROWS[each.row].label} | {ROWS[each.baseline].label} | {each.dataset} | "
             f"{value:+.1f} ({low:+.1f} to {high:+.1f}) | {p_value} |"
@@ -166,11 +167,12 @@ def markdown(
     lines += [
         "",
         "- Intervals and tests are Student's, over pairs of seeds. Intervals are not corrected for "
-        "their number; p-values are, by Holm, those of all sets among themselves. 0.001 stands for "
-        "less, too.",
+        "their number; p-values are, by Holm, those of all sets among themselves. They tell what "
+        "other seeds would give, with the same images; nothing of other images or sets.",
         "- Without attention: how accuracy changes, in points, where every gate is replaced by its "
         "mean over images and places.",
-        "- Training: the median over sets and seeds, by the clock of whoever did it.",
+        "- Training: the median over sets and seeds, by the clock of whoever did it. Of a run that "
+        "was cut off, the time after its last start.",
     ]
     return "\n".join(lines) + "\n"
 

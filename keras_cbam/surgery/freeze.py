@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import keras
 
-from keras_cbam.layers import AttentionLayer
+from keras_cbam.layers.base import Refinement
 from keras_cbam.surgery.addresses import check_head, walk, within
 
 
@@ -38,4 +38,4 @@ def freeze_backbone(model: keras.Model, *, head: Collection[str] = ()) -> None:
     # A model's own setting is passed on to all of its layers, so it comes first.
     model.trainable = True
     for address, layer in layers:
-        layer.trainable = isinstance(layer, AttentionLayer) or within(address, head)
+        layer.trainable = isinstance(layer, Refinement) or within(address, head)

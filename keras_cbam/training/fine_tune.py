@@ -282,7 +282,7 @@ def _record(
         "images": {name: len(getattr(folder, name)) for name in SETS},
         "skipped": [str(path) for path in folder.skipped],
         "parameters": scorer.model.count_params(),
-        "trained": count_parameters(scorer.model.trainable_weights),
+        "trained": count_parameters(scorer.model.trainable_weights) if history else 0,
         "backbone_batch_norms": len(backbone_norms(scorer.model)),
         "rates": _rates(config),
         "start": start,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,17 @@ BESIDE_FROZEN = 0.1
 NEAR = 0.1
 # 95 % of a normal distribution lies below this many standard deviations.
 QUANTILE = 1.645
+
+
+def default_recipe() -> dict[str, object]:
+    """All of these numbers, by name: what changes where a run of the same options does."""
+    return {
+        "budgets": [asdict(BUDGETS[weights]) for weights in (True, False)],
+        "rates": [asdict(rates) for rates in (FRESH, NORM_TRAINS, NORM_FROZEN, ADAPTER)],
+        "epochs": [LEAST_EPOCHS, MOST_EPOCHS, ADAPTER_STEPS],
+        "beside_frozen": BESIDE_FROZEN,
+        "near": [NEAR, QUANTILE],
+    }
 
 
 def fits(error: float, images: int, classes: int) -> bool:

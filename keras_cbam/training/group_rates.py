@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 import keras
 from keras import ops
 
-from keras_cbam.layers import AttentionLayer, ChannelAttention
+from keras_cbam.layers import ChannelAttention
+from keras_cbam.layers.base import Refinement
 from keras_cbam.surgery.addresses import check_head, layers_inside, walk, within
 
 # Squeeze: the first kernels of channel gates.
@@ -47,7 +48,7 @@ def group_variables(model: keras.Model, head: Collection[str]) -> dict[str, list
 
 def _of_attention(layer: keras.layers.Layer) -> tuple[set[int], set[int]]:
     """The identities of the attention's variables in a layer, and of the squeezes among them."""
-    inside = [each for each in layers_inside(layer) if isinstance(each, AttentionLayer)]
+    inside = [each for each in layers_inside(layer) if isinstance(each, Refinement)]
     gates = [each for each in inside if isinstance(each, ChannelAttention)]
     return (
         {id(variable) for each in inside for variable in each.trainable_variables},
