@@ -131,8 +131,7 @@ def markdown(
         f"- {config.backbone}{options} at {config.image_size}x{config.image_size}; seeds "
         f"{', '.join(map(str, seeds))}; Keras on {backend}",
         "",
-        "![differences with their intervals](transfer.png)",
-        "",
+        *(("![differences with their intervals](transfer.png)", "") if found else ()),
         "## Accuracy in %, mean of the seeds",
         "",
         f"| row | {' | '.join(sets)} | without attention | weights trained | training, minutes |",
@@ -149,13 +148,14 @@ def markdown(
             f"{np.median([each.seconds for each in mine]) / 60:.1f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    lines += [
-        "",
-        "## Differences in points, by pairs of seeds",
-        "",
-        "| row | against | set | difference (95 % interval) | p, corrected |",
-        "|---|---|---|---|---|",
-    ]
+    if found:
+        lines += [
+            "",
+            "## Differences in points, by pairs of seeds",
+            "",
+            "| row | against | set | difference (95 % interval) | p, corrected |",
+            "|---|---|---|---|---|",
+        ]
     order = [*rows, *sets]
     for each in sorted(found, key=lambda each: [order.index(name) for name in each[:3]]):
         value, low, high = each.interval
