@@ -58,8 +58,15 @@ def saved(tmp_path_factory):
     return backbone, model, path
 
 
-@pytest.mark.parametrize("build", [mobilenet, nested_twice, sequential])
-@pytest.mark.parametrize("attention", ["cbam", "bam", "se"])
+@pytest.mark.parametrize(
+    ("build", "attention"),
+    [
+        (mobilenet, "cbam"),
+        pytest.param(nested_twice, "cbam", marks=pytest.mark.backends),
+        pytest.param(nested_twice, "bam", marks=pytest.mark.backends),
+        pytest.param(sequential, "se", marks=pytest.mark.backends),
+    ],
+)
 def test_an_adapter_answers_as_before_on_a_fresh_backbone(build, attention, tmp_path, rng):
     backbone, model = adapted(build, attention)
     save_adapter(model, tmp_path / "adapter.npz")
@@ -81,6 +88,7 @@ def test_an_adapter_answers_as_before_on_a_fresh_backbone(build, attention, tmp_
         assert all(np.array_equal(a[name], b[name]) for name in {*a, *b} - {"adapter"})
 
 
+@pytest.mark.backends
 def test_adapters_on_one_backbone_share_its_weights(saved, tmp_path, rng):
     backbone, model, path = saved
     assert adapter_labels(path) == ["a", "b", "c"]
@@ -156,6 +164,7 @@ def wired(scale=1.0, swapped=False, between=None):
     return model
 
 
+@pytest.mark.backends
 def test_a_backbone_is_known_by_its_wiring_and_not_by_names(tmp_path, rng):
     keras.utils.clear_session()
     refined = wired(between=CBAM())
@@ -175,6 +184,7 @@ def test_a_backbone_is_known_by_its_wiring_and_not_by_names(tmp_path, rng):
             load_adapter(wired(**changes), tmp_path / "adapter.npz")
 
 
+@pytest.mark.backends
 def test_a_digest_is_the_same_everywhere():
     inputs = keras.Input((8, 8, 3))
     x = keras.layers.Rescaling(1 / 255)(inputs)
