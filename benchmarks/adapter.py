@@ -4,7 +4,7 @@
 
 Random images, in batches of 32, on one thread of TensorFlow. Processes of each kind alternate. The
 time of a step is a ratio to that of the plain network, trained whole; the first steps do not count.
-Memory is the peak of a process, less what it holds before the first step.
+Memory is by how much training raises the peak of a process above that of building the network.
 """
 
 import json
