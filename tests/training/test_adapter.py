@@ -9,6 +9,7 @@ import pytest
 
 from keras_cbam import CBAM, attach_attention, attention_use, freeze_backbone
 from keras_cbam.errors import InputError
+from keras_cbam.export import export
 from keras_cbam.surgery.graph import read_graph
 from keras_cbam.training import (
     adapter_labels,
@@ -18,7 +19,7 @@ from keras_cbam.training import (
     save_adapter,
 )
 from keras_cbam.training.backbone_digest import node_digests
-from tests.conftest import example, vary
+from tests.conftest import BACKEND, example, vary
 from tests.surgery.graphs import nested_twice, sequential
 from tests.training.test_fine_tune import StopAt, config
 
@@ -115,6 +116,15 @@ def test_adapters_on_one_backbone_share_its_weights(saved, tmp_path, rng):
     loaded = keras.saving.load_model(tmp_path / "one.keras")
     assert np.array_equal(answers(loaded, images), expected)
     assert len(attention_use(two, images).gates) == 4
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow exports")
+def test_a_classifier_of_a_shared_backbone_is_exported(saved, tmp_path, rng):
+    backbone, _, path = saved
+    load_adapter(backbone, path)
+    images = rng.uniform(0, 255, (200, 32, 32, 3)).astype("float32")
+    export(load_adapter(backbone, path), tmp_path, formats=("onnx",), verification_data=images)
+    assert {"model.onnx", "manifest.json"} <= {file.name for file in tmp_path.iterdir()}
 
 
 def changed_weight(model):
