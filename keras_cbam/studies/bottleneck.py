@@ -19,12 +19,11 @@ class Bottleneck(Refinement):
     beside the head in the first phase, and at the same rates.
 
     Args:
-        filters: of the bottleneck.
-        data_format: `"channels_last"` or `"channels_first"`; `None` means Keras's default.
+        filters: channels of the bottleneck.
         **kwargs: `name`, `dtype` and `trainable`, as for any Keras layer.
 
     Input shape:
-        `(batch, height, width, channels)`, or `(batch, channels, height, width)`.
+        `(batch, height, width, channels)`.
 
     Output shape:
         That of the input.
@@ -33,14 +32,13 @@ class Bottleneck(Refinement):
     bottleneck of [Houlsby et al.](https://arxiv.org/abs/1902.00751).
     """
 
-    def __init__(self, filters: int, data_format: str | None = None, **kwargs: Any):
+    def __init__(self, filters: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.filters = filters
-        self.data_format = data_format or keras.config.image_data_format()
 
     def build(self, input_shape):
-        channels = input_shape[-1 if self.data_format == "channels_last" else 1]
-        shared = {"data_format": self.data_format, "dtype": self.dtype_policy}
+        channels = input_shape[-1]
+        shared: dict[str, Any] = {"data_format": "channels_last", "dtype": self.dtype_policy}
         self.down = keras.layers.Conv2D(self.filters, 1, activation="relu", name="down", **shared)
         self.up = keras.layers.Conv2D(channels, 1, kernel_initializer="zeros", name="up", **shared)
         self.down.build(input_shape)
@@ -53,11 +51,7 @@ class Bottleneck(Refinement):
         return input_shape
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "data_format": self.data_format,
-        }
+        return {**super().get_config(), "filters": self.filters}
 
 
 def bottleneck(point: AttentionPoint) -> keras.layers.Layer:
@@ -68,4 +62,4 @@ def bottleneck(point: AttentionPoint) -> keras.layers.Layer:
     trained = sum(int(keras.ops.size(weight)) for weight in attention.trainable_weights)
     # With f filters it has f (2 C + 1) + C.
     filters = max(round((trained - channels) / (2 * channels + 1)), 1)
-    return Bottleneck(filters, "channels_last", name=f"{point.layer}_bottleneck")
+    return Bottleneck(filters, name=f"{point.layer}_bottleneck")

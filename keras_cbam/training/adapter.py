@@ -95,6 +95,13 @@ def save_adapter(model: keras.Model, path: str | Path, *, labels: Sequence[str] 
                 "Expected a model whose backbone is frozen, as `freeze_backbone` leaves it. "
                 f"Received: model {model.name}, whose layer {address} can be trained"
             )
+    computed = list(parts.digests.values())
+    after = [parts.digests[key] for key in parts.attention]
+    if any(computed.count(digest) > 1 for digest in after):
+        raise ValueError(
+            "Expected attention after a layer that no other layer equals, weights and inputs "
+            f"included. Received: model {model.name}"
+        )
     classes = model.outputs[0].shape[-1]
     if len(labels) not in (0, classes):
         raise ValueError(f"Expected a label for each of {classes} classes. Received: {len(labels)}")
@@ -102,7 +109,7 @@ def save_adapter(model: keras.Model, path: str | Path, *, labels: Sequence[str] 
         model=model.name,
         backbone=parts.backbone,
         labels=[str(label) for label in labels],
-        after=[parts.digests[key] for key in parts.attention],
+        after=after,
         attention=[describe(layer) for layer in parts.attention.values()],
         head=[describe(layer) for layer in parts.head],
         weights=[plain_weights(layer) for layer in layers],

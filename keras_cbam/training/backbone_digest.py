@@ -13,7 +13,7 @@ import numpy as np
 from keras_cbam.surgery.graph import Node
 
 # Entries of a configuration that do not change what a layer computes from its weights.
-IGNORED = {"batch_shape", "name", "seed", "trainable", "training"}
+IGNORED = {"batch_shape", "name", "seed", "trainable"}
 IGNORED_ENDS = ("_config", "_constraint", "_initializer", "_regularizer", "momentum")
 
 

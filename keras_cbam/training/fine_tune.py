@@ -18,24 +18,21 @@ from keras_cbam.files import remove
 from keras_cbam.surgery.freeze import freeze_backbone
 from keras_cbam.surgery.gate_start import start_gates
 from keras_cbam.surgery.plan import Factory
-from keras_cbam.surgery.summary import count_parameters
 from keras_cbam.training.classifier import HEAD, build_classifier
 from keras_cbam.training.fine_tune_check import check_run
-from keras_cbam.training.fine_tune_config import WHOLE_PHASE, FineTuneConfig, Phase
+from keras_cbam.training.fine_tune_config import FineTuneConfig, Phase
+from keras_cbam.training.fine_tune_record import SETS, run_record
 from keras_cbam.training.fine_tune_report import write_outputs
 from keras_cbam.training.image_batches import ImageBatches
 from keras_cbam.training.image_folder import ImageFolder, read_image_folder
 from keras_cbam.training.linear_probe import linear_probe
 from keras_cbam.training.loop import VERSION, Stage, TrainingLoop
-from keras_cbam.training.measure_use import measure_use
 from keras_cbam.training.output import STATE_DIRECTORY, digest
 from keras_cbam.training.phases import compile_phase
 from keras_cbam.training.processes import ALONE, Processes, on_its_own
 from keras_cbam.training.recalibrate import backbone_norms, first_images, recalibrate
 from keras_cbam.training.recipe import dtype_policy, jit_compile
 from keras_cbam.training.scores import Scorer, within_chance
-
-SETS = ("train", "selection", "val")
 
 
 @dataclass(frozen=True)
@@ -128,7 +125,16 @@ def fine_tune(
     seconds = time.monotonic() - began
     weights, best = loop.best()
     model.set_weights(weights)
-    record = _record(config, folder, loop.position, best, scorer, seconds)
+    record = run_record(
+        _rated(config, loop.position.get("start"), folder, scorer.model),
+        folder,
+        scorer,
+        position=loop.position,
+        best=best,
+        seconds=seconds,
+        # As one process would have them.
+        batches_per_epoch=_batches(config, folder).batches_per_epoch,
+    )
     with on_its_own():
         # SGD has no moments; those of Adam would make the file three times as large. Nothing here
         # is of this package, so that Keras alone can load it.
@@ -253,54 +259,3 @@ def _identity(config: FineTuneConfig, folder: ImageFolder) -> dict[str, Any]:
     for name in SETS:
         digests[f"{name} images"] = digest(getattr(folder, name).paths, root)
     return json.loads(json.dumps({**compared, **digests, "backend": keras.config.backend()}))
-
-
-def _record(
-    config: FineTuneConfig,
-    folder: ImageFolder,
-    position: dict[str, Any],
-    best: dict[str, Any],
-    scorer: Scorer,
-    seconds: float,
-) -> dict[str, Any]:
-    """Score the weights kept on val, once, and say what the run came to."""
-    val = scorer.scores(folder.val)
-    history, start = position["history"], position.get("start")
-    config = _rated(config, start, folder, scorer.model)
-    began = time.monotonic()
-    with on_its_own():
-        use = measure_use(
-            scorer.model,
-            folder.val,
-            image_size=config.image_size,
-            batch_size=config.batch_size,
-            steps=len(history) * _batches(config, folder).batches_per_epoch,
-        )
-    return {
-        "config": asdict(config),
-        "classes": list(folder.classes),
-        "images": {name: len(getattr(folder, name)) for name in SETS},
-        "skipped": [str(path) for path in folder.skipped],
-        "parameters": scorer.model.count_params(),
-        "trained": count_parameters(scorer.model.trainable_weights) if history else 0,
-        "backbone_batch_norms": len(backbone_norms(scorer.model)),
-        "rates": _rates(config),
-        "start": start,
-        "epochs": history,
-        "best": best,
-        "val": val,
-        "attention": None if use is None else use.record(),
-        # A run that was resumed counts the time of its last process alone.
-        "seconds": {"training": seconds, "attention_use": time.monotonic() - began},
-    }
-
-
-def _rates(config: FineTuneConfig) -> dict[str, float]:
-    """The peak rate, in the last phase, of each group that learned."""
-    if not config.phases():
-        return {}
-    phase = config.phases()[-1].name
-    recipe = config.recipe(phase)
-    rates = {"backbone": recipe.learning_rate, **recipe.group_rates}
-    learned = {"backbone": phase == WHOLE_PHASE, "attention": config.attention != "none"}
-    return {group: rate for group, rate in rates.items() if learned.get(group, True)}

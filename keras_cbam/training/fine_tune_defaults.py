@@ -54,7 +54,7 @@ NORM_TRAINS = Rates(learning_rate=1e-3, attention_learning_rate=3e-3, head_learn
 # destroy the network.
 NORM_FROZEN = Rates(learning_rate=1e-4, attention_learning_rate=3e-4, head_learning_rate=1e-3)
 
-# Of a run that trains an adapter: the backbone, which stays as it is, has no rate of its own.
+# An adapter. The backbone does not learn, so its rate has no effect.
 ADAPTER = Rates(learning_rate=1e-3, attention_learning_rate=1e-3, head_learning_rate=1e-3)
 ADAPTER_STEPS = 550
 

@@ -398,6 +398,17 @@ def test_attention_that_a_layer_does_not_tell_the_place_of_is_refused(attend, tm
     assert not any(tmp_path.iterdir())
 
 
+def test_attention_after_one_of_two_equal_layers_is_refused(tmp_path):
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3)(inputs)
+    x = keras.layers.Add()([CBAM()(keras.layers.ReLU()(x)), keras.layers.ReLU()(x)])
+    x = keras.layers.Dense(2, name="scores")(keras.layers.GlobalAveragePooling2D()(x))
+    model = keras.Model(inputs, x)
+    freeze_backbone(model, head=["scores"])
+    with pytest.raises(ValueError, match="after a layer that no other layer equals"):
+        save_adapter(model, tmp_path / "adapter.npz")
+
+
 def test_a_layer_of_backbone_and_head_is_of_the_backbone(tmp_path, rng):
     inputs = keras.Input((8, 8, 3))
     relu = keras.layers.ReLU(name="relu")
@@ -405,7 +416,7 @@ def test_a_layer_of_backbone_and_head_is_of_the_backbone(tmp_path, rng):
     x = keras.layers.Dense(5, name="dense")(keras.layers.GlobalAveragePooling2D()(x))
     model = keras.Model([inputs], [keras.layers.Dense(2, name="scores")(relu(x))])
     freeze_backbone(model, head=["scores"])
-    # Of the head only the last layer is its own, so what comes before is the backbone's.
+    # Only the last layer is the head's alone. The backbone has all before it.
     save_adapter(model, tmp_path / "adapter.npz")
     loaded = load_adapter(model, tmp_path / "adapter.npz")
     images = example(model, rng)

@@ -1,0 +1,79 @@
+"""What `history.json` tells of a finished run: what it was, and what came of it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import Any
+
+from keras_cbam.surgery.summary import count_parameters
+from keras_cbam.training.fine_tune_config import WHOLE_PHASE, FineTuneConfig
+from keras_cbam.training.image_folder import ImageFolder
+from keras_cbam.training.measure_use import measure_use
+from keras_cbam.training.processes import on_its_own
+from keras_cbam.training.recalibrate import backbone_norms
+from keras_cbam.training.scores import Scorer
+
+SETS = ("train", "selection", "val")
+
+
+def run_record(
+    config: FineTuneConfig,
+    folder: ImageFolder,
+    scorer: Scorer,
+    *,
+    position: dict[str, Any],
+    best: dict[str, Any],
+    seconds: float,
+    batches_per_epoch: int,
+) -> dict[str, Any]:
+    """Score the weights kept on val, once, measure their attention, and say what the run came to.
+
+    Args:
+        config: the run, with the rates it had.
+        folder: its images.
+        scorer: of its model, with the weights kept.
+        position: of its `TrainingLoop`.
+        best: scores and epoch of the weights kept.
+        seconds: time of training.
+        batches_per_epoch: steps of an epoch.
+    """
+    val = scorer.scores(folder.val)
+    history = position["history"]
+    began = time.monotonic()
+    with on_its_own():
+        use = measure_use(
+            scorer.model,
+            folder.val,
+            image_size=config.image_size,
+            batch_size=config.batch_size,
+            steps=len(history) * batches_per_epoch,
+        )
+    return {
+        "config": asdict(config),
+        "classes": list(folder.classes),
+        "images": {name: len(getattr(folder, name)) for name in SETS},
+        "skipped": [str(path) for path in folder.skipped],
+        "parameters": scorer.model.count_params(),
+        "trained": count_parameters(scorer.model.trainable_weights) if history else 0,
+        "backbone_batch_norms": len(backbone_norms(scorer.model)),
+        "rates": _rates(config),
+        "start": position.get("start"),
+        "epochs": history,
+        "best": best,
+        "val": val,
+        "attention": None if use is None else use.record(),
+        # A run that was resumed counts the time of its last process alone.
+        "seconds": {"training": seconds, "attention_use": time.monotonic() - began},
+    }
+
+
+def _rates(config: FineTuneConfig) -> dict[str, float]:
+    """The peak rate, in the last phase, of each group that learned."""
+    if not config.phases():
+        return {}
+    phase = config.phases()[-1].name
+    recipe = config.recipe(phase)
+    rates = {"backbone": recipe.learning_rate, **recipe.group_rates}
+    learned = {"backbone": phase == WHOLE_PHASE, "attention": config.attention != "none"}
+    return {group: rate for group, rate in rates.items() if learned.get(group, True)}
