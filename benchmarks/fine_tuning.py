@@ -9,8 +9,9 @@ row for each finished run, which is not run again; an interrupted run is resumed
     python benchmarks/fine_tuning.py --output choices --held-out -- --batch-norm frozen
 
 scores a quarter of train instead, which choices are made by. `--checkout` runs the keras_cbam of
-another folder, such as an older version's. Each takes an output directory of its own. `--fused` runs
-the command line through `fused_norm.py`: the same in 0.6 of the time, but for rounding.
+another folder, such as an older version's. Each takes an output directory of its own.
+
+With `--fused` runs go through `fused_norm.py`: the same in 0.6 of the time, but for rounding.
 """
 
 import argparse

@@ -14,7 +14,7 @@ import keras
 
 from keras_cbam.errors import InputError, require
 from keras_cbam.files import check_writable
-from keras_cbam.studies.transfer_report import Outcome, write_report
+from keras_cbam.studies.transfer_report import Outcome, read_outcomes, write_outcomes, write_report
 from keras_cbam.studies.transfer_rows import ROWS
 from keras_cbam.studies.workers import count_done, do_in_workers, work
 from keras_cbam.training.classifier import build_classifier
@@ -85,6 +85,9 @@ def transfer_study(
     `output`, on whichever host, shares the work: a run is done once, and goes on from its last
     saved step if whoever was at it is gone. A table that is there already is written anew.
 
+    `output/transfer.json` has what finished runs came to, and is written after each of them. Where
+    it is there before, its runs are not done again: with a copy of that file, another host goes on.
+
     Args:
         data: a folder of data folders, each as `fine_tune` takes it.
         output: directory of runs and tables.
@@ -128,13 +131,26 @@ def transfer_study(
         image_size=config.image_size,
         options=config.backbone_options,
     )
+    known = read_outcomes(Path(output))
+    left = [run for run in runs if run.name not in known]
+
+    def outcomes() -> list[Outcome]:
+        return [
+            known[run.name] if run.name in known else _outcome(run, place / run.name)
+            for run in runs
+            if run.name in known or is_done(place / run.name)
+        ]
+
+    def keep(done: int, count: int) -> None:
+        write_outcomes(outcomes(), (), Path(output))
+        if progress:
+            progress(len(known) + done, len(known) + count)
+
     if workers > 1:
-        do_in_workers(runs, place, is_done, workers, _work, runs, place, progress=progress)
+        do_in_workers(left, place, is_done, workers, _work, left, place, progress=keep)
     else:
-        told = partial(_tell, tell, progress, runs, place)
-        _work(runs, place, callbacks=callbacks, tell=told)
-    outcomes = [_outcome(run, place / run.name) for run in runs]
-    return write_report(outcomes, config, keras.config.backend(), Path(output))
+        _work(left, place, callbacks=callbacks, tell=partial(_tell, tell, keep, left, place))
+    return write_report(outcomes(), config, keras.config.backend(), Path(output))
 
 
 def grid(
@@ -189,7 +205,7 @@ def _work(
 
 def _tell(
     tell: Told | None,
-    progress: Callable[[int, int], None] | None,
+    progress: Callable[[int, int], None],
     runs: Sequence[TransferRun],
     place: Path,
     run: TransferRun,
@@ -197,8 +213,7 @@ def _tell(
 ) -> None:
     if tell:
         tell(run, record)
-    if progress:
-        progress(count_done(runs, place, is_done), len(runs))
+    progress(count_done(runs, place, is_done), len(runs))
 
 
 def _outcome(run: TransferRun, directory: Path) -> Outcome:
@@ -206,6 +221,7 @@ def _outcome(run: TransferRun, directory: Path) -> Outcome:
     record = json.loads((directory / "history.json").read_text(encoding="utf-8"))
     use = record["attention"]
     return Outcome(
+        run=run.name,
         dataset=run.dataset,
         row=run.row,
         seed=run.config.seed,

@@ -10,11 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_cbam.errors import InputError
 from keras_cbam.files import atomic_path, write_text
 from keras_cbam.studies.statistics import LEVEL, Interval, holm, students
 from keras_cbam.studies.transfer_rows import ROWS
 from keras_cbam.training.fine_tune_config import FineTuneConfig
 
+RESULTS = "transfer.json"
 # In place of a set's name: the mean over all sets.
 ALL = "all sets"
 
@@ -24,6 +26,7 @@ class Outcome:
     """What a run came to.
 
     Attributes:
+        run: name of its directory.
         dataset: the set of images.
         row: a name of `ROWS`.
         seed: of the run.
@@ -34,6 +37,7 @@ class Outcome:
         seconds: time of training, in the last process that was at it.
     """
 
+    run: str
     dataset: str
     row: str
     seed: int
@@ -232,10 +236,34 @@ def write_report(
     if found:
         with atomic_path(output / "transfer.png") as path:
             draw(found, path)
-    recorded = {
+    write_outcomes(outcomes, found, output)
+    write_text(output / "transfer.md", markdown(outcomes, found, config, backend))
+    return output / "transfer.md"
+
+
+def write_outcomes(outcomes: Sequence[Outcome], found: Sequence[Difference], output: Path) -> None:
+    """Write `transfer.json`: a line for each run, and for each difference."""
+    parts = {
         "outcomes": [asdict(outcome) for outcome in outcomes],
         "differences": [each._asdict() for each in found],
     }
-    write_text(output / "transfer.json", json.dumps(recorded, indent=1) + "\n")
-    write_text(output / "transfer.md", markdown(outcomes, found, config, backend))
-    return output / "transfer.md"
+    texts = []
+    for name, rows in parts.items():
+        lines = ",\n".join(json.dumps(row) for row in rows)
+        texts.append(f'"{name}": [\n{lines}\n]')
+    write_text(output / RESULTS, "{\n" + ",\n".join(texts) + "\n}\n")
+
+
+def read_outcomes(output: Path) -> dict[str, Outcome]:
+    """The outcomes in `transfer.json` by the names of their runs; none where there is no file."""
+    path = output / RESULTS
+    if not path.exists():
+        return {}
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["outcomes"]
+        return {row["run"]: Outcome(**row) for row in rows}
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise InputError(
+            f"Expected the outcomes of a study in {path}; remove it to do all runs. "
+            f"Received: {error}"
+        ) from error

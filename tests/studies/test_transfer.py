@@ -1,6 +1,7 @@
 """The transfer study: what is run, what is compared, and what stands in place of attention."""
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -137,6 +138,26 @@ def test_the_study_is_done_once_and_compared_by_pairs(sets, weights, tmp_path, m
     assert better in text
     assert "CBAM, against plain network: no difference is shown, +0.0 points" in text
     assert (tmp_path / "transfer.png").stat().st_size > 10_000
+    # With a copy of the results alone, nothing is left to do.
+    results = (tmp_path / "transfer.json").read_bytes()
+    for path in (tmp_path / "runs").iterdir():
+        shutil.rmtree(path)
+    assert study() == text
+    assert (done, (tmp_path / "transfer.json").read_bytes()) == (expected, results)
+    kept = json.loads(results)
+    dropped = kept["outcomes"].pop()["run"]
+    (tmp_path / "transfer.json").write_text(json.dumps(kept))
+    assert study() == text
+    assert (len(done), told[-1]) == (len(expected) + 1, dropped)
+
+
+@on_one
+def test_results_of_something_else_are_refused(sets, weights, tmp_path):
+    for text in ("[]", "{}", '{"outcomes": [{"run": 3}]}', "{"):
+        (tmp_path / "transfer.json").write_text(text)
+        with pytest.raises(InputError, match=r"Expected the outcomes of a study in .*transfer\.json"):
+            transfer_study(sets, tmp_path, small(weights), rows=("probe",), seeds=(0,))
+        assert (tmp_path / "transfer.json").read_text() == text
 
 
 @on_one
@@ -156,7 +177,7 @@ def test_without_an_epoch_the_regression_is_what_is_scored(sets, weights, tmp_pa
 
 
 def outcome(row, dataset, seed, accuracy):
-    return Outcome(dataset, row, seed, accuracy, None, 100, 10, 60.0)
+    return Outcome(f"{dataset}_{row}_{seed}", dataset, row, seed, accuracy, None, 100, 10, 60.0)
 
 
 def test_differences_are_those_of_pairs():
