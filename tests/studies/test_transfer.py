@@ -155,7 +155,9 @@ def test_the_study_is_done_once_and_compared_by_pairs(sets, weights, tmp_path, m
 def test_results_of_something_else_are_refused(sets, weights, tmp_path):
     for text in ("[]", "{}", '{"outcomes": [{"run": 3}]}', "{"):
         (tmp_path / "transfer.json").write_text(text)
-        with pytest.raises(InputError, match=r"Expected the outcomes of a study in .*transfer\.json"):
+        with pytest.raises(
+            InputError, match=r"Expected the outcomes of a study in .*transfer\.json"
+        ):
             transfer_study(sets, tmp_path, small(weights), rows=("probe",), seeds=(0,))
         assert (tmp_path / "transfer.json").read_text() == text
 
