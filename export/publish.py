@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from keras_cbam.errors import InputError
-from keras_cbam.files import atomic_path
+from keras_cbam.files import atomic_path, is_full
 
 from .formats import ARTIFACTS
 from .manifest import MANIFEST
@@ -60,8 +59,7 @@ def space_needed(directory: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-        if not full and os.strerror(errno.ENOSPC) not in str(error):
+        if not is_full(error):
             raise
         raise InputError(f"No space is left in {directory}: nothing was written.") from error
 

@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
-import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from keras_cbam.errors import InputError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+# What the names of unfinished files and directories begin with.
+PARTIAL = ".partial-"
+# Where no lock tells whether its owner is gone, in seconds.
+ABANDONED = 86400.0
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, and rename it to `path` if nothing was raised.
+    """Yield a temporary path near `path`, and rename it to `path` if nothing was raised.
 
-    The temporary name is hidden and ends as `path` does, since some writers go by the suffix.
+    The temporary name ends as `path` does, since some writers go by the suffix.
     """
     final = Path(path)
-    # Other hosts have processes of the same number.
-    temporary = final.with_name(f".partial-{secrets.token_hex(4)}-{final.name}")
-    try:
+    with _own_directory(final.parent) as folder:
+        temporary = folder / final.name
         yield temporary
         if temporary.is_file():
             # Without this a power cut may leave the new name on old, or no, content.
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
         os.replace(temporary, final)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -44,20 +53,82 @@ def staging_directory(directory: str | Path) -> Iterator[Path]:
     """Yield a hidden directory within `directory`, and remove it at the end.
 
     Where `directory` did not exist, it and its parents are made, and removed again if they stay
-    empty. What a killed process left of an earlier staging is removed first.
+    empty. What killed processes left of earlier stagings is removed first.
     """
     directory = Path(directory)
     made = [path for path in (directory, *directory.parents) if not path.exists()]
-    directory.mkdir(parents=True, exist_ok=True)
-    for left in directory.glob(".partial-*"):
-        remove(left)
+    remove_abandoned(directory)
     try:
-        with tempfile.TemporaryDirectory(prefix=".partial-", dir=directory) as folder:
-            yield Path(folder)
+        with _own_directory(directory, make_parent=True) as folder:
+            yield folder
     finally:
         for path in made:
-            if not any(path.iterdir()):
+            # Another process may have written to it, or removed it.
+            with contextlib.suppress(OSError):
                 path.rmdir()
+
+
+@contextmanager
+def _own_directory(parent: Path, make_parent: bool = False) -> Iterator[Path]:
+    """Yield a hidden directory in `parent`, locked while it is in use, and remove it."""
+    folder, lock = _locked_directory(parent, make_parent)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _locked_directory(parent: Path, make_parent: bool) -> tuple[Path, int | None]:
+    """Make a directory and lock it. The system releases the lock when the process dies."""
+    while True:
+        try:
+            if make_parent:
+                parent.mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=parent))
+        except FileNotFoundError:
+            # Another process has just removed its parent, which was empty.
+            if make_parent:
+                continue
+            raise
+        if fcntl is None:
+            return folder, None
+        with contextlib.suppress(FileNotFoundError):
+            lock = os.open(folder, os.O_RDONLY)
+            with contextlib.suppress(OSError):
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if folder.exists():
+                return folder, lock
+            # Before it was locked it looked abandoned, and another process has removed it.
+            os.close(lock)
+
+
+def remove_abandoned(directory: str | Path) -> None:
+    """Remove what killed processes left unfinished in `directory`, and nothing that is in use."""
+    for left in Path(directory).glob(f"{PARTIAL}*"):
+        # Another process may remove it at the same time.
+        with contextlib.suppress(FileNotFoundError), _abandoned(left) as abandoned:
+            if abandoned:
+                remove(left)
+
+
+@contextmanager
+def _abandoned(path: Path) -> Iterator[bool]:
+    """Yield whether nobody is at a partial file or directory, and keep others from it meanwhile."""
+    if fcntl is None:
+        yield time.time() - path.stat().st_mtime > ABANDONED
+        return
+    lock = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(lock)
 
 
 def remove(path: Path) -> None:
@@ -68,6 +139,22 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def is_full(error: Exception) -> bool:
+    """Whether an error is that of a full disk, whichever library met it."""
+    full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+    return full or os.strerror(errno.ENOSPC) in str(error)
+
+
+def describe(error: Exception) -> str:
+    """An error of the system in one sentence."""
+    if is_full(error):
+        return "No space is left on the disk. What is under its final name is complete."
+    name, reason = getattr(error, "filename", None), getattr(error, "strerror", None)
+    # Libraries that are not Python's own say all in one text.
+    reason = reason or str(error).partition("\n")[0]
+    return f"{name}: {reason}." if name else f"{reason}."
+
+
 def check_writable(directory: str | Path) -> None:
     """Raise an `InputError` unless `directory` is, or could be made, a directory to write to.
 
@@ -76,11 +163,18 @@ def check_writable(directory: str | Path) -> None:
     directory = Path(directory)
     existing = directory
     try:
-        while not existing.exists() and existing != existing.parent:
+        while not os.path.lexists(existing) and existing != existing.parent:
             existing = existing.parent
+        if not existing.exists():
+            raise InputError(
+                f"Expected a directory to write to. Received a broken link: {existing}"
+            )
         if not existing.is_dir():
             raise InputError(f"Expected a directory to write to. Received a file: {existing}")
         with tempfile.TemporaryFile(dir=existing):
             pass
+        with contextlib.suppress(FileNotFoundError):
+            # Says when a name is longer than the file system allows.
+            os.lstat(directory)
     except OSError as error:
         raise InputError(f"Cannot write to directory {directory}: {error.strerror}.") from error

@@ -24,8 +24,9 @@ from keras_cbam.cli import (
     verify,
 )
 from keras_cbam.cli.memory import keep_freed_memory
-from keras_cbam.cli.terminal import errors
+from keras_cbam.cli.terminal import errors, flush_output, prepare_streams
 from keras_cbam.errors import InputError, LostProcessError, MissingPackageError, require
+from keras_cbam.files import describe, is_full
 
 # Commands that export need TensorFlow; the others run on whichever backend Keras is set to.
 NEED_TENSORFLOW = (["demo"], ["export"], ["detect", "export"])
@@ -63,6 +64,7 @@ def run() -> None:
     """Run the command line: bad input is one sentence and exit code 2; typer makes Ctrl-C 130."""
     # As Ctrl-C does, so that nothing is left behind; 128 + 15 is what a shell would report.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    prepare_streams()
     try:
         if _command_is_in(TRAIN):
             keep_freed_memory()
@@ -70,14 +72,27 @@ def run() -> None:
             require("tensorflow")
             _restart_on_tensorflow()
         app(standalone_mode=True)
-    except (InputError, MissingPackageError, PermissionError) as error:
-        errors.print(f"keras-cbam: {error}", style="red", markup=False, highlight=False)
-        sys.exit(2)
+    except SystemExit as ended:
+        code = ended.code
+    except (InputError, MissingPackageError) as error:
+        code = _refuse(str(error))
     except LostProcessError as error:
-        errors.print(f"keras-cbam: {error}", style="red", markup=False, highlight=False)
+        _refuse(str(error))
         sys.stdout.flush()
         # At its exit JAX would wait for the process that is gone.
         os._exit(1)
+    except Exception as error:
+        if not isinstance(error, OSError) and not is_full(error):
+            raise
+        code = _refuse(describe(error))
+    if (failed := flush_output()) and not code:
+        code = _refuse(failed)
+    sys.exit(code)
+
+
+def _refuse(sentence: str) -> int:
+    errors.print(f"keras-cbam: {sentence}", style="red", markup=False, highlight=False)
+    return 2
 
 
 def _command_is_in(commands: tuple[list[str], ...]) -> bool:

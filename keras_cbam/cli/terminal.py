@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import keras
 from rich.console import Console
@@ -15,9 +18,43 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
-out = Console()
-errors = Console(stderr=True, soft_wrap=True)
+from keras_cbam.text import printable
+
+
+class _SafeConsole(Console):
+    """A console to which names of files and classes cannot send control sequences."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Text as rich shows it, with control characters as escapes."""
+        return super().render_str(printable(text), **options)
+
+
+out = _SafeConsole()
+errors = _SafeConsole(stderr=True, soft_wrap=True)
+
+
+def prepare_streams() -> None:
+    """Let every text be written, to any terminal, and to none."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            # Closed by whoever started this process.
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+def flush_output() -> str | None:
+    """Write what is left of the output; a sentence if that cannot be."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # Python would try again at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return f"Cannot write to standard output: {error.strerror}."
+    return None
 
 
 def progress_bar(console: Console = out) -> Progress:

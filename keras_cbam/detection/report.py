@@ -13,6 +13,7 @@ from keras_cbam.detection.folder import DetectionFolder
 from keras_cbam.detection.pictures import side_by_side
 from keras_cbam.detection.predict import Predictor
 from keras_cbam.files import atomic_path, write_text
+from keras_cbam.text import as_markdown
 from keras_cbam.training.measure_use import use_lines
 
 PICTURES = 6
@@ -106,7 +107,7 @@ def metrics_table(
 ) -> list[str]:
     """COCO's metrics, a row for each that was scored, as lines of Markdown."""
     names = [*CURVES, *(f"AP50 {name}" for name in classes)]
-    lines = [f"| | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    lines = [f"| | {' | '.join(map(as_markdown, names))} |", "|---" * (len(names) + 1) + "|"]
     for what, scores in metrics.items():
         lines.append(f"| {what} | {' | '.join(shown(scores[name]) for name in names)} |")
     return lines
@@ -118,10 +119,10 @@ def left_out_lines(splits: Mapping[str, Mapping[str, Any]]) -> list[str]:
     empty = [(name, image) for name, split in splits.items() for image in split["without_boxes"]]
     return [
         f"Left out of the annotations: {len(left_out)}",
-        *(f"- {name}, `{where}`: {what}" for name, where, what in left_out),
+        *(f"- {name}, {as_markdown(where)}: {as_markdown(what)}" for name, where, what in left_out),
         "",
         f"Images without a box: {len(empty)}",
-        *(f"- {name}, `{image}`" for name, image in empty),
+        *(f"- {name}, {as_markdown(image)}" for name, image in empty),
     ]
 
 

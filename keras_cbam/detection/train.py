@@ -24,7 +24,7 @@ from keras_cbam.detection.predict import Predictor
 from keras_cbam.detection.report import write_outputs
 from keras_cbam.detection.use import detector_use
 from keras_cbam.errors import InputError, require
-from keras_cbam.files import remove
+from keras_cbam.files import remove_abandoned
 from keras_cbam.surgery.gate_start import start_gates
 from keras_cbam.training.backbones import check_backbone
 from keras_cbam.training.classifier import check_attention
@@ -87,8 +87,7 @@ def train_detector(
         InputError: on data, backbone, weights or an output directory that cannot be used.
     """
     _check(config, resume)
-    for left in Path(config.output).glob(".partial-*"):
-        remove(left)
+    remove_abandoned(config.output)
     folder = read_detection_folder(config.data, ("train", "val"), progress=progress)
     train, val = folder["train"], folder["val"]
     anchor_size, covered = _anchor_size(config, train)

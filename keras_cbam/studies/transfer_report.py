@@ -14,6 +14,7 @@ from keras_cbam.errors import InputError
 from keras_cbam.files import atomic_path, write_text
 from keras_cbam.studies.statistics import LEVEL, Interval, holm, students
 from keras_cbam.studies.transfer_rows import ROWS
+from keras_cbam.text import as_markdown
 from keras_cbam.training.fine_tune_config import FineTuneConfig
 
 RESULTS = "transfer.json"
@@ -138,7 +139,8 @@ def markdown(
         *(("![differences with their intervals](transfer.png)", "") if found else ()),
         "## Accuracy in %, mean of the seeds",
         "",
-        f"| row | {' | '.join(sets)} | without attention | weights trained | training, minutes |",
+        f"| row | {' | '.join(map(as_markdown, sets))} | without attention | weights trained "
+        "| training, minutes |",
         "|---" * (len(sets) + 4) + "|",
     ]
     for row in rows:
@@ -165,8 +167,9 @@ def markdown(
         value, low, high = each.interval
         p_value = "< 0.001" if each.p_value < 0.001 else f"{each.p_value:.3f}"
         lines.append(
-            f"| {ROWS[each.row].label} | {ROWS[each.baseline].label} | {each.dataset} | "
-            f"{value:+.1f} ({low:+.1f} to {high:+.1f}) | {p_value} |"
+            f"| {ROWS[each.row].label} | {ROWS[each.baseline].label} "
+            f"| {as_markdown(each.dataset)} | {value:+.1f} ({low:+.1f} to {high:+.1f}) "
+            f"| {p_value} |"
         )
     lines += [
         "",

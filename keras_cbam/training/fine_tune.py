@@ -14,7 +14,7 @@ from typing import Any
 import keras
 
 from keras_cbam.errors import InputError
-from keras_cbam.files import remove
+from keras_cbam.files import remove_abandoned
 from keras_cbam.surgery.freeze import freeze_backbone
 from keras_cbam.surgery.gate_start import start_gates
 from keras_cbam.surgery.plan import Factory
@@ -92,8 +92,7 @@ def fine_tune(
     # All have found the directory as it was before any writes to it.
     processes.wait("directory checked")
     if processes.first:
-        for left in Path(config.output).glob(".partial-*"):
-            remove(left)
+        remove_abandoned(config.output)
     folder = read_image_folder(
         config.data,
         selection_split=config.selection_split,

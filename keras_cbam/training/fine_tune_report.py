@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from keras_cbam.files import atomic_path, write_text
+from keras_cbam.text import as_markdown
 from keras_cbam.training.adapter import save_adapter
 from keras_cbam.training.fine_tune_config import HEAD_PHASE
 from keras_cbam.training.fine_tune_defaults import BESIDE_FROZEN
@@ -83,7 +84,7 @@ def report_text(record: dict[str, Any]) -> str:
         *_norm_lines(record),
         "- files left out because they could not be decoded in 8 bits a channel: "
         f"{len(record['skipped'])}",
-        *(f"  - `{path}`" for path in record["skipped"]),
+        *(f"  - {as_markdown(path)}" for path in record["skipped"]),
         "",
         "The model takes RGB pixels in 0..255; preprocessing is inside its graph.",
         "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from keras_cbam.training.image_folder import ImageFolder, ImageSet
 
 ARRAYS = ("jpeg", "offsets", "labels", "classes")
 SPLITS = ("train", "test")
+# What a damaged archive raises.
+DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
 def is_image_archive(folder: str | Path) -> bool:
@@ -50,13 +53,34 @@ def read_image_archive(folder: str | Path) -> ImageFolder:
 
 def _read(path: Path) -> tuple[ImageSet, tuple[str, ...]]:
     try:
-        with np.load(path) as file:
-            jpeg, offsets, labels, classes = (file[name] for name in ARRAYS)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        with path.open("rb") as opened, np.load(opened) as file:
+            # A plain `.npy` is an array, which has no names.
+            arrays = [file[name] for name in ARRAYS]
+    except (OSError, ValueError, KeyError, IndexError, EOFError, *DAMAGED) as error:
         raise InputError(f"Expected arrays {', '.join(ARRAYS)} in {path}: {error}") from error
-    whole = len(offsets) == len(labels) + 1 and offsets[-1] == len(jpeg)
-    if not whole or not np.isin(labels, np.arange(len(classes))).all():
-        raise InputError(f"Expected an image for each label, and a class, in {path}.")
+    if wrong := _wrong(*arrays):
+        raise InputError(f"Expected {wrong} in {path}.")
+    jpeg, offsets, labels, classes = arrays
     data = tuple(jpeg[a:b].tobytes() for a, b in pairwise(offsets))
     names = tuple(Path(f"{path.stem}/{index:06d}.jpg") for index in range(len(data)))
     return ImageSet(names, labels.astype("int32"), data), tuple(str(name) for name in classes)
+
+
+def _wrong(
+    jpeg: np.ndarray, offsets: np.ndarray, labels: np.ndarray, classes: np.ndarray
+) -> str | None:
+    """What was expected of the arrays and is not so, the first of it."""
+    if any(array.ndim != 1 for array in (jpeg, offsets, labels, classes)):
+        return "arrays of one dimension"
+    if jpeg.dtype != "uint8" or any(array.dtype.kind not in "iu" for array in (offsets, labels)):
+        return "jpeg in uint8, and offsets and labels of integers"
+    if classes.dtype.kind != "U":
+        return "classes as text"
+    if not len(labels) or len(offsets) != len(labels) + 1:
+        return "an image at least, an offset for each label, and the end"
+    bounds = offsets.astype("int64")
+    if bounds[0] != 0 or bounds[-1] != len(jpeg) or not (np.diff(bounds) > 0).all():
+        return f"offsets that rise from 0 to the {len(jpeg)} bytes of jpeg"
+    if not ((labels >= 0) & (labels < len(classes))).all():
+        return f"labels from 0 to {len(classes) - 1}"
+    return None

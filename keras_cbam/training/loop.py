@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_cbam.errors import InputError
-from keras_cbam.files import remove
+from keras_cbam.files import remove_abandoned
 from keras_cbam.training.processes import ALONE, Processes, told_if_lost
 from keras_cbam.training.recipe import averages
 from keras_cbam.training.run_state import (
@@ -119,8 +119,7 @@ class TrainingLoop:
         processes.agree("state", self.position)
         if processes.first:
             directory.mkdir(parents=True, exist_ok=True)
-            for left in directory.glob(".partial-*"):
-                remove(left)
+            remove_abandoned(directory)
             if not self.state:
                 self.best_path.unlink(missing_ok=True)
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_cbam.errors import InputError
 from keras_cbam.files import atomic_path
 
 
@@ -21,12 +24,21 @@ def save_arrays(path: Path, arrays: list[np.ndarray], description: dict[str, Any
 
 
 def load_arrays(path: Path) -> tuple[list[np.ndarray], dict[str, Any]] | None:
-    """Read what `save_arrays` wrote, `None` if there is no file."""
+    """Read what `save_arrays` wrote, `None` if there is no file.
+
+    Raises:
+        InputError: if the file is something else, or damaged.
+    """
     if not path.exists():
         return None
-    with np.load(path) as file:
-        arrays = [file[f"array_{index}"] for index in range(len(file.files) - 1)]
-        return arrays, json.loads(str(file["description"]))
+    try:
+        with path.open("rb") as opened, np.load(opened) as file:
+            arrays = [file[f"array_{index}"] for index in range(len(file.files) - 1)]
+            return arrays, json.loads(str(file["description"]))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(
+            f"{path} cannot be read. Remove {path.parent} to begin anew. Received: {error}"
+        ) from error
 
 
 def state_variables(model: keras.Model) -> list[Any]:

@@ -1,0 +1,81 @@
+"""What goes wrong around a command: disks, terminals, names. One sentence, and a way on."""
+
+import errno
+import os
+import subprocess
+
+import pytest
+
+from tests.cli.running import command, run_here
+from tests.cli.test_cli import finetune
+from tests.conftest import BACKEND
+
+pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="the command runs one backend")
+
+
+def test_a_full_disk_is_said_and_the_run_goes_on(image_folder, tmp_path, monkeypatch):
+    synced, sync = [], os.fsync
+
+    def full(file):
+        synced.append(file)
+        if len(synced) > 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(file)
+
+    whole = finetune(image_folder, "--output", tmp_path / "run", "--epochs", "1")
+    with monkeypatch.context() as patched:
+        patched.setattr("keras_cbam.files.os.fsync", full)
+        done = run_here(*whole)
+    assert done.returncode == 2
+    assert "keras-cbam: No space is left on the disk." in done.stderr
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {".state"}
+    assert {path.name for path in (tmp_path / "run" / ".state").iterdir()} <= {
+        "state.npz",
+        "best.npz",
+    }
+    state = tmp_path / "run" / ".state" / "state.npz"
+    content = state.read_bytes()
+    for damaged in (b"", content[: len(content) // 2], content[:-9], b"PK" + content[9:]):
+        state.write_bytes(damaged)
+        done = run_here(*whole, "--resume")
+        assert done.returncode == 2
+        assert f"{state} cannot be read. Remove {state.parent} to begin anew." in done.stderr
+    state.write_bytes(content)
+    assert run_here(*whole, "--resume").returncode == 0
+    assert (tmp_path / "run" / "report.md").exists()
+
+
+@pytest.mark.parametrize("output", ["link", "x" * 305])
+def test_an_output_that_cannot_be_is_refused(output, image_folder, tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+    done = run_here(*finetune(image_folder, "--output", tmp_path / output))
+    assert done.returncode == 2
+    assert done.stderr.count("keras-cbam: ") == 1
+    done = run_here("finetune", "y" * 305, "--output", tmp_path / "out")
+    assert done.returncode == 2
+    assert done.stderr.count("keras-cbam: ") == 1
+
+
+def test_any_terminal_is_written_to():
+    ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii", "LANG": "C"}
+    done = subprocess.run(
+        command("--help"), capture_output=True, text=True, env=ascii_only, check=False
+    )
+    assert (done.returncode, "finetune" in done.stdout) == (0, True), done.stderr
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            command("--version"), stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    said = [line for line in done.stderr.splitlines() if "keras-cbam: " in line]
+    assert (done.returncode, len(said)) == (2, 1), done.stderr
+    assert "Traceback" not in done.stderr
+    closed = ["sh", "-c", '"$@" >&-', "sh", *command("--version")]
+    done = subprocess.run(closed, capture_output=True, text=True, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+
+
+def test_a_name_does_not_steer_the_terminal(tmp_path):
+    done = run_here("verify", tmp_path / "\x1b]0;title\x07")
+    assert done.returncode == 2
+    assert "\\x1b]0;title\\x07" in done.stderr
+    assert "\x1b" not in done.stderr
