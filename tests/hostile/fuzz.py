@@ -3,7 +3,7 @@
     python -m tests.hostile.fuzz --minutes 30
 
 Each reader has a process of its own, which is started anew where it dies. The table tells what
-became of the mutants. A mutant that is neither read nor refused in one sentence is a fault, and with
+became of the mutants. One that is neither read nor refused in one sentence is a fault, and with
 a fault the exit code is 1. `--reader NAME --seed S --first N --mutants 1` does mutant N again.
 """
 
