@@ -23,7 +23,7 @@ from keras_cbam.cli.detect_inputs import (
     some_of,
     tell_left_out,
 )
-from keras_cbam.cli.terminal import EpochProgress, counting, errors, out, progress_bar
+from keras_cbam.cli.terminal import EpochProgress, counting, out, progress_bar, tell_skipped
 from keras_cbam.detection import (
     DetectionConfig,
     Predictor,
@@ -192,8 +192,7 @@ def predict(
     check_writable(output)
     detector, classes = load_with_classes(model)
     photographs, skipped = unannotated(images)
-    for path in skipped:
-        errors.print(f"left out, no image that can be decoded: {path}", markup=False)
+    tell_skipped(skipped)
     if not photographs:
         raise InputError("None of the images can be decoded.")
     with out.status("detecting"):

@@ -9,7 +9,7 @@ import typer
 
 from keras_cbam.cli.backbone_options import BackboneOptions, parse
 from keras_cbam.cli.processes_option import Hosts, ProcessId
-from keras_cbam.cli.terminal import EpochProgress, counting, out, progress_bar
+from keras_cbam.cli.terminal import EpochProgress, counting, out, progress_bar, tell_skipped
 from keras_cbam.surgery import ATTENTIONS
 from keras_cbam.surgery.points import NAMED_POINTS
 from keras_cbam.training import (
@@ -230,10 +230,9 @@ def run(
 
 def show(result: FineTuneResult, config: FineTuneConfig) -> None:
     """Print what came out."""
-    for path in result.record["skipped"]:
-        out.print(
-            f"left out, no image that can be decoded in 8 bits a channel: {path}", markup=False
-        )
+    tell_skipped(result.record["skipped"], out)
+    if scaled := len(result.record["scaled"]):
+        out.print(f"images of more than 8 bits a channel, scaled by lowest and highest: {scaled}")
     val = result.record["val"]
     out.print(f"accuracy on val: [bold]{val['accuracy']:.2%}[/] (loss {val['loss']:.4f})")
     use = result.record["attention"]

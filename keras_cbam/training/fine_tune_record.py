@@ -54,6 +54,7 @@ def run_record(
         "classes": list(folder.classes),
         "images": {name: len(getattr(folder, name)) for name in SETS},
         "skipped": [str(path) for path in folder.skipped],
+        "scaled": [str(path) for path in folder.deep],
         "parameters": scorer.model.count_params(),
         "trained": count_parameters(scorer.model.trainable_weights) if history else 0,
         "backbone_batch_norms": len(backbone_norms(scorer.model)),

@@ -81,8 +81,9 @@ def report_text(record: dict[str, Any]) -> str:
         f"- parameters: {record['parameters']:,}",
         f"- peak learning rates: {_rates(record) or 'none, nothing was trained'}",
         *_norm_lines(record),
-        "- files left out because they could not be decoded in 8 bits a channel: "
-        f"{len(record['skipped'])}",
+        "- images of more than 8 bits a channel, each scaled by its lowest and highest value: "
+        f"{len(record['scaled'])}",
+        f"- images left out because they could not be decoded: {len(record['skipped'])}",
         *(f"  - `{path}`" for path in record["skipped"]),
         "",
         "The model takes RGB pixels in 0..255; preprocessing is inside its graph.",

@@ -176,7 +176,7 @@ def test_finetune_names_corrupt_files_and_export_follows(image_folder, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "broken.jpg" in done.stdout.replace("\n", "")
     report = (tmp_path / "run" / "report.md").read_text()
-    assert "could not be decoded in 8 bits a channel: 1" in report
+    assert "left out because they could not be decoded: 1" in report
     assert "broken.jpg" in report
 
     model = tmp_path / "run" / "model.keras"
