@@ -137,6 +137,10 @@ def finetune(
         float | None,
         typer.Option(help="Share scored once at the end, where DATA has no train/ and val/."),
     ] = DEFAULTS.val_split,
+    balance: Annotated[
+        bool,
+        typer.Option("--balance", help="Let each class count alike, however many images it has."),
+    ] = DEFAULTS.balance,
     augment: Annotated[
         str, typer.Option(help="Augmentations, of crop, flip and color; or 'none'.")
     ] = ",".join(DEFAULTS.augmentations),
@@ -188,6 +192,7 @@ def finetune(
         batch_norm_momentum=batch_norm_momentum,
         selection_split=selection_split,
         val_split=val_split,
+        balance=balance,
         augmentations=() if augment == "none" else tuple(augment.split(",")),
         crop_area=crop_area,
         backbone_options=parse(backbone_option),
@@ -235,6 +240,8 @@ def show(result: FineTuneResult, config: FineTuneConfig) -> None:
         out.print(f"images of more than 8 bits a channel, scaled by lowest and highest: {scaled}")
     val = result.record["val"]
     out.print(f"accuracy on val: [bold]{val['accuracy']:.2%}[/] (loss {val['loss']:.4f})")
+    if "balanced_accuracy" in val:
+        out.print(f"mean of the classes' accuracies: {val['balanced_accuracy']:.2%}")
     use = result.record["attention"]
     if use:
         out.print(use["sentence"], markup=False, highlight=False)

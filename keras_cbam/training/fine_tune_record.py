@@ -12,7 +12,7 @@ from keras_cbam.training.image_folder import ImageFolder
 from keras_cbam.training.measure_use import measure_use
 from keras_cbam.training.processes import on_its_own
 from keras_cbam.training.recalibrate import backbone_norms
-from keras_cbam.training.scores import Scorer
+from keras_cbam.training.scores import Scorer, scores
 
 SETS = ("train", "selection", "val")
 
@@ -38,7 +38,11 @@ def run_record(
         seconds: time of training.
         batches_per_epoch: steps of an epoch.
     """
-    val = scorer.scores(folder.val)
+    probabilities = scorer.probabilities(folder.val)
+    val = scores(probabilities, folder.val.labels)
+    if config.balance:
+        weighted = scores(probabilities, folder.val.labels, folder.val.weights)
+        val["balanced_accuracy"] = weighted["accuracy"]
     history = position["history"]
     began = time.monotonic()
     with on_its_own():

@@ -72,6 +72,7 @@ def report_text(record: dict[str, Any]) -> str:
         "",
         f"- accuracy on val, scored once: **{val['accuracy']:.2%}** (loss {val['loss']:.4f}, "
         f"{images['val']} images)",
+        *_balance_lines(val),
         f"- weights kept: {_which(best['epoch'], len(record['epochs']))}, "
         f"{best['accuracy']:.2%} of {images['selection']} images held out of train, the last "
         "within a standard error of the highest",
@@ -131,6 +132,15 @@ def _norm_lines(record: dict[str, Any]) -> list[str]:
     if not record["backbone_batch_norms"]:
         return ["- the backbone has no batch normalization"]
     return [f"- batch normalization of the backbone, in the second phase: {config['batch_norm']}"]
+
+
+def _balance_lines(val: dict[str, float]) -> list[str]:
+    if "balanced_accuracy" not in val:
+        return []
+    return [
+        f"- mean of the classes' accuracies on val: {val['balanced_accuracy']:.2%}; each class "
+        "counts alike in training, and in the choice of the weights kept"
+    ]
 
 
 def _start_lines(record: dict[str, Any]) -> list[str]:

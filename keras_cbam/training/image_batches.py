@@ -21,6 +21,8 @@ COLOR = 0.2
 class ImageBatches(keras.utils.PyDataset):
     """Images as `(batch, size, size, 3)` RGB float32 in 0..255 with integer labels.
 
+    Where the images have weights, these come third.
+
     For evaluation, each image's central square is resized, in the order given. For training, the
     images are shuffled and augmented, and the last, incomplete batch is left out. Everything random
     derives from `(seed, epoch, position)`, so a run that was cut off goes on with the same batches.
@@ -95,7 +97,9 @@ class ImageBatches(keras.utils.PyDataset):
         if self.training:
             chosen = share(chosen, *self.shard)
         images = np.stack([self._image(i) for i in chosen])
-        return images, self.images.labels[chosen]
+        weights = self.images.weights
+        labels = self.images.labels[chosen]
+        return (images, labels) if weights is None else (images, labels, weights[chosen])
 
     def _image(self, index: int) -> np.ndarray:
         rng = np.random.default_rng((self.seed, self.epoch, int(index)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
@@ -26,11 +26,13 @@ class ImageSet:
         paths: where each is; a name where it is not a file of its own.
         labels: `(images,)` integers.
         data: the bytes of each file; `None` where they are read from the paths.
+        weights: `(images,)` how much each counts; `None` where all count alike.
     """
 
     paths: tuple[Path, ...]
     labels: np.ndarray
     data: tuple[bytes, ...] | None = None
+    weights: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -39,7 +41,14 @@ class ImageSet:
         """Return the images at `indices`, in that order."""
         indices = list(indices)
         data = None if self.data is None else tuple(self.data[i] for i in indices)
-        return ImageSet(tuple(self.paths[i] for i in indices), self.labels[indices], data)
+        weights = None if self.weights is None else self.weights[indices]
+        return ImageSet(tuple(self.paths[i] for i in indices), self.labels[indices], data, weights)
+
+    def balanced(self) -> ImageSet:
+        """Return the images weighted so that each class counts alike, and the mean weight is 1."""
+        counts = np.bincount(self.labels)
+        shares = len(self) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+        return replace(self, weights=shares[self.labels].astype("float32"))
 
     def source(self, index: int) -> Path | BytesIO:
         """What an image is read from."""
@@ -66,6 +75,11 @@ class ImageFolder:
     val: ImageSet
     skipped: tuple[Path, ...]
     deep: tuple[Path, ...] = ()
+
+    def balanced(self) -> ImageFolder:
+        """Return the images weighted so that in each set each class counts alike."""
+        sets = {name: getattr(self, name).balanced() for name in ("train", "selection", "val")}
+        return replace(self, **sets)
 
 
 def read_image_folder(

@@ -9,6 +9,7 @@ from PIL import Image
 from keras_cbam.errors import InputError
 from keras_cbam.image_reader import read_image
 from keras_cbam.training import ImageBatches, find_images, read_image_folder
+from keras_cbam.training.scores import scores
 from tests.conftest import write_images
 
 
@@ -124,6 +125,24 @@ def test_every_augmentation_changes_pixels(name, tmp_path, rng):
     assert any(not np.array_equal(image, plain) for image in changed)
     if name == "flip":
         assert all(np.array_equal(i, plain) or np.array_equal(i, plain[:, ::-1]) for i in changed)
+
+
+def test_balanced_classes_count_alike(image_folder):
+    """Of 12 and 4 images: 16 / (2 * 12) and 16 / (2 * 4)."""
+    for index in range(4, 12):
+        (image_folder / "red" / f"{index}.jpg").unlink()
+    images = find_images(image_folder, ["blue", "red"])[0].balanced()
+    expected = {0: 16 / 24, 1: 2.0}
+    whole = ImageBatches(images, 16, 16, training=True)
+    _, labels, weights = whole[0]
+    assert len(set(labels)) == 2
+    assert np.allclose(weights, [expected[label] for label in labels])
+    halves = [ImageBatches(images, 16, 16, training=True, shard=(i, 2))[0] for i in (0, 1)]
+    assert sorted(np.concatenate([half[2] for half in halves])) == sorted(weights)
+    probabilities = np.tile([0.75, 0.25], (16, 1))
+    found = scores(probabilities, images.labels, images.weights)
+    assert found == pytest.approx({"accuracy": 0.5, "loss": -np.log([0.75, 0.25]).mean()})
+    assert scores(probabilities, images.labels)["accuracy"] == 0.75
 
 
 def test_evaluation_takes_the_central_square(tmp_path):
