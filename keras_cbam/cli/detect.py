@@ -40,6 +40,7 @@ from keras_cbam.errors import InputError, require
 from keras_cbam.export.datasets import CALIBRATION_IMAGES
 from keras_cbam.export.formats import PRECISIONS
 from keras_cbam.files import check_writable
+from keras_cbam.image_files import check_name
 from keras_cbam.surgery import ATTENTIONS
 
 DEFAULTS = DetectionConfig(data="", output="")
@@ -190,6 +191,8 @@ def predict(
     """Draw what a detector finds in images."""
     require("matplotlib", "PIL")
     check_writable(output)
+    for path in images:
+        check_name(path)
     detector, classes = load_with_classes(model)
     photographs, skipped = unannotated(images)
     tell_skipped(skipped)

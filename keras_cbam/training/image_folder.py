@@ -13,7 +13,7 @@ import numpy as np
 from keras_cbam.errors import InputError, require
 from keras_cbam.image_files import FORMATS, Files, check_class_names, find_files, folders_in
 from keras_cbam.image_reader import decodable_mode, is_deep
-from keras_cbam.training.split_names import by_split
+from keras_cbam.training.split_names import split_folders
 
 Progress = Callable[[int, int], None] | None
 
@@ -134,30 +134,6 @@ def read_image_folder(
         return ImageFolder(classes, train, train.take(()), val, skipped, deep)
     train, selection = _split(train, selection_split, rng, "selection split", classes)
     return ImageFolder(classes, train, selection, val, skipped, deep)
-
-
-def split_folders(root: Path) -> tuple[str, str] | None:
-    """The names of the folders to learn from and to score on; `None` if there are no splits.
-
-    Two folders that are called as splits are never classes. One is, unless it holds folders.
-
-    Raises:
-        InputError: if one of the two is missing, or there are two for one split.
-    """
-    found = by_split(folders_in(root))
-    names = [f"{name}/" for said in found.values() for name in said]
-    if not names or (len(names) == 1 and not folders_in(root / names[0][:-1])):
-        return None
-    for split, said in found.items():
-        if len(said) > 1:
-            raise InputError(f"Expected one folder for {split} in {root}. Received: {said}")
-    if "train" not in found or len(found) == 1:
-        raise InputError(
-            f"Expected train/ and val/, or train/ and test/, in {root}. Found only: "
-            f"{', '.join(names)} To split one folder of classes, give it and --val-split."
-        )
-    scored = "val" if "val" in found else "test"
-    return found["train"][0], found[scored][0]
 
 
 def find_images(

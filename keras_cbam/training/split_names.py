@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
+
+from keras_cbam.errors import InputError
+from keras_cbam.image_files import folders_in
 
 # The names of each split, in any case; "-" and spaces count as "_".
 SPLIT_NAMES = {
@@ -23,3 +27,28 @@ def by_split(names: Iterable[str]) -> dict[str, list[str]]:
     names = list(names)
     found = {split: [name for name in names if split_of(name) == split] for split in SPLIT_NAMES}
     return {split: said for split, said in found.items() if said}
+
+
+def split_folders(root: Path) -> tuple[str, str] | None:
+    """The names of the folders to learn from and to score on; `None` if there are no splits.
+
+    Two folders that are called as splits are never classes. One is, unless it holds folders.
+
+    Raises:
+        InputError: if one of the two is missing, or there are two for one split.
+    """
+    found = by_split(folders_in(root))
+    names = [name for said in found.values() for name in said]
+    if not names or (len(names) == 1 and not folders_in(root / names[0])):
+        return None
+    for split, said in found.items():
+        if len(said) > 1:
+            raise InputError(f"Expected one folder for {split} in {root}. Received: {said}")
+    if "train" not in found or len(found) == 1:
+        raise InputError(
+            f"Expected train/ and val/, or train/ and test/, in {root}. Found only: "
+            f"{', '.join(f'{name}/' for name in names)}. For classes in one of them alone, give "
+            "that folder and --val-split."
+        )
+    scored = "val" if "val" in found else "test"
+    return found["train"][0], found[scored][0]
