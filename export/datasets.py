@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
-from keras_cbam.errors import InputError
+from keras_cbam.errors import InputError, require
+from keras_cbam.image_files import FORMATS, find_files
+from keras_cbam.image_reader import DETAIL, central, read_image
 
 # Taken of a folder or of batches to calibrate on.
 CALIBRATION_IMAGES = 200
@@ -44,7 +46,7 @@ def raw_arrays(
     if data is None or hasattr(data, "__array__"):
         return None if data is None else [np.asarray(data)]
     if isinstance(data, str | Path):
-        data = _folder(Path(data), name, size)
+        return [_folder(Path(data), name, size, limit)]
     if callable(data):
         data = data()
     if isinstance(data, dict):
@@ -111,22 +113,36 @@ def _batch(batch: Any, name: str, names: Sequence[str] | None) -> list[np.ndarra
     return arrays
 
 
-def _folder(folder: Path, name: str, size: tuple[int | None, ...] | None) -> Any:
+def _folder(
+    folder: Path, name: str, size: tuple[int | None, ...] | None, limit: int | None
+) -> np.ndarray:
+    """Images of a folder, in an order drawn at random; those that cannot be decoded are told."""
     if not folder.is_dir():
         raise InputError(f"Expected {name} to be a folder of images. No folder at: {folder}")
-    if size is None or None in size:
+    if size is None or len(size) != 2 or size[0] is None or size[1] is None:
         raise InputError(
             f"Expected {name} as arrays for a model without a fixed image size. Received: {folder}"
         )
-    try:
-        return keras.utils.image_dataset_from_directory(
-            folder,
-            labels=None,
-            image_size=size,
-            crop_to_aspect_ratio=True,
-            shuffle=True,
-            seed=0,
-            verbose=False,
+    require("PIL")
+    height, width = size[0], size[1]
+    images, unread = find_files(folder)
+    pixels: list[np.ndarray] = []
+    left_out = list(unread)
+    for index in np.random.default_rng(0).permutation(len(images)):
+        if len(pixels) == limit:
+            break
+        try:
+            image = read_image(images[index], (height, width), central(width / height), DETAIL)
+        except InputError:
+            left_out.append(images[index])
+        else:
+            pixels.append(np.asarray(image, "float32"))
+    told = f"Left out: {len(left_out)}, such as {left_out[0]}" if left_out else ""
+    if not pixels:
+        raise InputError(
+            f"Expected {name} to be a folder of images that can be decoded, of "
+            f"{', '.join(FORMATS)}. Received: {folder} {told}".rstrip()
         )
-    except ValueError as error:
-        raise InputError(f"Expected {name} to be a folder of images. {error}") from error
+    if told:
+        warnings.warn(f"{name}: images that cannot be decoded. {told}", stacklevel=2)
+    return np.stack(pixels)

@@ -23,7 +23,7 @@ from keras_cbam.cli.detect_inputs import (
     some_of,
     tell_left_out,
 )
-from keras_cbam.cli.terminal import EpochProgress, counting, errors, out, progress_bar
+from keras_cbam.cli.terminal import EpochProgress, counting, out, progress_bar, tell_skipped
 from keras_cbam.detection import (
     DetectionConfig,
     Predictor,
@@ -40,6 +40,7 @@ from keras_cbam.errors import InputError, require
 from keras_cbam.export.datasets import CALIBRATION_IMAGES
 from keras_cbam.export.formats import PRECISIONS
 from keras_cbam.files import check_writable
+from keras_cbam.image_files import check_name
 from keras_cbam.surgery import ATTENTIONS
 
 DEFAULTS = DetectionConfig(data="", output="")
@@ -190,10 +191,11 @@ def predict(
     """Draw what a detector finds in images."""
     require("matplotlib", "PIL")
     check_writable(output)
+    for path in images:
+        check_name(path)
     detector, classes = load_with_classes(model)
     photographs, skipped = unannotated(images)
-    for path in skipped:
-        errors.print(f"left out, no image that can be decoded: {path}", markup=False)
+    tell_skipped(skipped)
     if not photographs:
         raise InputError("None of the images can be decoded.")
     with out.status("detecting"):

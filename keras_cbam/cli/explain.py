@@ -14,10 +14,11 @@ import typer
 
 from keras_cbam.cli.export_images import image_size, read_images
 from keras_cbam.cli.preprocessing_option import Preprocessing
-from keras_cbam.cli.terminal import errors, out, progress_bar
+from keras_cbam.cli.terminal import out, progress_bar, tell_skipped
 from keras_cbam.errors import InputError, require
 from keras_cbam.export import load_model
 from keras_cbam.files import check_writable, staging_directory
+from keras_cbam.image_files import check_name
 from keras_cbam.pixels import preprocessed
 from keras_cbam.training import ImageSet, decodable, find_images
 from keras_cbam.visualize import WebPage
@@ -172,7 +173,7 @@ def _labels(path: Path) -> list[str] | None:
     if not beside.is_file():
         return None
     try:
-        return beside.read_text(encoding="utf-8").rstrip().splitlines()
+        return beside.read_text(encoding="utf-8").rstrip("\n").splitlines()
     except UnicodeDecodeError as error:
         raise InputError(f"Expected labels in UTF-8, one a line: {beside}") from error
 
@@ -180,16 +181,18 @@ def _labels(path: Path) -> list[str] | None:
 def _find(images: Sequence[Path], labels: Sequence[str]) -> ImageSet:
     """The images, each of the class that its folder names, -1 for none."""
     paths: list[Path] = []
+    skipped: list[Path] = []
     known = {label: index for index, label in enumerate(labels)}
     for path in images:
-        if path.is_file():
-            kept, skipped = decodable([path])
+        if path.exists() and not path.is_dir():
+            check_name(path)
+            kept, wrong = decodable([path])
         else:
-            found, skipped = find_images(path)
+            found, wrong = find_images(path)
             kept = found.paths
-        for each in skipped:
-            errors.print(f"left out, no image that can be decoded: {each}", markup=False)
         paths += kept
+        skipped += wrong
+    tell_skipped(skipped)
     if not paths:
         raise InputError("None of the images can be decoded.")
     if len(paths) > MOST_IMAGES:

@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_cbam.cli.terminal import errors
+from keras_cbam.cli.terminal import tell_skipped
 from keras_cbam.errors import InputError
 from keras_cbam.training import ImageBatches, ImageSet, find_images
 
@@ -45,10 +45,7 @@ def image_size(model: keras.Model) -> int:
 
 def _find(folder: Path, labels: list[str] | None) -> ImageSet:
     images, skipped = find_images(folder, labels)
-    for path in skipped:
-        errors.print(
-            f"left out, no image that can be decoded in 8 bits a channel: {path}", markup=False
-        )
+    tell_skipped(skipped)
     return images
 
 

@@ -9,7 +9,7 @@ import typer
 
 from keras_cbam.cli.backbone_options import BackboneOptions, parse
 from keras_cbam.cli.processes_option import Hosts, ProcessId
-from keras_cbam.cli.terminal import EpochProgress, counting, out, progress_bar
+from keras_cbam.cli.terminal import EpochProgress, counting, out, progress_bar, tell_skipped
 from keras_cbam.surgery import ATTENTIONS
 from keras_cbam.surgery.points import NAMED_POINTS
 from keras_cbam.training import (
@@ -137,6 +137,10 @@ def finetune(
         float | None,
         typer.Option(help="Share scored once at the end, where DATA has no train/ and val/."),
     ] = DEFAULTS.val_split,
+    balance: Annotated[
+        bool,
+        typer.Option("--balance", help="Let each class count alike, however many images it has."),
+    ] = DEFAULTS.balance,
     augment: Annotated[
         str, typer.Option(help="Augmentations, of crop, flip and color; or 'none'.")
     ] = ",".join(DEFAULTS.augmentations),
@@ -188,6 +192,7 @@ def finetune(
         batch_norm_momentum=batch_norm_momentum,
         selection_split=selection_split,
         val_split=val_split,
+        balance=balance,
         augmentations=() if augment == "none" else tuple(augment.split(",")),
         crop_area=crop_area,
         backbone_options=parse(backbone_option),
@@ -230,12 +235,13 @@ def run(
 
 def show(result: FineTuneResult, config: FineTuneConfig) -> None:
     """Print what came out."""
-    for path in result.record["skipped"]:
-        out.print(
-            f"left out, no image that can be decoded in 8 bits a channel: {path}", markup=False
-        )
+    tell_skipped(result.record["skipped"], out)
+    if scaled := len(result.record["scaled"]):
+        out.print(f"images of more than 8 bits a channel, scaled by lowest and highest: {scaled}")
     val = result.record["val"]
     out.print(f"accuracy on val: [bold]{val['accuracy']:.2%}[/] (loss {val['loss']:.4f})")
+    if "balanced_accuracy" in val:
+        out.print(f"mean of the classes' accuracies: {val['balanced_accuracy']:.2%}")
     use = result.record["attention"]
     if use:
         out.print(use["sentence"], markup=False, highlight=False)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -20,7 +21,11 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from keras_cbam.image_files import FORMATS
 from keras_cbam.text import printable
+
+# Of many files that are left out.
+NAMED = 20
 
 
 class _SafeConsole(Console):
@@ -68,6 +73,21 @@ def progress_bar(console: Console = out) -> Progress:
         TextColumn("{task.fields[note]}"),
         console=console,
     )
+
+
+def tell_skipped(paths: Sequence[str | Path], console: Console = errors) -> None:
+    """Count the images that are left out, and name the first of them."""
+    if not paths:
+        return
+    console.print(
+        f"left out, no images that can be decoded, of {', '.join(FORMATS)}: {len(paths)}",
+        markup=False,
+        highlight=False,
+    )
+    for path in paths[:NAMED]:
+        console.print(f"  {path}", markup=False, highlight=False)
+    if len(paths) > NAMED:
+        console.print(f"  and {len(paths) - NAMED} more", highlight=False)
 
 
 class EpochProgress(keras.callbacks.Callback):

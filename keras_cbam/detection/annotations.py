@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_cbam.training.image_folder import can_decode
+from keras_cbam.image_reader import decodable_mode, open_image
 
 # Annotations count pixels from 0 or from 1, so a box that touches the edge may reach this far over.
 EDGE = 1.0
@@ -188,11 +188,9 @@ def _wrong(
 
 def _size(path: Path) -> tuple[int, int] | str:
     """Height and width of an image that can be decoded; or why there is none."""
-    from PIL import Image
-
     if not path.is_file():
         return "missing"
-    if not can_decode(path):
-        return "cannot be decoded in 8 bits a channel"
-    with Image.open(path) as file:
+    if not decodable_mode(path):
+        return "cannot be decoded"
+    with open_image(path) as file:
         return file.height, file.width

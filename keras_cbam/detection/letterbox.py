@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_cbam.image_reader import open_image, to_rgb
+
 
 class Letterbox(NamedTuple):
     """How an image fits into a detector's input: scaled as a whole, black at right and bottom.
@@ -48,12 +50,12 @@ def read_letterboxed(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, Let
     """Read an image as `(height, width, 3)` RGB float32 in 0..255, antialiased bilinear."""
     from PIL import Image
 
-    with Image.open(path) as file:
+    with open_image(path) as file:
         box = letterbox((file.height, file.width), size)
         height, width = box.inside
         # At least twice the pixels that are wanted are decoded, so that there are some to average.
         file.draft("RGB", (2 * width, 2 * height))
-        image = file.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
+        image = to_rgb(file).resize((width, height), Image.Resampling.BILINEAR)
     pixels = np.zeros((*size, 3), "float32")
     pixels[:height, :width] = np.asarray(image)
     return pixels, box

@@ -10,6 +10,7 @@ import numpy as np
 from keras_cbam.detection.annotations import Photograph
 from keras_cbam.detection.decoder import Detections
 from keras_cbam.errors import require
+from keras_cbam.image_reader import open_image, to_rgb
 
 # Below this score nothing is drawn: mAP counts far less sure boxes than one wants to see.
 SHOWN = 0.5
@@ -45,7 +46,6 @@ def side_by_side(
     require("matplotlib", "PIL")
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
-    from PIL import Image
 
     columns = 2 if truth else 1
     heights = [WIDTH * image.size[0] / image.size[1] for image in photographs]
@@ -54,8 +54,8 @@ def side_by_side(
     )
     grid = figure.subplots(len(photographs), columns, squeeze=False, height_ratios=heights)
     for row, image, each in zip(grid, photographs, found, strict=True):
-        with Image.open(image.path) as file:
-            pixels = np.asarray(file.convert("RGB"))
+        with open_image(image.path) as file:
+            pixels = np.asarray(to_rgb(file))
         for axes in row:
             axes.imshow(pixels)
             axes.set_axis_off()

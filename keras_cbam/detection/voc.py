@@ -7,7 +7,7 @@ from pathlib import Path
 
 from keras_cbam.detection.annotations import DetectionSplit, Entry, LeftOut, Progress, RawBox, check
 from keras_cbam.errors import InputError
-from keras_cbam.training.image_folder import SUFFIXES
+from keras_cbam.image_files import SUFFIXES
 
 LISTS = Path("ImageSets/Main")
 IMAGES = "JPEGImages"

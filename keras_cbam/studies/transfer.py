@@ -14,6 +14,7 @@ import keras
 
 from keras_cbam.errors import InputError, require
 from keras_cbam.files import check_writable
+from keras_cbam.image_files import find_files, folders_in
 from keras_cbam.studies.transfer_report import Outcome, read_outcomes, write_outcomes, write_report
 from keras_cbam.studies.transfer_rows import ROWS
 from keras_cbam.studies.workers import count_done, do_in_workers, work
@@ -22,10 +23,10 @@ from keras_cbam.training.fine_tune import fine_tune
 from keras_cbam.training.fine_tune_check import check_run
 from keras_cbam.training.fine_tune_config import FineTuneConfig
 from keras_cbam.training.fine_tune_defaults import default_recipe
-from keras_cbam.training.image_folder import SUFFIXES
 from keras_cbam.training.loop import VERSION
 from keras_cbam.training.output import REPORT
 from keras_cbam.training.processes import ALONE
+from keras_cbam.training.split_names import by_split
 
 RUNS = "runs"
 # Attributes of a run that do not change what comes of it.
@@ -159,11 +160,12 @@ def grid(
     """The runs of the study, all of one seed before those of the next."""
     if not data.is_dir():
         raise InputError(f"Expected a folder of data folders. No folder at: {data}")
-    sets = sorted(path for path in data.iterdir() if (path / "train").is_dir())
+    inside = {data / name: by_split(folders_in(data / name)) for name in folders_in(data)}
+    sets = [path for path, splits in inside.items() if "train" in splits]
     if not sets:
         raise InputError(f"Expected data folders with train/ in {data}. Found none")
     for path in sets:
-        if not any((path / name).is_dir() for name in ("val", "test")):
+        if len(inside[path]) == 1:
             raise InputError(f"Expected val/ or test/ beside train/ in {path}. Found neither")
     digests = {path: _images_digest(path) for path in sets}
     weights = Path(config.weights)
@@ -235,7 +237,7 @@ def _outcome(run: TransferRun, directory: Path) -> Outcome:
 
 def _images_digest(folder: Path) -> str:
     """What tells the images of a folder from others: their names and sizes."""
-    images = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    images = find_files(folder).images
     names = [f"{p.relative_to(folder).as_posix()} {p.stat().st_size}" for p in images]
     return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
 

@@ -100,6 +100,7 @@ def fine_tune(
         seed=config.seed,
         progress=progress,
     )
+    folder = folder.balanced() if config.balance else folder
     shard = (processes.index, processes.count)
     batches_per_epoch = _batches(config, folder, shard).batches_per_epoch
     config = config.settled(batches_per_epoch)

@@ -70,6 +70,8 @@ class FineTuneConfig:
         selection_split: share of train held out. The run keeps the weights of the last epoch whose
             accuracy there is within a standard error of the highest.
         val_split: share of one folder of classes set apart and scored once at the end.
+        balance: whether each class counts alike, however many images it has: in the loss, in the
+            logistic regression, and in the scores that an epoch is chosen by.
         augmentations: names out of `AUGMENTATIONS`.
         crop_area: smallest share of an image that the augmentation `crop` keeps, in (0, 1].
         seed: seed of splits, weights, order, augmentation and dropout.
@@ -101,6 +103,7 @@ class FineTuneConfig:
     batch_norm_momentum: float | None = None
     selection_split: float = 0.1
     val_split: float | None = None
+    balance: bool = False
     augmentations: tuple[str, ...] = tuple(AUGMENTATIONS)
     crop_area: float = 0.5
     seed: int = 0

@@ -12,7 +12,7 @@ from keras_cbam.training.image_folder import ImageFolder
 from keras_cbam.training.measure_use import measure_use
 from keras_cbam.training.processes import on_its_own
 from keras_cbam.training.recalibrate import backbone_norms
-from keras_cbam.training.scores import Scorer
+from keras_cbam.training.scores import Scorer, scores
 
 SETS = ("train", "selection", "val")
 
@@ -38,7 +38,11 @@ def run_record(
         seconds: time of training.
         batches_per_epoch: steps of an epoch.
     """
-    val = scorer.scores(folder.val)
+    probabilities = scorer.probabilities(folder.val)
+    val = scores(probabilities, folder.val.labels)
+    if config.balance:
+        weighted = scores(probabilities, folder.val.labels, folder.val.weights)
+        val["balanced_accuracy"] = weighted["accuracy"]
     history = position["history"]
     began = time.monotonic()
     with on_its_own():
@@ -54,6 +58,7 @@ def run_record(
         "classes": list(folder.classes),
         "images": {name: len(getattr(folder, name)) for name in SETS},
         "skipped": [str(path) for path in folder.skipped],
+        "scaled": [str(path) for path in folder.deep],
         "parameters": scorer.model.count_params(),
         "trained": count_parameters(scorer.model.trainable_weights) if history else 0,
         "backbone_batch_norms": len(backbone_norms(scorer.model)),

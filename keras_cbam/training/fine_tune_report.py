@@ -73,6 +73,7 @@ def report_text(record: dict[str, Any]) -> str:
         "",
         f"- accuracy on val, scored once: **{val['accuracy']:.2%}** (loss {val['loss']:.4f}, "
         f"{images['val']} images)",
+        *_balance_lines(val),
         f"- weights kept: {_which(best['epoch'], len(record['epochs']))}, "
         f"{best['accuracy']:.2%} of {images['selection']} images held out of train, the last "
         "within a standard error of the highest",
@@ -82,8 +83,9 @@ def report_text(record: dict[str, Any]) -> str:
         f"- parameters: {record['parameters']:,}",
         f"- peak learning rates: {_rates(record) or 'none, nothing was trained'}",
         *_norm_lines(record),
-        "- files left out because they could not be decoded in 8 bits a channel: "
-        f"{len(record['skipped'])}",
+        "- images of more than 8 bits a channel, each scaled by its lowest and highest value: "
+        f"{len(record['scaled'])}",
+        f"- images left out because they could not be decoded: {len(record['skipped'])}",
         *(f"  - {as_markdown(path)}" for path in record["skipped"]),
         "",
         "The model takes RGB pixels in 0..255; preprocessing is inside its graph.",
@@ -131,6 +133,15 @@ def _norm_lines(record: dict[str, Any]) -> list[str]:
     if not record["backbone_batch_norms"]:
         return ["- the backbone has no batch normalization"]
     return [f"- batch normalization of the backbone, in the second phase: {config['batch_norm']}"]
+
+
+def _balance_lines(val: dict[str, float]) -> list[str]:
+    if "balanced_accuracy" not in val:
+        return []
+    return [
+        f"- mean of the classes' accuracies on val: {val['balanced_accuracy']:.2%}; each class "
+        "counts alike in training, and in the choice of the weights kept"
+    ]
 
 
 def _start_lines(record: dict[str, Any]) -> list[str]:

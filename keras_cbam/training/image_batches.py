@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from io import BytesIO
-from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 
 from keras_cbam.errors import InputError
+from keras_cbam.image_reader import DETAIL, Box, Crop, central, read_image
 from keras_cbam.training.image_folder import ImageSet
 from keras_cbam.training.processes import share
 
 ASPECT = (3 / 4, 4 / 3)
 COLOR = 0.2
-# Of EXIF: the tag, and its values for images that lie on their side.
-ORIENTATION = 0x0112
-LYING = (5, 6, 7, 8)
-
-Box = tuple[float, float, float, float]
-Crop = Callable[[int, int], Box]
 
 
 class ImageBatches(keras.utils.PyDataset):
     """Images as `(batch, size, size, 3)` RGB float32 in 0..255 with integer labels.
+
+    Where the images have weights, these come third.
 
     For evaluation, each image's central square is resized, in the order given. For training, the
     images are shuffled and augmented, and the last, incomplete batch is left out. Everything random
@@ -103,47 +97,21 @@ class ImageBatches(keras.utils.PyDataset):
         if self.training:
             chosen = share(chosen, *self.shard)
         images = np.stack([self._image(i) for i in chosen])
-        return images, self.images.labels[chosen]
+        weights = self.images.weights
+        labels = self.images.labels[chosen]
+        return (images, labels) if weights is None else (images, labels, weights[chosen])
 
     def _image(self, index: int) -> np.ndarray:
         rng = np.random.default_rng((self.seed, self.epoch, int(index)))
-        crop: Crop = _central_square
+        crop: Crop = central(1.0)
         if "crop" in self.augmentations:
             crop = partial(_random_crop, rng=rng, smallest=self.crop_area)
-        # Evaluation pays for pixels to average, so that no answer hangs on how a JPEG is shrunk.
-        detail = 1 if self.training else 2
-        image = read_image(self.images.source(index), self.image_size, crop, detail)
+        detail = 1 if self.training else DETAIL
+        size = (self.image_size, self.image_size)
+        image = read_image(self.images.source(index), size, crop, detail)
         for name in self.augmentations:
             image = AUGMENTATIONS[name](image, rng)
         return np.asarray(image, "float32")
-
-
-def read_image(source: Path | BytesIO, size: int, crop: Crop, detail: int) -> Any:
-    """Read an image, crop it and resize the crop to `(size, size)` RGB, antialiased bilinear.
-
-    A JPEG is decoded at a half, a quarter or an eighth where the crop still has `detail` times as
-    many rows and columns as are wanted.
-    """
-    from PIL import Image, ImageOps
-
-    with Image.open(source) as file:
-        # Cameras store which way is up beside the pixels.
-        lying = file.getexif().get(ORIENTATION, 1) in LYING
-        width, height = file.size[::-1] if lying else file.size
-        left, top, right, bottom = crop(width, height)
-        least = min(right - left, bottom - top) / (detail * size)
-        file.draft("RGB", (math.ceil(file.width / least), math.ceil(file.height / least)))
-        image = ImageOps.exif_transpose(file).convert("RGB")
-    x, y = image.width / width, image.height / height
-    return image.resize(
-        (size, size), Image.Resampling.BILINEAR, box=(left * x, top * y, right * x, bottom * y)
-    )
-
-
-def _central_square(width: int, height: int) -> Box:
-    side = min(width, height)
-    left, top = (width - side) / 2, (height - side) / 2
-    return left, top, left + side, top + side
 
 
 def _random_crop(width: int, height: int, rng: np.random.Generator, smallest: float) -> Box:

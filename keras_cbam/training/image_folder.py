@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 
 from keras_cbam.errors import InputError, require
+from keras_cbam.image_files import FORMATS, Files, check_class_names, find_files, folders_in
+from keras_cbam.image_reader import decodable_mode, is_deep
+from keras_cbam.training.split_names import split_folders
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
+Progress = Callable[[int, int], None] | None
 
 
 @dataclass(frozen=True)
@@ -23,11 +26,13 @@ class ImageSet:
         paths: where each is; a name where it is not a file of its own.
         labels: `(images,)` integers.
         data: the bytes of each file; `None` where they are read from the paths.
+        weights: `(images,)` how much each counts; `None` where all count alike.
     """
 
     paths: tuple[Path, ...]
     labels: np.ndarray
     data: tuple[bytes, ...] | None = None
+    weights: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -36,7 +41,14 @@ class ImageSet:
         """Return the images at `indices`, in that order."""
         indices = list(indices)
         data = None if self.data is None else tuple(self.data[i] for i in indices)
-        return ImageSet(tuple(self.paths[i] for i in indices), self.labels[indices], data)
+        weights = None if self.weights is None else self.weights[indices]
+        return ImageSet(tuple(self.paths[i] for i in indices), self.labels[indices], data, weights)
+
+    def balanced(self) -> ImageSet:
+        """Return the images weighted so that each class counts alike, and the mean weight is 1."""
+        counts = np.bincount(self.labels)
+        shares = len(self) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+        return replace(self, weights=shares[self.labels].astype("float32"))
 
     def source(self, index: int) -> Path | BytesIO:
         """What an image is read from."""
@@ -52,7 +64,9 @@ class ImageFolder:
         train: the images to learn from.
         selection: images held out of train, by which it is chosen whose weights are kept.
         val: images scored once, at the end.
-        skipped: files that could not be decoded, and are left out.
+        skipped: images that could not be decoded, or are of a format that is not read. They are
+            left out.
+        deep: images of more than 8 bits a channel, which are scaled.
     """
 
     classes: tuple[str, ...]
@@ -60,6 +74,12 @@ class ImageFolder:
     selection: ImageSet
     val: ImageSet
     skipped: tuple[Path, ...]
+    deep: tuple[Path, ...] = ()
+
+    def balanced(self) -> ImageFolder:
+        """Return the images weighted so that in each set each class counts alike."""
+        sets = {name: getattr(self, name).balanced() for name in ("train", "selection", "val")}
+        return replace(self, **sets)
 
 
 def read_image_folder(
@@ -68,13 +88,14 @@ def read_image_folder(
     selection_split: float | None = 0.1,
     val_split: float | None = None,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = None,
 ) -> ImageFolder:
     """Find the images of a folder, decode each once to see that it can be, and split them.
 
     Args:
         folder: either `train/` and `val/`, or `train/` and `test/`, each with a folder for every
-            class; or the class folders themselves. With all three, `test/` is not read.
+            class; or the class folders themselves. With all three, `test/` is not read. The three
+            may have any name of `SPLIT_NAMES`.
         selection_split: share of each class's training images held out for selection, in (0, 1);
             `None` for none.
         val_split: share of each class set apart as val, in (0, 1), where there are no `train/` and
@@ -90,24 +111,16 @@ def read_image_folder(
     if not root.is_dir():
         raise InputError(f"Expected a folder of images. No folder at: {root}")
     rng = np.random.default_rng(seed)
-    # A folder of that name that holds images and no folders is a class like any other.
-    found = [name for name in ("train", "val") if _folders(root / name)]
-    if found == ["train"] and _folders(root / "test"):
-        found = ["train", "test"]
-    if len(found) == 1:
-        raise InputError(
-            f"Expected train/ and val/, or train/ and test/, in {root}. Found only: {found[0]}/"
-        )
-    if found:
-        splits = f"{found[0]}/ and {found[1]}/"
+    splits = split_folders(root)
+    if splits:
+        said = " and ".join(f"{name}/" for name in splits)
+        classes, scored = (_class_names(root / name) for name in splits)
         if val_split is not None:
-            raise InputError(f"{root} has {splits}, so no val split can be stated.")
-        classes, scored = (_class_names(root / name) for name in found)
+            raise InputError(f"{root} has {said}, so no val split can be stated.")
         extra = sorted(set(scored) ^ set(classes))
         if extra:
-            raise InputError(f"{splits} of {root} differ in class folder {extra[0]}.")
-        train, val = (_find(root / name, classes) for name in found)
-        train, val, skipped = _readable(train, val, classes, progress)
+            raise InputError(f"{said} of {root} differ in class folder {extra[0]}.")
+        (train, val), skipped, deep = _readable([root / name for name in splits], classes, progress)
     else:
         if val_split is None:
             raise InputError(
@@ -115,12 +128,12 @@ def read_image_folder(
                 "on, such as --val-split 0.2."
             )
         classes = _class_names(root)
-        everything, _, skipped = _readable(_find(root, classes), None, classes, progress)
-        train, val = _split(everything, val_split, rng, "val split")
+        (everything,), skipped, deep = _readable([root], classes, progress)
+        train, val = _split(everything, val_split, rng, "val split", classes)
     if selection_split is None:
-        return ImageFolder(classes, train, train.take(()), val, skipped)
-    train, selection = _split(train, selection_split, rng, "selection split")
-    return ImageFolder(classes, train, selection, val, skipped)
+        return ImageFolder(classes, train, train.take(()), val, skipped, deep)
+    train, selection = _split(train, selection_split, rng, "selection split", classes)
+    return ImageFolder(classes, train, selection, val, skipped, deep)
 
 
 def find_images(
@@ -134,8 +147,8 @@ def find_images(
 
     Returns:
         The images, labelled by the folder directly below `folder` that each lies in, -1 where it is
-        none of `classes`; and the files that could not be decoded in 8 bits a channel, which are
-        left out.
+        none of `classes`; and those that are left out: they could not be decoded, or are of a
+        format that is not read.
 
     Raises:
         InputError: if the folder is missing or has no image that can be decoded.
@@ -145,96 +158,83 @@ def find_images(
         raise InputError(f"Expected a folder of images. No folder at: {root}")
     require("PIL")
     indices = {name: index for index, name in enumerate(classes or ())}
-    kept, skipped = decodable(sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES))
+    images, unread = find_files(root)
+    kept, undecodable = decodable(images)
+    skipped = (*undecodable, *unread)
     if not kept:
-        raise InputError(f"{root} has no image that can be decoded.")
+        raise InputError(_without(f"Folder {root}", skipped))
     labels = [indices.get(p.relative_to(root).parts[0], -1) for p in kept]
     return ImageSet(kept, np.asarray(labels, "int32")), skipped
 
 
 def decodable(paths: Sequence[Path]) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-    """Return the files that can be decoded in 8 bits a channel, and those that cannot."""
-    with ThreadPoolExecutor() as pool:
-        readable = list(pool.map(can_decode, paths))
-    kept, skipped = (
-        tuple(p for p, good in zip(paths, readable, strict=True) if good == wanted)
-        for wanted in (True, False)
-    )
-    return kept, skipped
-
-
-def _folders(folder: Path) -> list[str]:
-    """The names of the folders in a folder; none where it does not exist."""
-    inside = folder.iterdir() if folder.is_dir() else ()
-    return sorted(p.name for p in inside if p.is_dir() and not p.name.startswith("."))
+    """Return the files that are images that can be decoded, and the others."""
+    modes = _modes(paths)
+    kept = tuple(path for path in paths if modes[path])
+    return kept, tuple(path for path in paths if not modes[path])
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:
-    names = _folders(folder)
+    names = tuple(folders_in(folder))
     if len(names) < 2:
         raise InputError(
             f"Expected a folder for each of at least 2 classes in {folder}. Found: {len(names)}"
         )
-    return tuple(names)
-
-
-def _find(folder: Path, classes: tuple[str, ...]) -> ImageSet:
-    paths: list[Path] = []
-    labels: list[int] = []
-    for label, name in enumerate(classes):
-        found = sorted(p for p in (folder / name).rglob("*") if p.suffix.lower() in SUFFIXES)
-        if not found:
-            raise InputError(
-                f"Class folder {folder / name} has no image ({', '.join(s[1:] for s in SUFFIXES)})."
-            )
-        paths += found
-        labels += [label] * len(found)
-    return ImageSet(tuple(paths), np.asarray(labels, "int32"))
+    check_class_names(names, folder)
+    return names
 
 
 def _readable(
-    train: ImageSet,
-    val: ImageSet | None,
-    classes: tuple[str, ...],
-    progress: Callable[[int, int], None] | None,
-) -> tuple[ImageSet, ImageSet, tuple[Path, ...]]:
-    val = val or ImageSet((), np.asarray([], "int32"))
-    paths = train.paths + val.paths
-    good = []
+    folders: Sequence[Path], classes: tuple[str, ...], progress: Progress
+) -> tuple[list[ImageSet], tuple[Path, ...], tuple[Path, ...]]:
+    """The images of each folder of class folders; of all, those left out, and those scaled."""
+    found = {(root, name): _files_of(root / name) for root in folders for name in classes}
+    paths = [path for files in found.values() for path in files.images]
+    modes = _modes(paths, progress)
+    sets: list[ImageSet] = []
+    for root in folders:
+        kept: list[Path] = []
+        labels: list[int] = []
+        for label, name in enumerate(classes):
+            files = found[root, name]
+            good = [path for path in files.images if modes[path]]
+            if not good:
+                raise InputError(_without(f"Class folder {root / name}", sum(files, ())))
+            kept += good
+            labels += [label] * len(good)
+        sets.append(ImageSet(tuple(kept), np.asarray(labels, "int32")))
+    undecodable = [path for path in paths if not modes[path]]
+    unread = [path for files in found.values() for path in files.unread]
+    return sets, (*undecodable, *unread), tuple(p for p in paths if is_deep(modes[p] or ""))
+
+
+def _files_of(folder: Path) -> Files:
+    """The files of a class folder, refused before others are decoded if none is of an image."""
+    files = find_files(folder)
+    if not files.images:
+        raise InputError(_without(f"Class folder {folder}", files.unread))
+    return files
+
+
+def _modes(paths: Sequence[Path], progress: Progress = None) -> dict[Path, str | None]:
+    """The mode of each image, `None` where it cannot be decoded."""
+    modes: dict[Path, str | None] = {}
     with ThreadPoolExecutor() as pool:
-        for done, readable in enumerate(pool.map(can_decode, paths), start=1):
-            good.append(readable)
+        for path, mode in zip(paths, pool.map(decodable_mode, paths), strict=True):
+            modes[path] = mode
             if progress:
-                progress(done, len(paths))
-    kept = []
-    for images, flags in ((train, good[: len(train)]), (val, good[len(train) :])):
-        kept.append(images.take(i for i, readable in enumerate(flags) if readable))
-        for label in set(images.labels) - set(kept[-1].labels):
-            raise InputError(f"Class {classes[label]} has no image that can be decoded.")
-    skipped = tuple(p for p, readable in zip(paths, good, strict=True) if not readable)
-    return kept[0], kept[1], skipped
+                progress(len(modes), len(paths))
+    return modes
 
 
-def can_decode(path: Path) -> bool:
-    """Whether a file is an image that can be decoded in 8 bits a channel."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            # Decoding a JPEG at an eighth of its size reads all of the file at a fraction of the
-            # cost.
-            image.draft("RGB", (1, 1))
-            image.load()
-            if image.mode.startswith(("I", "F")):
-                # More than 8 bits a channel, and nothing that says what range they span.
-                return False
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return False
-    return True
+def _without(where: str, skipped: Sequence[Path]) -> str:
+    """That there is no image, and what there is instead."""
+    left_out = f" Left out: {len(skipped)}, such as {skipped[0].name}." if skipped else ""
+    return f"{where} has no image that can be decoded, of {', '.join(FORMATS)}.{left_out}"
 
 
 def _split(
-    images: ImageSet, share: float, rng: np.random.Generator, name: str
+    images: ImageSet, share: float, rng: np.random.Generator, name: str, classes: tuple[str, ...]
 ) -> tuple[ImageSet, ImageSet]:
     """Take `share` of each class, at least one image, out of `images`."""
     if not 0 < share < 1:
@@ -245,8 +245,8 @@ def _split(
         count = max(round(share * len(members)), 1)
         if count >= len(members):
             raise InputError(
-                f"A {name} of {share} leaves no training image of class index {label}, which has "
-                f"{len(members)}."
+                f"A {name} of {share} leaves no training image of class {classes[label]}, which "
+                f"has {len(members)}."
             )
         taken.update(rng.choice(members, count, replace=False).tolist())
     rest = (i for i in range(len(images)) if i not in taken)

@@ -42,15 +42,13 @@ def linear_probe(
     )
     features = np.asarray(features, "float64")
     mean, spread = features.mean(0), features.std(0) + 1e-6
-    kernel, bias = _regression(
-        (features - mean) / spread, some.labels, model.output.shape[-1], seed
-    )
+    kernel, bias = _regression((features - mean) / spread, some, model.output.shape[-1], seed)
     kernel = kernel / spread[:, None]
     return [kernel.astype("float32"), (bias - mean @ kernel).astype("float32")]
 
 
 def _regression(
-    features: np.ndarray, labels: np.ndarray, classes: int, seed: int
+    features: np.ndarray, images: ImageSet, classes: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Kernel and bias of the logistic regression with a penalty on the kernel, by Adam."""
     count = len(features)
@@ -68,9 +66,10 @@ def _regression(
         jit_compile=jit_compile(),
     )
     features = keras.ops.convert_to_tensor(features, "float32")
-    labels = keras.ops.convert_to_tensor(labels)
+    labels = keras.ops.convert_to_tensor(images.labels)
+    weights = None if images.weights is None else keras.ops.convert_to_tensor(images.weights)
     # `fit` would build a new data pipeline for each of the steps.
     for _ in range(STEPS):
-        regression.train_on_batch(features, labels)
+        regression.train_on_batch(features, labels, weights)
     kernel, bias = dense.get_weights()
     return kernel.astype("float64"), bias.astype("float64")

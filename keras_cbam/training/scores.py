@@ -66,8 +66,8 @@ class Scorer:
         return gathered.swapaxes(0, 1).reshape(-1, rows.shape[1])[: len(images)]
 
     def scores(self, images: ImageSet) -> dict[str, float]:
-        """Mean cross-entropy, as `loss`, and accuracy."""
-        return scores(self.probabilities(images), images.labels)
+        """Mean cross-entropy, as `loss`, and accuracy, by the weights that the images have."""
+        return scores(self.probabilities(images), images.labels, images.weights)
 
     def _run(self, images: ImageSet) -> np.ndarray:
         batches = ImageBatches(images, self.image_size, self.batch_size)
@@ -92,10 +92,13 @@ def within_chance(scores: dict[str, float], best: dict[str, float], *, images: i
     return scores["accuracy"] >= accuracy - error - 1e-9
 
 
-def scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+def scores(
+    probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None
+) -> dict[str, float]:
     """Mean cross-entropy, as `loss`, and accuracy, of `(images, classes)` probabilities."""
     of_label = probabilities[np.arange(len(labels)), labels].astype("float64")
+    losses = -np.log(np.clip(of_label, EPSILON, 1 - EPSILON))
     return {
-        "accuracy": float(told_right(probabilities, labels).mean()),
-        "loss": float(-np.log(np.clip(of_label, EPSILON, 1 - EPSILON)).mean()),
+        "accuracy": float(np.average(told_right(probabilities, labels), weights=weights)),
+        "loss": float(np.average(losses, weights=weights)),
     }

@@ -8,13 +8,14 @@ import subprocess
 import time
 
 import keras
+import numpy as np
 import pytest
 import torch
 
 from keras_cbam.export import load_model
 from tests.checkpoints.torch_networks import ResNet, randomized
 from tests.cli.running import command, run, run_here
-from tests.conftest import BACKEND
+from tests.conftest import BACKEND, write_images
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="the command runs one backend")
 
@@ -90,6 +91,14 @@ def bad(image_folder, tmp_path):
     (tmp_path / "empty").mkdir()
     (image_folder.parent / "lacking" / "a").mkdir(parents=True)
     (image_folder.parent / "lacking" / "b").mkdir()
+    for name in ("latin", "lines"):
+        write_images(tmp_path / name, np.random.default_rng(0), count=1)
+    red = tmp_path / "latin" / "red"
+    (red / "0.jpg").rename(red / os.fsdecode(b"caf\xe9.jpg"))
+    (tmp_path / "lines" / "red").rename(tmp_path / "lines" / "re\u2028d")
+    (tmp_path / "heic" / "a").mkdir(parents=True)
+    (tmp_path / "heic" / "b").mkdir()
+    (tmp_path / "heic" / "a" / "photo.heic").write_bytes(b"")
     (tmp_path / "text.keras").write_text("no model")
     (tmp_path / "file").write_text("in the way")
     return tmp_path
@@ -104,6 +113,18 @@ CASES = {
     "class without image": (
         lambda d: finetune(d / "lacking", "--output", d / "out"),
         "has no image",
+    ),
+    "class of another suffix": (
+        lambda d: finetune(d / "heic", "--output", d / "out"),
+        "Left out: 1, such as photo.heic",
+    ),
+    "file name in another encoding": (
+        lambda d: finetune(d / "latin", "--output", d / "out"),
+        "Expected names in UTF-8. Received: b'",
+    ),
+    "class of two lines": (
+        lambda d: finetune(d / "lines", "--output", d / "out"),
+        "Received: 're\\u2028d'",
     ),
     "wrong backbone": (
         lambda d: finetune(d / "images", "--output", d / "out", "--backbone", "MobileNetV9"),
@@ -176,7 +197,7 @@ def test_finetune_names_corrupt_files_and_export_follows(image_folder, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "broken.jpg" in done.stdout.replace("\n", "")
     report = (tmp_path / "run" / "report.md").read_text()
-    assert "could not be decoded in 8 bits a channel: 1" in report
+    assert "left out because they could not be decoded: 1" in report
     assert "broken.jpg" in report
 
     model = tmp_path / "run" / "model.keras"

@@ -1,5 +1,7 @@
 """`keras-cbam explain`: pictures, one page that needs nothing beside it, refusals."""
 
+import os
+
 import keras
 import numpy as np
 import pytest
@@ -105,6 +107,44 @@ def test_refusals(folder, tmp_path, given, message):
     with pytest.raises(InputError, match=message):
         explain(model=folder / "one.keras", output=tmp_path / "out", **given)
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_left_out_is_counted_and_named(folder, tmp_path, monkeypatch, capsys):
+    """A pipe would wait for ever, and a few names are enough."""
+    for index in range(30):
+        (tmp_path / f"{index:02d}.heic").write_bytes(b"")
+    write_images(tmp_path, np.random.default_rng(0), count=1)
+    os.mkfifo(tmp_path / "pipe.jpg")
+    images = [tmp_path, tmp_path / "pipe.jpg"]
+    given = {"model": folder / "one.keras", "images": images, "output": tmp_path / "out"}
+    (ours,) = shown(monkeypatch, **given).values()
+    assert len(ours) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("left out, no images that can be decoded, of AVIF, ")
+    assert said[0].endswith(": 32")
+    assert said[1] == f"  {tmp_path / 'pipe.jpg'}"
+    assert said[-1] == "  and 12 more"
+    assert len(said) == 22
+
+
+def test_a_label_may_end_in_a_space(folder, tmp_path, monkeypatch):
+    classifier(0).save(tmp_path / "model.keras")
+    (tmp_path / "labels.txt").write_text("blue\nred \n")
+    write_images(tmp_path / "images", np.random.default_rng(0), count=1)
+    (tmp_path / "images" / "red").rename(tmp_path / "images" / "red ")
+    given = {"model": tmp_path / "model.keras", "images": [tmp_path / "images" / "red "]}
+    (ours,) = shown(monkeypatch, **given, output=tmp_path / "out").values()
+    assert [each.shown for each in ours] == ["red "]
+
+
+def test_a_name_that_is_not_utf_8_is_refused(folder, tmp_path):
+    image = tmp_path / os.fsdecode(b"caf\xe9.jpg")
+    image.write_bytes((folder / "images" / "red" / "0.jpg").read_bytes())
+    for images in (tmp_path, image):
+        done = run_here("explain", folder / "one.keras", images, "--output", tmp_path / "out")
+        assert done.returncode == 2
+        assert r"Expected names in UTF-8. Received: b'" in done.stderr
+        assert not (tmp_path / "out").exists()
 
 
 def test_labels_of_another_model_are_refused(folder, tmp_path):

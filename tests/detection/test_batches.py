@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_cbam.detection import DetectionBatches, read_detection_folder
 from keras_cbam.detection.augmentation import AUGMENTATIONS, NO_BOX, augment
+from keras_cbam.detection.folder import unannotated
 from keras_cbam.detection.letterbox import letterbox, read_letterboxed
 from keras_cbam.errors import InputError
 from tests.conftest import BACKEND
@@ -26,6 +28,16 @@ def extent(pixels, color):
     near = (np.abs(pixels - np.array(color)) < 45).all(-1)
     rows, columns = np.flatnonzero(near.any(1)), np.flatnonzero(near.any(0))
     return [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1] if len(rows) else None
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="NumPy and Pillow alone")
+def test_gray_values_of_16_bits_are_scaled(tmp_path):
+    values = np.linspace(1000, 3550, 256).reshape(16, 16).astype("uint16")
+    Image.fromarray(values).save(tmp_path / "x.png")
+    ((found,), skipped) = unannotated([tmp_path / "x.png"])
+    assert skipped == ()
+    pixels, _ = read_letterboxed(found.path, (16, 16))
+    assert np.array_equal(pixels[..., 0], np.arange(256).reshape(16, 16))
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="NumPy and Pillow alone")

@@ -1,6 +1,7 @@
 """`keras-cbam detect`: from photographs with boxes to proven files, and what it refuses."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -118,4 +119,15 @@ def test_bad_input_is_one_sentence(arguments, message, data, run, tmp_path):
     assert done.returncode == 2
     assert message in done.stderr.replace("\n", " ")
     assert "Traceback" not in done.stderr
+    assert not (tmp_path / "output").exists()
+
+
+def test_a_name_that_is_not_utf_8_is_refused(tmp_path):
+    """Before the detector is read, since no file of results could hold it."""
+    image = tmp_path / os.fsdecode(b"caf\xe9.jpg")
+    done = run_here(
+        "detect", "predict", tmp_path / "none.keras", image, "--output", tmp_path / "output"
+    )
+    assert done.returncode == 2
+    assert "Expected names in UTF-8. Received: b'" in done.stderr
     assert not (tmp_path / "output").exists()

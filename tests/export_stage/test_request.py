@@ -66,6 +66,47 @@ def test_a_folder_is_read_at_the_models_size(image_folder):
         raw_arrays(image_folder / "none", "verification_data", None, (20, 30))
 
 
+def test_images_of_a_folder_are_those_of_the_command_line(image_folder, rng):
+    """The same suffixes, the same pixels, and what cannot be decoded is named and counted."""
+    from PIL import Image
+
+    from keras_cbam.cli.export_images import verification_pixels
+
+    red = image_folder / "red"
+    (red / "0.jpg").write_bytes((red / "0.jpg").read_bytes()[:300])
+    (red / "1.heic").write_bytes(b"")
+    for name in ("wide.webp", "tall.tiff"):
+        pixels = rng.integers(0, 256, (30, 50, 3) if name[0] == "w" else (50, 30, 3))
+        Image.fromarray(pixels.astype("uint8")).save(red / name)
+    with pytest.warns(UserWarning, match=r"verification_data: .* Left out: 2, such as .*1\.heic"):
+        (found,) = raw_arrays(image_folder, "verification_data", None, (20, 20))
+    model = keras.Sequential([keras.Input((20, 20, 3)), keras.layers.Flatten()])
+    shown, _ = verification_pixels(image_folder, model, None)
+    assert found.shape == (25, 20, 20, 3)
+    assert sorted(map(bytes, found)) == sorted(map(bytes, shown))
+
+
+def test_a_folder_is_read_up_to_the_limit(image_folder):
+    (found,) = raw_arrays(image_folder, "representative_dataset", None, (20, 30), 5)
+    assert found.shape == (5, 20, 30, 3)
+
+
+def test_a_crop_of_a_folder_has_the_shape_of_the_model(tmp_path):
+    """Of 40 x 60 pixels, those of an input of 20 x 20 are 40 x 40; of one of 10 x 20, 30 x 60."""
+    from PIL import Image
+
+    pixels = np.zeros((40, 60, 3), "uint8")
+    pixels[5:35] = 100
+    pixels[5:35, 10:50] = 200
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    (wide,) = raw_arrays(tmp_path, "verification_data", None, (10, 20))
+    assert wide.min() > 80
+    assert (wide[0, 1:-1, 4:-4] == 200).all()
+    (square,) = raw_arrays(tmp_path, "verification_data", None, (20, 20))
+    assert (square[0, 4:-4, 1:-1] == 200).all()
+    assert (square[0, 0] == 0).all()
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

@@ -88,6 +88,14 @@ def test_each_run_is_known_by_all_that_decides_it(sets, weights, tmp_path):
 
 
 @on_one
+def test_sets_are_known_by_any_name_of_their_splits(sets, weights, tmp_path):
+    write_images(tmp_path / "other" / "Training", np.random.default_rng(0), count=1)
+    write_images(tmp_path / "other" / "valid", np.random.default_rng(0), count=1)
+    (run,) = grid(tmp_path, small(weights), ("cbam",), (0,))
+    assert run.dataset == "other"
+
+
+@on_one
 def test_the_study_is_done_once_and_compared_by_pairs(sets, weights, tmp_path, monkeypatch):
     done = []
 

@@ -128,6 +128,26 @@ def test_run_writes_everything_and_resumes_to_the_same_end(image_folder, tmp_pat
     assert all(np.allclose(a, b, rtol=1e-3, atol=1e-4) for a, b in weights)
 
 
+def test_balanced_classes_are_learned_and_scored(image_folder, tmp_path):
+    """From the same start on the same images the loss is another, and val is told both ways."""
+    for index in range(4, 12):
+        (image_folder / "red" / f"{index}.jpg").unlink()
+    settings = {"head_epochs": 0, "epochs": 1, "batch_size": 16, "augmentations": ()}
+    plain, balanced = (
+        fine_tune(config(image_folder, tmp_path / str(on), balance=on, **settings))
+        for on in (False, True)
+    )
+    assert "balanced_accuracy" not in plain.record["val"]
+    losses = [result.record["epochs"][0]["loss"] for result in (plain, balanced)]
+    assert abs(losses[0] - losses[1]) > 1e-3
+    val = balanced.folder.val
+    told = balanced.model.predict(ImageBatches(val, 32, 4), verbose=0).argmax(-1)
+    right = [(told == val.labels)[val.labels == label].mean() for label in (0, 1)]
+    assert balanced.record["val"]["balanced_accuracy"] == pytest.approx(np.mean(right))
+    report = (tmp_path / "True" / "report.md").read_text()
+    assert f"accuracies on val: {np.mean(right):.2%}" in report
+
+
 def test_resume_refuses_another_run(image_folder, tmp_path):
     output = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):

@@ -1,12 +1,15 @@
 """Folders of images: what is found, skipped, split, refused; and batches that repeat."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from keras_cbam.errors import InputError
+from keras_cbam.image_reader import read_image
 from keras_cbam.training import ImageBatches, find_images, read_image_folder
-from keras_cbam.training.image_batches import read_image
+from keras_cbam.training.scores import scores
 from tests.conftest import write_images
 
 
@@ -76,7 +79,7 @@ def spoil_class_corrupt(folder):
         (spoil_missing, "No folder at: .*nowhere"),
         (spoil_empty, "at least 2 classes in .*empty. Found: 0"),
         (spoil_class, "Class folder .*green has no image"),
-        (spoil_class_corrupt, "Class red has no image that can be decoded"),
+        (spoil_class_corrupt, "Class folder .*red has no image that can .* Left out: 12, such as"),
     ],
 )
 def test_unusable_folders(spoil, message, image_folder):
@@ -89,7 +92,7 @@ def test_split_must_be_stated_and_sensible(image_folder):
         read_image_folder(image_folder)
     with pytest.raises(InputError, match=r"between 0 and 1. Received: 1.5"):
         read_image_folder(image_folder, val_split=1.5)
-    with pytest.raises(InputError, match="leaves no training image"):
+    with pytest.raises(InputError, match="no training image of class blue, which has 12"):
         read_image_folder(image_folder, val_split=0.99)
 
 
@@ -124,6 +127,24 @@ def test_every_augmentation_changes_pixels(name, tmp_path, rng):
         assert all(np.array_equal(i, plain) or np.array_equal(i, plain[:, ::-1]) for i in changed)
 
 
+def test_balanced_classes_count_alike(image_folder):
+    """Of 12 and 4 images: 16 / (2 * 12) and 16 / (2 * 4)."""
+    for index in range(4, 12):
+        (image_folder / "red" / f"{index}.jpg").unlink()
+    images = find_images(image_folder, ["blue", "red"])[0].balanced()
+    expected = {0: 16 / 24, 1: 2.0}
+    whole = ImageBatches(images, 16, 16, training=True)
+    _, labels, weights = whole[0]
+    assert len(set(labels)) == 2
+    assert np.allclose(weights, [expected[label] for label in labels])
+    halves = [ImageBatches(images, 16, 16, training=True, shard=(i, 2))[0] for i in (0, 1)]
+    assert sorted(np.concatenate([half[2] for half in halves])) == sorted(weights)
+    probabilities = np.tile([0.75, 0.25], (16, 1))
+    found = scores(probabilities, images.labels, images.weights)
+    assert found == pytest.approx({"accuracy": 0.5, "loss": -np.log([0.75, 0.25]).mean()})
+    assert scores(probabilities, images.labels)["accuracy"] == 0.75
+
+
 def test_evaluation_takes_the_central_square(tmp_path):
     pixels = np.zeros((8, 16, 3), "uint8")
     pixels[:, 4:12] = 200
@@ -133,18 +154,72 @@ def test_evaluation_takes_the_central_square(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["I;16", "I", "F"])
-def test_images_of_more_than_8_bits_are_named_and_left_out(mode, image_folder):
+def test_gray_values_of_more_than_8_bits_are_scaled(mode, image_folder):
+    """By the lowest and the highest of the image, whatever its range: 0..255 of 1000..3550."""
+    steps = np.arange(256).reshape(16, 16)
+    values = (1000 + 10 * steps).astype({"I;16": "uint16", "I": "int32", "F": "float32"}[mode])
     suffix = "png" if mode == "I;16" else "tiff"
-    deep = image_folder / "red" / "deep.png"
-    Image.new(mode, (24, 24), 30000).save(deep, format=suffix)
-    assert [p.name for p in read_image_folder(image_folder, val_split=0.25).skipped] == ["deep.png"]
+    deep = image_folder / "red" / f"deep.{suffix}"
+    Image.fromarray(values).save(deep)
+    with Image.open(deep) as file:
+        assert file.mode == mode
+    found = read_image_folder(image_folder, val_split=0.25)
+    assert found.skipped == ()
+    assert found.deep == (deep,)
+    images, _ = find_images(image_folder)
+    (pixels,) = ImageBatches(images.take([images.paths.index(deep)]), 16, 1)[0][0]
+    assert np.array_equal(pixels, np.repeat(steps[..., None], 3, -1))
 
 
-def test_train_without_val_is_no_class(tmp_path, rng):
-    write_images(tmp_path / "train", rng, count=10)
-    expected = r"Expected train/ and val/, or train/ and test/, in .* Found only: train/"
+def test_values_that_are_no_numbers_are_left_out(image_folder):
+    bad = image_folder / "red" / "nan.tiff"
+    Image.fromarray(np.array([[0.0, np.nan]], "float32")).save(bad)
+    assert read_image_folder(image_folder, val_split=0.25).skipped == (bad,)
+
+
+@pytest.mark.parametrize("others", [[], ["val"], ["test"]])
+def test_a_split_alone_is_no_class(others, tmp_path, rng):
+    name = "train" if not others else others[0]
+    write_images(tmp_path / name, rng, count=10)
+    expected = rf"Expected train/ and val/, or train/ and test/, in .* Found only: {name}/"
     with pytest.raises(InputError, match=expected):
         read_image_folder(tmp_path, val_split=0.2)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("Training", "Testing"),
+        ("Train", "Val"),
+        ("train", "valid"),
+        ("train", "test"),
+        ("TRAINING SET", "validation-set"),
+    ],
+)
+def test_splits_have_many_names(names, tmp_path, rng):
+    """Of any case, and never classes, even where a share for val is stated."""
+    for name, count in zip(names, (10, 4), strict=True):
+        write_images(tmp_path / name, rng, count=count)
+    found = read_image_folder(tmp_path)
+    assert found.classes == ("blue", "red")
+    assert (len(found.train), len(found.selection), len(found.val)) == (18, 2, 8)
+    with pytest.raises(InputError, match=f"has {names[0]}/ and {names[1]}/, so no val split"):
+        read_image_folder(tmp_path, val_split=0.2)
+
+
+def test_folders_called_as_splits_are_no_classes(tmp_path, rng):
+    write_images(tmp_path, rng, count=4)
+    (tmp_path / "blue").rename(tmp_path / "Train")
+    (tmp_path / "red").rename(tmp_path / "Test")
+    with pytest.raises(InputError, match=r"at least 2 classes in .*Train. Found: 0"):
+        read_image_folder(tmp_path, val_split=0.25)
+
+
+def test_two_folders_of_one_split_are_refused(tmp_path, rng):
+    for name in ("train", "val", "valid"):
+        write_images(tmp_path / name, rng, count=1)
+    with pytest.raises(InputError, match=r"one folder for val in .* \['val', 'valid'\]"):
+        read_image_folder(tmp_path)
 
 
 def test_images_that_are_scored_may_be_called_test(tmp_path, rng):
@@ -161,6 +236,82 @@ def test_images_that_are_scored_may_be_called_test(tmp_path, rng):
 def test_a_class_may_be_called_train(image_folder):
     (image_folder / "red").rename(image_folder / "train")
     assert read_image_folder(image_folder, val_split=0.25).classes == ("blue", "train")
+
+
+@pytest.mark.parametrize("suffix", ["avif", "jfif", "JPE", "pgm", "ppm", "tif", "TIFF", "webp"])
+def test_suffixes_that_are_read(suffix, image_folder):
+    color = Image.new("RGB", (24, 24), (200, 40, 40))
+    image = color.convert("L") if suffix == "pgm" else color
+    kind = {"jfif": "jpeg", "JPE": "jpeg", "tif": "tiff", "pgm": "ppm"}.get(suffix, suffix)
+    image.save(image_folder / "red" / f"photo.{suffix}", format=kind)
+    found = read_image_folder(image_folder, val_split=0.25)
+    assert found.skipped == ()
+    assert len(found.train) + len(found.selection) + len(found.val) == 25
+    assert len(find_images(image_folder)[0]) == 25
+
+
+def test_suffixes_that_are_not_read_are_named(image_folder):
+    for name in ("photo.heic", "photo.CR2", "photo.svg"):
+        (image_folder / "red" / name).write_bytes(b"")
+    (image_folder / "red" / "notes.txt").write_text("no image")
+    for skipped in (
+        read_image_folder(image_folder, val_split=0.25).skipped,
+        find_images(image_folder)[1],
+    ):
+        assert [p.name for p in skipped] == ["photo.CR2", "photo.heic", "photo.svg"]
+    for path in (image_folder / "red").glob("*.jpg"):
+        path.unlink()
+    with pytest.raises(InputError, match=r"Class folder .*red .* Left out: 3, such as photo"):
+        read_image_folder(image_folder, val_split=0.25)
+
+
+def test_what_systems_put_beside_images_is_no_image_and_no_class(image_folder):
+    photo = (image_folder / "red" / "0.jpg").read_bytes()
+    for name in ("red/.ipynb_checkpoints/0-checkpoint.jpg", "red/._0.jpg", "__MACOSX/red/._0.jpg"):
+        path = image_folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(photo)
+    found = read_image_folder(image_folder, val_split=0.25)
+    assert found.classes == ("blue", "red")
+    assert len(found.train) + len(found.selection) + len(found.val) == 24
+    images, skipped = find_images(image_folder)
+    assert (len(images), skipped) == (24, ())
+
+
+@pytest.mark.parametrize("name", ["red\u2028", "re\nd", "r\x85ed", b"r\xe9d"])
+def test_names_of_classes_that_no_text_file_holds(name, image_folder):
+    name = os.fsdecode(name)
+    (image_folder / "red").rename(image_folder / name)
+    expected = "names of classes without line breaks in .* Received: 'r|in UTF-8. Received: b'"
+    with pytest.raises(InputError, match=expected) as refused:
+        read_image_folder(image_folder, val_split=0.25)
+    str(refused.value).encode()
+
+
+def test_names_of_images_that_are_not_utf_8(image_folder):
+    image = image_folder / "red" / "0.jpg"
+    image.rename(image_folder / "red" / os.fsdecode(b"caf\xe9.jpg"))
+    for read in (lambda folder: read_image_folder(folder, val_split=0.25), find_images):
+        with pytest.raises(InputError, match=r"Expected names in UTF-8. .*caf\\xe9.jpg") as refused:
+            read(image_folder)
+        str(refused.value).encode()
+
+
+@pytest.mark.parametrize("place", ["", "red", "red/inside"])
+def test_folders_that_cannot_be_read(place, image_folder, monkeypatch):
+    (image_folder / "red" / "inside").mkdir()
+    listed = os.scandir
+
+    def scandir(path):
+        if os.fspath(path) == os.fspath(image_folder / place):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return listed(path)
+
+    # To root every folder can be read.
+    monkeypatch.setattr(os, "scandir", scandir)
+    monkeypatch.setattr(os, "listdir", lambda path: [each.name for each in scandir(path)])
+    with pytest.raises(InputError, match=r"Cannot read folder .*: Permission denied"):
+        read_image_folder(image_folder, val_split=0.25)
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
@@ -181,7 +332,7 @@ def test_a_crop_of_a_jpeg_is_that_of_its_pixels(orientation, detail, tmp_path):
         decoded.append((width, height))
         return box
 
-    found = np.asarray(read_image(tmp_path / "image.jpg", 20, crop, detail), "float64")
+    found = np.asarray(read_image(tmp_path / "image.jpg", (20, 20), crop, detail), "float64")
     assert decoded == [(400, 320)]
     expected = upright.resize((20, 20), Image.Resampling.BILINEAR, box=box)
     assert np.abs(found - np.asarray(expected, "float64")).max() < 4

@@ -1,5 +1,7 @@
 """The linear probe, against scikit-learn's logistic regression."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -12,8 +14,14 @@ sklearn = pytest.importorskip("sklearn.linear_model")
 pytestmark = pytest.mark.backends
 
 
-def test_the_probe_is_the_logistic_regression(image_folder):
+@pytest.mark.parametrize("balanced", [False, True])
+def test_the_probe_is_the_logistic_regression(balanced, image_folder):
+    """Weighted too: of one class there are a third as many images."""
     folder = read_image_folder(image_folder, val_split=0.25)
+    if balanced:
+        labels = folder.train.labels
+        some = [*np.flatnonzero(labels == 0), *np.flatnonzero(labels == 1)[:3]]
+        folder = replace(folder, train=folder.train.take(some)).balanced()
     model = vary(
         build_classifier("MobileNet", 2, weights="none", image_size=32, options={"alpha": 0.25})
     )
@@ -22,7 +30,9 @@ def test_the_probe_is_the_logistic_regression(image_folder):
     features = pool.predict(ImageBatches(folder.train, 32, 4), verbose=0)
     scaled = (features - features.mean(0)) / (features.std(0) + 1e-6)
     # The penalty of C = 0.1 on two columns is that of C = 0.2 on their difference.
-    expected = sklearn.LogisticRegression(C=0.2, max_iter=1000).fit(scaled, folder.train.labels)
+    settings = {"class_weight": "balanced"} if balanced else {}
+    regression = sklearn.LogisticRegression(C=0.2, max_iter=1000, **settings)
+    expected = regression.fit(scaled, folder.train.labels)
     probabilities = expected.predict_proba(scaled)
     assert probabilities.std(0).min() > 0.1
     model.get_layer("probabilities").set_weights([kernel, bias])

@@ -1,0 +1,54 @@
+"""What people call the parts of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from keras_cbam.errors import InputError
+from keras_cbam.image_files import folders_in
+
+# The names of each split, in any case; "-" and spaces count as "_".
+SPLIT_NAMES = {
+    "train": ("train", "training", "train_set", "trainset", "training_set"),
+    "val": ("val", "valid", "validation", "val_set", "valid_set", "validation_set", "dev"),
+    "test": ("test", "testing", "test_set", "testset", "testing_set", "eval", "evaluation"),
+}
+
+
+def split_of(name: str) -> str | None:
+    """Which split of `SPLIT_NAMES` a name says; `None` for none."""
+    plain = name.strip().casefold().replace("-", "_").replace(" ", "_")
+    return next((split for split, names in SPLIT_NAMES.items() if plain in names), None)
+
+
+def by_split(names: Iterable[str]) -> dict[str, list[str]]:
+    """The names that say a split, by split, in the order of `SPLIT_NAMES`."""
+    names = list(names)
+    found = {split: [name for name in names if split_of(name) == split] for split in SPLIT_NAMES}
+    return {split: said for split, said in found.items() if said}
+
+
+def split_folders(root: Path) -> tuple[str, str] | None:
+    """The names of the folders to learn from and to score on; `None` if there are no splits.
+
+    Two folders that are called as splits are never classes. One is, unless it holds folders.
+
+    Raises:
+        InputError: if one of the two is missing, or there are two for one split.
+    """
+    found = by_split(folders_in(root))
+    names = [name for said in found.values() for name in said]
+    if not names or (len(names) == 1 and not folders_in(root / names[0])):
+        return None
+    for split, said in found.items():
+        if len(said) > 1:
+            raise InputError(f"Expected one folder for {split} in {root}. Received: {said}")
+    if "train" not in found or len(found) == 1:
+        raise InputError(
+            f"Expected train/ and val/, or train/ and test/, in {root}. Found only: "
+            f"{', '.join(f'{name}/' for name in names)}. For classes in one of them alone, give "
+            "that folder and --val-split."
+        )
+    scored = "val" if "val" in found else "test"
+    return found["train"][0], found[scored][0]
