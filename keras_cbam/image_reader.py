@@ -14,9 +14,10 @@ import numpy as np
 from keras_cbam.errors import InputError
 from keras_cbam.image_files import FORMATS
 
-# Of EXIF: the tag, what turns an image upright by its values, and those of images that lie on
-# their side.
+# EXIF's tag; its value for images that are stored upright; what turns others upright, by the value;
+# and the values of images that lie on their side.
 ORIENTATION = 0x0112
+STORED = 1
 TURNS = {
     2: "FLIP_LEFT_RIGHT",
     3: "ROTATE_180",
@@ -110,7 +111,7 @@ def read_image(source: Source, size: tuple[int, int], crop: Crop, detail: int) -
 
     with open_image(source) as file:
         turn = orientation(file)
-        width, height = file.size[::-1] if turn in LYING else file.size
+        width, height = turned_size(file.size, turn)
         left, top, right, bottom = crop(width, height)
         least = min((right - left) / (detail * size[1]), (bottom - top) / (detail * size[0]))
         image = _decode(file, turn, (math.ceil(file.width / least), math.ceil(file.height / least)))
@@ -121,15 +122,34 @@ def read_image(source: Source, size: tuple[int, int], crop: Crop, detail: int) -
 
 
 def orientation(file: Any) -> int:
-    """Which way up an opened image is stored, as EXIF counts; 1, upright, if EXIF is damaged."""
-    if file.format not in SHRINKING:
-        # PNG has EXIF behind the pixels, and TIFF is turned with them.
-        file.load()
+    """Which way up an opened image is stored, as EXIF counts; `STORED` if EXIF is damaged."""
+    settle(file)
     try:
-        found = file.getexif().get(ORIENTATION, 1)
+        found = file.getexif().get(ORIENTATION, STORED)
     except Exception:  # noqa: BLE001 - a damaged file makes Pillow raise nearly anything
-        return 1
-    return found if isinstance(found, int) and found in TURNS else 1
+        return STORED
+    return found if isinstance(found, int) and found in TURNS else STORED
+
+
+def settle(file: Any) -> None:
+    """Load an opened image, unless it can be decoded at a part of its size, so that its size holds.
+
+    PNG has EXIF behind the pixels, and Pillow turns TIFF with them.
+    """
+    if file.format not in SHRINKING:
+        file.load()
+
+
+def turned(image: Any, turn: int) -> Any:
+    """The image, turned upright from an orientation."""
+    from PIL import Image
+
+    return image if turn == STORED else image.transpose(Image.Transpose[TURNS[turn]])
+
+
+def turned_size(size: tuple[int, int], turn: int) -> tuple[int, int]:
+    """Two sides of an image after the turn, or before it."""
+    return size[::-1] if turn in LYING else size
 
 
 def to_rgb(image: Any) -> Any:
@@ -152,8 +172,5 @@ def to_rgb(image: Any) -> Any:
 
 def _decode(file: Any, turn: int, least: tuple[int, int]) -> Any:
     """An opened image in RGB and upright; where it can be smaller, of so many pixels at least."""
-    from PIL import Image
-
     file.draft("RGB", least)
-    image = to_rgb(file)
-    return image if turn == 1 else image.transpose(Image.Transpose[TURNS[turn]])
+    return turned(to_rgb(file), turn)

@@ -46,6 +46,8 @@ from keras_cbam.surgery import ATTENTIONS
 DEFAULTS = DetectionConfig(data="", output="")
 # Their pixels and raw outputs are in memory at once.
 VERIFICATION_IMAGES = 200
+# They are one picture.
+MOST_PICTURES = 100
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -53,12 +55,17 @@ app = typer.Typer(
 )
 Detector = Annotated[Path, typer.Argument(help="A .keras file, labels.txt beside it.")]
 Data = Annotated[Path, typer.Argument(help="Folder of photographs with boxes, as VOC or COCO.")]
+ValSplit = Annotated[
+    float | None,
+    typer.Option(help="Share of the images that is the split val, where DATA has none."),
+]
 
 
 @app.command()
 def train(
     data: Data,
     output: Annotated[Path, typer.Option(help="Directory of the results.")],
+    val_split: ValSplit = DEFAULTS.val_split,
     backbone: Annotated[
         str, typer.Option(help="A builder of keras.applications.")
     ] = DEFAULTS.backbone,
@@ -116,6 +123,7 @@ def train(
     config = DetectionConfig(
         data=str(data),
         output=str(output),
+        val_split=val_split,
         backbone=backbone,
         weights=weights,
         attention=attention,
@@ -154,8 +162,10 @@ def train(
     if result.record["attention"]:
         out.print(result.record["attention"]["sentence"], markup=False, highlight=False)
     out.print(f"report: {output}/report.md", markup=False)
+    divided = f"--split val --val-split {val_split:g} " if val_split is not None else ""
     out.print(
-        f"next: keras-cbam detect evaluate {output}/model.keras {data} --output ...", markup=False
+        f"next: keras-cbam detect evaluate {output}/model.keras {data} {divided}--output ...",
+        markup=False,
     )
 
 
@@ -165,13 +175,16 @@ def evaluate(
     data: Data,
     output: Annotated[Path, typer.Option(help="Directory of scores, detections and pictures.")],
     split: Annotated[str, typer.Option(help="Which part of DATA.")] = "test",
-    pictures: Annotated[int, typer.Option(min=1, help="How many images to draw.")] = PICTURES,
+    val_split: ValSplit = None,
+    pictures: Annotated[
+        int, typer.Option(min=1, max=MOST_PICTURES, help="How many images to draw.")
+    ] = PICTURES,
 ) -> None:
     """Score a detector by COCO's metrics, and draw what it finds beside what there is."""
     require("pycocotools", "matplotlib")
     check_writable(output)
     detector, classes = load_with_classes(model)
-    part = read_splits(data, [split], classes)[split]
+    part = read_splits(data, [split], classes, val_split)[split]
     tell_left_out(split, part)
     with out.status("detecting"):
         metrics = evaluate_detector(detector, part, classes, output, name=split, pictures=pictures)
@@ -218,6 +231,7 @@ def export(
         typer.Option(help="Directory of the artifacts; those of an earlier export are replaced."),
     ],
     split: Annotated[str, typer.Option(help="Part of DATA to prove the artifacts on.")] = "test",
+    val_split: ValSplit = None,
     images: Annotated[
         int, typer.Option(min=1, help="How many of its images at most, drawn at random.")
     ] = VERIFICATION_IMAGES,
@@ -243,7 +257,7 @@ def export(
     detector, classes = load_with_classes(model)
     calibrated = calibration_split != "none"
     splits = [split, *([calibration_split] if calibrated else [])]
-    folder = read_splits(data, splits, classes)
+    folder = read_splits(data, splits, classes, val_split)
     proven = some_of(folder[split], images)
     with misses_shown(), out.status("exporting") as status:
         result = export_detector(

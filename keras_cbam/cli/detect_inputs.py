@@ -16,7 +16,11 @@ from keras_cbam.detection import (
     read_detection_folder,
 )
 from keras_cbam.detection.detector import check_classes
+from keras_cbam.detection.text import brief, read_lines
 from keras_cbam.errors import InputError
+
+# Of each kind of what is not used.
+TOLD = 20
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -33,15 +37,19 @@ def load_with_classes(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
     labels = path.with_name("labels.txt")
     if not labels.is_file():
         raise InputError(f"Expected the names of the classes, one a line. No file at: {labels}")
-    classes = tuple(labels.read_text(encoding="utf-8").splitlines())
+    classes = tuple(read_lines(labels))
     check_classes(detector, classes)
     return detector, classes
 
 
-def read_splits(data: Path, splits: list[str], classes: tuple[str, ...]) -> DetectionFolder:
+def read_splits(
+    data: Path, splits: list[str], classes: tuple[str, ...], val_split: float | None
+) -> DetectionFolder:
     """Parts of a data set whose classes are known, with progress on the terminal."""
     with progress_bar() as bar, counting(bar, "images checked") as update:
-        return read_detection_folder(data, splits, classes=classes, progress=update)
+        return read_detection_folder(
+            data, splits, classes=classes, val_split=val_split, progress=update
+        )
 
 
 def some_of(split: DetectionSplit, count: int) -> tuple[Photograph, ...]:
@@ -52,7 +60,13 @@ def some_of(split: DetectionSplit, count: int) -> tuple[Photograph, ...]:
 
 def tell_left_out(split: str, part: DetectionSplit) -> None:
     """Say what of a part is not used, and which images are without a box."""
-    for where, what in part.left_out:
-        errors.print(f"{split}: left out, {where}: {what}", markup=False, highlight=False)
-    for path in part.empty:
-        errors.print(f"{split}: without a box: {path.name}", markup=False, highlight=False)
+    _tell(f"{split}: left out, ", [f"{where}: {what}" for where, what in part.left_out])
+    _tell(f"{split}: without a box: ", [brief(path.name) for path in part.empty])
+
+
+def _tell(what: str, each: list[str]) -> None:
+    """Say the first of what may be many; reports have all."""
+    for said in each[:TOLD]:
+        errors.print(f"{what}{said}", markup=False, highlight=False)
+    if len(each) > TOLD:
+        errors.print(f"{what}and {len(each) - TOLD} more", markup=False, highlight=False)

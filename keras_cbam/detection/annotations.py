@@ -1,19 +1,16 @@
-"""Photographs with boxes, and what in their annotations cannot be used."""
+"""Photographs with boxes: as annotations give them, and as they are used."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_cbam.image_reader import decodable_mode, open_image
-
-# Annotations count pixels from 0 or from 1, so a box that touches the edge may reach this far over.
-EDGE = 1.0
+from keras_cbam.detection.text import brief
+from keras_cbam.image_reader import STORED
 
 # Called with the number of images checked and the number of all.
 Progress = Callable[[int, int], None] | None
@@ -51,10 +48,11 @@ class Photograph:
 
     Attributes:
         path: the image.
-        size: its height and width, in pixels.
+        size: its height and width, in pixels, after the turn.
         boxes: `(boxes, 4)` float32, left, top, right and bottom, in pixels.
         labels: `(boxes,)` int32, indices into the classes.
         crowd: `(boxes,)` bool: those not counted as found or missed, and background to training.
+        orientation: of EXIF, by which its pixels are turned; 1 if they are as they are stored.
     """
 
     path: Path
@@ -62,6 +60,7 @@ class Photograph:
     boxes: np.ndarray
     labels: np.ndarray
     crowd: np.ndarray
+    orientation: int = STORED
 
     @property
     def single(self) -> tuple[np.ndarray, np.ndarray]:
@@ -100,7 +99,7 @@ class DetectionSplit:
             "images": len(self),
             "boxes": self.boxes,
             "left_out": [list(each) for each in self.left_out],
-            "without_boxes": [path.name for path in self.empty],
+            "without_boxes": [brief(path.name) for path in self.empty],
         }
 
 
@@ -111,86 +110,33 @@ class Entry(NamedTuple):
         path: the image.
         where: what its annotation is called.
         boxes: its boxes.
+        size: its height and width, in pixels; `None` where the annotation does not say.
     """
 
     path: Path
     where: str
     boxes: list[RawBox]
+    size: tuple[float, float] | None = None
 
 
-def check(
-    entries: Sequence[Entry],
-    left_out: Sequence[LeftOut],
-    classes: tuple[str, ...],
-    progress: Progress = None,
-) -> DetectionSplit:
-    """Keep what can be used of images and boxes, and list what cannot.
+class Annotated(NamedTuple):
+    """What the annotations of a split say.
 
-    Args:
-        entries: the images.
+    Attributes:
+        entries: its images.
         left_out: what cannot be used already.
-        classes: the names of the classes.
-        progress: called with the number of images checked and the number of all.
+        classes: the names of the classes that have a box.
     """
-    photographs: list[Photograph] = []
-    found = list(left_out)
-    with ThreadPoolExecutor() as pool:
-        sizes = pool.map(_size, [entry.path for entry in entries])
-        for done, (entry, size) in enumerate(zip(entries, sizes, strict=True), start=1):
-            if isinstance(size, str):
-                found.append(LeftOut(entry.where, f"image {entry.path.name}: {size}"))
-            else:
-                photographs.append(_photograph(entry, size, classes, found))
-            if progress:
-                progress(done, len(entries))
-    return DetectionSplit(tuple(photographs), tuple(found))
+
+    entries: list[Entry]
+    left_out: list[LeftOut]
+    classes: tuple[str, ...] = ()
 
 
-def _photograph(
-    entry: Entry, size: tuple[int, int], classes: tuple[str, ...], left_out: list[LeftOut]
-) -> Photograph:
-    """The image with the boxes that can be used; the others are appended to what is left out."""
-    height, width = size
-    limits = np.array([width, height, width, height], "float32")
-    kept: list[tuple[np.ndarray, int, bool]] = []
-    for box in entry.boxes:
-        corners = np.array(box.corners, "float32")
-        wrong = _wrong(corners, limits, box.name, classes)
-        if wrong:
-            shown = ", ".join(f"{value:g}" for value in box.corners)
-            left_out.append(LeftOut(entry.where, f"box ({shown}) of {box.name}: {wrong}"))
-        else:
-            kept.append((np.clip(corners, 0, limits), classes.index(box.name), box.crowd))
-    return Photograph(
-        entry.path,
-        size,
-        np.array([corners for corners, _, _ in kept], "float32").reshape(-1, 4),
-        np.array([label for _, label, _ in kept], "int32"),
-        np.array([crowd for _, _, crowd in kept], "bool"),
-    )
-
-
-def _wrong(
-    corners: np.ndarray, limits: np.ndarray, name: str, classes: tuple[str, ...]
-) -> str | None:
-    """Why a box cannot be used."""
-    if name not in classes:
-        return "unknown class"
-    if not np.isfinite(corners).all():
-        return "not numbers"
-    if (corners < -EDGE).any() or (corners > limits + EDGE).any():
-        return f"outside of the image of {limits[0]:g}x{limits[1]:g} pixels"
-    corners = np.clip(corners, 0, limits)
-    if (corners[2:] <= corners[:2]).any():
-        return "zero area"
-    return None
-
-
-def _size(path: Path) -> tuple[int, int] | str:
-    """Height and width of an image that can be decoded; or why there is none."""
-    if not path.is_file():
-        return "missing"
-    if not decodable_mode(path):
-        return "cannot be decoded"
-    with open_image(path) as file:
-        return file.height, file.width
+def annotated_size(height: Any, width: Any) -> tuple[float, float] | None:
+    """The size that an annotation gives, if it is one."""
+    try:
+        size = float(height), float(width)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return size if all(0 < side < float("inf") for side in size) else None

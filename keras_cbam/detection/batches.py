@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_cbam.detection.annotations import Photograph
 from keras_cbam.detection.augmentation import NO_BOX, augment, check_augmentations
-from keras_cbam.detection.letterbox import read_letterboxed
+from keras_cbam.detection.letterbox import letterboxed
 from keras_cbam.errors import InputError
 
 
@@ -81,7 +81,7 @@ class DetectionBatches(keras.utils.PyDataset):
         boxes = np.full((len(chosen), self.most, 4), NO_BOX, "float32")
         labels = np.full((len(chosen), self.most), NO_BOX, "float32")
         for row, each in enumerate(chosen):
-            images[row], fit = read_letterboxed(self.photographs[each].path, self.size)
+            images[row], fit = letterboxed(self.photographs[each], self.size)
             single, classes = self.photographs[each].single
             boxes[row, : len(single)] = fit.boxes_in(single)
             labels[row, : len(single)] = classes
@@ -112,4 +112,4 @@ class _Images(keras.utils.PyDataset):
     def __getitem__(self, index):
         start = index * self.batch_size
         some = self.photographs[start : start + self.batch_size]
-        return (np.stack([read_letterboxed(image.path, self.size)[0] for image in some]),)
+        return (np.stack([letterboxed(image, self.size)[0] for image in some]),)

@@ -1,124 +1,198 @@
-"""Data sets in COCO's JSON: `annotations/instances_<split>.json`, or one beside the images."""
+"""Data sets in COCO's JSON."""
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_cbam.detection.annotations import DetectionSplit, Entry, LeftOut, Progress, RawBox, check
+from keras_cbam.detection.annotations import (
+    Annotated,
+    Entry,
+    LeftOut,
+    RawBox,
+    annotated_size,
+)
+from keras_cbam.detection.coco_files import image_folders, image_path
+from keras_cbam.detection.text import brief, is_name
 from keras_cbam.errors import InputError
 
-PREFIX = "instances_"
-BESIDE = "_annotations.coco.json"
 LISTS = ("images", "annotations", "categories")
-# What splits are called too: by the year, or by those who annotate on the web.
-ALIASES = {"valid": "val", "validation": "val"}
+Row = dict[str, Any]
 
 
-def coco_splits(root: Path) -> dict[str, Path]:
-    """The annotations of each split of a COCO folder; none if it is not one.
-
-    Raises:
-        InputError: if two files are of one split.
-    """
-    found: dict[str, Path] = {}
-    paths = {
-        path: path.stem.removeprefix(PREFIX)
-        for path in sorted((root / "annotations").glob(f"{PREFIX}*.json"))
-    }
-    paths |= {path: path.parent.name for path in sorted(root.glob(f"*/{BESIDE}"))}
-    for path, name in paths.items():
-        split = name.rstrip("0123456789").rstrip("_-")
-        split = ALIASES.get(split, split)
-        if split in found:
-            raise InputError(
-                f"Expected one file of split {split}. Found: {found[split]} and {path}"
-            )
-        found[split] = path
-    return found
-
-
-def coco_classes(root: Path, split: str) -> tuple[str, ...]:
-    """The classes that a split's file lists, by their number, those without a box left out."""
-    record = _load(_annotations(root, split))
-    used = {box.get("category_id") for box in record["annotations"]}
-    categories = sorted(record["categories"], key=lambda category: category["id"])
-    return tuple(category["name"] for category in categories if category["id"] in used)
-
-
-def read_coco(
-    root: Path, split: str, classes: tuple[str, ...], progress: Progress = None
-) -> DetectionSplit:
+def read_coco(root: Path, split: str, path: Path) -> Annotated:
     """Read a split of a COCO folder. Crowds are no objects.
 
     Args:
         root: the folder.
-        split: `"train"`, `"val"` or `"test"`, of whatever year.
-        classes: the names of the classes.
-        progress: called with the number of images checked and the number of all.
+        split: the split's name.
+        path: its file.
 
     Raises:
-        InputError: if there is no such split, or its file is malformed.
+        InputError: if its file is malformed.
     """
-    annotations = _annotations(root, split)
-    record = _load(annotations)
-    names = {category["id"]: category["name"] for category in record["categories"]}
+    images, annotations, categories = _load(path)
+    names = _category_names(categories, path)
+    boxes, left_out = _boxes(annotations, names)
+    entries = _entries(images, boxes, image_folders(root, split, path), left_out, path)
+    for number, orphans in boxes.items():
+        left_out.append(
+            LeftOut(f"image {brief(number)}", f"{len(orphans)} boxes of an image not listed")
+        )
+    used = {row["category_id"] for row in annotations if _is_id(row.get("category_id"))}
+    return Annotated(entries, left_out, _classes(names, used, path))
+
+
+def _load(path: Path) -> list[list[Row]]:
+    """The three lists of a file, of objects each."""
+    # Anything else, such as a pipe, might be read for ever.
+    if not path.is_file():
+        raise InputError(f"Expected a file of annotations. Received: {path}")
+    try:
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise _malformed(path, f"{type(error).__name__} {error}") from error
+    if not isinstance(record, dict):
+        raise _malformed(path, f"it holds {brief(record)}")
+    for name in LISTS:
+        if not isinstance(record.get(name), list):
+            raise _malformed(path, f"its {name} are {brief(record.get(name))}")
+        _expect(path, name, record[name], lambda row: isinstance(row, dict))
+    return [record[name] for name in LISTS]
+
+
+def _expect(path: Path, name: str, rows: Sequence[Any], fits: Any) -> None:
+    """Raise an `InputError` for the first row that does not fit."""
+    for index, row in enumerate(rows):
+        if not fits(row):
+            raise _malformed(path, f"{name}[{index}] is {brief(row)}")
+
+
+def _malformed(path: Path, why: str) -> InputError:
+    return InputError(
+        f"Expected COCO's images, annotations and categories in {path}. It is malformed: {why}"
+    )
+
+
+def _is_id(value: Any) -> bool:
+    """Whether a value can be the id of something: an integer, or text."""
+    return isinstance(value, (int, str)) and not isinstance(value, bool)
+
+
+def _is_file_name(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _category_names(categories: list[Row], path: Path) -> dict[Any, str]:
+    """The names of the categories by their ids."""
+    _expect(
+        path,
+        "categories",
+        categories,
+        lambda row: _is_id(row.get("id")) and is_name(row.get("name")),
+    )
+    names: dict[Any, str] = {}
+    for row in categories:
+        if row["id"] in names:
+            raise InputError(
+                f"Expected one category of each id in {path}. "
+                f"Received: {names[row['id']]} and {row['name']} of id {brief(row['id'])}"
+            )
+        names[row["id"]] = row["name"]
+    return names
+
+
+def _classes(names: Mapping[Any, str], used: set[Any], path: Path) -> tuple[str, ...]:
+    """The categories that have a box, by their ids, numbers first.
+
+    A name may stand twice where one is never used: some programs list their groups too.
+    """
+    ids = sorted(used & names.keys(), key=lambda each: (isinstance(each, str), each))
+    found: dict[str, Any] = {}
+    for each in ids:
+        if names[each] in found:
+            raise InputError(
+                f"Expected one id of each category in {path}. "
+                f"Received: {names[each]} of ids {brief(found[names[each]])} and {brief(each)}"
+            )
+        found[names[each]] = each
+    return tuple(found)
+
+
+def _boxes(
+    annotations: list[Row], names: Mapping[Any, str]
+) -> tuple[dict[Any, list[RawBox]], list[LeftOut]]:
+    """The boxes of each image by its id, and what is none."""
     boxes: dict[Any, list[RawBox]] = defaultdict(list)
     left_out: list[LeftOut] = []
-    for each in record["annotations"]:
-        name = names.get(each.get("category_id"), f"number {each.get('category_id')}")
-        try:
-            left, top, width, height = (float(value) for value in each["bbox"])
-        except (KeyError, TypeError, ValueError):
-            where = f"annotation {each.get('id')}"
-            left_out.append(LeftOut(where, f"box {each.get('bbox')} of {name}: not four numbers"))
-            continue
-        corners = (left, top, left + width, top + height)
-        box = RawBox(corners, name, bool(each.get("iscrowd", 0)))
-        boxes[each.get("image_id")].append(box)
-    folders = _folders(root, split, annotations)
-    entries = [
-        Entry(_image(folders, each["file_name"]), each["file_name"], boxes.pop(each["id"], []))
-        for each in record["images"]
-    ]
-    for number, orphans in boxes.items():
-        left_out.append(LeftOut(f"image {number}", f"{len(orphans)} boxes of an image not listed"))
-    return check(entries, left_out, classes, progress)
+    for row in annotations:
+        box = _box(row, names)
+        if isinstance(box, str):
+            left_out.append(LeftOut(f"annotation {brief(row.get('id'))}", box))
+        else:
+            boxes[row["image_id"]].append(box)
+    return boxes, left_out
 
 
-def _annotations(root: Path, split: str) -> Path:
-    splits = coco_splits(root)
-    if split not in splits:
-        raise InputError(f"Expected a split of {', '.join(splits)} in {root}. Received: {split}")
-    return splits[split]
+def _box(row: Row, names: Mapping[Any, str]) -> RawBox | str:
+    """The box of an annotation; or what is wrong with it."""
+    number, image, crowd = row.get("category_id"), row.get("image_id"), row.get("iscrowd")
+    if not _is_id(number) or not _is_id(image):
+        return f"box of image {brief(image)}, category {brief(number)}: these are no ids"
+    name = names.get(number) or f"number {brief(number)}"
+    corners = _corners(row.get("bbox"))
+    if corners is None:
+        return f"box {brief(row.get('bbox'))} of {name}: not four numbers"
+    if crowd not in (0, 1, None):
+        return f"box of {name}: iscrowd is {brief(crowd)}, neither 0 nor 1"
+    return RawBox(corners, name, bool(crowd))
 
 
-def _load(path: Path) -> dict[str, list[dict[str, Any]]]:
+def _corners(bbox: Any) -> tuple[float, float, float, float] | None:
+    """Left, top, right and bottom of four numbers: left, top, width and height."""
+    if not isinstance(bbox, list) or len(bbox) != 4:
+        return None
+    if not all(type(value) in (int, float) for value in bbox):
+        return None
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        lists = {name: [dict(each) for each in record[name]] for name in LISTS}
-        for each in lists["images"]:
-            each["id"], Path(each["file_name"])
-        for each in lists["categories"]:
-            each["id"], str(each["name"])
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(
-            f"Expected COCO's images, annotations and categories in {path}. It is malformed: "
-            f"{type(error).__name__} {error}"
-        ) from error
-    return lists
+        left, top, width, height = map(float, bbox)
+    except OverflowError:
+        return None
+    return left, top, left + width, top + height
 
 
-def _folders(root: Path, split: str, annotations: Path) -> list[Path]:
-    """Where images may be: beside the annotations, in a folder of the split's, in `images/`."""
-    if annotations.name == BESIDE:
-        return [annotations.parent]
-    year = annotations.stem.removeprefix(PREFIX)
-    return [root / year, root / split, root / "images" / year, root / "images", root]
+def _entries(
+    images: list[Row],
+    boxes: dict[Any, list[RawBox]],
+    folders: list[str],
+    left_out: list[LeftOut],
+    path: Path,
+) -> list[Entry]:
+    """The images with their boxes, which are taken out of all boxes.
 
-
-def _image(folders: list[Path], name: str) -> Path:
-    paths = [folder / name for folder in folders]
-    return next((path for path in paths if path.exists()), paths[0])
+    Where two have one id, or are one file, nothing says whose the boxes are: both are left out.
+    """
+    _expect(
+        path,
+        "images",
+        images,
+        lambda row: _is_id(row.get("id")) and _is_file_name(row.get("file_name")),
+    )
+    listed = {
+        what: Counter(row[what] for row in images).__getitem__ for what in ("id", "file_name")
+    }
+    entries = []
+    for row in images:
+        name = row["file_name"]
+        found = boxes.pop(row["id"], [])
+        twice = next((what for what, count in listed.items() if count(row[what]) > 1), None)
+        if twice:
+            why = f"image {brief(name)}: its {twice} {brief(row[twice])} is listed twice"
+            left_out.append(LeftOut(name, why))
+            continue
+        size = annotated_size(row.get("height"), row.get("width"))
+        entries.append(Entry(image_path(folders, name), name, found, size))
+    return entries

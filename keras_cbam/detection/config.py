@@ -19,6 +19,8 @@ class DetectionConfig:
     Attributes:
         data: a folder that `read_detection_folder` reads, with the splits train and val.
         output: directory of the results.
+        val_split: share of the images set apart as val, in (0, 1), where data has no such split;
+            `None` where it has.
         backbone: name of a `keras.applications` builder.
         weights: `"imagenet"`, `"none"` or the path of a weights file.
         attention: a name that `attach_attention` knows, or `"none"`.
@@ -45,6 +47,7 @@ class DetectionConfig:
 
     data: str
     output: str
+    val_split: float | None = None
     backbone: str = "MobileNetV2"
     weights: str = "imagenet"
     attention: str = "cbam"

@@ -107,8 +107,12 @@ def suppress(boxes: np.ndarray, iou_threshold: float, most: int) -> np.ndarray:
 
 def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Intersection over union of each box, `(boxes, 4)`, with each other, `(others, 4)`."""
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    shared = np.prod(np.maximum(high - low, 0), -1)
+    # A side at a time: reductions over two are slow.
+    across, down = (
+        np.minimum(boxes[:, None, side + 2], others[None, :, side + 2])
+        - np.maximum(boxes[:, None, side], others[None, :, side])
+        for side in (0, 1)
+    )
+    shared = np.maximum(across, 0) * np.maximum(down, 0)
     areas = [np.prod(each[:, 2:] - each[:, :2], -1) for each in (boxes, others)]
     return shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-8)

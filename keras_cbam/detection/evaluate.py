@@ -21,6 +21,8 @@ from keras_cbam.files import staging_directory
 
 REPORT = "evaluation.md"
 FOUND = "detections.json"
+# Characters of an image's name in that of its picture.
+NAME = 50
 
 
 def evaluate_detector(
@@ -86,7 +88,9 @@ def write_predictions(
     with staging_directory(output) as staging:
         for index, (image, each) in enumerate(zip(photographs, found, strict=True)):
             figure = side_by_side([image], [each], classes, threshold=threshold, truth=False)
-            figure.savefig(staging / f"{index:03d}-{image.path.stem}.png", dpi=DPI)
+            # A name may be as long as a file system allows.
+            stem = image.path.stem[:NAME]
+            figure.savefig(staging / f"{index:03d}-{stem}.png", dpi=DPI)
         _write_json(staging / FOUND, detection_rows(photographs, found, classes))
         publish(staging, output)
 

@@ -16,7 +16,7 @@ from keras_cbam.detection import decoder
 from keras_cbam.detection.annotations import Photograph
 from keras_cbam.detection.decoder import Detections
 from keras_cbam.detection.detector import check_classes
-from keras_cbam.detection.letterbox import read_letterboxed
+from keras_cbam.detection.letterbox import letterboxed
 from keras_cbam.detection.matching import Match, match
 from keras_cbam.detection.metrics import coco_metrics
 from keras_cbam.detection.pictures import SHOWN
@@ -171,7 +171,7 @@ def _misses(found: Agreement, ours: Agreement) -> list[str]:
 
 
 def _pixels(photographs: Sequence[Photograph], predictor: Predictor) -> np.ndarray:
-    return np.stack([read_letterboxed(image.path, predictor.size)[0] for image in photographs])
+    return np.stack([letterboxed(image, predictor.size)[0] for image in photographs])
 
 
 def _beside(

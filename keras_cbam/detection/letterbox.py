@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_cbam.image_reader import open_image, to_rgb
+from keras_cbam.detection.annotations import Photograph
+from keras_cbam.image_reader import STORED, open_image, settle, to_rgb, turned, turned_size
 
 
 class Letterbox(NamedTuple):
@@ -46,16 +47,31 @@ def letterbox(image_size: tuple[int, int], size: tuple[int, int]) -> Letterbox:
     return Letterbox(size, (height, width), (height / image_size[0], width / image_size[1]))
 
 
-def read_letterboxed(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, Letterbox]:
-    """Read an image as `(height, width, 3)` RGB float32 in 0..255, antialiased bilinear."""
+def read_letterboxed(
+    path: Path, size: tuple[int, int], orientation: int = STORED
+) -> tuple[np.ndarray, Letterbox]:
+    """Read an image as `(height, width, 3)` RGB float32 in 0..255, antialiased bilinear.
+
+    Args:
+        path: the image.
+        size: height and width that it is made to fit, in pixels.
+        orientation: of EXIF, by which it is turned.
+    """
     from PIL import Image
 
     with open_image(path) as file:
-        box = letterbox((file.height, file.width), size)
+        settle(file)
+        box = letterbox(turned_size((file.height, file.width), orientation), size)
         height, width = box.inside
         # At least twice the pixels that are wanted are decoded, so that there are some to average.
-        file.draft("RGB", (2 * width, 2 * height))
-        image = to_rgb(file).resize((width, height), Image.Resampling.BILINEAR)
+        file.draft("RGB", turned_size((2 * width, 2 * height), orientation))
+        image = turned(to_rgb(file), orientation)
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
     pixels = np.zeros((*size, 3), "float32")
     pixels[:height, :width] = np.asarray(image)
     return pixels, box
+
+
+def letterboxed(image: Photograph, size: tuple[int, int]) -> tuple[np.ndarray, Letterbox]:
+    """Read a photograph as its boxes count its pixels."""
+    return read_letterboxed(image.path, size, image.orientation)

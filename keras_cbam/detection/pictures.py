@@ -10,11 +10,15 @@ import numpy as np
 from keras_cbam.detection.annotations import Photograph
 from keras_cbam.detection.decoder import Detections
 from keras_cbam.errors import require
-from keras_cbam.image_reader import open_image, to_rgb
+from keras_cbam.image_reader import open_image, to_rgb, turned
 
 # Below this score nothing is drawn: mAP counts far less sure boxes than one wants to see.
 SHOWN = 0.5
 WIDTH = 4.6
+# The most of an image's height and of all, and the least, as the picture shows them; in inches.
+TALLEST, ALL, FLATTEST = 3 * WIDTH, 400.0, 0.3
+# Both sides of what is drawn of an image, at most, in pixels.
+DRAWN = 2000
 # Boxes of classes in turn.
 COLORS = tuple(f"C{number}" for number in (1, 0, 2, 3, 4, 5, 6, 8, 9))
 PLAIN: dict[str, Any] = {"parse_math": False}
@@ -48,16 +52,15 @@ def side_by_side(
     from matplotlib.lines import Line2D
 
     columns = 2 if truth else 1
-    heights = [WIDTH * image.size[0] / image.size[1] for image in photographs]
+    heights = _heights(photographs)
     figure = Figure(
         figsize=(WIDTH * columns, sum(heights) + 0.5 + 0.3 * len(heights)), layout="constrained"
     )
     grid = figure.subplots(len(photographs), columns, squeeze=False, height_ratios=heights)
     for row, image, each in zip(grid, photographs, found, strict=True):
-        with open_image(image.path) as file:
-            pixels = np.asarray(to_rgb(file))
+        pixels, (height, width) = _pixels(image), image.size
         for axes in row:
-            axes.imshow(pixels)
+            axes.imshow(pixels, extent=(0, width, height, 0))
             axes.set_axis_off()
         sure = each.scores >= threshold
         for box, score, label in zip(
@@ -74,6 +77,22 @@ def side_by_side(
     handles = [Line2D([], [], color=_color(i), label=name) for i, name in enumerate(classes)]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(classes), 8))
     return figure
+
+
+def _heights(photographs: Sequence[Photograph]) -> list[float]:
+    """Of each image, in inches: as its sides are, within limits."""
+    heights = [WIDTH * image.size[0] / image.size[1] for image in photographs]
+    most = min(TALLEST, ALL / len(photographs))
+    return [min(max(height, FLATTEST), most) for height in heights]
+
+
+def _pixels(image: Photograph) -> np.ndarray:
+    """The image as it is drawn."""
+    with open_image(image.path) as file:
+        file.draft("RGB", (DRAWN, DRAWN))
+        pixels = to_rgb(file)
+    pixels.thumbnail((DRAWN, DRAWN))
+    return np.asarray(turned(pixels, image.orientation))
 
 
 def _draw(axes: Any, box: np.ndarray, label: int, text: str, *, dashed: bool = False) -> None:

@@ -88,7 +88,9 @@ def train_detector(
     """
     _check(config, resume)
     remove_abandoned(config.output)
-    folder = read_detection_folder(config.data, ("train", "val"), progress=progress)
+    folder = read_detection_folder(
+        config.data, ("train", "val"), val_split=config.val_split, progress=progress
+    )
     train, val = folder["train"], folder["val"]
     anchor_size, covered = _anchor_size(config, train)
     detector = _build(config, len(folder.classes), anchor_size)

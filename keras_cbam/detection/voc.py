@@ -2,111 +2,151 @@
 
 from __future__ import annotations
 
+import codecs
+import os
+import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-from keras_cbam.detection.annotations import DetectionSplit, Entry, LeftOut, Progress, RawBox, check
+from keras_cbam.detection.annotations import (
+    Annotated,
+    Entry,
+    LeftOut,
+    RawBox,
+    annotated_size,
+)
+from keras_cbam.detection.splits import WHOLE, one_each, split_name
+from keras_cbam.detection.text import is_name, read_lines
 from keras_cbam.errors import InputError
 from keras_cbam.image_files import SUFFIXES
 
 LISTS = Path("ImageSets/Main")
 IMAGES = "JPEGImages"
+ANNOTATIONS = "Annotations"
+BOTH = "trainval"
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
+# In the lists of one class it follows the name.
+FLAG = re.compile(r"\s+(-1|0|1)$")
+BLANK = codecs.BOM_UTF8 + b" \t\r\n"
 
 
-def voc_splits(root: Path) -> list[str]:
-    """The names of the splits of a VOC folder; none if it is not one."""
-    # VOC's own list of both, and its lists of one class, `<class>_train.txt`, are no splits.
-    names = [path.stem for path in (root / LISTS).glob("*.txt")]
-    return sorted(name for name in names if name != "trainval" and "_" not in name)
+def voc_splits(root: Path) -> dict[str, Path]:
+    """The list of each split of a VOC folder, or all its annotations; none if it is not one.
+
+    Raises:
+        InputError: if two lists are of one split.
+    """
+    lists = {path.stem: path for path in sorted((root / LISTS).glob("*.txt"))}
+    # VOC's lists of one class, `<class>_train.txt`, are no splits.
+    named = [(split_name(name), path) for name, path in lists.items() if "_" not in name]
+    found = one_each((name, path) for name, path in named if name != BOTH)
+    if not found and BOTH in lists:
+        return {WHOLE: lists[BOTH]}
+    if not found and any((root / ANNOTATIONS).glob("*.xml")):
+        return {WHOLE: root / ANNOTATIONS}
+    return found
 
 
-def voc_classes(root: Path, split: str) -> tuple[str, ...]:
-    """The classes that the annotations of a split name, sorted."""
-    found: set[str] = set()
-    for name in _names(root, split):
-        try:
-            found.update(box.name for box in _read(_annotation(root, name))[0])
-        except (OSError, ValueError):
-            continue
-    return tuple(sorted(found))
-
-
-def read_voc(
-    root: Path, split: str, classes: tuple[str, ...], progress: Progress = None
-) -> DetectionSplit:
+def read_voc(root: Path, split: str, path: Path) -> Annotated:
     """Read a split of a VOC folder.
 
     Boxes that VOC calls difficult are treated as COCO's crowds. An annotation that cannot be read
-    is left out with its image.
+    is left out with its image; one that is an empty file is of an image without boxes.
 
     Args:
         root: the folder.
-        split: name of a list in `ImageSets/Main`.
-        classes: the names of the classes.
-        progress: called with the number of images checked and the number of all.
+        split: the split's name.
+        path: its list, or the folder of all annotations.
 
     Raises:
-        InputError: if there is no such list.
+        InputError: if the list cannot be read.
     """
     images = _images(root)
     entries: list[Entry] = []
     left_out: list[LeftOut] = []
-    for name in _names(root, split):
-        annotation = _annotation(root, name)
+    for name in _names(root, path):
+        annotation = root / ANNOTATIONS / f"{name}.xml"
         try:
-            boxes, wrong = _read(annotation)
-        except FileNotFoundError:
-            left_out.append(LeftOut(annotation.name, f"image {name}: its annotation is missing"))
+            found, wrong = _read(annotation)
         except (OSError, ValueError) as error:
-            left_out.append(LeftOut(annotation.name, f"image {name}: malformed XML, {error}"))
+            left_out.append(LeftOut(annotation.name, f"image {name}: {error}"))
         else:
             left_out += [LeftOut(annotation.name, what) for what in wrong]
-            path = images.get(name, root / IMAGES / f"{name}.jpg")
-            entries.append(Entry(path, annotation.name, boxes))
-    return check(entries, left_out, classes, progress)
+            image = images.get(name, root / IMAGES / f"{name}.jpg")
+            entries.append(found._replace(path=image))
+    classes = sorted({box.name for entry in entries for box in entry.boxes})
+    return Annotated(entries, left_out, tuple(classes))
 
 
-def _names(root: Path, split: str) -> list[str]:
-    path = root / LISTS / f"{split}.txt"
+def _names(root: Path, path: Path) -> list[str]:
+    """The names that a list has, each once."""
+    folder = root / ANNOTATIONS
+    if path == folder:
+        return sorted(each.stem for each in folder.glob("*.xml"))
     if not path.is_file():
-        raise InputError(
-            f"Expected a split of {', '.join(voc_splits(root))} in {root}. Received: {split}"
-        )
-    # In the lists of one class a flag follows the name.
-    return [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+        raise InputError(f"Expected a file of names. Received: {path}")
+    lines = (line.strip() for line in read_lines(path))
+    return list(dict.fromkeys(_name(folder, line) for line in lines if line))
 
 
-def _annotation(root: Path, name: str) -> Path:
-    return root / "Annotations" / f"{name}.xml"
+def _name(folder: Path, line: str) -> str:
+    """The name in a line of a list: with spaces, with a suffix, with a flag behind it."""
+    names = [line, _without_suffix(line)]
+    unflagged = FLAG.sub("", line)
+    names += [unflagged, _without_suffix(unflagged)]
+    return next((name for name in names if os.path.isfile(folder / f"{name}.xml")), names[1])
+
+
+def _without_suffix(name: str) -> str:
+    stem, suffix = os.path.splitext(name)
+    return stem if suffix.lower() in (*SUFFIXES, ".xml") else name
 
 
 def _images(root: Path) -> dict[str, Path]:
     """The images by name, whatever their suffix: annotations often name another file."""
     folder = root / IMAGES
-    paths = sorted(folder.iterdir()) if folder.is_dir() else []
-    return {path.stem: path for path in paths if path.suffix.lower() in SUFFIXES}
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
 
 
-def _read(annotation: Path) -> tuple[list[RawBox], list[str]]:
-    """The boxes of an annotation, and what in it is none.
+def _read(annotation: Path) -> tuple[Entry, list[str]]:
+    """What an annotation says of its image, and what in it cannot be used.
 
     Raises:
-        ValueError: if it is malformed; `OSError` if it cannot be read.
+        ValueError: if there is none, or it is malformed; `OSError` if it cannot be read.
     """
+    # Anything else, such as a pipe, might be read for ever.
+    if not os.path.isfile(annotation):
+        there = os.path.lexists(annotation)
+        raise ValueError(f"its annotation is {'no file' if there else 'missing'}")
+    data = annotation.read_bytes()
+    if not data.strip(BLANK):
+        return Entry(annotation, annotation.name, []), []
     try:
-        tree = ElementTree.parse(annotation).getroot()
-    except ElementTree.ParseError as error:
-        raise ValueError(str(error)) from error
+        tree = ElementTree.fromstring(data)
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
+        raise ValueError(f"malformed XML, {error}") from error
     boxes, wrong = [], []
     for element in tree.iter("object"):
-        name = (element.findtext("name") or "").strip()
-        corners = [(element.findtext(f"bndbox/{corner}") or "").strip() for corner in CORNERS]
-        difficult = (element.findtext("difficult") or "0").strip() == "1"
-        try:
-            left, top, right, bottom = map(float, corners)
-        except ValueError:
-            wrong.append(f"box ({', '.join(corners)}) of {name}: not four numbers")
+        box = _box(element)
+        if isinstance(box, str):
+            wrong.append(box)
         else:
-            boxes.append(RawBox((left, top, right, bottom), name, difficult))
-    return boxes, wrong
+            boxes.append(box)
+    size = annotated_size(tree.findtext("size/height"), tree.findtext("size/width"))
+    return Entry(annotation, annotation.name, boxes, size), wrong
+
+
+def _box(element: ElementTree.Element) -> RawBox | str:
+    """The box of an object; or what is wrong with it."""
+    name = (element.findtext("name") or "").strip()
+    corners = [(element.findtext(f"bndbox/{corner}") or "").strip() for corner in CORNERS]
+    shown = f"box ({', '.join(corners)})"
+    if not is_name(name):
+        return f"{shown} has no name in one line"
+    try:
+        left, top, right, bottom = map(float, corners)
+    except ValueError:
+        return f"{shown} of {name}: not four numbers"
+    difficult = (element.findtext("difficult") or "0").strip() == "1"
+    return RawBox((left, top, right, bottom), name, difficult)

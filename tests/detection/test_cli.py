@@ -6,6 +6,8 @@ import shutil
 
 import pytest
 
+from keras_cbam.cli.detect_inputs import load_with_classes, tell_left_out
+from keras_cbam.detection import DetectionSplit, LeftOut
 from tests.cli.running import run_here
 from tests.conftest import BACKEND
 from tests.detection.conftest import CLASSES
@@ -81,10 +83,41 @@ def test_predict(run, data, tmp_path):
     assert "left out" in done.stderr
     assert {path.name for path in output.iterdir()} == {"000-0.png", "detections.json"}
     assert "0.png: " in done.stdout
-    done = run_here(
-        "detect", "predict", run / "model.keras", images[0], "--output", output, "--threshold=1"
-    )
+
+
+def test_predict_goes_on_after_long_images(run, tmp_path):
+    """One of 1x10000 pixels took 7 GB, one of 3x3000 ended the rest."""
+    from PIL import Image
+
+    folder, output = tmp_path / "images", tmp_path / "found"
+    folder.mkdir()
+    for name, size in {"a" * 200: (1, 10_000), "b": (3, 3000), "c": (10_000, 1)}.items():
+        Image.new("RGB", size).save(folder / f"{name}.png")
+    shutil.copy(run / "JPEGImages" / "0.png", folder)
+    images = [*sorted(folder.iterdir()), "--threshold=1"]
+    done = run_here("detect", "predict", run / "model.keras", *images, "--output", output)
+    assert done.returncode == 0, done.stderr
     assert "0.png: nothing" in done.stdout
+    drawn = sorted(output.glob("*.png"))
+    expected = ["000-0.png", f"001-{'a' * 50}.png", "002-b.png", "003-c.png"]
+    assert [path.name for path in drawn] == expected
+    for path in drawn:
+        with Image.open(path) as image:
+            assert max(image.size) < 2000
+
+
+def test_labels_may_have_a_byte_order_mark(run, tmp_path):
+    shutil.copy(run / "model.keras", tmp_path)
+    (tmp_path / "labels.txt").write_bytes(b"\xef\xbb\xbf" + (run / "labels.txt").read_bytes())
+    assert load_with_classes(tmp_path / "model.keras")[1] == CLASSES
+
+
+def test_of_many_left_out_the_first_are_told(capsys):
+    left_out = [LeftOut(f"{number}.xml", "its annotation is missing") for number in range(5000)]
+    tell_left_out("test", DetectionSplit((), tuple(left_out)))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "test: left out, 0.xml: its annotation is missing"
+    assert lines[20:] == ["test: left out, and 4980 more"]
 
 
 @pytest.mark.slow
@@ -109,6 +142,9 @@ def test_export(run, tmp_path):
         (["train", "DATA", *TRAIN, "--augment=mosaic"], "Expected augmentations of flip"),
         (["evaluate", "RUN/none.keras", "DATA"], "No file at"),
         (["evaluate", "RUN/model.keras", "DATA", "--split=other"], "Expected a split of"),
+        (["evaluate", "RUN/model.keras", "DATA", "--val-split=0.5"], "no val split can be stated"),
+        (["evaluate", "RUN/model.keras", "DATA", "--pictures=101"], "less than or equal to 100"),
+        (["train", "DATA", *TRAIN, "--val-split=0.5"], "no val split can be stated"),
         (["predict", "RUN/model.keras", "DATA/JPEGImages/c.png"], "None of the images"),
         (["export", "RUN/model.keras", "DATA", "--formats=coreml"], "coreml"),
     ],

@@ -1,11 +1,15 @@
 """The detector: KerasHub's, on a backbone whose attention changes nothing at the start."""
 
+import time
+from dataclasses import replace
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 
 from keras_cbam import CBAM
-from keras_cbam.detection import build_detector, load_detector
+from keras_cbam.detection import Photograph, build_detector, load_detector
 from keras_cbam.detection.anchors import SIZES, choose_anchor_size, coverage
 from keras_cbam.detection.detector import PRIOR, anchor_generator, anchors, retinanet
 from keras_cbam.detection.letterbox import letterbox
@@ -148,3 +152,18 @@ def test_anchors_are_chosen_by_the_boxes(found_photographs):
     assert share == pytest.approx(np.mean(fits))
     others = [coverage(found_photographs, SIZE, each) for each in SIZES]
     assert share == max(others) > min(others)
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="NumPy decides")
+def test_anchors_of_many_boxes_are_chosen_by_some():
+    """A million boxes took minutes, and memory for each with each anchor."""
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, 40, (100_000, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(8, 24, (100_000, 2))], -1)
+    labels = np.zeros(len(boxes), "int32")
+    image = Photograph(Path("a.png"), SIZE, boxes.astype("float32"), labels, labels.astype(bool))
+    start = time.process_time()
+    many = coverage([image], SIZE, 2.0)
+    assert time.process_time() - start < 3.0
+    few = replace(image, boxes=image.boxes[:2000], labels=labels[:2000], crowd=image.crowd[:2000])
+    assert many == pytest.approx(coverage([few], SIZE, 2.0), abs=0.03)

@@ -1,0 +1,149 @@
+"""What of images and boxes can be used: every image is decoded once, every box is measured."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import compress
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_cbam.detection.annotations import (
+    Annotated,
+    DetectionSplit,
+    Entry,
+    LeftOut,
+    Photograph,
+    Progress,
+)
+from keras_cbam.detection.text import brief
+from keras_cbam.image_reader import STORED, decodable_mode, open_image, orientation, turned_size
+
+# Annotations count pixels from 0 or from 1, so a box that touches the edge may reach this far over.
+EDGE = 1.0
+
+
+class _File(NamedTuple):
+    """Height and width of an image as it is stored, and the orientation that EXIF gives it."""
+
+    size: tuple[int, int]
+    orientation: int
+
+    @property
+    def turned(self) -> tuple[int, int]:
+        """Height and width as viewers show it."""
+        return turned_size(self.size, self.orientation)
+
+
+def check(
+    annotated: Annotated, classes: Sequence[str], progress: Progress = None
+) -> DetectionSplit:
+    """Keep what can be used of images and boxes, and list what cannot.
+
+    Whether boxes are counted in the pixels as they are stored, or turned as EXIF says, is told by
+    the size that the annotation gives. Where it does not tell, as for an image upside down, the
+    image is as most of those that tell; where none does, it is turned, as viewers show it.
+
+    Args:
+        annotated: what the annotations say.
+        classes: the names of the classes.
+        progress: called with the number of images checked and the number of all.
+    """
+    indices = {name: index for index, name in enumerate(classes)}
+    photographs: list[Photograph] = []
+    left_out = list(annotated.left_out)
+    files = _files(annotated.entries, progress)
+    usually_turned = _usually_turned(annotated.entries, files)
+    for entry, file in zip(annotated.entries, files, strict=True):
+        wrong = _wrong(entry, file)
+        if wrong or isinstance(file, str):
+            left_out.append(LeftOut(entry.where, f"image {entry.path.name}: {wrong}"))
+            continue
+        told = _tells_turned(entry, file)
+        turn = file.orientation if (usually_turned if told is None else told) else STORED
+        size = turned_size(file.size, turn)
+        photographs.append(_photograph(entry, size, turn, indices, left_out))
+    shown = (LeftOut(brief(each.where), brief(each.what)) for each in left_out)
+    return DetectionSplit(tuple(photographs), tuple(shown))
+
+
+def _files(entries: Sequence[Entry], progress: Progress) -> list[_File | str]:
+    """Each image, or why it cannot be used."""
+    # Unlike that of a path, it takes every text for a name.
+    there = [os.path.isfile(entry.path) for entry in entries]
+    files: list[_File | str] = []
+    with ThreadPoolExecutor() as pool:
+        read = pool.map(_file, [entry.path for entry in compress(entries, there)])
+        for is_there in there:
+            files.append(next(read) if is_there else "missing")
+            if progress:
+                progress(len(files), len(entries))
+    return files
+
+
+def _file(path: Path) -> _File | str:
+    if not decodable_mode(path):
+        return "cannot be decoded"
+    with open_image(path) as file:
+        turn = orientation(file)
+        return _File((file.height, file.width), turn)
+
+
+def _wrong(entry: Entry, file: _File | str) -> str | None:
+    """Why an image and its boxes cannot be used."""
+    if isinstance(file, str):
+        return file
+    if entry.size in (None, file.size, file.turned):
+        return None
+    annotated, stored = (f"{size[1]:g}x{size[0]:g}" for size in (entry.size or (), file.size))
+    return f"annotated as of {annotated} pixels, but it has {stored}"
+
+
+def _tells_turned(entry: Entry, file: _File) -> bool | None:
+    """Whether boxes are of the image turned; `None` where the annotated size does not tell."""
+    if entry.size is None or file.size == file.turned:
+        return None
+    return entry.size == file.turned
+
+
+def _usually_turned(entries: Sequence[Entry], files: Sequence[_File | str]) -> bool:
+    told = [
+        _tells_turned(entry, file)
+        for entry, file in zip(entries, files, strict=True)
+        if not isinstance(file, str) and _wrong(entry, file) is None
+    ]
+    return told.count(True) >= told.count(False)
+
+
+def _photograph(
+    entry: Entry,
+    size: tuple[int, int],
+    turn: int,
+    indices: Mapping[str, int],
+    left_out: list[LeftOut],
+) -> Photograph:
+    """The image with the boxes that can be used; the others are appended to what is left out."""
+    height, width = size
+    limits = np.array([width, height, width, height])
+    corners = np.array([box.corners for box in entry.boxes], "float64").reshape(-1, 4)
+    labels = np.array([indices.get(box.name, -1) for box in entry.boxes], "int32")
+    crowd = np.array([box.crowd for box in entry.boxes], "bool")
+    clipped = np.clip(corners, 0, limits).astype("float32")
+    wrongs = {
+        "unknown class": labels < 0,
+        "not numbers": ~np.isfinite(corners).all(-1),
+        f"outside of the image of {width}x{height} pixels": (
+            (corners < -EDGE) | (corners > limits + EDGE)
+        ).any(-1),
+        "zero area": (clipped[:, 2:] <= clipped[:, :2]).any(-1),
+    }
+    kept = ~np.any(list(wrongs.values()), axis=0)
+    for index in np.flatnonzero(~kept):
+        box = entry.boxes[index]
+        shown = ", ".join(f"{value:g}" for value in box.corners)
+        why = next(why for why, found in wrongs.items() if found[index])
+        left_out.append(LeftOut(entry.where, f"box ({shown}) of {box.name}: {why}"))
+    return Photograph(entry.path, size, clipped[kept], labels[kept], crowd[kept], turn)
