@@ -11,6 +11,7 @@ from keras_cbam.errors import InputError
 from keras_cbam.files import atomic_path, check_writable
 
 from .arrays import save_arrays
+from .child import Limits
 from .delegates import delegations
 from .formats import ARTIFACTS, Artifact
 from .manifest import read_manifest, size_and_hash, versions
@@ -29,6 +30,7 @@ def verify(
     *,
     runtimes: Sequence[str] | None = None,
     write_report: bool = False,
+    limits: Limits | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Report:
     """Run the artifacts of an export on its reference inputs, and compare with Keras's answers.
@@ -42,6 +44,8 @@ def verify(
         directory: what `export` wrote.
         runtimes: further ones, as of `export`.
         write_report: whether to write `report.md` there, as `export` does.
+        limits: time and memory that each artifact may take in each runtime; by default 600 s and
+            8 GiB.
         progress: called with a line for each step.
 
     Returns:
@@ -52,6 +56,7 @@ def verify(
         MissingPackageError: if a runtime is not installed.
     """
     say = progress or (lambda line: None)
+    limits = limits or Limits()
     directory = Path(directory)
     before = read_manifest(directory)
     inputs, answers = read_reference(
@@ -77,6 +82,7 @@ def verify(
             drawn=before.drawn,
             by_agreement=before.by_agreement,
             agreements=_agreements(before, rows, answers),
+            limits=limits,
         )
         save_arrays(subject.inputs, inputs)
         found = []
@@ -97,7 +103,7 @@ def verify(
     if write_report:
         say("where the operations run")
         names = [each.name for each in found if each.parity]
-        report = replace(report, delegations=delegations(directory, names))
+        report = replace(report, delegations=delegations(directory, names, limits))
         with atomic_path(directory / REPORT) as path:
             path.write_text(report.markdown(), encoding="utf-8")
     return report
