@@ -21,6 +21,7 @@ from .metadata import Metadata
 from .options import Options
 from .prepare import Prepared, prepare
 from .preprocessing import as_seen, with_extremes, with_preprocessing
+from .report import InputRecord
 from .runtimes import RUNTIMES, is_installed, require_runtime
 from .warn import ENOUGH_SPREAD, spread_of
 
@@ -57,7 +58,7 @@ class Request:
         """What the artifacts tell of themselves."""
         return Metadata(self.model.name, self.prepared.outputs[0], self.labels, self.preprocessing)
 
-    def described(self) -> tuple[dict[str, Any], ...]:
+    def described(self) -> tuple[InputRecord, ...]:
         """What each input takes, and the range of the values that artifacts were compared on."""
         return tuple(
             {

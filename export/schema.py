@@ -38,7 +38,7 @@ def decode(kind: Any, value: Any, where: str) -> Any:
         return origin(decode(of[0], each, f"{where}[{i}]") for i, each in enumerate(value))
     if origin is dict:
         _expect(isinstance(value, dict), "an object", value, where)
-        return {key: decode(of[1], each, f"{where}[{_short(key)}]") for key, each in value.items()}
+        return {key: decode(of[1], each, f"{where}[{short(key)}]") for key, each in value.items()}
     if kind in _PLAIN:
         name, fits = _PLAIN[kind]
         _expect(fits(value), name, value, where)
@@ -63,10 +63,11 @@ def _record(kind: Any, value: Any, where: str) -> Any:
 
 def _expect(fits: bool, what: str, value: Any, where: str) -> None:
     if not fits:
-        raise InputError(f"Expected {where} to be {what}. Received: {_short(value)}")
+        raise InputError(f"Expected {where} to be {what}. Received: {short(value)}")
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A value for a sentence."""
     return reprlib.repr(value)
 
 

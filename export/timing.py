@@ -14,7 +14,7 @@ from keras_cbam.errors import InputError
 from .arrays import load_arrays, save_arrays
 from .child import Limits, RuntimeFailure, run_in_child
 from .formats import ARTIFACTS
-from .manifest import read_manifest
+from .manifest import read_manifest, why_changed
 from .reference import REFERENCE, Arrays, read_reference
 from .runtimes import require_runtime
 
@@ -63,8 +63,8 @@ def time_artifacts(
         A `Timing` for each file, in the order of the manifest.
 
     Raises:
-        InputError: if a directory has no manifest, no file that is timed, or none in common; or a
-            runtime refuses a file.
+        InputError: if a directory has no manifest, no file that is timed, or none in common; if a
+            file is not the one that was exported, or a runtime refuses it.
         MissingPackageError: if a runtime is not installed.
     """
     directory = Path(directory)
@@ -125,14 +125,17 @@ def _run(
 
 
 def _timed(directory: Path) -> dict[str, str]:
-    """The runtime of each file that is timed, by name."""
+    """The runtime of each file that is timed, by name; those that are not what they were raise."""
     runtimes = {artifact.name: artifact.runtime for artifact in ARTIFACTS}
-    names = [each.name for each in read_manifest(directory).artifacts]
-    return {name: runtimes[name] for name in names if runtimes.get(name) in TIMED}
+    found = {}
+    for entry in read_manifest(directory).artifacts:
+        if runtimes.get(entry.name) in TIMED:
+            if changed := why_changed(directory / entry.name, entry):
+                raise InputError(f"{directory / entry.name} cannot be timed: {changed}.")
+            found[entry.name] = runtimes[entry.name]
+    return found
 
 
 def _one_row(directory: Path) -> Arrays:
-    report = read_manifest(directory)
-    dtypes = {each["name"]: each["dtype"] for each in report.inputs}
-    inputs, _ = read_reference(directory / REFERENCE, dtypes)
+    inputs, _ = read_reference(directory / REFERENCE, read_manifest(directory))
     return {name: values[:1] for name, values in inputs.items()}

@@ -14,7 +14,7 @@ from .arrays import save_arrays
 from .child import Limits
 from .delegates import delegations
 from .formats import ARTIFACTS, Artifact
-from .manifest import read_manifest, size_and_hash, versions
+from .manifest import read_manifest, versions, why_changed
 from .parity import compare
 from .publish import check_ours, space_needed
 from .reference import REFERENCE, Arrays, read_reference
@@ -59,15 +59,13 @@ def verify(
     limits = limits or Limits()
     directory = Path(directory)
     before = read_manifest(directory)
-    inputs, answers = read_reference(
-        directory / REFERENCE, {each["name"]: each["dtype"] for each in before.inputs}
-    )
-    if not inputs or "keras" not in answers:
-        raise InputError(f"{directory / REFERENCE} has no inputs, or not Keras's answers to them.")
+    inputs, answers = read_reference(directory / REFERENCE, before)
     rows = {artifact.name: artifact for artifact in ARTIFACTS}
     unknown = sorted({entry.name for entry in before.artifacts} - set(rows))
     if unknown:
-        raise InputError(f"{directory} has an artifact of another version: {unknown[0]}.")
+        raise InputError(
+            f"Expected artifacts of this version in {directory}. Received: {unknown[0]}"
+        )
     for entry in before.artifacts:
         require_runtime(rows[entry.name].runtime)
     also = choose_runtimes(runtimes, [entry.name for entry in before.artifacts])
@@ -131,10 +129,7 @@ def _again(
 ) -> ArtifactReport:
     path = directory / entry.name
     nothing = replace(entry, parity=(), notes=(), layers=(), elsewhere=())
-    if not path.exists():
-        return replace(nothing, missed=("the file is missing",))
-    if size_and_hash(path)[1] != entry.sha256:
-        changed = "the file is not the one that was exported: its SHA-256 differs"
+    if changed := why_changed(path, entry):
         return replace(nothing, missed=(changed,))
     found = verify_artifact(artifact, path, subject, [], also)[0]
     before = [*entry.missed, *(miss for each in entry.elsewhere for miss in each.missed)]

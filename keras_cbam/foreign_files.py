@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import stat
 import zipfile
 import zlib
 from pathlib import Path
@@ -17,6 +18,23 @@ SMALL = 64 * 2**20
 _CHUNK = 2**20
 
 
+def check_file(path: Path) -> None:
+    """See that there is a file, and neither a folder, a pipe nor a device.
+
+    Raises:
+        FileNotFoundError: if there is nothing.
+        InputError: if it is something else.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        raise InputError(f"Expected a file. Received: {path}, {error}") from error
+    if not stat.S_ISREG(mode):
+        raise InputError(f"Expected a file. Received: {path}, which is none")
+
+
 def read_bounded(path: Path, most: int) -> bytes:
     """Read a file of at most `most` bytes, and no pipe or device.
 
@@ -24,13 +42,10 @@ def read_bounded(path: Path, most: int) -> bytes:
         FileNotFoundError: if there is nothing.
         InputError: if it is no such file, or cannot be read.
     """
+    check_file(path)
     try:
-        if path.exists() and not path.is_file():
-            raise InputError(f"Expected a file. Received: {path}, which is none")
         with path.open("rb") as file:
             content = file.read(most + 1)
-    except FileNotFoundError:
-        raise
     except OSError as error:
         raise InputError(f"Expected a file. Received: {path}, {error.strerror}") from error
     if len(content) > most:
