@@ -16,6 +16,7 @@ import numpy as np
 from keras_cbam.errors import InputError
 
 from .lowering import TARGETS, Shapes
+from .onnx_resize import resize_to_whole_sizes
 from .preprocessing import PIXELS
 from .serving import Serving
 
@@ -89,6 +90,7 @@ def float32(serving: Serving) -> Path:
     if left:
         raise InputError(f"tf2onnx cannot convert the operations {', '.join(left)}. {ADVICE}")
     _fix_captured(proto, function)
+    resize_to_whole_sizes(proto, shapes_of_any_batch)
     onnx.save(proto, kept)
     if _transposes(proto) > 1:
         _merge_transposes(kept)
