@@ -28,7 +28,7 @@ DIRECTIONS = {
     "detection": {"layers", "surgery", "training", "export"},
 }
 DIRECTIONS["cli"] = set(DIRECTIONS)
-SHARED = {"compiled", "errors", "files", "pixels"}
+SHARED = {"compiled", "errors", "files", "foreign_files", "pixels"}
 OPTIONAL = {
     "PIL",
     "ai_edge_litert",

@@ -137,9 +137,9 @@ def test_biases_take_back_what_rounding_will_shift(tmp_path):
 
 @pytest.mark.parametrize("layer", [CBAM(2), SpatialAttention()], ids=["CBAM", "spatial"])
 def test_attention_after_resizing(layer, tmp_path):
-    """33 / 47 in 32 bits, times 47, is less than 33; and 13 / 33 is the like."""
+    """33 / 47 in 32 bits, times 47, is less than 33, and 23 / 33, times 33, less than 23."""
     image = x = keras.Input((47, 47, 3), name="image")
-    for index, size in enumerate((33, 13)):
+    for index, size in enumerate((33, 23)):
         x = keras.layers.Conv2D(4, 3, padding="same")(keras.layers.Resizing(size, size)(x))
         x = type(layer).from_config({**layer.get_config(), "name": f"attention{index}"})(x)
     model = vary(keras.Model(image, keras.layers.GlobalAveragePooling2D(name="y")(x)))
