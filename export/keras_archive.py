@@ -6,7 +6,7 @@ import io
 import json
 import math
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,19 +34,21 @@ def check_keras_archive(path: Path) -> None:
             raise InputError(
                 f"Expected {CONFIG} of at most {LARGEST_CONFIG:,} bytes. Received: {path}"
             )
-        _check_inputs(json.loads(archive.read(CONFIG)), path)
+        for shape in _input_shapes(json.loads(archive.read(CONFIG))):
+            check_input(shape)
         check_expansion(_unpacked_weights(archive), size, LARGEST_UNPACKED, path)
 
 
-def _check_inputs(config: Any, path: Path) -> None:
-    for shape in _input_shapes(config):
-        sizes = [each for each in shape[1:] if each is not None]
-        if not all(isinstance(each, int) and each > 0 for each in sizes):
-            raise InputError(f"Expected inputs of sizes above 0. Received: {shape} in {path}")
-        if math.prod(sizes) > LARGEST_INPUT:
-            raise InputError(
-                f"Expected inputs of at most {LARGEST_INPUT:,} values. Received: {shape} in {path}"
-            )
+def check_input(shape: Sequence[Any]) -> None:
+    """Raise an `InputError` if the input of a model, the batch first, has no values or too many."""
+    sizes = [each for each in shape[1:] if each is not None]
+    if not all(isinstance(each, int) and each > 0 for each in sizes):
+        raise InputError(f"Expected a model whose inputs have sizes above 0. Received: {shape}")
+    if math.prod(sizes) > LARGEST_INPUT:
+        raise InputError(
+            f"Expected a model whose inputs have at most {LARGEST_INPUT:,} values. Received: "
+            f"{shape}"
+        )
 
 
 def _input_shapes(config: Any) -> Iterator[list[Any]]:

@@ -16,6 +16,7 @@ from keras_cbam.files import check_writable
 from .datasets import check_arrays, check_labels, raw_arrays, split_labels
 from .draw import draw_inputs
 from .formats import ALSO, ARTIFACTS, FORMATS, PRECISIONS, WRITTEN_WITH, Artifact
+from .keras_archive import check_input
 from .lowering import TARGETS
 from .metadata import Metadata
 from .options import Options
@@ -94,6 +95,8 @@ def read_request(
     size = _image_size(model)
     given, truth = split_labels(verification_data)
     graph = prepare(model) if getattr(model, "inputs", None) else None
+    for tensor in graph.model.inputs if graph else ():
+        check_input(tuple(tensor.shape))
     example = raw_arrays(given, "verification_data", graph.inputs if graph else None, size)
     prepared, pixels = with_preprocessing(graph or prepare(model, example), *preprocessing)
     tensors = prepared.model.inputs

@@ -76,11 +76,11 @@ FILES = {
     ),
     "20000 x 20000": (
         lambda path, x: written(path, of_input(x, 20000, 20000, 3)),
-        r"inputs of at most 268,435,456 values. Received: \[None, 20000, 20000, 3\]",
+        r"inputs have at most 268,435,456 values. Received: \[None, 20000, 20000, 3\]",
     ),
     "0 x 0": (
         lambda path, x: written(path, of_input(x, 0, 0, 3)),
-        r"inputs of sizes above 0. Received: \[None, 0, 0, 3\]",
+        r"inputs have sizes above 0. Received: \[None, 0, 0, 3\]",
     ),
     "another method": (
         lambda path, x: written(path, x, zipfile.ZIP_LZMA),
