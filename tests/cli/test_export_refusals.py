@@ -1,5 +1,6 @@
 """`keras-cbam export` of what cannot be exported: one sentence, exit code 2, nothing left."""
 
+import shutil
 import subprocess
 
 import keras
@@ -83,6 +84,14 @@ def test_what_cannot_be_exported(case, models, tmp_path):
     done = run_here("export", models / f"{model}.keras", "--output", tmp_path / "out", *options)
     assert_refused(done, message)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_labels_in_another_encoding(models, tmp_path):
+    model = shutil.copy(models / "good.keras", tmp_path)
+    (tmp_path / "labels.txt").write_bytes("gr\u00fcn\nrot\n".encode("latin-1"))
+    done = run_here("export", model, "--output", tmp_path / "out")
+    assert_refused(done, f"Expected labels in UTF-8. Received: {tmp_path / 'labels.txt'}")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
