@@ -1,5 +1,6 @@
 """Ship a Keras model as SavedModel, TFLite and ONNX files, each proven in its real runtime."""
 
+from .child import Limits
 from .formats import ARTIFACTS, Artifact, Tolerance
 from .load import load_model
 from .parity import Parity
@@ -10,6 +11,7 @@ from .verify import verify
 __all__ = [
     "ARTIFACTS",
     "Artifact",
+    "Limits",
     "Parity",
     "Report",
     "Tolerance",

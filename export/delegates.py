@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from .child import RuntimeFailure, run_in_child
+from .child import NO_LIMITS, Limits, RuntimeFailure, run_in_child
 from .delegate_gpu import gpu_operations
 from .delegate_xnnpack import counted
 
@@ -37,55 +37,50 @@ class Delegation(NamedTuple):
     outside: str
 
 
-def delegations(folder: Path, names: Iterable[str]) -> tuple[Delegation, ...]:
+def delegations(
+    folder: Path, names: Iterable[str], limits: Limits = NO_LIMITS
+) -> tuple[Delegation, ...]:
     """Ask each tool that is installed about each artifact.
 
     Args:
         folder: where they are.
         names: their files' names.
+        limits: of the processes that are asked.
     """
     found = []
     for name in names:
         for accelerator, (suffix, package, probe) in PROBES.items():
             if name.endswith(suffix) and importlib.util.find_spec(package):
                 try:
-                    found.append(Delegation(name, accelerator, *probe(folder / name)))
+                    found.append(Delegation(name, accelerator, *probe(folder / name, limits)))
                 except RuntimeFailure as error:
                     found.append(Delegation(name, accelerator, "", str(error)))
     return tuple(found)
 
 
-def _xnnpack(path: Path) -> tuple[str, str]:
+def _xnnpack(path: Path, limits: Limits) -> tuple[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"
-        run_in_child("delegate_xnnpack", path, answer)
+        run_in_child("delegate_xnnpack", path, answer, limits=limits)
         partitions, outside = json.loads(answer.read_text())
     return f"{partitions} partition{'' if partitions == 1 else 's'}", counted(outside)
 
 
-def _gpu(path: Path) -> tuple[str, str]:
+def _gpu(path: Path, _: Limits) -> tuple[str, str]:
     count, outside = gpu_operations(path.read_bytes())
     return f"{count - len(outside)} of {count} operations, by kind", counted(outside)
 
 
-def _ethos_u(path: Path) -> tuple[str, str]:
+def _ethos_u(path: Path, limits: Limits) -> tuple[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         options = ["--accelerator-config", ETHOS_U, "--show-cpu-operations", "--output-dir", folder]
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-P",
-                "-m",
-                "ethosu.vela",
-                str(path),
-                *options,
-                "--output-dir",
-                folder,
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        command = [sys.executable, "-P", "-m", "ethosu.vela", str(path), *options]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, check=False, timeout=limits.seconds
+            )
+        except subprocess.TimeoutExpired as error:
+            raise RuntimeFailure(f"vela took more than {limits.seconds:g} s") from error
     told = done.stdout + done.stderr
     share = re.search(r"NPU operators = (\d+) \((.*)\)", told)
     if share is None:
@@ -99,7 +94,7 @@ def _ethos_u(path: Path) -> tuple[str, str]:
     return f"{share[2]} of the operations", counted(f"{kind} ({why})" for kind, why in outside)
 
 
-def _layout(path: Path) -> tuple[str, str]:
+def _layout(path: Path, _: Limits) -> tuple[str, str]:
     import onnx
 
     kinds = [node.op_type for node in onnx.load(path).graph.node]
@@ -108,7 +103,7 @@ def _layout(path: Path) -> tuple[str, str]:
 
 
 # By accelerator: the files it is asked about, the package that tells, and how it is asked.
-PROBES: dict[str, tuple[str, str, Callable[[Path], tuple[str, str]]]] = {
+PROBES: dict[str, tuple[str, str, Callable[[Path, Limits], tuple[str, str]]]] = {
     "XNNPACK": (".tflite", "ai_edge_litert", _xnnpack),
     "GPU delegate": (".tflite", "ai_edge_litert", _gpu),
     "Ethos-U55": ("int8.tflite", "ethosu", _ethos_u),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,8 @@ from keras_cbam.errors import InputError
 # Ranges that networks expect, tried in turn.
 RANGES = ((0.0, 255.0), (-1.0, 1.0), (0.0, 1.0), (-4.0, 4.0))
 COUNT = 200
+# Of all values of an input; where images are so large, fewer are drawn.
+LARGEST = 2**28
 # For sizes that are free.
 SIZE = 64
 # Of the pieces of one color that an image is made of.
@@ -31,18 +34,23 @@ def draw_inputs(
     Raises:
         InputError: on an input that is no number.
     """
-    found = []
+    found, count = [], _count(tensors)
     for low, high in RANGES:
         rng = np.random.default_rng(0)
-        inputs = [_draw(tensor, rng, low, high) for tensor in tensors]
+        inputs = [_draw(tensor, rng, low, high, count) for tensor in tensors]
         found.append((spread(inputs), inputs))
         if found[-1][0] >= enough:
             break
     return max(found, key=lambda each: each[0])[1]
 
 
-def _draw(tensor: Any, rng: np.random.Generator, low: float, high: float) -> np.ndarray:
-    shape = (COUNT, *(size or SIZE for size in tensor.shape[1:]))
+def _count(tensors: list[Any]) -> int:
+    values = max(math.prod(size or SIZE for size in tensor.shape[1:]) for tensor in tensors)
+    return min(COUNT, max(2, LARGEST // values))
+
+
+def _draw(tensor: Any, rng: np.random.Generator, low: float, high: float, count: int) -> np.ndarray:
+    shape = (count, *(size or SIZE for size in tensor.shape[1:]))
     if tensor.dtype == "bool":
         return rng.integers(0, 2, shape).astype("bool")
     if "int" in tensor.dtype:
@@ -54,7 +62,7 @@ def _draw(tensor: Any, rng: np.random.Generator, low: float, high: float) -> np.
     values = rng.uniform(0, 1, shape)
     if len(shape) == 4:
         height, width = shape[1:3]
-        pieces = rng.uniform(0, 1, (COUNT, PIECES, PIECES, shape[3]))
+        pieces = rng.uniform(0, 1, (count, PIECES, PIECES, shape[3]))
         rows, columns = np.arange(height) * PIECES // height, np.arange(width) * PIECES // width
         values = 0.8 * pieces[:, rows][:, :, columns] + 0.2 * values
     return (low + (high - low) * values).astype(tensor.dtype)

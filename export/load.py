@@ -9,8 +9,7 @@ import keras
 
 from keras_cbam.errors import InputError
 
-# An archive may unpack to far more than it weighs; no vision model comes near this.
-LARGEST_UNPACKED = 8 * 2**30
+from .keras_archive import check_keras_archive
 
 
 def load_model(path: str | Path) -> keras.Model:
@@ -28,14 +27,10 @@ def load_model(path: str | Path) -> keras.Model:
     if path.suffix != ".keras" or not zipfile.is_zipfile(path):
         raise InputError(f"Expected a .keras model. Received a file that is not one: {path}")
     try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-    except zipfile.BadZipFile as error:
-        raise InputError(f"{path} is damaged: {error}.") from error
-    if unpacked > LARGEST_UNPACKED:
-        raise InputError(f"{path} would unpack to {unpacked / 2**30:.0f} GiB; it is not loaded.")
-    try:
+        check_keras_archive(path)
         return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except InputError:
+        raise
     except Exception as error:
         first = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise InputError(f"{path} is not a Keras model that can be loaded: {first}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,15 @@ import keras
 import numpy as np
 
 from keras_cbam.errors import InputError
+from keras_cbam.foreign_files import read_json
 
-from .delegates import Delegation
-from .parity import Parity
-from .report import ArtifactReport, Elsewhere, LayerError, Report
+from .report import ArtifactReport, Report
+from .schema import decode, short
 
 MANIFEST = "manifest.json"
 # The layout of the file; a reader of another one says so.
 LAYOUT = 2
-# What null stands for in the fields of a `Parity` that always have a number.
-NOT_FINITE = {"largest_error": np.inf, "mean_error": np.inf, "sqnr": None}
+LARGEST = 64 * 2**20
 PACKAGES = (
     "keras-cbam",
     "keras",
@@ -55,45 +55,28 @@ def read_manifest(directory: Path) -> Report:
     """
     path = directory / MANIFEST
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        layout = record.pop("layout")
+        record = read_json(path, LARGEST)
     except FileNotFoundError as error:
         raise InputError(f"Expected the directory of an export. No file at: {path}") from error
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise InputError(f"{path} is not the manifest of an export: {error}.") from error
+    layout = record.pop("layout", None) if isinstance(record, dict) else None
     if layout != LAYOUT:
-        raise InputError(f"{path} has layout {layout}; this version of keras_cbam reads {LAYOUT}.")
-    try:
-        artifacts = tuple(_artifact(**entry) for entry in record.pop("artifacts"))
-        record["delegations"] = [Delegation(**entry) for entry in record["delegations"]]
-        listed = {key: tuple(value) for key, value in record.items() if isinstance(value, list)}
-        return Report(directory=str(directory), artifacts=artifacts, **{**record, **listed})
-    except (TypeError, KeyError) as error:
-        raise InputError(f"{path} is damaged: {error}.") from error
+        raise InputError(
+            f"Expected the manifest of an export, of layout {LAYOUT}. Received: {path} of layout "
+            f"{short(layout)}"
+        )
+    report: Report = decode(Report, {**record, "directory": str(directory)}, str(path))
+    for what in ("artifacts", "inputs", "outputs"):
+        check_names(what, getattr(report, what), path)
+    return report
 
 
-def _artifact(
-    parity: Any, notes: Any, missed: Any, layers: Any, elsewhere: Any, **rest: Any
-) -> ArtifactReport:
-    return ArtifactReport(
-        parity=_parity(parity),
-        elsewhere=tuple(
-            Elsewhere(e["runtime"], e["images"], _parity(e["parity"]), tuple(e["missed"]))
-            for e in elsewhere
-        ),
-        notes=tuple(notes),
-        missed=tuple(missed),
-        layers=tuple(LayerError(**entry) for entry in layers),
-        **rest,
-    )
-
-
-def _parity(entries: Any) -> tuple[Parity, ...]:
-    return tuple(Parity(**{**NOT_FINITE, **_known(entry)}) for entry in entries)
-
-
-def _known(entry: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in entry.items() if value is not None}
+def check_names(what: str, entries: Sequence[Any], path: Path) -> None:
+    """Raise an `InputError` unless there are entries, each of another name."""
+    names = [each["name"] if isinstance(each, dict) else each.name for each in entries]
+    if not names or len(set(names)) != len(names):
+        raise InputError(
+            f"Expected {what} in {path}, each of another name. Received: {short(names)}"
+        )
 
 
 def _finite(record: Any) -> Any:
@@ -132,10 +115,29 @@ def source(model: keras.Model) -> dict[str, Any]:
 
 def size_and_hash(path: Path) -> tuple[int, str]:
     """Size of a file or directory, and hash; of a directory of names and contents in order."""
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     digest = hashlib.sha256()
+    files = _files(path)
     for file in files:
         if path.is_dir():
-            digest.update(file.relative_to(path).as_posix().encode())
-        digest.update(file.read_bytes())
-    return sum(file.stat().st_size for file in files), digest.hexdigest()
+            digest.update(file.relative_to(path).as_posix().encode(errors="surrogateescape"))
+        with file.open("rb") as opened:
+            while chunk := opened.read(2**20):
+                digest.update(chunk)
+    return _size(files), digest.hexdigest()
+
+
+def why_changed(path: Path, entry: ArtifactReport) -> str | None:
+    """Why a file is not the one that was exported; `None` if it is. Of another size is not read."""
+    if not path.exists():
+        return "the file is missing"
+    if _size(_files(path)) != entry.bytes or size_and_hash(path)[1] != entry.sha256:
+        return "the file is not the one that was exported: its SHA-256 differs"
+    return None
+
+
+def _files(path: Path) -> list[Path]:
+    return [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+
+
+def _size(files: list[Path]) -> int:
+    return sum(file.stat().st_size for file in files)

@@ -16,8 +16,10 @@ import numpy as np
 from keras_cbam.errors import InputError
 
 from .lowering import TARGETS, Shapes
+from .onnx_resize import resize_to_whole_sizes
+from .operations import as_written
 from .preprocessing import PIXELS
-from .serving import Serving
+from .serving import Serving, traced
 
 # Sizes of batch that shapes are inferred for: what differs between them is free.
 BATCHES = (1, 3)
@@ -87,8 +89,10 @@ def float32(serving: Serving) -> Path:
         {n.op_type for n in proto.graph.node if not n.domain and not onnx.defs.has(n.op_type)}
     )
     if left:
-        raise InputError(f"tf2onnx cannot convert the operations {', '.join(left)}. {ADVICE}")
+        named = as_written(", ".join(left))
+        raise InputError(f"tf2onnx cannot convert the operations {named}. {ADVICE}")
     _fix_captured(proto, function)
+    resize_to_whole_sizes(proto, shapes_of_any_batch)
     onnx.save(proto, kept)
     if _transposes(proto) > 1:
         _merge_transposes(kept)
@@ -238,7 +242,7 @@ def _in_line(serving: Serving) -> Any:
         finally:
             tf.config.run_functions_eagerly(eager)
 
-    return tf.function(function, input_signature=serving.signature(None), autograph=False)
+    return traced(function, serving.signature(None))
 
 
 @contextmanager

@@ -7,6 +7,16 @@ from collections.abc import Iterable
 
 from keras_cbam.errors import InputError
 
+# What a user wrote, where Keras makes it of operations of other names.
+WRITTEN = {("Bitcast", "BitwiseAnd"): "keras.ops.argmax, argmin or signbit"}
+
+
+def as_written(kinds: str) -> str:
+    """Kinds of operations in words, and what a user wrote where Keras makes them of that."""
+    names = set(re.findall(r"\w+", kinds))
+    found = [written for made, written in WRITTEN.items() if names.intersection(made)]
+    return f"{kinds} (of {'; '.join(found)})" if found else kinds
+
 
 def owners(operation: str, layers: Iterable[str]) -> list[list[str]]:
     """The layers that an operation is in, the outermost first; a list for each of those it fuses.

@@ -81,10 +81,12 @@ def differing_shapes(outputs: dict[str, Any], reference: dict[str, Any]) -> list
 
 def compare(outputs: dict[str, Any], reference: dict[str, Any], labels: Any) -> tuple[Parity, ...]:
     """Compare an artifact's outputs with Keras's, output by output; labels are of the first."""
-    return tuple(
-        _compared(name, outputs[name], expected, labels if index == 0 else None)
-        for index, (name, expected) in enumerate(reference.items())
-    )
+    # Of values that are not finite, or nearly so, neither are the figures.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return tuple(
+            _compared(name, outputs[name], expected, labels if index == 0 else None)
+            for index, (name, expected) in enumerate(reference.items())
+        )
 
 
 def _compared(name: str, found: np.ndarray, expected: np.ndarray, labels: Any) -> Parity:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from keras_cbam.errors import InputError
 from keras_cbam.files import atomic_path, is_full
+from keras_cbam.foreign_files import read_json
 
 from .formats import ARTIFACTS
-from .manifest import MANIFEST
+from .manifest import LARGEST, MANIFEST
 from .reference import REFERENCE
 from .report import REPORT
 
@@ -69,7 +70,7 @@ def _ours(directory: Path) -> set[str]:
     found: set[str] = set()
     for name in (MANIFEST, JOURNAL):
         try:
-            record = json.loads((directory / name).read_text(encoding="utf-8"))
+            record = read_json(directory / name, LARGEST)
             listed = {entry["name"] for entry in record["artifacts"]}
             reported = {REPORT} if record.get("delegations") else set()
             reported |= set(record.get("beside", ()))

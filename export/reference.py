@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,21 @@ import numpy as np
 
 from keras_cbam.errors import InputError
 
+from .npz import read_arrays
+from .report import InputRecord, OutputRecord, Report
+from .schema import short
+
 REFERENCE = "reference.npz"
 COUNT = 200
 # Of all inputs and outputs together, uncompressed.
 LARGEST = 32 * 2**20
+# Where a single input and its answers are larger.
+LARGEST_ROW = 2**30
+DTYPES = (
+    "bool",
+    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+    *(f"float{bits}" for bits in (16, 32, 64)),
+)
 
 Arrays = dict[str, np.ndarray]
 
@@ -41,26 +52,73 @@ def write_reference(
     np.savez_compressed(path, **keyed)
 
 
-def read_reference(path: Path, dtypes: dict[str, str]) -> tuple[Arrays, dict[str, Arrays]]:
+def read_reference(path: Path, report: Report) -> tuple[Arrays, dict[str, Arrays]]:
     """The inputs in their types, and the outputs by name of what gave them: `keras` or an artifact.
 
+    Args:
+        path: of the file.
+        report: what the manifest beside it tells of inputs and outputs.
+
     Raises:
-        InputError: if the file is missing or damaged.
+        InputError: if the file is missing or damaged, or has other arrays than the report.
     """
     inputs: Arrays = {}
     outputs: dict[str, Arrays] = {}
     try:
-        with path.open("rb") as opened, np.load(opened) as file:
-            for key in file.files:
-                kind, _, name = key.partition("/")
-                if kind == "input":
-                    inputs[name] = file[key].astype(dtypes[name])
-                else:
-                    source, _, output = name.partition("/")
-                    outputs.setdefault(source, {})[output] = file[key]
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is missing or damaged: {error}.") from error
-    return inputs, outputs
+        arrays = read_arrays(path, LARGEST_ROW)
+    except FileNotFoundError as error:
+        raise InputError(f"Expected the reference of an export. No file at: {path}") from error
+    for key, value in arrays.items():
+        kind, _, name = key.partition("/")
+        if kind == "input":
+            inputs[name] = value
+        else:
+            source, _, output = name.partition("/")
+            outputs.setdefault(source, {})[output] = value
+    rows = min((len(each) for each in inputs.values() if each.ndim), default=0)
+    size = sum(each.nbytes for group in (inputs, *outputs.values()) for each in group.values())
+    if rows < 1 or (rows > 1 and size > LARGEST):
+        raise InputError(
+            f"Expected inputs in {path}, with all answers of at most {LARGEST:,} bytes. Received: "
+            f"{rows} inputs, {size:,} bytes"
+        )
+    types = {each["name"]: each["dtype"] for each in report.inputs}
+    if not set(types.values()) <= set(DTYPES):
+        raise InputError(
+            f"Expected inputs of {', '.join(DTYPES)} in the manifest. Received: {short(types)}"
+        )
+    _check("inputs", inputs, report.inputs, rows, path)
+    for source in {"keras", *outputs}:
+        _check(f"answers of {source}", outputs.get(source, {}), report.outputs, rows, path)
+    with np.errstate(invalid="ignore"):
+        return {name: value.astype(types[name]) for name, value in inputs.items()}, outputs
+
+
+def _check(
+    what: str,
+    arrays: Arrays,
+    entries: Sequence[InputRecord] | Sequence[OutputRecord],
+    rows: int,
+    path: Path,
+) -> None:
+    """Raise an `InputError` unless arrays are numbers, of the names and shapes of the entries."""
+    expected = {each["name"]: [rows, *each["shape"][1:]] for each in entries}
+    fits = set(arrays) == set(expected) and all(
+        value.dtype.kind in "biuf" and value.size and _is_of(value.shape, expected[name])
+        for name, value in arrays.items()
+    )
+    if not fits:
+        found = {name: (list(value.shape), str(value.dtype)) for name, value in arrays.items()}
+        raise InputError(
+            f"Expected numbers of shapes {short(expected)} as {what} in {path}. Received: "
+            f"{short(found)}"
+        )
+
+
+def _is_of(shape: tuple[int, ...], expected: list[int | None]) -> bool:
+    return len(shape) == len(expected) and all(
+        size in (None, found) for size, found in zip(expected, shape, strict=True)
+    )
 
 
 def _small(values: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from .delegates import Delegation
 from .parity import Parity
@@ -20,6 +20,29 @@ class VerificationError(RuntimeError):
     def __init__(self, message: str, report: Report):
         super().__init__(message)
         self.report = report
+
+
+class InputRecord(TypedDict):
+    """What an artifact takes.
+
+    Attributes:
+        name: of the input.
+        shape: the batch first, `None` for a free size.
+        dtype: the name of its type.
+        range: of the values that artifacts were compared on.
+    """
+
+    name: str
+    shape: list[int | None]
+    dtype: str
+    range: list[float]
+
+
+class OutputRecord(TypedDict):
+    """What an artifact gives: the output's name, and its shape as of an input."""
+
+    name: str
+    shape: list[int | None]
 
 
 class LayerError(NamedTuple):
@@ -105,9 +128,8 @@ class Report:
 
     Attributes:
         directory: where the artifacts are.
-        inputs: what the artifacts take: an entry an input with its name, shape (the batch first),
-            type, and the range of the values they were compared on.
-        outputs: what they give: an entry an output with its name and shape.
+        inputs: what the artifacts take.
+        outputs: what they give.
         preprocessing: what happens to pixels, and where.
         images: how many inputs the artifacts were compared on.
         drawn: whether these were drawn at random.
@@ -127,8 +149,8 @@ class Report:
     """
 
     directory: str
-    inputs: tuple[dict[str, Any], ...]
-    outputs: tuple[dict[str, Any], ...]
+    inputs: tuple[InputRecord, ...]
+    outputs: tuple[OutputRecord, ...]
     preprocessing: dict[str, Any]
     images: int
     drawn: bool

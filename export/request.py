@@ -16,11 +16,13 @@ from keras_cbam.files import check_writable
 from .datasets import check_arrays, check_labels, raw_arrays, split_labels
 from .draw import draw_inputs
 from .formats import ALSO, ARTIFACTS, FORMATS, PRECISIONS, WRITTEN_WITH, Artifact
+from .keras_archive import check_input
 from .lowering import TARGETS
 from .metadata import Metadata
 from .options import Options
 from .prepare import Prepared, prepare
 from .preprocessing import as_seen, with_extremes, with_preprocessing
+from .report import InputRecord
 from .runtimes import RUNTIMES, is_installed, require_runtime
 from .warn import ENOUGH_SPREAD, spread_of
 
@@ -57,7 +59,7 @@ class Request:
         """What the artifacts tell of themselves."""
         return Metadata(self.model.name, self.prepared.outputs[0], self.labels, self.preprocessing)
 
-    def described(self) -> tuple[dict[str, Any], ...]:
+    def described(self) -> tuple[InputRecord, ...]:
         """What each input takes, and the range of the values that artifacts were compared on."""
         return tuple(
             {
@@ -93,6 +95,8 @@ def read_request(
     size = _image_size(model)
     given, truth = split_labels(verification_data)
     graph = prepare(model) if getattr(model, "inputs", None) else None
+    for tensor in graph.model.inputs if graph else ():
+        check_input(tuple(tensor.shape))
     example = raw_arrays(given, "verification_data", graph.inputs if graph else None, size)
     prepared, pixels = with_preprocessing(graph or prepare(model, example), *preprocessing)
     tensors = prepared.model.inputs

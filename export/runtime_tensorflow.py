@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .batches import BATCH_SIZES, Outputs, in_batches
+from .saved_model_operations import check_operations
 
 # Between the signature that takes JPEG bytes and the one that takes what they decode to.
 LARGEST_JPEG_ERROR = 1e-4
@@ -16,6 +17,7 @@ def run(artifact: str, inputs: Outputs) -> tuple[Outputs, list[str]]:
     """Run it on the inputs, and return its outputs and what there is to note."""
     import tensorflow as tf
 
+    check_operations(artifact)
     loaded = tf.saved_model.load(artifact)
     serve = loaded.signatures["serving_default"]
 

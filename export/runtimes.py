@@ -16,7 +16,7 @@ from keras_cbam.errors import InputError, require
 
 from .arrays import load_arrays
 from .batches import Outputs
-from .child import run_in_child
+from .child import NO_LIMITS, Limits, Refused, run_in_child
 
 
 class Runtime(NamedTuple):
@@ -71,22 +71,30 @@ def require_runtime(runtime: str) -> None:
         )
 
 
-def run_artifact(runtime: str, artifact: Path, inputs: Path) -> tuple[Outputs, list[str]]:
+def run_artifact(
+    runtime: str, artifact: Path, inputs: Path, limits: Limits = NO_LIMITS
+) -> tuple[Outputs, list[str]]:
     """Run an artifact on inputs that `save_arrays` stored by name, in a child process.
 
     Args:
         runtime: a key of `RUNTIMES`.
         artifact: the file or directory.
         inputs: path of one array for each input.
+        limits: of the child process.
 
     Returns:
         The outputs by name, and what the runtime reports about the artifact.
 
     Raises:
-        RuntimeFailure: if the runtime refuses the artifact or dies of it.
+        InputError: if the artifact is not run, for what stands in it.
+        RuntimeFailure: if the runtime refuses the artifact, dies of it or reaches a limit.
     """
     with tempfile.TemporaryDirectory(dir=inputs.parent) as folder:
         results = Path(folder) / "outputs.npz"
-        run_in_child("runtime_child", RUNTIMES[runtime].module, artifact, inputs, results)
+        arguments = (RUNTIMES[runtime].module, artifact, inputs, results)
+        try:
+            run_in_child("runtime_child", *arguments, limits=limits)
+        except Refused as error:
+            raise InputError(str(error)) from error
         outputs = load_arrays(results)
         return outputs, json.loads(str(outputs.pop("__notes__")))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+
+from keras_cbam.errors import InputError
 
 from .metadata import Metadata
 from .options import Options
@@ -54,12 +56,8 @@ class Serving:
 
     def traced(self, batch_size: int | None) -> Any:
         """The `tf.function` of that signature, traced once for all formats that are made of it."""
-        import tensorflow as tf
-
         if batch_size not in self._traced:
-            self._traced[batch_size] = tf.function(
-                self.function, input_signature=self.signature(batch_size), autograph=False
-            )
+            self._traced[batch_size] = traced(self.function, self.signature(batch_size))
         return self._traced[batch_size]
 
     def function(self, *inputs: Any) -> dict[str, Any]:
@@ -73,3 +71,25 @@ class Serving:
         for start in range(0, len(arrays[0]) if arrays else 0, batch_size):
             values = [array[start : start + batch_size] for array in arrays]
             yield dict(zip(self.prepared.inputs, values, strict=True))
+
+
+def traced(function: Callable[..., Any], signature: list[Any]) -> Any:
+    """The `tf.function` of a function, traced.
+
+    Raises:
+        InputError: if it cannot be traced, as some layers of free sizes cannot.
+    """
+    import tensorflow as tf
+
+    found = tf.function(function, input_signature=signature, autograph=False)
+    try:
+        found.get_concrete_function()
+    except InputError:
+        raise
+    except Exception as error:  # whatever a layer raises
+        said = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
+        raise InputError(
+            "Expected a model that TensorFlow can run as a graph; some layers need an input of "
+            f"fixed sizes for that. Received: {said}"
+        ) from error
+    return found

@@ -13,6 +13,7 @@ from keras_cbam.errors import InputError
 from . import saved_model
 from .child import RuntimeFailure
 from .lowering import lower
+from .operations import as_written
 from .serving import Serving
 from .tflite_bias import IMAGES, correct_biases
 from .tflite_dynamic import float_depthwise
@@ -123,8 +124,8 @@ def _convert(
             raise
         except Exception as error:  # the converter's own class is not public
             raise InputError(
-                f"TFLite's converter refuses the model: {_reason(error)}. Leave the format or the "
-                "precision out, or replace what it names."
+                f"TFLite's converter refuses the model: {as_written(_reason(error))}. Leave the "
+                "format or the precision out, or replace what it names."
             ) from error
 
 

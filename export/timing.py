@@ -12,9 +12,9 @@ import numpy as np
 from keras_cbam.errors import InputError
 
 from .arrays import load_arrays, save_arrays
-from .child import RuntimeFailure, run_in_child
+from .child import Limits, RuntimeFailure, run_in_child
 from .formats import ARTIFACTS
-from .manifest import read_manifest
+from .manifest import read_manifest, why_changed
 from .reference import REFERENCE, Arrays, read_reference
 from .runtimes import require_runtime
 
@@ -47,6 +47,7 @@ def time_artifacts(
     *,
     threads: int = 1,
     runs: int = 30,
+    limits: Limits | None = None,
 ) -> list[Timing]:
     """Time the TFLite and ONNX files of an export, in turn in one process, on one input.
 
@@ -56,13 +57,14 @@ def time_artifacts(
             the same name there. By default files are compared with the first of their runtime.
         threads: that each runtime may use.
         runs: how often each file is run, after three that do not count.
+        limits: time and memory that all of it may take; by default 600 s and 8 GiB.
 
     Returns:
         A `Timing` for each file, in the order of the manifest.
 
     Raises:
-        InputError: if a directory has no manifest, no file that is timed, or none in common; or a
-            runtime refuses a file.
+        InputError: if a directory has no manifest, no file that is timed, or none in common; if a
+            file is not the one that was exported, or a runtime refuses it.
         MissingPackageError: if a runtime is not installed.
     """
     directory = Path(directory)
@@ -88,7 +90,9 @@ def time_artifacts(
             for path in (bases[name][0], directory / name)
         )
     )
-    seconds = dict(zip(files, _run(files, inputs, threads, runs), strict=True))
+    seconds = dict(
+        zip(files, _run(files, inputs, (threads, runs), limits or Limits()), strict=True)
+    )
     found = []
     for name, runtime in ours.items():
         of, over = seconds[runtime, str(directory / name)], seconds[runtime, str(bases[name][0])]
@@ -104,13 +108,16 @@ def time_artifacts(
     return found
 
 
-def _run(files: list[tuple[str, str]], inputs: Arrays, threads: int, runs: int) -> list[np.ndarray]:
+def _run(
+    files: list[tuple[str, str]], inputs: Arrays, counts: tuple[int, int], limits: Limits
+) -> list[np.ndarray]:
+    threads, runs = counts
     asked = json.dumps({"threads": threads, "runs": runs, "files": files})
     with tempfile.TemporaryDirectory() as folder:
         stored, results = Path(folder) / "inputs.npz", Path(folder) / "seconds.npz"
         save_arrays(stored, inputs)
         try:
-            run_in_child("timing_child", asked, stored, results)
+            run_in_child("timing_child", asked, stored, results, limits=limits)
         except RuntimeFailure as error:
             raise InputError(f"The files cannot be timed: {error}") from error
         seconds = load_arrays(results)
@@ -118,14 +125,17 @@ def _run(files: list[tuple[str, str]], inputs: Arrays, threads: int, runs: int) 
 
 
 def _timed(directory: Path) -> dict[str, str]:
-    """The runtime of each file that is timed, by name."""
+    """The runtime of each file that is timed, by name; those that are not what they were raise."""
     runtimes = {artifact.name: artifact.runtime for artifact in ARTIFACTS}
-    names = [each.name for each in read_manifest(directory).artifacts]
-    return {name: runtimes[name] for name in names if runtimes.get(name) in TIMED}
+    found = {}
+    for entry in read_manifest(directory).artifacts:
+        if runtimes.get(entry.name) in TIMED:
+            if changed := why_changed(directory / entry.name, entry):
+                raise InputError(f"{directory / entry.name} cannot be timed: {changed}.")
+            found[entry.name] = runtimes[entry.name]
+    return found
 
 
 def _one_row(directory: Path) -> Arrays:
-    report = read_manifest(directory)
-    dtypes = {each["name"]: each["dtype"] for each in report.inputs}
-    inputs, _ = read_reference(directory / REFERENCE, dtypes)
+    inputs, _ = read_reference(directory / REFERENCE, read_manifest(directory))
     return {name: values[:1] for name, values in inputs.items()}

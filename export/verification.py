@@ -12,7 +12,7 @@ import numpy as np
 
 from .arrays import load_arrays, save_arrays
 from .batches import Outputs
-from .child import RuntimeFailure
+from .child import NO_LIMITS, Limits, RuntimeFailure
 from .formats import Artifact, Tolerance
 from .manifest import size_and_hash
 from .parity import Parity, compare, differing_shapes
@@ -39,6 +39,7 @@ class Subject:
         agreements: smallest agreement asked of artifacts that is not the table's, by name.
         by_agreement: whether agreement and accuracy tell anything of these outputs.
         judge: what takes their place, if anything does.
+        limits: of the child processes that artifacts run in.
     """
 
     inputs: Path
@@ -48,6 +49,7 @@ class Subject:
     agreements: dict[str, float] = field(default_factory=dict)
     by_agreement: bool = True
     judge: Judge | None = None
+    limits: Limits = NO_LIMITS
 
     def tolerance(self, artifact: Artifact) -> Tolerance:
         """What an artifact must meet on these inputs."""
@@ -131,7 +133,7 @@ def _compared(
 ) -> tuple[Outputs, list[str], tuple[Parity, ...], list[str]]:
     """What a file answers in a runtime, what that reports, the parity, and what it misses."""
     try:
-        outputs, facts = run_artifact(runtime, path, subject.inputs)
+        outputs, facts = run_artifact(runtime, path, subject.inputs, subject.limits)
     except RuntimeFailure as error:
         if os.strerror(errno.ENOSPC) in str(error):
             raise

@@ -11,9 +11,10 @@ from keras_cbam.errors import InputError
 from keras_cbam.files import atomic_path, check_writable
 
 from .arrays import save_arrays
+from .child import Limits
 from .delegates import delegations
 from .formats import ARTIFACTS, Artifact
-from .manifest import read_manifest, size_and_hash, versions
+from .manifest import read_manifest, versions, why_changed
 from .parity import compare
 from .publish import check_ours, space_needed
 from .reference import REFERENCE, Arrays, read_reference
@@ -29,6 +30,7 @@ def verify(
     *,
     runtimes: Sequence[str] | None = None,
     write_report: bool = False,
+    limits: Limits | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Report:
     """Run the artifacts of an export on its reference inputs, and compare with Keras's answers.
@@ -42,6 +44,8 @@ def verify(
         directory: what `export` wrote.
         runtimes: further ones, as of `export`.
         write_report: whether to write `report.md` there, as `export` does.
+        limits: time and memory that each artifact may take in each runtime; by default 600 s and
+            8 GiB.
         progress: called with a line for each step.
 
     Returns:
@@ -52,17 +56,16 @@ def verify(
         MissingPackageError: if a runtime is not installed.
     """
     say = progress or (lambda line: None)
+    limits = limits or Limits()
     directory = Path(directory)
     before = read_manifest(directory)
-    inputs, answers = read_reference(
-        directory / REFERENCE, {each["name"]: each["dtype"] for each in before.inputs}
-    )
-    if not inputs or "keras" not in answers:
-        raise InputError(f"{directory / REFERENCE} has no inputs, or not Keras's answers to them.")
+    inputs, answers = read_reference(directory / REFERENCE, before)
     rows = {artifact.name: artifact for artifact in ARTIFACTS}
     unknown = sorted({entry.name for entry in before.artifacts} - set(rows))
     if unknown:
-        raise InputError(f"{directory} has an artifact of another version: {unknown[0]}.")
+        raise InputError(
+            f"Expected artifacts of this version in {directory}. Received: {unknown[0]}"
+        )
     for entry in before.artifacts:
         require_runtime(rows[entry.name].runtime)
     also = choose_runtimes(runtimes, [entry.name for entry in before.artifacts])
@@ -77,6 +80,7 @@ def verify(
             drawn=before.drawn,
             by_agreement=before.by_agreement,
             agreements=_agreements(before, rows, answers),
+            limits=limits,
         )
         save_arrays(subject.inputs, inputs)
         found = []
@@ -97,7 +101,7 @@ def verify(
     if write_report:
         say("where the operations run")
         names = [each.name for each in found if each.parity]
-        report = replace(report, delegations=delegations(directory, names))
+        report = replace(report, delegations=delegations(directory, names, limits))
         with atomic_path(directory / REPORT) as path:
             path.write_text(report.markdown(), encoding="utf-8")
     return report
@@ -125,10 +129,7 @@ def _again(
 ) -> ArtifactReport:
     path = directory / entry.name
     nothing = replace(entry, parity=(), notes=(), layers=(), elsewhere=())
-    if not path.exists():
-        return replace(nothing, missed=("the file is missing",))
-    if size_and_hash(path)[1] != entry.sha256:
-        changed = "the file is not the one that was exported: its SHA-256 differs"
+    if changed := why_changed(path, entry):
         return replace(nothing, missed=(changed,))
     found = verify_artifact(artifact, path, subject, [], also)[0]
     before = [*entry.missed, *(miss for each in entry.elsewhere for miss in each.missed)]

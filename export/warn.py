@@ -16,9 +16,11 @@ ENOUGH_CALIBRATION = 100
 
 def spread_of(outputs: dict[str, np.ndarray]) -> float:
     """The largest difference between two inputs in an output, of the output that varies least."""
-    return min(
-        float(np.ptp(value.astype("float64"), axis=0).max(initial=0)) for value in outputs.values()
-    )
+    with np.errstate(over="ignore", invalid="ignore"):
+        return min(
+            float(np.ptp(value.astype("float64"), axis=0).max(initial=0))
+            for value in outputs.values()
+        )
 
 
 def verification_warnings(images: int, spread: float, drawn: bool) -> tuple[str, ...]:

@@ -28,7 +28,10 @@ DIRECTIONS = {
     "detection": {"layers", "surgery", "training", "export"},
 }
 DIRECTIONS["cli"] = set(DIRECTIONS)
-SHARED = {"compiled", "errors", "files", "image_files", "image_reader", "pixels"}
+SHARED = {
+    *("compiled", "errors", "files", "foreign_files", "image_files", "image_reader", "pixels"),
+    "text",
+}
 OPTIONAL = {
     "PIL",
     "ai_edge_litert",

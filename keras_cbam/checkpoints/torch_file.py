@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import numpy as np
 
 from keras_cbam.checkpoints.assign import as_array
 from keras_cbam.errors import InputError, require
+from keras_cbam.foreign_files import check_archive
 
+LARGEST = 16 * 2**30
 # Where training scripts keep the weights beside the epoch, the optimizer and the like.
 WRAPPERS = ("state_dict", "model")
 # What `torch.nn.DataParallel` puts before every name.
@@ -46,6 +49,7 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
             "dictionary of dense tensors of real numbers by name. Received: "
             f"{_sketch(found)} in {path}"
         )
+    _check_size(found, Path(path))
     prefix = PARALLEL if all(name.startswith(PARALLEL) for name in found) else ""
     return {name.removeprefix(prefix): as_array(value) for name, value in found.items()}
 
@@ -55,6 +59,8 @@ def _load(path: Path) -> Any:
 
     if not path.is_file():
         raise InputError(f"Expected a checkpoint file. Received: {path}, which is no file")
+    if zipfile.is_zipfile(path):
+        check_archive(path, path.stat().st_size, LARGEST, path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -65,6 +71,20 @@ def _load(path: Path) -> Any:
             f"Expected a state dict that torch.save wrote. Received: {path}, "
             f"{next(causes, 'which PyTorch cannot read')}"
         ) from error
+
+
+def _check_size(found: dict[str, Any], path: Path) -> None:
+    """Raise an `InputError` if the tensors have more values than the file, such as expanded ones.
+
+    Some weights may be in it under two names.
+    """
+    size = sum(value.numel() * value.element_size() for value in found.values())
+    bound = 2 * path.stat().st_size
+    if size > bound:
+        raise InputError(
+            f"Expected tensors of at most {bound:,} bytes, twice those of the file. Received: "
+            f"{size:,} bytes in {path}"
+        )
 
 
 def _wrapped(found: Any) -> dict[str, Any] | None:

@@ -10,7 +10,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from keras_cbam.cli.limits_option import GIBIBYTES, SECONDS, MemoryLimit, TimeLimit
 from keras_cbam.cli.terminal import out
+from keras_cbam.export import Limits
 from keras_cbam.export.timing import Timing, time_artifacts
 
 # Columns that the table takes.
@@ -29,10 +31,13 @@ def benchmark(
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="That each runtime may use.")] = 1,
     runs: Annotated[int, typer.Option(min=1, help="How often each file is run.")] = 30,
+    time_limit: TimeLimit = SECONDS,
+    memory_limit: MemoryLimit = GIBIBYTES,
 ) -> None:
     """Time TFLite files in LiteRT and ONNX files in onnxruntime, in turn, on one input."""
     with out.status("timing"):
-        found = time_artifacts(directory, against, threads=threads, runs=runs)
+        limits = Limits(time_limit, memory_limit)
+        found = time_artifacts(directory, against, threads=threads, runs=runs, limits=limits)
     show(found)
 
 

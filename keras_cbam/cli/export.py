@@ -19,13 +19,17 @@ from keras_cbam.cli.artifact_table import (
 from keras_cbam.cli.export_images import calibration_pixels, verification_pixels
 from keras_cbam.cli.preprocessing_option import Preprocessing
 from keras_cbam.cli.terminal import out
+from keras_cbam.errors import InputError
 from keras_cbam.export import Report, load_model
 from keras_cbam.export import export as export_model
 from keras_cbam.export.datasets import CALIBRATION_IMAGES
 from keras_cbam.export.formats import FORMATS, PRECISIONS
 from keras_cbam.export.lowering import TARGETS
 from keras_cbam.export.options import INTEGER_IO, Options
+from keras_cbam.foreign_files import read_bounded
 from keras_cbam.pixels import preprocessed
+
+LARGEST_LABELS = 16 * 2**20
 
 
 def export(
@@ -123,7 +127,12 @@ def run(model: keras.Model, output: Path, **arguments: Any) -> Report:
 
 
 def _labels(path: Path) -> list[str] | None:
-    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        return read_bounded(path, LARGEST_LABELS).decode().splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"Expected labels in UTF-8. Received: {path}, {error}") from error
 
 
 def _split(names: str | None) -> tuple[str, ...] | None:

@@ -3,6 +3,7 @@
 import copy
 import os
 import pickle
+import zipfile
 
 import keras
 import numpy as np
@@ -248,7 +249,22 @@ def itself():
     return found
 
 
+def packed(path):
+    """Zeros, packed to a thousandth."""
+    torch.save({"fc.weight": torch.zeros(2**25)}, path)
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+
+
 UNREADABLE = {
+    "expanded": (
+        rewritten(fc__weight=torch.zeros(1).expand(2**20, 2**21)),
+        "twice those of the file. Received: 8,796,",
+    ),
+    "packed": (packed, "Expected a file that unpacks to at most 64 MiB"),
     "text": (lambda path: path.write_text("no checkpoint"), "which PyTorch cannot read"),
     "empty": (lambda path: path.touch(), "which PyTorch cannot read"),
     "list": (lambda path: torch.save([1, 2], path), "by name. Received: a list in"),

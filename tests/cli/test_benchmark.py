@@ -1,10 +1,12 @@
 """`keras-cbam benchmark`: every file beside another, whatever the times are."""
 
+import json
 import shutil
 
 import pytest
 
 from keras_cbam.errors import InputError
+from keras_cbam.export.manifest import size_and_hash
 from keras_cbam.export.timing import time_artifacts
 from tests.cli.running import run
 from tests.conftest import BACKEND
@@ -65,5 +67,9 @@ def test_refusals(shipped, tmp_path):
     assert "Traceback" not in done.stderr
     other = shutil.copytree(shipped, tmp_path / "other")
     (other / "model_int8.tflite").write_bytes(b"no model")
+    manifest = json.loads((other / "manifest.json").read_text())
+    for entry in manifest["artifacts"]:
+        entry["bytes"], entry["sha256"] = size_and_hash(other / entry["name"])
+    (other / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(InputError, match=r"The files cannot be timed: timing_child ended with"):
         time_artifacts(other, runs=3)

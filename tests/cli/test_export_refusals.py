@@ -1,5 +1,6 @@
 """`keras-cbam export` of what cannot be exported: one sentence, exit code 2, nothing left."""
 
+import shutil
 import subprocess
 
 import keras
@@ -21,10 +22,14 @@ def models(tmp_path_factory):
         "large": keras.layers.Dense(8000)(flat),
         "flex": keras.ops.real(keras.ops.fft2((image, image))[0]),
         "erfinv": keras.ops.erfinv(image / 256),
+        "argmax": keras.ops.argmax(flat, -1),
         "lambda": keras.layers.Lambda(lambda x: 2 * x)(image),
     }
     for name, outputs in built.items():
         keras.Model(image, outputs).save(folder / f"{name}.keras")
+    free = keras.Input((None, None, 3))
+    upsampled = keras.layers.UpSampling2D(interpolation="bilinear")(free)
+    keras.Model(free, upsampled).save(folder / "free.keras")
     wide = keras.Input((16, 24, 3))
     keras.Model(wide, keras.layers.Flatten()(wide)).save(folder / "wide.keras")
     return folder
@@ -42,6 +47,21 @@ CASES = {
         ["--formats", "onnx"],
         "cannot convert the operations Erfinv. Leave the format onnx out",
     ),
+    "operation that TFLite has not": (
+        "argmax",
+        ["--formats", "tflite"],
+        "TF Select ops: BitwiseAnd (of keras.ops.argmax, argmin or signbit). Leave the format",
+    ),
+    "operation that ONNX has not, of another name": (
+        "argmax",
+        ["--formats", "onnx"],
+        "operations Bitcast (of keras.ops.argmax, argmin or signbit). Leave the format onnx",
+    ),
+    "free sizes": (
+        "free",
+        ["--formats", "onnx"],
+        "fixed sizes for that. Received: Exception encountered when calling UpSampling2D.call()",
+    ),
     "wrong shape": (
         "wide",
         ["--verification", "."],
@@ -52,7 +72,7 @@ CASES = {
     "opset 99": ("good", ["--opset", "99"], "Expected an ONNX opset of 13 to 18. Received: 99"),
     "no calibration": ("good", ["--precisions", "int8"], "int8 needs a representative dataset"),
 }
-QUICK = ("Flex needed", "Lambda", "opset 99")
+QUICK = ("Flex needed", "Lambda", "free sizes", "opset 99")
 
 
 @pytest.mark.parametrize(
@@ -64,6 +84,14 @@ def test_what_cannot_be_exported(case, models, tmp_path):
     done = run_here("export", models / f"{model}.keras", "--output", tmp_path / "out", *options)
     assert_refused(done, message)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_labels_in_another_encoding(models, tmp_path):
+    model = shutil.copy(models / "good.keras", tmp_path)
+    (tmp_path / "labels.txt").write_bytes("gr\u00fcn\nrot\n".encode("latin-1"))
+    done = run_here("export", model, "--output", tmp_path / "out")
+    assert_refused(done, f"Expected labels in UTF-8. Received: {tmp_path / 'labels.txt'}")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -274,11 +275,12 @@ def test_answers_that_are_not_finite_are_kept_and_read_again(tmp_path):
         "y: values that are not finite, where Keras's are"
     ]
     artifact = ArtifactReport("model.onnx", "onnx", "float32", "onnxruntime", 1, "", parity)
-    report = Report(
-        "", (), ({"name": "y", "shape": [None, 2]},), {}, 2, False, 1.0, None, (artifact,)
-    )
+    x = {"name": "x", "shape": [None, 2], "dtype": "float32", "range": [0.0, 1.0]}
+    y = {"name": "y", "shape": [None, 2]}
+    report = Report("", (x,), (y,), {}, 2, False, 1.0, None, (artifact,))
     write_manifest(report, tmp_path / "manifest.json")
     again = read_manifest(tmp_path)
+    assert again == replace(report, directory=str(tmp_path))
     assert again.artifacts[0].parity[0].largest_error == np.inf
     assert again.rows()[0][4] == "inf"
 

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_cbam import CBAM, SpatialAttention
 from keras_cbam.export import export
 from keras_cbam.export.onnx_bias import correct_biases
 from keras_cbam.export.onnx_file import float32, reshape_where_nothing_moves
@@ -132,6 +133,19 @@ def test_biases_take_back_what_rounding_will_shift(tmp_path):
         assert np.allclose(found[shape], 1 - shift, atol=1e-6), shape
     used = {name for node in graph.node for name in node.input}
     assert set(values) <= used
+
+
+@pytest.mark.parametrize("layer", [CBAM(2), SpatialAttention()], ids=["CBAM", "spatial"])
+def test_attention_after_resizing(layer, tmp_path):
+    """33 / 47 in 32 bits, times 47, is less than 33, and 23 / 33, times 33, less than 23."""
+    image = x = keras.Input((47, 47, 3), name="image")
+    for index, size in enumerate((33, 23)):
+        x = keras.layers.Conv2D(4, 3, padding="same")(keras.layers.Resizing(size, size)(x))
+        x = type(layer).from_config({**layer.get_config(), "name": f"attention{index}"})(x)
+    model = vary(keras.Model(image, keras.layers.GlobalAveragePooling2D(name="y")(x)))
+    report = export(model, tmp_path, formats=["onnx"], runtimes=())
+    assert report.verified
+    assert report.spread > 0.1
 
 
 def test_an_exact_gelu_is_converted(tmp_path):

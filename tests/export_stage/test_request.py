@@ -187,3 +187,18 @@ def test_preprocessing_is_exported_and_recorded(tmp_path):
     other = keras.Model(vector, keras.layers.Dense(2)(vector))
     with pytest.raises(InputError, match="a model of one RGB image"):
         export(other, tmp_path, preprocessing="tf")
+
+
+def test_fewer_large_inputs_are_drawn(monkeypatch):
+    monkeypatch.setattr("keras_cbam.export.draw.LARGEST", 5 * 8 * 8 * 3)
+    (found,) = draw_inputs([keras.Input((8, 8, 3))], lambda inputs: 1.0, 0.5)
+    assert found.shape == (5, 8, 8, 3)
+
+
+@pytest.mark.parametrize("size", [0, 20000])
+def test_inputs_of_no_size_and_of_too_much_are_refused(size, tmp_path):
+    image = keras.Input((size, size, 3))
+    model = keras.Model(image, 2 * image)
+    with pytest.raises(InputError, match=r"Expected a model whose inputs have .*Received: \(None"):
+        export(model, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,51 @@
+"""Arrays of an `.npz` file that somebody else may have made."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from keras_cbam.errors import InputError
+from keras_cbam.foreign_files import check_archive, check_file
+
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+
+
+def read_arrays(path: Path, most: int) -> dict[str, np.ndarray]:
+    """Read the arrays by name, none of them of objects.
+
+    Args:
+        path: of the file.
+        most: the bytes that it may have unpacked.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        InputError: if it is no such file, is damaged or unpacks to more.
+    """
+    check_file(path)
+    check_archive(path, path.stat().st_size, most, path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {
+                entry.filename.removesuffix(".npy"): _array(archive, entry)
+                for entry in archive.infolist()
+            }
+    except Exception as error:  # whatever damage makes the readers raise
+        raise InputError(f"Expected arrays in {path}. Received: {error}") from error
+
+
+def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
+    """Read an array whose header tells its size: room is made for whatever a header says."""
+    with archive.open(entry) as file:
+        shape, _, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
+        size = math.prod(shape) * dtype.itemsize
+        if dtype.hasobject or min(shape, default=0) < 0 or size != entry.file_size - file.tell():
+            raise ValueError(f"{entry.filename} of shape {shape} and type {dtype}")
+    with archive.open(entry) as file:
+        return np.lib.format.read_array(file, allow_pickle=False)

@@ -1,0 +1,94 @@
+"""Values of JSON in the types that they were written from, each checked on the way."""
+
+from __future__ import annotations
+
+import inspect
+import reprlib
+from collections.abc import Callable
+from math import inf, isfinite
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from keras_cbam.errors import InputError
+
+# Whole numbers beyond it are not the same in every reader of JSON.
+LARGEST_INTEGER = 2**53
+
+
+def decode(kind: Any, value: Any, where: str) -> Any:
+    """The value as `kind`: a dataclass, a `NamedTuple`, a `TypedDict`, or what they are made of.
+
+    Args:
+        kind: the type, a dataclass or so of types that are plain, optional, `tuple[X, ...]`,
+            `list[X]`, `dict[str, X]` or again one.
+        value: what `json.loads` returned.
+        where: what the value is called, for errors.
+
+    Raises:
+        InputError: if it is of another type, has too few fields or too many.
+    """
+    origin, of = get_origin(kind) or kind, get_args(kind)
+    if kind is Any:
+        return value
+    if origin in (Union, UnionType):
+        (only,) = set(of) - {NoneType}
+        return None if value is None else decode(only, value, where)
+    if origin in (tuple, list):
+        _expect(isinstance(value, list), "a list", value, where)
+        return origin(decode(of[0], each, f"{where}[{i}]") for i, each in enumerate(value))
+    if origin is dict:
+        _expect(isinstance(value, dict), "an object", value, where)
+        return {key: decode(of[1], each, f"{where}[{short(key)}]") for key, each in value.items()}
+    if kind in _PLAIN:
+        name, fits = _PLAIN[kind]
+        _expect(fits(value), name, value, where)
+        # JSON has no number for what is not finite, and null stands for it.
+        return kind(inf if value is None else value)
+    return _record(kind, value, where)
+
+
+def _record(kind: Any, value: Any, where: str) -> Any:
+    _expect(isinstance(value, dict), "an object", value, where)
+    types = get_type_hints(kind)
+    needed = getattr(kind, "__required_keys__", None) or {
+        name
+        for name, parameter in inspect.signature(kind).parameters.items()
+        if parameter.default is parameter.empty
+    }
+    absent, other = sorted(needed - set(value)), sorted(set(value) - set(types))
+    _expect(not absent, f"{', '.join(absent)} in it", list(value), where)
+    _expect(not other, f"nothing but {', '.join(types)} in it", other, where)
+    return kind(**{key: decode(types[key], each, f"{where}.{key}") for key, each in value.items()})
+
+
+def _expect(fits: bool, what: str, value: Any, where: str) -> None:
+    if not fits:
+        raise InputError(f"Expected {where} to be {what}. Received: {short(value)}")
+
+
+def short(value: Any) -> str:
+    """A value for a sentence."""
+    return reprlib.repr(value)
+
+
+def _is_text(value: Any) -> bool:
+    """Whether it is text that can be written; half of a surrogate pair cannot."""
+    return isinstance(value, str) and not any("\ud800" <= each <= "\udfff" for each in value)
+
+
+def _is_integer(value: Any) -> bool:
+    fits = isinstance(value, int) and not isinstance(value, bool)
+    return fits and abs(value) <= LARGEST_INTEGER
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or _is_integer(value) or (isinstance(value, float) and isfinite(value))
+
+
+# By type: its name in a sentence, and whether a value is of it.
+_PLAIN: dict[Any, tuple[str, Callable[[Any], bool]]] = {
+    str: ("text", _is_text),
+    bool: ("true or false", lambda value: isinstance(value, bool)),
+    int: ("a whole number", _is_integer),
+    float: ("a number", _is_number),
+}

@@ -1,0 +1,17 @@
+"""The options of commands that run files which somebody else may have made."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from keras_cbam.export import Limits
+
+TimeLimit = Annotated[
+    float, typer.Option(min=1, help="Seconds that a process may take that runs these files.")
+]
+MemoryLimit = Annotated[
+    float, typer.Option(min=0.5, help="GiB of memory that it may use, on Linux.")
+]
+SECONDS, GIBIBYTES = Limits().seconds or 0, Limits().gibibytes or 0
