@@ -50,7 +50,9 @@ class AttentionLayer(Refinement):
             their range on maps of 16 channels, less than 2 % at 2048; with `lp`, whose pools grow
             with the map, less than 4 % at 28x28x512. The factor of 2 stays for the layer's life.
             Compilers may reorder the constants of a hard sigmoid, which costs a bit; a sigmoid is
-            exact compiled too, but for float32 numbers below 1e-38, which some take for zero.
+            exact compiled too, but for float32 numbers below 1e-38, which some take for zero. It
+            ends where float32 does: sums and squares over the map must be finite, as those of
+            numbers up to 1e15 are; beyond, gates may be NaN.
         kernel_initializer: initializer of the kernels, but for a last one that `identity_init`
             starts at zero.
         bias_initializer: initializer of the biases, likewise.
@@ -143,6 +145,11 @@ class AttentionLayer(Refinement):
 
     def _gates(self, inputs: Any, training: bool | None) -> Any:
         """Return the gates that the inputs are multiplied by."""
+        if inputs.shape[0] == 0:
+            # TensorFlow has no maximum of an empty batch, nor convolutions of it with oneDNN, and
+            # statistics of no image are none.
+            one = ops.zeros((1, *inputs.shape[1:]), inputs.dtype)
+            return keras.tree.map_structure(_no_rows, self._attention(one, False))
         gates = self._attention(inputs, training)
         return gates if self._replace_gates is None else self._replace_gates(gates, inputs)
 
@@ -245,6 +252,10 @@ class Pointwise(keras.layers.Conv2D):
         # On PyTorch Keras's own product of float64 is float32.
         outputs = ops.cast(outputs, self.compute_dtype)
         return outputs + self.bias if self.use_bias else outputs
+
+
+def _no_rows(x: Any) -> Any:
+    return None if x is None else x[:0]
 
 
 def hidden_channels(channels: int, reduction_ratio: int) -> int:

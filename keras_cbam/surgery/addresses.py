@@ -1,16 +1,23 @@
-"""The layers of a model by address, those of nested models too."""
+"""The layers of a model by address, those of nested models and wrappers too."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 import keras
 
+from keras_cbam.layers.base import Refinement
+
 
 def has_layers(layer: Any) -> bool:
-    """Whether a layer is a model of layers."""
-    return isinstance(layer, keras.Model) and bool(layer.layers)
+    """Whether a layer is a model of layers, or holds one or attention, as a wrapper does."""
+    if isinstance(layer, keras.Model):
+        return bool(layer.layers)
+    if isinstance(layer, Refinement):
+        return False
+    return any(isinstance(each, keras.Model | Refinement) for each in layers_inside(layer))
 
 
 def walk(
@@ -18,20 +25,42 @@ def walk(
 ) -> Iterator[tuple[str, keras.layers.Layer]]:
     """Yield the address and the layer of each layer that is not opened itself.
 
-    The address of a layer inside a nested model is that model's name, a slash, and the layer's.
+    The address of a layer inside a nested model or a wrapper is that one's name, a slash, and the
+    layer's.
 
     Args:
         model: the model.
         opened: which layers the layers inside stand for; by default models of layers, whether or
-            not these have a graph.
+            not these have a graph, and layers that hold one or attention.
         prefix: of the addresses.
     """
-    for layer in model.layers:
-        address = prefix + layer.name
-        if opened(layer):
-            yield from walk(layer, opened, f"{address}/")
-        else:
+    for address, layer, is_open in _visit(model, opened, prefix):
+        if not is_open:
             yield address, layer
+
+
+def own_weights(model: keras.Model) -> Iterator[tuple[str, keras.Variable]]:
+    """Yield the weights that `walk` passes over, each with the address of what holds it.
+
+    They are those of a model, or of a layer that `walk` opens, and of no layer inside it.
+    """
+    holders = [(address, layer) for address, layer, is_open in _visit(model) if is_open]
+    for address, holder in [("", model), *holders]:
+        inside = {id(weight) for layer in held_layers(holder) for weight in layer.weights}
+        for weight in holder.weights:
+            if id(weight) not in inside:
+                yield address, weight
+
+
+def _visit(
+    model: Any, opened: Callable[[Any], bool] = has_layers, prefix: str = ""
+) -> Iterator[tuple[str, Any, bool]]:
+    for layer in held_layers(model):
+        address = prefix + layer.name
+        is_open = opened(layer)
+        yield address, layer, is_open
+        if is_open:
+            yield from _visit(layer, opened, f"{address}/")
 
 
 def within(address: str, names: Collection[str]) -> bool:
@@ -58,14 +87,22 @@ def check_head(model: keras.Model, addresses: Iterable[str], head: Collection[st
         )
 
 
+def held_layers(layer: Any) -> list[Any]:
+    """The layers that a layer holds itself, each once, in the order it holds them."""
+    if isinstance(layer, keras.Model):
+        return layer.layers
+    held = [v for v in vars(layer).values() if isinstance(v, list | keras.layers.Layer)]
+    found = [x for x in keras.tree.flatten(held) if isinstance(x, keras.layers.Layer)]
+    return list({id(each): each for each in found}.values())
+
+
 def layers_inside(layer: keras.Operation) -> list[keras.Operation]:
     """The layer and those it holds, in the order it holds them."""
     found: dict[int, keras.Operation] = {}
-    pending = [layer]
+    pending = deque([layer])
     while pending:
-        current = pending.pop(0)
+        current = pending.popleft()
         if id(current) not in found:
             found[id(current)] = current
-            held = [v for v in vars(current).values() if isinstance(v, list | keras.layers.Layer)]
-            pending += [x for x in keras.tree.flatten(held) if isinstance(x, keras.layers.Layer)]
+            pending += held_layers(current)
     return list(found.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -25,9 +26,9 @@ def call_copy(original: Any, copied: Any, /, *args: Any, **kwargs: Any) -> Any:
 def copy_model(model: keras.Model, call: Call = call_copy) -> keras.Model:
     """Return a copy of a model's graph with the weights of the original, not compiled.
 
-    Nested models are copied the same way. What is shared stays shared, at whatever level it is
-    used; layers keep their names and whether they are trainable; `pyramid_outputs` are kept where
-    there are any.
+    Nested models are copied the same way, and so are models in wrappers. What is shared stays
+    shared, at whatever level it is used; layers keep their names and whether they are trainable;
+    `pyramid_outputs` are kept where there are any.
 
     Args:
         model: a functional or a built Sequential model.
@@ -89,6 +90,8 @@ class Copier:
                 copied = self.copy(operation)
             elif not self.fresh:
                 copied = operation
+            elif wraps_model(operation):
+                copied = rewrap(operation, self._clone(operation.layer))
             else:
                 copied = copy_operation(operation)
                 self.unfilled.add(id(copied))
@@ -123,18 +126,44 @@ def _fresh_inputs(model: keras.Model) -> Any:
     return keras.tree.map_structure(lambda tensor: fresh[id(tensor)], model.input)
 
 
+def wraps_model(operation: Any) -> bool:
+    """Whether an operation is a wrapper of a model with a graph, and has no weights beside it."""
+    return (
+        isinstance(operation, keras.layers.Wrapper)
+        and (has_graph(operation.layer) or wraps_model(operation.layer))
+        and len(operation.weights) == len(operation.layer.weights)
+        # A class that reads its configuration in its own way may have another constructor.
+        and type(operation).from_config.__func__ is keras.layers.Wrapper.from_config.__func__
+    )
+
+
+def rewrap(wrapper: keras.layers.Wrapper, layer: keras.layers.Layer) -> keras.layers.Layer:
+    """A wrapper of the same class and configuration around another layer."""
+    with _copying(wrapper):
+        config = wrapper.get_config()
+        del config["layer"]
+        return type(wrapper)(layer, **config)
+
+
 def copy_operation(operation: Any) -> Any:
     """Return a new layer, or `keras.ops` operation, of the same configuration, not built.
 
     Raises:
         TypeError: if its class or its configuration does not allow that.
     """
-    try:
+    with _copying(operation):
         if isinstance(operation, keras.layers.Lambda):
             return _copy_lambda(operation)
         copied = type(operation).from_config(operation.get_config())
         _copy_assets(operation, copied)
         return copied
+
+
+@contextmanager
+def _copying(operation: Any) -> Iterator[None]:
+    """Turn whatever a foreign class raises into a `TypeError` that names it."""
+    try:
+        yield
     except Exception as error:
         raise TypeError(
             f"Layer {operation.name} of class {type(operation).__name__} cannot be copied: {error}"

@@ -7,12 +7,13 @@ from collections.abc import Collection
 import keras
 
 from keras_cbam.layers.base import Refinement
-from keras_cbam.surgery.addresses import check_head, walk, within
+from keras_cbam.surgery.addresses import check_head, own_weights, walk, within
 
 
 def freeze_backbone(model: keras.Model, *, head: Collection[str] = ()) -> None:
     """Freeze every layer of `model` but its attention layers and its head, in place.
 
+    Nested models are looked into, and so are wrappers and blocks of one's own that hold attention.
     Frozen batch normalization runs in inference mode, as always in Keras.
 
     Args:
@@ -39,3 +40,5 @@ def freeze_backbone(model: keras.Model, *, head: Collection[str] = ()) -> None:
     model.trainable = True
     for address, layer in layers:
         layer.trainable = isinstance(layer, Refinement) or within(address, head)
+    for address, weight in own_weights(model):
+        weight.trainable = within(address, head)

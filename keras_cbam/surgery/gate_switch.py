@@ -20,8 +20,8 @@ class Gate(NamedTuple):
     """One gate of an attention layer.
 
     Attributes:
-        layer: address of the attention layer; inside a nested model that model's name, a slash,
-            and the layer's.
+        layer: address of the attention layer; inside a nested model or a layer of one's own that
+            one's name, a slash, and the layer's.
         kind: `"channel"`, a gate for each channel; `"spatial"`, one for each place; `"both"`, one
             for each place of each channel, as BAM has.
         owner: the layer that computes it: for CBAM one of its halves.

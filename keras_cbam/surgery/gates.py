@@ -2,35 +2,90 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+from keras import ops
 
-from keras_cbam.layers import AttentionLayer
+from keras_cbam.surgery.addresses import has_layers, layers_inside, walk
+from keras_cbam.surgery.gate_switch import gates_passed_to, in_order, model_gates, used_again
 
 
-def attention_gates(model: keras.Model, inputs: Any) -> dict[str, tuple[np.ndarray, ...]]:
-    """Return the gates of every attention layer of a functional model, by layer name.
+class SeenGate(NamedTuple):
+    """One gate in one pass.
+
+    Attributes:
+        layer: address of the attention layer.
+        kind: `"channel"`, `"spatial"`, or `"both"` of BAM.
+        values: `(inputs, height, width, channels)`; of a layer inside `TimeDistributed` `(inputs,
+            frames, height, width, channels)`.
+        places: height and width of the feature map.
+    """
+
+    layer: str
+    kind: str
+    values: Any
+    places: tuple[int, int]
+
+
+def seen_gates(model: keras.Model, inputs: Any) -> list[SeenGate]:
+    """Return the gates of every attention layer of a model, as the model computes them.
+
+    Args:
+        model: a built `keras.Model`; it may be traced.
+        inputs: a batch of what it takes, as tensors.
+
+    Raises:
+        ValueError: if an attention layer is used several times, or not at all.
+    """
+    gates = model_gates(model)
+    framed = _inside_time_distributed(model)
+    found: dict[int, list[Any]] = {}
+    places: dict[int, tuple[int, int]] = {}
+
+    def keep(index: int, values: Any, features: Any) -> Any:
+        owner = gates[index].owner
+        if index in found and id(owner) not in framed:
+            raise used_again(gates[index])
+        height, width = (features.shape[axis] for axis in owner.spatial_axes)
+        places[index] = (height, width)
+        found.setdefault(index, []).append(owner._to_channels_last(values))
+        return values
+
+    with gates_passed_to(keep, gates):
+        model(inputs, training=False)
+    seen = []
+    for index, (gate, values) in enumerate(zip(gates, in_order(found, gates), strict=True)):
+        whole = ops.stack(values, axis=1) if id(gate.owner) in framed else values[0]
+        seen.append(SeenGate(gate.layer, gate.kind, whole, places[index]))
+    return seen
+
+
+def attention_gates(model: keras.Model, inputs: Any) -> dict[str, dict[str, np.ndarray]]:
+    """Return the gates of every attention layer of a functional model.
 
     Args:
         model: a functional `keras.Model` with attention layers of keras_cbam.
         inputs: a batch of inputs, small enough for all feature maps to fit in memory.
 
     Returns:
-        A dictionary from layer names to tuples of arrays in the shapes of `layer.attention`:
-        `(channel, spatial)` for CBAM, one gate for half a CBAM and for the others.
+        For each layer, by address, its gates by kind, as `SeenGate` has them.
     """
-    layers = [layer for layer in model.layers if isinstance(layer, AttentionLayer)]
-    if not layers:
-        return {}
-    probe = keras.Model(model.input, [layer.input for layer in layers])
-    features = probe(keras.tree.pack_sequence_as(model.input, keras.tree.flatten(inputs)))
-    gates = {}
-    for layer, feature in zip(layers, features, strict=True):
-        found = layer.attention(feature, training=False)
-        found = found if isinstance(found, tuple) else (found,)
-        gates[layer.name] = tuple(
-            keras.ops.convert_to_numpy(gate) for gate in found if gate is not None
-        )
+    gates: dict[str, dict[str, np.ndarray]] = {}
+    packed = keras.tree.pack_sequence_as(model.input, keras.tree.flatten(inputs))
+    for gate in seen_gates(model, packed):
+        gates.setdefault(gate.layer, {})[gate.kind] = ops.convert_to_numpy(gate.values)
     return gates
+
+
+def _inside_time_distributed(model: keras.Model) -> set[int]:
+    """The layers that are called for each frame."""
+    wrapper = keras.layers.TimeDistributed
+    layers = walk(model, lambda layer: not isinstance(layer, wrapper) and has_layers(layer))
+    return {
+        id(inside)
+        for _, layer in layers
+        if isinstance(layer, wrapper)
+        for inside in layers_inside(layer)
+    }

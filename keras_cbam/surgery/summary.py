@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections import defaultdict
+from typing import NamedTuple, TypeAlias
 
 import keras
 import numpy as np
 
 from keras_cbam.layers import AttentionLayer
-from keras_cbam.surgery.addresses import walk
+from keras_cbam.surgery.addresses import own_weights, walk
+
+Weights: TypeAlias = list[keras.Variable]
 
 # The first class that fits decides.
 KINDS: dict[str, tuple[type, ...]] = {
@@ -51,7 +54,8 @@ def summarize_parameters(model: keras.Model) -> tuple[ParameterCount, ...]:
     """Count the parameters of a model by the kind of layer that holds them.
 
     Args:
-        model: a `keras.Model`; nested models are looked into, a shared layer is counted once.
+        model: a `keras.Model`; nested models are looked into, and so are wrappers and other layers
+            that hold models or attention. A shared layer is counted once.
 
     Returns:
         A `ParameterCount` for each kind that the model has, and one of kind `"total"` at the end.
@@ -62,16 +66,17 @@ def summarize_parameters(model: keras.Model) -> tuple[ParameterCount, ...]:
         >>> summarize_parameters(model)[0]
         ParameterCount(kind='attention', layers=17, parameters=31747, trainable=31713)
     """
-    kinds: dict[str, list[keras.layers.Layer]] = {kind: [] for kind in KINDS}
+    kinds: dict[str, list[tuple[Weights, Weights]]] = {kind: [] for kind in KINDS}
     for layer in {id(layer): layer for _, layer in walk(model) if layer.weights}.values():
         kind = next(kind for kind, classes in KINDS.items() if isinstance(layer, classes))
-        kinds[kind].append(layer)
+        kinds[kind].append((layer.weights, layer.trainable_weights))
+    kinds["other"] += [(own, [w for w in own if w.trainable]) for own in _of_holders(model)]
     counts = [
         ParameterCount(
             kind,
             len(layers),
-            sum(count_parameters(layer.weights) for layer in layers),
-            sum(count_parameters(layer.trainable_weights) for layer in layers),
+            sum(count_parameters(weights) for weights, _ in layers),
+            sum(count_parameters(trainable) for _, trainable in layers),
         )
         for kind, layers in kinds.items()
         if layers
@@ -80,6 +85,14 @@ def summarize_parameters(model: keras.Model) -> tuple[ParameterCount, ...]:
     return (*counts, ParameterCount("total", *map(int, totals)))
 
 
-def count_parameters(weights: list[keras.Variable]) -> int:
+def _of_holders(model: keras.Model) -> list[Weights]:
+    """The weights that models and wrappers hold beside their layers, by holder."""
+    found: dict[str, Weights] = defaultdict(list)
+    for address, weight in {id(weight): (a, weight) for a, weight in own_weights(model)}.values():
+        found[address].append(weight)
+    return list(found.values())
+
+
+def count_parameters(weights: Weights) -> int:
     """Return how many numbers the weights hold."""
     return sum(int(np.prod(weight.shape)) for weight in weights)

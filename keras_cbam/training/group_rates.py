@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_cbam.layers import ChannelAttention
 from keras_cbam.layers.base import Refinement
-from keras_cbam.surgery.addresses import check_head, layers_inside, walk, within
+from keras_cbam.surgery.addresses import check_head, layers_inside, own_weights, walk, within
 
 # Squeeze: the first kernels of channel gates.
 GROUPS = ("backbone", "attention", "squeeze", "head")
@@ -43,6 +43,9 @@ def group_variables(model: keras.Model, head: Collection[str]) -> dict[str, list
             group = "attention" if id(variable) in attention else "backbone"
             group = "squeeze" if id(variable) in squeezes else group
             groups["head" if within(address, head) else group].append(variable)
+    for address, variable in own_weights(model):
+        if variable.trainable:
+            groups["head" if within(address, head) else "backbone"].append(variable)
     return groups
 
 

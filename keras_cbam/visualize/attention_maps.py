@@ -11,7 +11,8 @@ import numpy as np
 from keras import ops
 
 from keras_cbam.compiled import in_batches
-from keras_cbam.layers import BAM, AttentionLayer, SpatialAttention
+from keras_cbam.surgery.gate_switch import model_gates
+from keras_cbam.surgery.gates import SeenGate, seen_gates
 from keras_cbam.visualize.kept import kept
 from keras_cbam.visualize.probe import Probe, first_data_format
 
@@ -25,7 +26,8 @@ class AttentionMap(NamedTuple):
         spatial: `(images, height, width)` float32, scaled to the size of the images bilinearly;
             `None` of a layer that has no gate for each place.
         channel: `(images, channels)` float32; `None` of a layer that has no gate for each channel.
-            For BAM, whose gates are for each place of each channel, both are means of them.
+            For BAM, whose gates are for each place of each channel, both are means of them. Inside
+            `TimeDistributed` both have an axis of frames after the first.
         shape: height and width of the feature map.
     """
 
@@ -43,76 +45,59 @@ def attention_maps(
         model: a functional or a built Sequential `keras.Model`, nested models and all; it stays as
             it was.
         images: what the model takes, `(images, height, width, 3)`, `(images, 3, height, width)` if
-            its first layer with a data format is `channels_first`; at least one. The first call for
-            a model and a size of images compiles; later ones read the weights anew, and run.
+            its first layer with a data format is `channels_first`; at least one. If it takes clips,
+            an axis of frames follows the first. The first call for a model and a size of images
+            compiles; later ones read the weights anew, and run.
         batch_size: images that are run at once. Defaults to `32`.
 
     Returns:
-        An `AttentionMap` for each layer, in the model's order; by name, inside a nested model by
-        that model's name, a slash, and its own.
+        An `AttentionMap` for each layer, in the model's order; by name, inside a nested model, a
+        wrapper or a block of one's own by that one's name, a slash, and its own.
 
     Raises:
         TypeError: if the model has no graph, or a layer that cannot be copied.
-        ValueError: if there are no images, or an attention layer is used several times.
+        ValueError: if there are no images, or an attention layer is used several times or not at
+            all.
     """
     images = np.asarray(images)
     if not len(images):
         raise ValueError(f"Expected images. Received: images of shape {images.shape}")
     shape = images.shape[1:]
     found = kept(model, "attention_maps", shape, partial(_probed, model, shape))
-    if not found.probe.taps:
+    if not model_gates(model):
         return {}
-    gates = in_batches(found.function, [images], batch_size)
-    shapes = found.probe.shapes((1, *shape))
+    maps = in_batches(found.function, [images], batch_size)
     return {
-        address: AttentionMap(
-            each.get("spatial"),
-            each.get("channel"),
-            _places(layer, shapes[address]),
-        )
-        for (address, layer), each in zip(found.probe.layers.items(), gates, strict=True)
+        address: AttentionMap(maps[address].get("spatial"), maps[address].get("channel"), places)
+        for address, places in found.probe.places.items()
     }
 
 
 def _probed(model: keras.Model, shape: tuple[int, ...]) -> tuple[Probe, Callable[..., Any]]:
-    """A probe of the attention layers, and the function from images of a shape to their gates."""
-    probe = Probe(model, before=lambda layer: isinstance(layer, AttentionLayer))
+    """A probe of the model, and the function from images of a shape to the maps by layer."""
+    probe = Probe(model)
     first = first_data_format(model) == "channels_first"
-    size = (shape[1], shape[2]) if first else (shape[0], shape[1])
+    size = shape[-2:] if first else shape[-3:-1]
 
-    def gates(pixels: Any) -> Any:
-        probe(pixels)
-        return [
-            _of_layer(layer, probe.taps[address].seen, size)
-            for address, layer in probe.layers.items()
-        ]
+    def maps(pixels: Any) -> Any:
+        found: dict[str, dict[str, Any]] = {}
+        for gate in seen_gates(probe.model, pixels):
+            probe.places[gate.layer] = gate.places
+            found.setdefault(gate.layer, {}).update(_maps(gate, size))
+        return found
 
-    return probe, gates
+    return probe, maps
 
 
-def _of_layer(layer: Any, features: Any, size: tuple[int, int]) -> dict[str, Any]:
-    """The gates of a layer for its feature map, by kind."""
-    gates = layer.attention(features, training=False)
-    if isinstance(gates, tuple):
-        channel, spatial = gates
-    elif isinstance(layer, SpatialAttention):
-        channel, spatial = None, gates
-    else:
-        # BAM's gates are both.
-        channel, spatial = gates, gates if isinstance(layer, BAM) else None
+def _maps(gate: SeenGate, size: tuple[int, ...]) -> dict[str, Any]:
+    """The maps that one gate makes, by kind; BAM's gate makes both."""
+    values = ops.cast(gate.values, "float32")
     found = {}
-    if channel is not None:
-        axes = (1, 2) if layer.data_format == "channels_last" else (2, 3)
-        found["channel"] = ops.mean(ops.cast(channel, "float32"), axis=axes)
-    if spatial is not None:
-        axis = -1 if layer.data_format == "channels_last" else 1
-        mean = ops.expand_dims(ops.mean(ops.cast(spatial, "float32"), axis=axis), -1)
-        scaled = ops.image.resize(mean, size, "bilinear", data_format="channels_last")
-        found["spatial"] = scaled[..., 0]
+    if gate.kind != "spatial":
+        found["channel"] = ops.mean(values, axis=(-3, -2))
+    if gate.kind != "channel":
+        mean = ops.mean(values, axis=-1, keepdims=True)
+        frames = ops.reshape(mean, (-1, *gate.places, 1))
+        scaled = ops.image.resize(frames, size, "bilinear", data_format="channels_last")
+        found["spatial"] = ops.reshape(scaled, (*values.shape[:-3], *size))
     return found
-
-
-def _places(layer: Any, shape: tuple[int, ...]) -> tuple[int, int]:
-    """Height and width of a layer's feature map."""
-    height, width = shape[1:3] if layer.data_format == "channels_last" else shape[2:]
-    return height, width

@@ -43,41 +43,33 @@ class Probe:
         model: a functional or a built Sequential `keras.Model` of one output, nested models and
             all.
         after: whether the answer of a layer is tapped.
-        before: whether the input of a layer is tapped.
         scores: whether the softmax or the sigmoid of the last layer is left out.
 
     Attributes:
         model: the copy.
         taps: each tapped layer's tap, by address.
-        layers: the copies of tapped layers, by address.
+        places: height and width of feature maps, by address, for the functions of a probe to keep.
     """
 
     def __init__(
         self,
         model: keras.Model,
         after: Callable[[Any], bool] = lambda layer: False,
-        before: Callable[[Any], bool] = lambda layer: False,
         scores: bool = False,
     ):
         self.taps: dict[str, Tap] = {}
-        self.layers: dict[str, keras.layers.Layer] = {}
+        self.places: dict[str, tuple[int, int]] = {}
         addresses = {id(layer): address for address, layer in walk(model, has_graph)}
         last = last_operation(model) if scores else None
 
-        def tapped(original: Any, copied: Any, tensor: Any) -> Any:
+        def tapped(original: Any, tensor: Any) -> Any:
             address = addresses[id(original)]
             if address in self.taps:
                 raise _used_often(address)
-            self.layers[address] = copied
             self.taps[address] = Tap(name=f"{original.name}_tap")
             return self.taps[address](tensor)
 
         def call(original: Any, copied: Any, /, *args: Any, **kwargs: Any) -> Any:
-            if before(original) and args:
-                args = (tapped(original, copied, args[0]), *args[1:])
-            elif before(original):
-                name = next(iter(kwargs))
-                kwargs = {**kwargs, name: tapped(original, copied, kwargs[name])}
             if original is last:
                 if type(original).__name__ in PROBABILITY_OPERATIONS:
                     # Called, for the copy to be one of all layers, and not read.
@@ -86,7 +78,7 @@ class Probe:
                 if _name(getattr(original, "activation", None)) in PROBABILITIES:
                     copied.activation = keras.activations.linear
             outputs = copied(*args, **kwargs)
-            return tapped(original, copied, outputs) if after(original) else outputs
+            return tapped(original, outputs) if after(original) else outputs
 
         copier = Copier(call)
         self.model = copier.copy(model)

@@ -55,14 +55,13 @@ def draw_spatial_gates(
     figure.savefig(path, dpi=120)
 
 
-def _last_of_each_size(gates: dict[str, tuple[np.ndarray, ...]]) -> dict[str, np.ndarray]:
+def _last_of_each_size(gates: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """The last spatial gate of more than one place at each resolution, as (images, H, W)."""
     found: dict[tuple[int, ...], tuple[str, np.ndarray]] = {}
-    for name, group in gates.items():
-        # A spatial gate has one channel, first or last; a channel gate has one row and one column.
-        if group[-1].shape[1:].count(1) == 1:
-            spatial = np.squeeze(group[-1], axis=-1 if group[-1].shape[-1] == 1 else 1)
-            found[spatial.shape] = (name, spatial)
+    for name, kinds in gates.items():
+        spatial = kinds.get("spatial")
+        if spatial is not None and spatial.shape[1:3] != (1, 1):
+            found[spatial.shape] = (name, spatial[..., 0])
     return dict(found.values())
 
 

@@ -130,6 +130,18 @@ def test_saved_model_loads_without_custom_objects(variant, tmp_path, rng):
 
 
 @every_variant
+@both_modes
+@both_formats
+def test_an_empty_batch_stays_empty(variant, data_format, training):
+    x = put(np.zeros((0, *SHAPE[1:]), "float32"), data_format)
+    layer = variant.make(data_format=data_format)
+    assert layer(x, training=training).shape == x.shape
+    gates = present(layer.attention(x, training=training))
+    assert [gate.shape[0] for gate in gates] == [0] * len(gates)
+    assert all(np.isfinite(numpy(weight)).all() for weight in layer.weights)
+
+
+@every_variant
 @both_formats
 def test_dynamic_shapes(variant, data_format, rng):
     """Any batch, height and width, non-square and 1x1, with one set of weights."""

@@ -39,6 +39,14 @@ def test_identity_start_is_exact(variant, data_format, training, rng):
 
 
 @every_variant
+@both_modes
+def test_identity_start_is_exact_as_far_as_promised(variant, training, rng):
+    given = (1e15 * rng.choice([-1, -0.3, 1], SHAPE)).astype("float32")
+    layer = variant.make(identity_init=True)
+    assert np.array_equal(numpy(layer(given, training=training)), given)
+
+
+@every_variant
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_identity_start_is_exact_in_half_precision(variant, policy, rng):
     # The smallest numbers of float16 among them, which have no half.

@@ -343,7 +343,7 @@ def test_attention_inside_a_layer_is_found(rng):
     model = keras.Model(inputs, scores)
     randomize(block.gates, rng)
     use = attention_use(model, rng.normal(0, 2, (4, 6, 6, 4)).astype("float32"))
-    assert [gate.layer for gate in use.gates] == ["block"]
+    assert [gate.layer for gate in use.gates] == [f"block/{block.gates.name}"]
     assert use.gates[0].over_images > 1e-3
 
 
