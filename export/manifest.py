@@ -15,9 +15,9 @@ import numpy as np
 
 from keras_cbam.errors import InputError
 from keras_cbam.foreign_files import read_json
+from keras_cbam.schema import decode, short
 
 from .report import ArtifactReport, Report
-from .schema import decode, short
 
 MANIFEST = "manifest.json"
 # The layout of the file; a reader of another one says so.

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from keras_cbam.errors import InputError
+from keras_cbam.npz import read_arrays
+from keras_cbam.schema import short
 
-from .npz import read_arrays
 from .report import InputRecord, OutputRecord, Report
-from .schema import short
 
 REFERENCE = "reference.npz"
 COUNT = 200

@@ -93,7 +93,8 @@ def check_archive(file: IO[bytes] | Path, size: int, most: int, name: str | Path
     except InputError:
         raise
     except Exception as error:  # whatever damage makes the readers raise
-        raise InputError(f"Expected an archive that unpacks. Received: {name}, {error}") from error
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"Expected an archive that unpacks. Received: {name}, {said}") from error
 
 
 def check_expansion(unpacked: int, size: int, most: int, name: str | Path) -> None:

@@ -30,7 +30,7 @@ DIRECTIONS = {
 DIRECTIONS["cli"] = set(DIRECTIONS)
 SHARED = {
     *("compiled", "errors", "files", "foreign_files", "image_files", "image_reader", "pixels"),
-    "text",
+    *("npz", "schema", "text"),
 }
 OPTIONAL = {
     "PIL",

@@ -12,12 +12,16 @@ import numpy as np
 
 from keras_cbam.errors import InputError
 from keras_cbam.files import atomic_path, write_text
+from keras_cbam.foreign_files import read_json
+from keras_cbam.schema import decode, short
 from keras_cbam.studies.statistics import LEVEL, Interval, holm, students
 from keras_cbam.studies.transfer_rows import ROWS
 from keras_cbam.text import as_markdown
 from keras_cbam.training.fine_tune_config import FineTuneConfig
 
 RESULTS = "transfer.json"
+# Bytes of it.
+LARGEST = 2**28
 # In place of a set's name: the mean over all sets.
 ALL = "all sets"
 
@@ -263,10 +267,12 @@ def read_outcomes(output: Path) -> dict[str, Outcome]:
     if not path.exists():
         return {}
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["outcomes"]
-        return {row["run"]: Outcome(**row) for row in rows}
-    except (ValueError, KeyError, TypeError, OSError) as error:
+        record = read_json(path, LARGEST)
+        if not isinstance(record, dict):
+            raise InputError(f"Expected an object. Received: {short(record)}")
+        found = decode(list[Outcome], record.get("outcomes"), "outcomes")
+    except InputError as error:
         raise InputError(
-            f"Expected the outcomes of a study in {path}; remove it to do all runs. "
-            f"Received: {error}"
+            f"{path} is not the result of a study; remove it to do all runs. {error}"
         ) from error
+    return {outcome.run: outcome for outcome in found}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from keras_cbam.errors import InputError
 from keras_cbam.files import atomic_path
 from keras_cbam.layers import BAM, CBAM, ChannelAttention, SpatialAttention, SqueezeExcite
+from keras_cbam.npz import read_arrays
 
 FORMAT = "keras_cbam adapter 1"
 # The entry that holds the description.
@@ -95,12 +95,7 @@ def read_adapter(path: Path) -> Adapter:
         InputError: if there is none, or it holds anything else.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-        if size > MOST_BYTES:
-            raise ValueError(f"unpacked it has {size:,} bytes, more than {MOST_BYTES:,}")
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = dict(archive)
+        arrays = read_arrays(Path(path), MOST_BYTES)
         if DESCRIPTION not in arrays:
             raise ValueError(f"it has no entry {DESCRIPTION!r}")
         return _checked(json.loads(str(arrays.pop(DESCRIPTION))), arrays)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from keras_cbam.errors import InputError
+from keras_cbam.npz import read_arrays
 from keras_cbam.training.image_folder import ImageFolder, ImageSet
 
 ARRAYS = ("jpeg", "offsets", "labels", "classes")
 SPLITS = ("train", "test")
-# What a damaged archive raises.
-DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError)
+# Bytes of an archive.
+LARGEST = 2**36
 
 
 def is_image_archive(folder: str | Path) -> bool:
@@ -52,12 +51,10 @@ def read_image_archive(folder: str | Path) -> ImageFolder:
 
 
 def _read(path: Path) -> tuple[ImageSet, tuple[str, ...]]:
-    try:
-        with path.open("rb") as opened, np.load(opened) as file:
-            # A plain `.npy` is an array, which has no names.
-            arrays = [file[name] for name in ARRAYS]
-    except (OSError, ValueError, KeyError, IndexError, EOFError, *DAMAGED) as error:
-        raise InputError(f"Expected arrays {', '.join(ARRAYS)} in {path}: {error}") from error
+    named = read_arrays(path, LARGEST)
+    if missing := [name for name in ARRAYS if name not in named]:
+        raise InputError(f"Expected arrays {', '.join(ARRAYS)} in {path}. Missing: {missing[0]}")
+    arrays = [named[name] for name in ARRAYS]
     if wrong := _wrong(*arrays):
         raise InputError(f"Expected {wrong} in {path}.")
     jpeg, offsets, labels, classes = arrays

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,10 @@ import numpy as np
 
 from keras_cbam.errors import InputError
 from keras_cbam.files import atomic_path
+from keras_cbam.npz import read_arrays
+
+# Bytes of the state of a run.
+LARGEST = 2**35
 
 
 def save_arrays(path: Path, arrays: list[np.ndarray], description: dict[str, Any]) -> None:
@@ -32,10 +34,10 @@ def load_arrays(path: Path) -> tuple[list[np.ndarray], dict[str, Any]] | None:
     if not path.exists():
         return None
     try:
-        with path.open("rb") as opened, np.load(opened) as file:
-            arrays = [file[f"array_{index}"] for index in range(len(file.files) - 1)]
-            return arrays, json.loads(str(file["description"]))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        named = read_arrays(path, LARGEST)
+        description = json.loads(str(named.pop("description")))
+        return [named[f"array_{index}"] for index in range(len(named))], description
+    except (InputError, KeyError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path} cannot be read. Remove {path.parent} to begin anew. Received: {error}"
         ) from error

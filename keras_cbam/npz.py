@@ -37,7 +37,8 @@ def read_arrays(path: Path, most: int) -> dict[str, np.ndarray]:
                 for entry in archive.infolist()
             }
     except Exception as error:  # whatever damage makes the readers raise
-        raise InputError(f"Expected arrays in {path}. Received: {error}") from error
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"Expected arrays in {path}. Received: {said}") from error
 
 
 def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
