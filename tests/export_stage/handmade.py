@@ -27,7 +27,11 @@ def endless():
 
     turn, go, went = (
         helper.make_tensor_value_info(name, kind, ())
-        for name, kind in (("i", TensorProto.INT64), ("go", TensorProto.BOOL), ("on", 9))
+        for name, kind in (
+            ("i", TensorProto.INT64),
+            ("go", TensorProto.BOOL),
+            ("on", TensorProto.BOOL),
+        )
     )
     body = helper.make_graph(
         [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Add", ["v", "v"], ["w"])],

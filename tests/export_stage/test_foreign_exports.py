@@ -16,7 +16,7 @@ from keras_cbam.export.publish import check_ours
 from keras_cbam.export.timing import time_artifacts
 from tests.cli.running import run_here
 from tests.conftest import BACKEND
-from tests.export_stage.handmade import NAME, shipped
+from tests.export_stage.handmade import NAME, doubling, shipped
 
 pytest.importorskip("onnx")
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="files are the same everywhere")
@@ -223,8 +223,6 @@ def test_a_file_of_another_size_is_not_read(directory, monkeypatch):
 
 def test_answers_that_are_no_numbers(tmp_path):
     from onnx import TensorProto, helper
-
-    from tests.export_stage.handmade import doubling
 
     model = doubling([helper.make_node("Cast", ["x"], ["y"], to=TensorProto.STRING)])
     model.graph.output[0].type.tensor_type.elem_type = TensorProto.STRING
