@@ -1,0 +1,87 @@
+"""Images as the pixels that a model takes: of its height and width, in color or gray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from keras_cbam.errors import InputError
+from keras_cbam.pixels import named_rule, preprocessed
+from keras_cbam.training import ImageSet
+from keras_cbam.training.image_batches import Box, Crop, read_image
+
+# The shares of red, green and blue in gray, of ITU-R 601-2.
+GRAY = (0.299, 0.587, 0.114)
+# Rows and columns that are averaged, so that no pixel hangs on how a JPEG is shrunk.
+DETAIL = 2
+
+
+def image_shape(model: keras.Model) -> tuple[int, int, int]:
+    """Height, width and channels of the image that a model takes.
+
+    Raises:
+        InputError: if it does not take one image of a fixed size, in color or gray.
+    """
+    shapes = [tuple(tensor.shape) for tensor in model.inputs]
+    fixed = len(shapes) == 1 and len(shapes[0]) == 4 and None not in shapes[0][1:]
+    if not fixed or shapes[0][3] not in (1, 3):
+        raise InputError(
+            "Expected a model of one image, (None, height, width, 3) or (None, height, width, 1). "
+            f"Received: {', '.join(map(str, shapes))}"
+        )
+    height, width, channels = shapes[0][1:]
+    return height, width, channels
+
+
+def model_pixels(images: ImageSet, model: keras.Model) -> np.ndarray:
+    """The images as `(images, height, width, channels)` float32 in 0..255, in RGB or gray.
+
+    Of each image the largest crop of the model's form in the middle is resized.
+    """
+    height, width, channels = image_shape(model)
+    pixels = np.stack(
+        [_read(images, index, height, width) for index in range(len(images.paths))]
+    ).astype("float32")
+    return pixels if channels == 3 else pixels @ np.asarray(GRAY, "float32")[:, None]
+
+
+def _read(images: ImageSet, index: int, height: int, width: int) -> np.ndarray:
+    from PIL.Image import Resampling
+
+    size = max(height, width)
+    image = read_image(images.source(index), size, _central(width / height), DETAIL)
+    return np.asarray(image.resize((width, height), Resampling.BILINEAR))
+
+
+def _central(aspect: float) -> Crop:
+    """The largest crop of so many times its height in width, in the middle of an image."""
+
+    def crop(width: int, height: int) -> Box:
+        across, down = min(width, height * aspect), min(height, width / aspect)
+        left, top = (width - across) / 2, (height - down) / 2
+        return left, top, left + across, top + down
+
+    return crop
+
+
+def pixel_function(
+    preprocessing: str | None, model: keras.Model
+) -> Callable[[np.ndarray], np.ndarray] | None:
+    """What a model's inputs are of pixels, by the name of a rule; `None` for the pixels.
+
+    Raises:
+        InputError: on an unknown name, or a rule of three colors for a model of gray images.
+    """
+    rule = named_rule(preprocessing) if preprocessing else None
+    if preprocessing is None or rule is None:
+        return None
+    if image_shape(model)[2] == 3:
+        return lambda pixels: preprocessed(pixels, preprocessing)
+    if len(set(rule.scale)) > 1 or len(set(rule.offset)) > 1:
+        raise InputError(
+            f"Expected a model of RGB images for the preprocessing {preprocessing}, which treats "
+            "each color in its own way. Received: a model of gray images"
+        )
+    return lambda pixels: pixels * np.float32(rule.scale[0]) + np.float32(rule.offset[0])
