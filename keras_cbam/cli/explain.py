@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,17 +11,17 @@ import keras
 import numpy as np
 import typer
 
-from keras_cbam.cli.export_images import image_size, read_images
+from keras_cbam.cli.model_images import model_pixels, pixel_function
 from keras_cbam.cli.preprocessing_option import Preprocessing
 from keras_cbam.cli.terminal import out, progress_bar, tell_skipped
 from keras_cbam.errors import InputError, require
 from keras_cbam.export import load_model
 from keras_cbam.files import check_writable, staging_directory
 from keras_cbam.image_files import check_name
-from keras_cbam.pixels import preprocessed
 from keras_cbam.training import ImageSet, decodable, find_images
 from keras_cbam.visualize import WebPage
-from keras_cbam.visualize.explanation import METHODS, Explanation
+from keras_cbam.visualize.classes import class_count
+from keras_cbam.visualize.explanation import METHODS, Explanation, probabilities
 from keras_cbam.visualize.explanation import explain as explain_images
 from keras_cbam.visualize.panels import channel_gate_histograms, comparison, panel
 
@@ -65,12 +64,12 @@ def explain(
     found = _find(images, labels)
     chosen = _chosen(class_name, labels)
     classes = None if chosen is None else np.full(len(found), chosen)
-    rule = partial(preprocessed, preprocessing=preprocessing) if preprocessing else None
     explained = {}
     with progress_bar(out) as bar:
         task = bar.add_task("explaining", total=len(models), note="")
         for name, each in models.items():
-            pixels = read_images(found, image_size(each))
+            rule = pixel_function(preprocessing, each)
+            pixels = model_pixels(found, each)
             if classes is None:
                 classes = _classes(each, pixels if rule is None else rule(pixels), found)
             explained[name] = _explained(
@@ -159,7 +158,7 @@ def _shared_labels(paths: Sequence[Path], models: Sequence[keras.Model]) -> list
             )
     known = {path: read for path in paths if (read := _labels(path)) is not None}
     if not known:
-        return [str(index) for index in range(models[0].outputs[0].shape[-1])]
+        return [str(index) for index in range(class_count(models[0]))]
     first, *others = known
     for other in others:
         if known[other] != known[first]:
@@ -205,7 +204,7 @@ def _find(images: Sequence[Path], labels: Sequence[str]) -> ImageSet:
 
 def _classes(model: keras.Model, inputs: np.ndarray, images: ImageSet) -> np.ndarray:
     """The class of each image's folder, and where it is none what the model predicts."""
-    predicted = model.predict(inputs, verbose=0).argmax(-1)
+    predicted = probabilities(model, inputs).argmax(-1)
     return np.where(images.labels >= 0, images.labels, predicted)
 
 

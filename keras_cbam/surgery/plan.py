@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -21,6 +22,9 @@ ATTENTIONS: dict[str, Callable[..., keras.layers.Layer]] = {
 
 # Where a name goes that does not go to every point.
 PLACES: dict[str, Choice] = {"bam": "stage_ends"}
+
+# Convolutions whose maps have one axis of places, or three.
+CONVOLUTION = re.compile(r"\w*Conv[13]D\w*")
 
 Factory = Callable[[AttentionPoint], keras.layers.Layer]
 
@@ -66,9 +70,21 @@ def plan(
     planned = {p.layer: Insertion(p, factory) for p in find_points(graph, places)}
     if not planned:
         raise ValueError(
-            "The model has no attention point: no block of it ends in a feature map of places"
+            "The model has no attention point: no block of it ends in a feature map of places, of "
+            f"rank 4, (batch, height, width, channels).{_other_ranks(graph)}"
         )
     return planned
+
+
+def _other_ranks(graph: list[Node]) -> str:
+    """A sentence on convolutions of other ranks, if there are any."""
+    found = [node for node in graph if CONVOLUTION.fullmatch(node.kind)]
+    return (
+        f" Received: {found[0].kind} {found[0].address}, whose map is of rank "
+        f"{len(found[0].shape)}; no attention of keras_cbam is for that"
+        if found
+        else ""
+    )
 
 
 def _by_name(attention: str, graph: list[Node], identity_init: bool | None) -> Factory:

@@ -13,6 +13,7 @@ from keras import ops
 from keras_cbam.compiled import in_batches
 from keras_cbam.surgery.gate_switch import model_gates
 from keras_cbam.surgery.gates import SeenGate, seen_gates
+from keras_cbam.visualize.inputs import input_arrays, largest_input, packed
 from keras_cbam.visualize.kept import kept
 from keras_cbam.visualize.probe import Probe, first_data_format
 
@@ -46,8 +47,9 @@ def attention_maps(
             it was.
         images: what the model takes, `(images, height, width, 3)`, `(images, 3, height, width)` if
             its first layer with a data format is `channels_first`; at least one. If it takes clips,
-            an axis of frames follows the first. The first call for a model and a size of images
-            compiles; later ones read the weights anew, and run.
+            an axis of frames follows the first. Of several inputs a structure of arrays; maps have
+            the size of the first input of the highest rank. The first call for a model and a size
+            of images compiles; later ones read the weights anew, and run.
         batch_size: images that are run at once. Defaults to `32`.
 
     Returns:
@@ -59,29 +61,32 @@ def attention_maps(
         ValueError: if there are no images, or an attention layer is used several times or not at
             all.
     """
-    images = np.asarray(images)
-    if not len(images):
-        raise ValueError(f"Expected images. Received: images of shape {images.shape}")
-    shape = images.shape[1:]
-    found = kept(model, "attention_maps", shape, partial(_probed, model, shape))
+    arrays = input_arrays(model, images)
+    if not len(arrays[0]):
+        raise ValueError(f"Expected images. Received: images of shape {arrays[0].shape}")
+    shapes = tuple(array.shape[1:] for array in arrays)
+    found = kept(model, "attention_maps", shapes, partial(_probed, model, shapes))
     if not model_gates(model):
         return {}
-    maps = in_batches(found.function, [images], batch_size)
+    maps = in_batches(found.function, arrays, batch_size)
     return {
         address: AttentionMap(maps[address].get("spatial"), maps[address].get("channel"), places)
         for address, places in found.probe.places.items()
     }
 
 
-def _probed(model: keras.Model, shape: tuple[int, ...]) -> tuple[Probe, Callable[..., Any]]:
-    """A probe of the model, and the function from images of a shape to the maps by layer."""
+def _probed(
+    model: keras.Model, shapes: tuple[tuple[int, ...], ...]
+) -> tuple[Probe, Callable[..., Any]]:
+    """A probe of the model, and the function from inputs of these shapes to the maps by layer."""
     probe = Probe(model)
     first = first_data_format(model) == "channels_first"
+    shape = shapes[largest_input(model)]
     size = shape[-2:] if first else shape[-3:-1]
 
-    def maps(pixels: Any) -> Any:
+    def maps(*inputs: Any) -> Any:
         found: dict[str, dict[str, Any]] = {}
-        for gate in seen_gates(probe.model, pixels):
+        for gate in seen_gates(probe.model, packed(probe.model, inputs)):
             probe.places[gate.layer] = gate.places
             found.setdefault(gate.layer, {}).update(_maps(gate, size))
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +11,13 @@ import keras
 import numpy as np
 
 from keras_cbam.errors import InputError
+from keras_cbam.surgery.addresses import walk
 from keras_cbam.visualize.attention_maps import attention_maps
+from keras_cbam.visualize.classes import both_probabilities, class_count
 from keras_cbam.visualize.grad_cam import grad_cam, grad_cam_plus_plus
+
+# What TensorFlow takes as the name of a layer within a model.
+SCOPE = re.compile(r"[A-Za-z0-9_.\\/>-]+")
 
 METHODS: dict[str, Callable[..., np.ndarray]] = {
     "grad-cam": grad_cam,
@@ -61,8 +67,9 @@ def explain(
 
     Args:
         model: a functional or a built Sequential classifier of `channels_last` images, of
-            probabilities, or of scores, of which the softmax is taken.
-        pixels: `(images, height, width, 3)` RGB in 0..255.
+            probabilities, or of scores, of which the softmax is taken; or of one sigmoid, which
+            stands for two classes, 0 and 1.
+        pixels: `(images, height, width, 3)` RGB in 0..255, or `(images, height, width, 1)` gray.
         labels: names of the classes; by default their numbers.
         class_index: a class for all images, or one for each; `None` for those that the model
             predicts.
@@ -75,7 +82,8 @@ def explain(
         An `Explanation` for each image.
 
     Raises:
-        InputError: on an unknown method, labels that are not as many as classes, or one class.
+        InputError: on an unknown method, labels that are not as many as classes, one class, scores
+            that are not finite, or names of layers that TensorFlow does not take.
         TypeError: as `grad_cam` does.
         ValueError: as `grad_cam` does.
     """
@@ -83,14 +91,7 @@ def explain(
         raise InputError(f"Expected a method of {', '.join(METHODS)}. Received: {method}")
     pixels = np.asarray(pixels, "float32")
     inputs = pixels if preprocess is None else preprocess(pixels)
-    scores = np.asarray(model.predict(inputs, batch_size=batch_size, verbose=0), "float32")
-    if scores.shape[-1] == 1:
-        raise InputError(
-            "Expected a classifier of at least 2 classes, one output each. Received: 1"
-        )
-    if scores.min() < 0 or scores.max() > 1:
-        scores = np.exp(scores - scores.max(-1, keepdims=True))
-        scores /= scores.sum(-1, keepdims=True)
+    scores = probabilities(model, inputs, batch_size=batch_size)
     names = list(map(str, range(scores.shape[-1]))) if labels is None else list(labels)
     if len(names) != scores.shape[-1]:
         raise InputError(f"Expected {scores.shape[-1]} labels, one a class. Received: {len(names)}")
@@ -100,7 +101,10 @@ def explain(
     maps = attention_maps(model, inputs, batch_size=batch_size)
     return [
         Explanation(
-            image=pixels[i].round().clip(0, 255).astype("uint8"),
+            image=np.broadcast_to(pixels[i], (*pixels.shape[1:3], 3))
+            .round()
+            .clip(0, 255)
+            .astype("uint8"),
             predicted=names[predicted[i]],
             probability=float(scores[i, predicted[i]]),
             shown=names[shown[i]],
@@ -112,3 +116,43 @@ def explain(
         )
         for i in range(len(pixels))
     ]
+
+
+def probabilities(model: keras.Model, inputs: Any, *, batch_size: int = 32) -> np.ndarray:
+    """What a classifier says of images, `(images, classes)`.
+
+    Raises:
+        InputError: as `explain` does.
+        ValueError: if the output is not `(batch, classes)`.
+    """
+    known = class_count(model)
+    if known == 1:
+        raise InputError(
+            "Expected a classifier of at least 2 classes, one output each, or of one sigmoid. "
+            "Received: one output without a sigmoid"
+        )
+    check_names(model)
+    scores = np.asarray(model.predict(inputs, batch_size=batch_size, verbose=0), "float32")
+    wrong = np.flatnonzero(~np.isfinite(scores).all(-1))
+    if len(wrong):
+        raise InputError(
+            f"Expected finite scores. Received: NaN or infinity for image {wrong[0]}, and for "
+            f"{len(wrong)} of {len(scores)} in all; weights of the model may be NaN"
+        )
+    scores = np.asarray(both_probabilities(scores, known))
+    if scores.min() < 0 or scores.max() > 1:
+        scores = np.exp(scores - scores.max(-1, keepdims=True))
+        scores /= scores.sum(-1, keepdims=True)
+    return scores
+
+
+def check_names(model: keras.Model) -> None:
+    """Raise an `InputError` for a layer whose name TensorFlow does not take."""
+    if keras.config.backend() != "tensorflow":
+        return
+    for address, layer in walk(model):
+        if not SCOPE.fullmatch(layer.name):
+            raise InputError(
+                "Expected names of layers of letters, digits and _ . \\ / > -, which TensorFlow "
+                f"takes. Received: {address!r}; rename the layer and save the model again"
+            )

@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+from keras import ops
 
+from keras_cbam.visualize.classes import both_probabilities, class_count
 from keras_cbam.visualize.probe import first_data_format
 
 STEPS = 20
@@ -50,7 +52,8 @@ def faithfulness(
     """Measure heat maps by the deletion and insertion of [RISE](https://arxiv.org/abs/1806.07421).
 
     Args:
-        model: a classifier of one output of probabilities, `(batch, classes)`.
+        model: a classifier of one output of probabilities, `(batch, classes)`; one sigmoid stands
+            for two classes.
         images: what the model takes, `(images, height, width, channels)`, or `(images, channels,
             height, width)` if its first layer with a data format is `channels_first`.
         heat: `(images, height, width)`; equally hot places are taken in an order drawn once.
@@ -63,8 +66,8 @@ def faithfulness(
         A `Faithfulness`.
 
     Raises:
-        ValueError: if the shapes of images and heat do not fit, on a class that does not exist, or
-            without a step.
+        ValueError: if the shapes of images and heat do not fit, on heat that is not finite, a class
+            that does not exist, or without a step.
     """
     images, heat = np.asarray(images, "float32"), np.asarray(heat, "float64")
     first = first_data_format(model) == "channels_first"
@@ -72,7 +75,8 @@ def faithfulness(
     places = (len(images), *(images.shape[axis] for axis in axes))
     if heat.shape != places:
         raise ValueError(f"Expected heat of shape {places}. Received: heat of shape {heat.shape}")
-    known = model.output_shape[-1]
+    _check_finite(heat)
+    known = class_count(model)
     if steps < 1 or not np.isin(class_index, np.arange(known)).all():
         raise ValueError(
             f"Expected steps of at least 1 and classes of {known}, counted from 0. "
@@ -89,7 +93,8 @@ def faithfulness(
             (1, np.where(hot, images, blurred)),
         ):
             scores = model.predict(mixed, batch_size=batch_size, verbose=0)
-            curves[curve, :, step] = scores[np.arange(len(images)), classes]
+            both = ops.convert_to_numpy(both_probabilities(scores, known))
+            curves[curve, :, step] = both[np.arange(len(images)), classes]
         if progress:
             progress(step + 1, steps + 1)
     areas = (curves[..., 1:] + curves[..., :-1]).mean(-1) / 2
@@ -108,8 +113,12 @@ def energy_inside(heat: Any, boxes: Sequence[Sequence[Box]]) -> np.ndarray:
 
     Returns:
         `(images,)` in [0, 1]; 0 where there is no heat.
+
+    Raises:
+        ValueError: on heat that is not finite.
     """
     heat = np.asarray(heat, "float64")
+    _check_finite(heat)
     found = np.zeros(len(heat))
     rows, columns = (np.arange(size) + 0.5 for size in heat.shape[1:])
     for index, (each, these) in enumerate(zip(heat, boxes, strict=True)):
@@ -120,6 +129,14 @@ def energy_inside(heat: Any, boxes: Sequence[Sequence[Box]]) -> np.ndarray:
             )
         found[index] = each[inside].sum() / each.sum() if each.sum() else 0.0
     return found
+
+
+def _check_finite(heat: np.ndarray) -> None:
+    for index, each in enumerate(heat):
+        if not np.isfinite(each).all():
+            raise ValueError(
+                f"Expected heat of finite numbers. Received: NaN or infinity for image {index}"
+            )
 
 
 def _ranks(heat: np.ndarray) -> np.ndarray:

@@ -13,8 +13,10 @@ from keras import ops
 from keras_cbam.compiled import gradient, in_batches
 from keras_cbam.surgery.addresses import walk
 from keras_cbam.surgery.graph import has_graph
+from keras_cbam.visualize.classes import both_scores, class_count
+from keras_cbam.visualize.inputs import image_input, input_arrays, packed
 from keras_cbam.visualize.kept import kept
-from keras_cbam.visualize.probe import Probe, first_data_format, one_output
+from keras_cbam.visualize.probe import Probe, first_data_format
 
 BATCH_SIZE = 32
 # Stands for the class that the model itself predicts.
@@ -41,8 +43,11 @@ def grad_cam(
             was.
         images: `(images, height, width, 3)`, `(images, 3, height, width)` if the model's first
             layer with a data format is `channels_first`, what the model takes.
+            A model of several inputs takes a structure of arrays, or a dictionary by the names of
+            its inputs; the heat is that of the first image that the layer reads.
         class_index: a class for all images, or one for each; `None` for those that the model
-            predicts.
+            predicts. A model of one sigmoid has two: class 1 is what its output says yes to, and
+            the heat of class 0 is what speaks against it.
         layer: the layer whose output is the feature map, or its name; a layer inside a nested model
             is named by that model's name, a slash, and its own. Defaults to the last one with more
             than one place.
@@ -54,8 +59,8 @@ def grad_cam(
     Raises:
         TypeError: if the model has no graph, or a layer that cannot be copied.
         ValueError: on a layer that is not there, has no feature map or is used several times, on
-            classes that do not exist, or if the model has several inputs or outputs or its output
-            is not `(batch, classes)`.
+            classes that do not exist, if the model has several outputs or its output is not
+            `(batch, classes)`, or if heat is not finite, as that of weights that are NaN.
 
     Example:
         >>> model = keras.applications.MobileNetV2(weights=None, input_shape=(96, 96, 3))
@@ -115,38 +120,53 @@ def _heat(
     layer: str | keras.layers.Layer | None,
     batch_size: int,
 ) -> np.ndarray:
-    images = np.asarray(images)
-    known = _class_count(model)
-    chosen = _classes(class_index, len(images), known)
+    arrays = input_arrays(model, images)
+    chosen = _classes(class_index, len(arrays[0]), class_count(model))
     found = feature_layer(model, layer)
-    first = first_data_format(model) == "channels_first"
-    size = images.shape[2:] if first else images.shape[1:3]
-    if not len(images):
+    shapes = tuple(array.shape[1:] for array in arrays)
+    size = _size(model, found, shapes)
+    if not len(arrays[0]):
         return np.zeros((0, *size), "float32")
-    key = (id(found), images.shape[1:])
-    make = partial(_probed, model, found, weigh, images.shape[1:])
-    heat = kept(model, weigh.__name__, key, make)
-    return in_batches(heat.function, [images, chosen], batch_size)
+    make = partial(_probed, model, found, weigh, shapes)
+    kept_heat = kept(model, weigh.__name__, (id(found), shapes), make)
+    heat: np.ndarray = in_batches(kept_heat.function, [*arrays, chosen], batch_size)
+    wrong = np.flatnonzero(~np.isfinite(heat).all((1, 2)))
+    if len(wrong):
+        raise ValueError(
+            "Expected heat of finite numbers. Received: NaN or infinity for image "
+            f"{wrong[0]}, from weights or pixels that are none"
+        )
+    return heat
+
+
+def _size(
+    model: keras.Model, layer: keras.layers.Layer, shapes: tuple[tuple[int, ...], ...]
+) -> tuple[int, ...]:
+    """Height and width of the image that a layer sees."""
+    shape = shapes[image_input(model, layer)]
+    return shape[1:] if first_data_format(model) == "channels_first" else shape[:2]
 
 
 def _probed(
     model: keras.Model,
     layer: keras.layers.Layer,
     weigh: Callable[[Any, Any], Any],
-    shape: tuple[int, ...],
+    shapes: tuple[tuple[int, ...], ...],
 ) -> tuple[Probe, Callable[..., Any]]:
-    """A probe of the layer, and the function from images of a shape and classes to heat."""
+    """A probe of the layer, and the function from inputs of these shapes and classes to heat."""
     probe = Probe(model, after=lambda each: each is layer, scores=True)
     (tap,) = probe.taps.values()
-    ((_, *places),) = probe.shapes((1, *shape)).values()
+    ((_, *places),) = probe.shapes([(1, *shape) for shape in shapes]).values()
     first = first_data_format(model) == "channels_first"
-    size = shape[1:] if first else shape[:2]
-    known = _class_count(model)
+    size = _size(model, layer, shapes)
+    known = class_count(model)
 
-    def explain(pixels: Any, classes: Any) -> Any:
+    def explain(*arrays: Any) -> Any:
+        *inputs, classes = arrays
+
         def score(added: Any) -> tuple[Any, Any]:
             tap.added = added
-            scores = ops.cast(probe(pixels), "float32")
+            scores = both_scores(ops.cast(probe(packed(probe.model, inputs)), "float32"), known)
             predicted = ops.cast(ops.argmax(scores, axis=-1), classes.dtype)
             of_class = ops.one_hot(ops.where(classes < 0, predicted, classes), known)
             return ops.sum(scores * of_class), tap.seen
@@ -175,7 +195,10 @@ def feature_layer(
     layers = {address: each for address, each in walk(model, has_graph) if _has_places(each, first)}
     if layer is None:
         if not layers:
-            raise ValueError("Expected a model with feature maps, `(batch, height, width, C)`.")
+            raise ValueError(
+                "Expected a model with feature maps of height and width, of rank 4. Received: "
+                f"model {model.name}, which has none"
+            )
         return list(layers.values())[-1]
     found = [each for address, each in layers.items() if layer is each or layer == address]
     if not found:
@@ -192,13 +215,6 @@ def _has_places(layer: keras.layers.Layer, first: bool) -> bool:
         return False
     shape = tuple(output.shape)
     return len(shape) == 4 and (shape[2:] if first else shape[1:3]) != (1, 1)
-
-
-def _class_count(model: keras.Model) -> int:
-    shape = tuple(one_output(model).shape)
-    if len(shape) != 2 or shape[1] is None:
-        raise ValueError(f"Expected a classifier, of outputs (batch, classes). Received: {shape}")
-    return shape[1]
 
 
 def _classes(class_index: Any, count: int, known: int) -> np.ndarray:

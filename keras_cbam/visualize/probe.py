@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -110,10 +110,13 @@ class Probe:
             # A value of its own: JAX gives buffers away when it trains.
             copied.assign(keras.ops.copy(original))
 
-    def shapes(self, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-        """The shapes at the taps for inputs of `shape`, which the model may leave open."""
-        inputs = keras.KerasTensor(shape, dtype=self.model.inputs[0].dtype)
-        self.model.compute_output_spec(inputs)
+    def shapes(self, shapes: Sequence[tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+        """The shapes at the taps for inputs of these shapes, which the model may leave open."""
+        inputs = [
+            keras.KerasTensor(shape, dtype=tensor.dtype)
+            for shape, tensor in zip(shapes, self.model.inputs, strict=True)
+        ]
+        self.model.compute_output_spec(keras.tree.pack_sequence_as(self.model.input, inputs))
         return {address: tuple(tap.seen.shape) for address, tap in self.taps.items()}
 
 
@@ -121,20 +124,23 @@ def one_output(model: keras.Model) -> Any:
     """The model's only output.
 
     Raises:
-        ValueError: if it has several outputs, or several inputs.
+        ValueError: if it has several outputs.
     """
-    functional = as_functional(model)
-    if len(functional.inputs) != 1 or len(functional.outputs) != 1:
-        raise ValueError(
-            "Expected a model of one input and one output. Received: "
-            f"{len(functional.inputs)} inputs and {len(functional.outputs)} outputs"
-        )
-    return functional.outputs[0]
+    outputs = as_functional(model).outputs
+    if len(outputs) != 1:
+        raise ValueError(f"Expected a model of one output. Received: {len(outputs)} outputs")
+    return outputs[0]
 
 
 def last_operation(model: keras.Model) -> Any:
     """The operation that makes the model's one output, in the innermost of nested models."""
     return _maker(one_output(model))
+
+
+def ends_in_sigmoid(model: keras.Model) -> bool:
+    """Whether the output is that of a sigmoid."""
+    last = last_operation(model)
+    return type(last).__name__ == "Sigmoid" or _name(getattr(last, "activation", None)) == "sigmoid"
 
 
 def first_data_format(model: keras.Model) -> str:

@@ -164,12 +164,77 @@ def test_labels_of_another_model_are_refused(folder, tmp_path):
 def test_what_is_no_classifier_is_refused(folder, tmp_path):
     inputs = keras.Input((24, 24, 3))
     keras.Model(inputs, [layers.Flatten()(inputs)] * 2).save(tmp_path / "two.keras")
-    keras.Model(inputs, layers.Dense(1, "sigmoid")(layers.Flatten()(layers.ReLU()(inputs)))).save(
-        tmp_path / "binary.keras"
+    keras.Model(inputs, layers.Dense(1)(layers.Flatten()(layers.ReLU()(inputs)))).save(
+        tmp_path / "value.keras"
     )
-    for name, message in (("two", "Expected a classifier"), ("binary", "at least 2 classes")):
+    for name, message in (("two", "Expected a classifier"), ("value", "one output without")):
         with pytest.raises(InputError, match=message):
             explain(tmp_path / f"{name}.keras", [folder / "images"], tmp_path / "out")
+
+
+def of_form(shape, units, activation, name="act"):
+    keras.utils.set_random_seed(3)
+    inputs = keras.Input(shape)
+    x = layers.Conv2D(8, 3, padding="same")(layers.Rescaling(1 / 255)(inputs))
+    x = layers.GlobalAveragePooling2D()(layers.ReLU(name=name)(CBAM()(x)))
+    return keras.Model(inputs, layers.Dense(units, activation)(x))
+
+
+@pytest.mark.parametrize("shape", [(24, 24, 1), (24, 36, 3), (20, 12, 1)])
+@pytest.mark.parametrize("preprocessing", [None, "tf"])
+def test_gray_and_oblong_images(folder, tmp_path, monkeypatch, shape, preprocessing):
+    of_form(shape, 2, "softmax").save(tmp_path / "model.keras")
+    given = {"images": [folder / "images"], "output": tmp_path / "out"}
+    found = shown(monkeypatch, model=tmp_path / "model.keras", preprocessing=preprocessing, **given)
+    for each in found["model"]:
+        assert each.image.shape == (*shape[:2], 3)
+        assert each.heat.shape == shape[:2]
+        assert shape[2] == 3 or np.ptp(each.image, -1).max() == 0
+    assert np.ptp(found["model"][0].image) > 0
+
+
+def test_rules_of_colors_are_refused_of_gray_images(folder, tmp_path):
+    of_form((24, 24, 1), 2, "softmax").save(tmp_path / "model.keras")
+    with pytest.raises(InputError, match=r"of RGB images for the preprocessing torch"):
+        explain(
+            tmp_path / "model.keras", [folder / "images"], tmp_path / "out", preprocessing="torch"
+        )
+
+
+def test_one_sigmoid_stands_for_two_classes(folder, tmp_path, monkeypatch):
+    model = of_form((24, 24, 3), 1, "sigmoid")
+    model.save(tmp_path / "model.keras")
+    given = {
+        "model": tmp_path / "model.keras",
+        "images": [folder / "images"],
+        "output": tmp_path / "out",
+    }
+    assert {each.shown for each in shown(monkeypatch, **given)["model"]} <= {"0", "1"}
+    (tmp_path / "labels.txt").write_text("blue\nred")
+    both = [shown(monkeypatch, **given, class_name=name)["model"] for name in ("blue", "red")]
+    for blue, red in zip(*both, strict=True):
+        assert (blue.shown, red.shown) == ("blue", "red")
+        assert blue.shown_probability + red.shown_probability == pytest.approx(1)
+        assert blue.predicted == ("blue" if blue.shown_probability > 0.5 else "red")
+        assert not np.array_equal(blue.heat, red.heat)
+    by_folder = shown(monkeypatch, **given)["model"]
+    assert [each.shown for each in by_folder] == ["blue", "blue", "red", "red"]
+
+
+@pytest.mark.parametrize("name", ["a b", "é"])
+def test_names_that_tensorflow_does_not_take(folder, tmp_path, name):
+    of_form((24, 24, 3), 2, "softmax", name).save(tmp_path / "model.keras")
+    with pytest.raises(InputError, match=f"Expected names of layers of letters.*'{name}'"):
+        explain(tmp_path / "model.keras", [folder / "images"], tmp_path / "out")
+
+
+def test_weights_that_are_no_numbers(folder, tmp_path):
+    model = of_form((24, 24, 3), 2, "softmax")
+    model.layers[-1].bias.assign([np.nan, 0])
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(InputError, match=r"Expected finite scores. Received: NaN or infinity"):
+        explain(tmp_path / "model.keras", [folder / "images"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_names_with_dollars_are_no_mathematics(tmp_path):

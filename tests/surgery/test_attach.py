@@ -207,3 +207,12 @@ def test_model_without_a_place_is_refused():
     inputs = keras.Input((8,))
     with pytest.raises(ValueError, match="no attention point"):
         attach_attention(keras.Model(inputs, keras.layers.Dense(2)(inputs)))
+
+
+@pytest.mark.parametrize(("rank", "conv"), [(1, keras.layers.Conv1D), (3, keras.layers.Conv3D)])
+def test_maps_of_other_ranks_are_refused_by_rank(rank, conv):
+    inputs = keras.Input((8,) * rank + (3,))
+    model = keras.Model(inputs, conv(4, 3, name="stem")(inputs))
+    expected = rf"of rank 4, .*Received: Conv{rank}D stem, whose map is of rank {rank + 2}"
+    with pytest.raises(ValueError, match=expected):
+        attach_attention(model)

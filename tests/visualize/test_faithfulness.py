@@ -122,3 +122,24 @@ def test_energy_inside_boxes():
     inside = energy_inside(heat, [[(2, 1, 3, 2)], [(0, 0, 3, 2), (0, 0, 3, 4)], [(0, 0, 6, 4)]])
     np.testing.assert_allclose(inside, [0.75, 0.5, 0])
     assert energy_inside(heat[:1], [[]]) == 0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_heat_that_is_not_finite_is_refused(model, images, value):
+    heat = np.zeros((1, SIZE, SIZE))
+    heat[0, 3, 3] = value
+    with pytest.raises(ValueError, match="Received: NaN or infinity for image 0"):
+        faithfulness(model, images, heat, 1)
+    with pytest.raises(ValueError, match="Received: NaN or infinity for image 0"):
+        energy_inside(heat, [[(0, 0, 5, 5)]])
+
+
+def test_one_sigmoid_stands_for_two_classes(model, images):
+    inputs = keras.Input((SIZE, SIZE, 1))
+    share = Corner()(inputs)[:, 1:]
+    logit = keras.ops.log(share + 1e-3) - keras.ops.log(1 - share + 1e-3)
+    binary = keras.Model(inputs, layers.Activation("sigmoid")(logit))
+    heat = heat_of(np.arange(SIZE * SIZE))
+    found = [faithfulness(binary, images, heat, index, steps=4) for index in (0, 1)]
+    np.testing.assert_allclose(found[0].deletion_curves + found[1].deletion_curves, 1, atol=1e-6)
+    assert np.ptp(found[1].deletion_curves) > 0.1

@@ -230,3 +230,80 @@ def test_a_model_without_a_graph_is_refused():
 
     with pytest.raises(TypeError, match="Expected a functional or a built Sequential"):
         grad_cam(Opaque(), images())
+
+
+def two_inputs(structure):
+    """A classifier of an image and of four numbers, which also sees a second image."""
+    keras.utils.set_random_seed(0)
+    image, other = keras.Input((12, 8, 3), name="image"), keras.Input((6, 6, 1), name="other")
+    numbers = keras.Input((4,), name="numbers")
+    x = layers.Conv2D(8, 3, padding="same", activation="relu", name="seen")(image)
+    y = layers.Conv2D(8, 3, activation="relu", name="aside")(other)
+    pooled = [layers.GlobalAveragePooling2D()(each) for each in (x, y)]
+    scores = layers.Dense(3, "softmax")(layers.Concatenate()([*pooled, numbers]))
+    inputs = {"image": image, "numbers": numbers, "other": other}
+    return keras.Model(structure(inputs), scores)
+
+
+@pytest.mark.parametrize(
+    "structure", [dict, lambda inputs: list(inputs.values())], ids=["dictionary", "list"]
+)
+def test_several_inputs(structure, rng):
+    model = two_inputs(structure)
+    given = {
+        "image": rng.normal(size=(3, 12, 8, 3)).astype("float32"),
+        "numbers": rng.normal(size=(3, 4)).astype("float32"),
+        "other": rng.normal(size=(3, 6, 6, 1)).astype("float32"),
+    }
+    found = grad_cam(model, structure(given), class_index=1, layer="seen", batch_size=2)
+    # The score is linear in the pooled map, so that a channel's weight is that of the last layer.
+    kernel = keras.ops.convert_to_numpy(model.layers[-1].kernel)[:8, 1]
+    seen = keras.ops.convert_to_numpy(model.get_layer("seen")(given["image"]))
+    heat = np.maximum(seen @ kernel, 0)
+    assert np.ptp(heat) > 0
+    np.testing.assert_allclose(found, heat / heat.max((1, 2), keepdims=True), atol=1e-5)
+    assert np.array_equal(found, grad_cam(model, given, class_index=1, layer="seen", batch_size=2))
+    assert grad_cam(model, structure(given), layer="aside").shape == (3, 6, 6)
+    with pytest.raises(ValueError, match=r"Expected an array for each of the inputs \['image'"):
+        grad_cam(model, given["image"])
+
+
+def test_one_sigmoid_has_two_classes(rng):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, padding="same", activation="relu", name="seen")(inputs)
+    model = keras.Model(inputs, layers.Dense(1, "sigmoid")(layers.GlobalAveragePooling2D()(x)))
+    images = rng.normal(size=(4, 8, 8, 3)).astype("float32")
+    seen = keras.ops.convert_to_numpy(model.get_layer("seen")(images))
+    kernel = keras.ops.convert_to_numpy(model.layers[-1].kernel)[:, 0]
+    heats = []
+    for index, sign in ((0, -1), (1, 1)):
+        heat = np.maximum(seen @ (sign * kernel), 0)
+        heats.append(heat / heat.max((1, 2), keepdims=True))
+        np.testing.assert_allclose(grad_cam(model, images, class_index=index), heats[-1], atol=1e-5)
+    yes = keras.ops.convert_to_numpy(model(images))[:, 0] > 0.5
+    expected = np.where(yes[:, None, None], heats[1], heats[0])
+    np.testing.assert_allclose(grad_cam(model, images), expected, atol=1e-5)
+    with pytest.raises(ValueError, match="one of 2 classes"):
+        grad_cam(model, images, class_index=2)
+
+
+def test_weights_that_are_no_numbers_are_refused():
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, name="seen")(inputs)
+    model = keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
+    model.get_layer("seen").bias.assign([np.nan, 0, 0, 0])
+    with pytest.raises(ValueError, match="Expected heat of finite numbers"):
+        grad_cam(model, np.ones((1, 8, 8, 3)), class_index=0)
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_maps_of_other_ranks_are_refused(rank):
+    inputs = keras.Input((8,) * rank + (3,))
+    conv, pool = {
+        1: (layers.Conv1D, layers.GlobalAveragePooling1D),
+        3: (layers.Conv3D, layers.GlobalAveragePooling3D),
+    }[rank]
+    model = keras.Model(inputs, layers.Dense(2)(pool()(conv(4, 3)(inputs))))
+    with pytest.raises(ValueError, match="feature maps of height and width, of rank 4"):
+        grad_cam(model, np.ones((1, *(8,) * rank, 3)))

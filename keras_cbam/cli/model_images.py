@@ -1,0 +1,70 @@
+"""Images as the pixels that a model takes: of its height and width, in color or gray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from keras_cbam.errors import InputError
+from keras_cbam.image_reader import DETAIL, central, read_image
+from keras_cbam.pixels import named_rule, preprocessed
+from keras_cbam.training import ImageSet
+
+# The shares of red, green and blue in gray, of ITU-R 601-2.
+GRAY = (0.299, 0.587, 0.114)
+
+
+def image_shape(model: keras.Model) -> tuple[int, int, int]:
+    """Height, width and channels of the image that a model takes.
+
+    Raises:
+        InputError: if it does not take one image of a fixed size, in color or gray.
+    """
+    shapes = [tuple(tensor.shape) for tensor in model.inputs]
+    fixed = len(shapes) == 1 and len(shapes[0]) == 4 and None not in shapes[0][1:]
+    if not fixed or shapes[0][3] not in (1, 3):
+        raise InputError(
+            "Expected a model of one image, (None, height, width, 3) or (None, height, width, 1). "
+            f"Received: {', '.join(map(str, shapes))}"
+        )
+    height, width, channels = shapes[0][1:]
+    return height, width, channels
+
+
+def model_pixels(images: ImageSet, model: keras.Model) -> np.ndarray:
+    """The images as `(images, height, width, channels)` float32 in 0..255, in RGB or gray.
+
+    Of each image the largest crop of the model's form in the middle is resized.
+    """
+    height, width, channels = image_shape(model)
+    crop = central(width / height)
+    pixels = np.stack(
+        [
+            np.asarray(read_image(images.source(index), (height, width), crop, DETAIL), "float32")
+            for index in range(len(images))
+        ]
+    )
+    return pixels if channels == 3 else pixels @ np.asarray(GRAY, "float32")[:, None]
+
+
+def pixel_function(
+    preprocessing: str | None, model: keras.Model
+) -> Callable[[np.ndarray], np.ndarray] | None:
+    """What a model's inputs are of pixels, by the name of a rule; `None` for the pixels.
+
+    Raises:
+        InputError: on an unknown name, or a rule of three colors for a model of gray images.
+    """
+    rule = named_rule(preprocessing) if preprocessing else None
+    if preprocessing is None or rule is None:
+        return None
+    if image_shape(model)[2] == 3:
+        return lambda pixels: preprocessed(pixels, preprocessing)
+    if len(set(rule.scale)) > 1 or len(set(rule.offset)) > 1:
+        raise InputError(
+            f"Expected a model of RGB images for the preprocessing {preprocessing}, which treats "
+            "each color in its own way. Received: a model of gray images"
+        )
+    return lambda pixels: pixels * np.float32(rule.scale[0]) + np.float32(rule.offset[0])
