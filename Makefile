@@ -6,7 +6,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 # channels_first.
 export TF_ENABLE_ONEDNN_OPTS ?= 1
 
-.PHONY: all demo test test-all lint types clean
+.PHONY: all demo test test-all fuzz lint types clean
 
 all: .venv/installed
 
@@ -31,6 +31,10 @@ test-all: .venv/installed
 	$(PYTEST)
 	KERAS_BACKEND=jax $(PYTEST) -m backends
 	KERAS_BACKEND=torch $(PYTEST) -m backends
+
+MINUTES ?= 30
+fuzz: .venv/installed
+	$(BIN)/python -m tests.hostile.fuzz --minutes $(MINUTES)
 
 lint: .venv/installed
 	$(BIN)/ruff check .

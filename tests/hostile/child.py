@@ -1,4 +1,4 @@
-"""One reader against many mutants, in a process of its own with limits."""
+"""One reader against many mutants, within limits."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import os
 import resource
 import signal
 import sys
-import tempfile
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from keras_cbam.errors import InputError, MissingPackageError
-from tests.hostile.readers import READERS
+from tests.hostile.readers import READERS, Reader
 
 # A reader that takes longer for one small file hangs, in seconds.
 LIMIT = 20.0
@@ -54,44 +55,59 @@ def _alarm(*_: object) -> None:
     raise Hang
 
 
-def main(name: str, seed: int, first: int, last: int, folder: Path) -> None:
-    """Print a line of JSON for each mutant: its number, what became of it, and more if bad."""
+def attack(name: str, seed: int, numbers: range, folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield a row before each mutant, and one after it: what became of it, and more if bad."""
     reader = READERS[name]
     root = folder / name
     root.mkdir(parents=True, exist_ok=True)
     targets = reader.make(root)
     originals = [path.read_bytes() for path in targets]
+    # Whole files are read, or their mutants would say nothing.
+    reader.read(root)
     watch = Watch(folder)
     signal.signal(signal.SIGALRM, _alarm)
-    for number in range(first, last):
+    for number in numbers:
         rng = np.random.default_rng((seed, number))
         which = int(rng.integers(len(targets)))
         mutant = reader.mutate(originals[which], rng)
-        print(json.dumps({"begun": number}), flush=True)
+        yield {"begun": number}
         targets[which].write_bytes(mutant)
-        outcome, detail = "read", ""
-        signal.setitimer(signal.ITIMER_REAL, LIMIT)
-        watch.active, watch.seen = True, []
-        try:
-            reader.read(root)
-        except (InputError, MissingPackageError) as error:
-            outcome = "refused"
-            if len(str(error).splitlines()) != 1:
-                outcome, detail = "not one sentence", str(error)
-        except Hang:
-            outcome = "hang"
-        except Exception:  # noqa: BLE001, whatever it is, it is a fault
-            outcome, detail = "traceback", traceback.format_exc()[-1500:]
-        watch.active = False
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        if watch.seen:
-            outcome, detail = "reached out", "; ".join(watch.seen[:5])
+        outcome, detail = _outcome(reader, root, watch)
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        row = {"number": number, "outcome": outcome, "detail": detail, "memory": memory}
-        print(json.dumps(row), flush=True)
+        yield {"number": number, "outcome": outcome, "detail": detail, "memory": memory}
         targets[which].write_bytes(originals[which])
 
 
+def _outcome(reader: Reader, root: Path, watch: Watch) -> tuple[str, str]:
+    """What becomes of the files in a folder, and more about it if that is bad."""
+    outcome, detail = "read", ""
+    signal.setitimer(signal.ITIMER_REAL, LIMIT)
+    watch.seen.clear()
+    watch.active = True
+    try:
+        reader.read(root)
+    except (InputError, MissingPackageError) as error:
+        outcome = "refused"
+        if len(str(error).splitlines()) != 1:
+            outcome, detail = "not one sentence", str(error)
+    except Hang:
+        outcome = "hang"
+    except Exception:  # noqa: BLE001, whatever it is, it is a fault
+        outcome, detail = "traceback", traceback.format_exc()[-1500:]
+    finally:
+        watch.active = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    if watch.seen:
+        outcome, detail = "reached out", "; ".join(watch.seen[:5])
+    return outcome, detail
+
+
+def main() -> None:
+    """Print the rows as JSON."""
+    name, seed, first, last, folder = sys.argv[1:]
+    for row in attack(name, int(seed), range(int(first), int(last)), Path(folder)):
+        print(json.dumps(row), flush=True)
+
+
 if __name__ == "__main__":
-    own = tempfile.mkdtemp(prefix="hostile-") if len(sys.argv) < 6 else sys.argv[5]
-    main(sys.argv[1], *map(int, sys.argv[2:5]), Path(own))
+    main()
