@@ -16,7 +16,8 @@ def load_model(path: str | Path) -> keras.Model:
     """Load a Keras model, in safe mode: nothing in the file is run as code.
 
     Args:
-        path: a `.keras` file. `.h5` models are refused, since loading them is not safe.
+        path: a `.keras` file. `.h5` models and SavedModels are refused, since loading them is not
+            safe.
 
     Raises:
         InputError: if there is no such file, or it is not a Keras model that can be loaded.
@@ -24,13 +25,30 @@ def load_model(path: str | Path) -> keras.Model:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"Expected a .keras model. No file at: {path}")
-    if path.suffix != ".keras" or not zipfile.is_zipfile(path):
-        raise InputError(f"Expected a .keras model. Received a file that is not one: {path}")
+    if path.suffix != ".keras":
+        raise InputError(
+            "Expected a .keras file, since others cannot be loaded without running their code. "
+            f"Received: {path}; save the model again, as model.save('{path.stem}.keras')"
+        )
+    try:
+        with path.open("rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise InputError(
+                    f"Expected a .keras model. Received a file that is not one: {path}"
+                )
+    except OSError as error:
+        raise InputError(f"Cannot read {path}: {error.strerror}.") from error
     try:
         check_keras_archive(path)
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except InputError:
         raise
     except Exception as error:
+        if "Lambda" in str(error):
+            raise InputError(
+                f"{path} has a Lambda layer, whose code is not run. Put what it computes into a "
+                "layer of your own, registered by keras.saving.register_keras_serializable, or "
+                "use keras.ops in the functional API, and save the model again."
+            ) from error
         first = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise InputError(f"{path} is not a Keras model that can be loaded: {first}") from error

@@ -30,7 +30,7 @@ def models(tmp_path_factory):
     free = keras.Input((None, None, 3))
     upsampled = keras.layers.UpSampling2D(interpolation="bilinear")(free)
     keras.Model(free, upsampled).save(folder / "free.keras")
-    wide = keras.Input((16, 24, 3))
+    wide = keras.Input((16, 24, 4))
     keras.Model(wide, keras.layers.Flatten()(wide)).save(folder / "wide.keras")
     return folder
 
@@ -41,7 +41,7 @@ CASES = {
         [],
         "TF Select ops: Complex, FFT2D. Leave the format",
     ),
-    "Lambda": ("lambda", [], "not a Keras model that can be loaded"),
+    "Lambda": ("lambda", [], "has a Lambda layer, whose code is not run"),
     "operation that ONNX has not": (
         "erfinv",
         ["--formats", "onnx"],
@@ -65,7 +65,7 @@ CASES = {
     "wrong shape": (
         "wide",
         ["--verification", "."],
-        "Expected a model of one square RGB image",
+        "Expected a model of one image, (None, height, width, 3)",
     ),
     "unknown precision": ("good", ["--precisions", "int4"], "Expected a precision of float32,"),
     "unknown format": ("good", ["--formats", "coreml"], "Expected a format of saved_model,"),

@@ -107,3 +107,15 @@ def test_what_takes_too_much_is_refused(case, entries, tmp_path):
 
 def test_what_was_packed_again_is_loaded(entries, tmp_path):
     assert load_model(written(tmp_path / "model.keras", entries)).count_params() == 10
+
+
+def test_what_would_run_code_is_refused_with_a_way_out(tmp_path):
+    inputs = keras.Input((4, 4, 3))
+    model = keras.Model(inputs, keras.layers.Lambda(lambda x: 2 * x)(inputs))
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(InputError, match="has a Lambda layer, whose code is not run"):
+        load_model(tmp_path / "model.keras")
+    for name in ("model.h5", "model"):
+        (tmp_path / name).write_bytes(b"\x89HDF")
+        with pytest.raises(InputError, match=r"save the model again, as model.save\('model.keras'"):
+            load_model(tmp_path / name)
