@@ -71,6 +71,15 @@ def _no_number(text: str) -> None:
     raise ValueError(f"with {text}, which is no number")
 
 
+def is_archive(path: Path) -> bool:
+    """Whether a file is a ZIP archive, by its end."""
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:
+        # It is one, of a kind that Python does not read.
+        return False
+
+
 def check_archive(file: IO[bytes] | Path, size: int, most: int, name: str | Path) -> None:
     """Unpack a ZIP archive and keep nothing, to see that it is no larger than it says.
 

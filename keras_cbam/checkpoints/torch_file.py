@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from keras_cbam.checkpoints.assign import as_array
 from keras_cbam.errors import InputError, require
-from keras_cbam.foreign_files import check_archive
+from keras_cbam.foreign_files import check_archive, is_archive
 
 LARGEST = 16 * 2**30
 # Where training scripts keep the weights beside the epoch, the optimizer and the like.
@@ -59,7 +58,7 @@ def _load(path: Path) -> Any:
 
     if not path.is_file():
         raise InputError(f"Expected a checkpoint file. Received: {path}, which is no file")
-    if zipfile.is_zipfile(path):
+    if is_archive(path):
         check_archive(path, path.stat().st_size, LARGEST, path)
     try:
         with warnings.catch_warnings():

@@ -119,3 +119,13 @@ def test_what_would_run_code_is_refused_with_a_way_out(tmp_path):
         (tmp_path / name).write_bytes(b"\x89HDF")
         with pytest.raises(InputError, match=r"save the model again, as model.save\('model.keras'"):
             load_model(tmp_path / name)
+
+
+def test_an_archive_of_several_disks_is_refused(entries, tmp_path):
+    path = written(tmp_path / "model.keras", entries)
+    # Its end in 64 bits, which names a second disk.
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, 0, 2)
+    content = path.read_bytes()
+    path.write_bytes(content[:-22] + locator + content[-22:])
+    with pytest.raises(InputError, match="Received a file that is not one"):
+        load_model(path)

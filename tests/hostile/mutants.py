@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import zipfile
@@ -94,7 +95,7 @@ def of_json(data: bytes, rng: Rng) -> bytes:
 def _changed(value: Any, rng: Rng) -> Any:
     """The value with one of its parts replaced, left out, doubled or renamed."""
     if not isinstance(value, dict | list) or not value or rng.random() < 0.15:
-        return ODD[int(rng.integers(len(ODD)))]
+        return copy.deepcopy(ODD[int(rng.integers(len(ODD)))])
     keys = list(value) if isinstance(value, dict) else list(range(len(value)))
     key = keys[int(rng.integers(len(keys)))]
     kind = rng.random()
@@ -103,7 +104,7 @@ def _changed(value: Any, rng: Rng) -> Any:
     elif kind < 0.85:
         del value[key]
     elif isinstance(value, list):
-        value.extend([value[key]] * int(rng.choice([1, 50])))
+        value.extend(copy.deepcopy(value[key]) for _ in range(int(rng.choice([1, 50]))))
     else:
         value[str(ODD[int(rng.integers(len(ODD)))])] = value.pop(key)
     return value
