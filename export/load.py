@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 
 from keras_cbam.errors import InputError
+from keras_cbam.foreign_files import is_archive
 
 from .keras_archive import check_keras_archive
 
@@ -30,13 +31,11 @@ def load_model(path: str | Path) -> keras.Model:
             f"Received: {path}; save the model again, as model.save('{path.stem}.keras')"
         )
     try:
-        with path.open("rb") as file:
-            if not zipfile.is_zipfile(file):
-                raise InputError(
-                    f"Expected a .keras model. Received a file that is not one: {path}"
-                )
+        path.open("rb").close()
     except OSError as error:
         raise InputError(f"Cannot read {path}: {error.strerror}.") from error
+    if not is_archive(path):
+        raise InputError(f"Expected a .keras model. Received a file that is not one: {path}")
     try:
         check_keras_archive(path)
         return keras.saving.load_model(path, compile=False, safe_mode=True)
