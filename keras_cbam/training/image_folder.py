@@ -240,8 +240,9 @@ def _split(
     if not 0 < share < 1:
         raise InputError(f"Expected a {name} between 0 and 1. Received: {share}")
     taken: set[int] = set()
-    for label in np.unique(images.labels):
-        members = np.flatnonzero(images.labels == label)
+    labels, counts = np.unique(images.labels, return_counts=True)
+    in_order = np.argsort(images.labels, kind="stable")
+    for label, members in zip(labels, np.split(in_order, np.cumsum(counts)[:-1]), strict=True):
         count = max(round(share * len(members)), 1)
         if count >= len(members):
             raise InputError(

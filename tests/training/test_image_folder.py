@@ -1,6 +1,7 @@
 """Folders of images: what is found, skipped, split, refused; and batches that repeat."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ from PIL import Image
 
 from keras_cbam.errors import InputError
 from keras_cbam.image_reader import read_image
-from keras_cbam.training import ImageBatches, find_images, read_image_folder
+from keras_cbam.training import ImageBatches, ImageSet, find_images, read_image_folder
+from keras_cbam.training.image_folder import _split
 from keras_cbam.training.scores import scores
 from tests.conftest import write_images
 
@@ -336,3 +338,16 @@ def test_a_crop_of_a_jpeg_is_that_of_its_pixels(orientation, detail, tmp_path):
     assert decoded == [(400, 320)]
     expected = upright.resize((20, 20), Image.Resampling.BILINEAR, box=box)
     assert np.abs(found - np.asarray(expected, "float64")).max() < 4
+
+
+def test_the_share_of_each_class_is_drawn_from_its_images_in_order():
+    labels = np.random.default_rng(1).integers(0, 9, 200).astype("int32")
+    images = ImageSet(tuple(Path(f"{index}.jpg") for index in range(200)), labels)
+    rest, taken = _split(images, 0.3, np.random.default_rng(0), "split", tuple("abcdefghi"))
+    rng, expected = np.random.default_rng(0), []
+    for label in range(9):
+        members = [index for index in range(200) if labels[index] == label]
+        expected += rng.choice(members, round(0.3 * len(members)), replace=False).tolist()
+    assert [path.stem for path in taken.paths] == [str(index) for index in sorted(expected)]
+    assert len(rest) + len(taken) == 200
+    assert not {*rest.paths} & {*taken.paths}
