@@ -99,7 +99,8 @@ def run(task: Task, arguments: argparse.Namespace) -> dict:
         ]
         changes = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1")
         if arguments.checkout:
-            changes["PYTHONPATH"] = str(arguments.checkout)
+            # Without the second, Python would look in the current folder first.
+            changes |= {"PYTHONPATH": str(arguments.checkout.resolve()), "PYTHONSAFEPATH": "1"}
         start = time.monotonic()
         subprocess.run(
             command,

@@ -42,7 +42,7 @@ def load_model(path: str | Path) -> keras.Model:
     except InputError:
         raise
     except Exception as error:
-        if "Lambda" in str(error):
+        if "of a `Lambda` layer" in str(error):
             raise InputError(
                 f"{path} has a Lambda layer, whose code is not run. Put what it computes into a "
                 "layer of your own, registered by keras.saving.register_keras_serializable, or "

@@ -21,8 +21,10 @@ except ImportError:  # Windows
 
 # What the names of unfinished files and directories begin with.
 PARTIAL = ".partial-"
-# Where no lock tells whether its owner is gone, in seconds.
+# Age in seconds at which a partial file counts as abandoned on Windows, which has no `flock`.
 ABANDONED = 86400.0
+# Attempts at a directory that other processes remove.
+TRIES = 1000
 
 
 @contextmanager
@@ -37,7 +39,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         yield temporary
         if temporary.is_file():
             # Without this a power cut may leave the new name on old, or no, content.
-            with temporary.open("rb") as file:
+            with temporary.open("r+b") as file:
                 os.fsync(file.fileno())
         os.replace(temporary, final)
 
@@ -82,14 +84,14 @@ def _own_directory(parent: Path, make_parent: bool = False) -> Iterator[Path]:
 
 def _locked_directory(parent: Path, make_parent: bool) -> tuple[Path, int | None]:
     """Make a directory and lock it. The system releases the lock when the process dies."""
-    while True:
+    for tries_left in reversed(range(TRIES)):
         try:
             if make_parent:
                 parent.mkdir(parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=parent))
         except FileNotFoundError:
             # Another process has just removed its parent, which was empty.
-            if make_parent:
+            if make_parent and tries_left:
                 continue
             raise
         if fcntl is None:
@@ -102,13 +104,14 @@ def _locked_directory(parent: Path, make_parent: bool) -> tuple[Path, int | None
                 return folder, lock
             # Before it was locked it looked abandoned, and another process has removed it.
             os.close(lock)
+    raise OSError(f"Cannot keep a directory in {parent}; other processes remove it")
 
 
 def remove_abandoned(directory: str | Path) -> None:
     """Remove what killed processes left unfinished in `directory`, and nothing that is in use."""
     for left in Path(directory).glob(f"{PARTIAL}*"):
-        # Another process may remove it at the same time.
-        with contextlib.suppress(FileNotFoundError), _abandoned(left) as abandoned:
+        # It may be another user's, or another process removes it at the same time.
+        with contextlib.suppress(OSError), _abandoned(left) as abandoned:
             if abandoned:
                 remove(left)
 
@@ -148,10 +151,11 @@ def is_full(error: Exception) -> bool:
 def describe(error: Exception) -> str:
     """An error of the system in one sentence."""
     if is_full(error):
-        return "No space is left on the disk. What is under its final name is complete."
+        return "No space is left on the disk. Files under their final names are complete."
     name, reason = getattr(error, "filename", None), getattr(error, "strerror", None)
     # Libraries that are not Python's own say all in one text.
     reason = reason or str(error).partition("\n")[0]
+    reason = reason or type(error).__name__
     return f"{name}: {reason}." if name else f"{reason}."
 
 

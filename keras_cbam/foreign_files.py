@@ -7,6 +7,7 @@ import json
 import stat
 import zipfile
 import zlib
+from math import isfinite
 from pathlib import Path
 from typing import IO, Any
 
@@ -32,7 +33,7 @@ def check_file(path: Path) -> None:
     except (OSError, ValueError) as error:
         raise InputError(f"Expected a file. Received: {path}, {error}") from error
     if not stat.S_ISREG(mode):
-        raise InputError(f"Expected a file. Received: {path}, which is none")
+        raise InputError(f"Expected a file. Received: {path}, which is not a regular file")
 
 
 def read_bounded(path: Path, most: int) -> bytes:
@@ -62,9 +63,16 @@ def read_json(path: Path, most: int) -> Any:
     """
     content = read_bounded(path, most)
     try:
-        return json.loads(content, parse_constant=_no_number)
+        return json.loads(content, parse_constant=_no_number, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise InputError(f"Expected JSON. Received: {path}, {error}") from error
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not isfinite(value):
+        _no_number(text)
+    return value
 
 
 def _no_number(text: str) -> None:

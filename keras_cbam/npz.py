@@ -36,6 +36,8 @@ def read_arrays(path: Path, most: int) -> dict[str, np.ndarray]:
                 entry.filename.removesuffix(".npy"): _array(archive, entry)
                 for entry in archive.infolist()
             }
+    except (PermissionError, MemoryError):
+        raise
     except Exception as error:  # whatever damage makes the readers raise
         said = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"Expected arrays in {path}. Received: {said}") from error

@@ -56,8 +56,8 @@ def _record(kind: Any, value: Any, where: str) -> Any:
         if parameter.default is parameter.empty
     }
     absent, other = sorted(needed - set(value)), sorted(set(value) - set(types))
-    _expect(not absent, f"{', '.join(absent)} in it", list(value), where)
-    _expect(not other, f"nothing but {', '.join(types)} in it", other, where)
+    _expect(not absent, f"an object with {', '.join(absent)}", list(value), where)
+    _expect(not other, f"an object with nothing but {', '.join(types)}", other, where)
     return kind(**{key: decode(types[key], each, f"{where}.{key}") for key, each in value.items()})
 
 

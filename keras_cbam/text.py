@@ -14,7 +14,7 @@ MARKDOWN = re.compile(r"[\\`*_{}\[\]<>#|~&!]")
 
 
 def printable(text: str, keep: str = "\n\t") -> str:
-    """The text with characters that are not to be seen as escapes, such as `\\x1b`."""
+    """The text with invisible characters written as escapes, such as `\\x1b`."""
     return "".join(char if char in keep or _is_seen(char) else _escape(char) for char in text)
 
 

@@ -58,7 +58,10 @@ def _load(path: Path) -> Any:
 
     if not path.is_file():
         raise InputError(f"Expected a checkpoint file. Received: {path}, which is no file")
-    if is_archive(path):
+    with path.open("rb") as file:
+        # PyTorch takes for an archive what begins as one, even if Python does not.
+        begins = file.read(4) == b"PK\x03\x04"
+    if begins or is_archive(path):
         check_archive(path, path.stat().st_size, LARGEST, path)
     try:
         with warnings.catch_warnings():

@@ -78,7 +78,7 @@ def run() -> None:
         code = _refuse(str(error))
     except LostProcessError as error:
         _refuse(str(error))
-        sys.stdout.flush()
+        flush_output()
         # At its exit JAX would wait for the process that is gone.
         os._exit(1)
     except Exception as error:

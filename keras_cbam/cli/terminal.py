@@ -85,7 +85,7 @@ def tell_skipped(paths: Sequence[str | Path], console: Console = errors) -> None
         highlight=False,
     )
     for path in paths[:NAMED]:
-        console.print(f"  {path}", markup=False, highlight=False)
+        console.print(f"  {printable(str(path), keep='')}", markup=False, highlight=False)
     if len(paths) > NAMED:
         console.print(f"  and {len(paths) - NAMED} more", highlight=False)
 

@@ -132,26 +132,28 @@ def transfer_study(
         image_size=config.image_size,
         options=config.backbone_options,
     )
+    # Runs of other seeds, rows or networks may be among them, and are kept.
     known = read_outcomes(Path(output))
-    left = [run for run in runs if run.name not in known]
-
-    def outcomes() -> list[Outcome]:
-        return [
-            known[run.name] if run.name in known else _outcome(run, place / run.name)
-            for run in runs
-            if run.name in known or is_done(place / run.name)
-        ]
+    left = [run for run in runs if not _is_known(run, known)]
+    written = -1
 
     def keep(done: int, count: int) -> None:
-        write_outcomes(outcomes(), (), Path(output))
+        nonlocal written
+        if done != written:
+            finished = [run for run in left if is_done(place / run.name)]
+            known.update({run.name: _outcome(run, place / run.name) for run in finished})
+            write_outcomes(known.values(), (), Path(output))
+            written = done
         if progress:
-            progress(len(known) + done, len(known) + count)
+            progress(len(runs) - count + done, len(runs))
 
-    if workers > 1:
+    if workers > 1 and left:
         do_in_workers(left, place, is_done, workers, _work, left, place, progress=keep)
     else:
         _work(left, place, callbacks=callbacks, tell=partial(_tell, tell, keep, left, place))
-    return write_report(outcomes(), config, keras.config.backend(), Path(output))
+    known.update({run.name: _outcome(run, place / run.name) for run in left})
+    mine = [known[run.name] for run in runs]
+    return write_report(mine, known.values(), config, keras.config.backend(), Path(output))
 
 
 def grid(
@@ -183,6 +185,19 @@ def grid(
         for path in sets
         for row in rows
     ]
+
+
+def _is_known(run: TransferRun, known: Mapping[str, Outcome]) -> bool:
+    """Whether there is an outcome of a run, which must be of it."""
+    if run.name not in known:
+        return False
+    found, expected = known[run.name], (run.dataset, run.row, run.config.seed)
+    if (found.dataset, found.row, found.seed) != expected:
+        raise InputError(
+            f"Expected the outcome of data set, row and seed {expected} under the name {run.name}. "
+            f"Received: {(found.dataset, found.row, found.seed)}"
+        )
+    return True
 
 
 def is_done(directory: Path) -> bool:

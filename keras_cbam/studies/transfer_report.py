@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -236,19 +236,31 @@ def draw(found: Sequence[Difference], path: Path) -> None:
 
 
 def write_report(
-    outcomes: Sequence[Outcome], config: FineTuneConfig, backend: str, output: Path
+    outcomes: Sequence[Outcome],
+    kept: Iterable[Outcome],
+    config: FineTuneConfig,
+    backend: str,
+    output: Path,
 ) -> Path:
-    """Write `transfer.png`, `transfer.json` and, last, `transfer.md`; return the last."""
+    """Write `transfer.png`, `transfer.json` and, last, `transfer.md`; return the last.
+
+    Args:
+        outcomes: those that are compared.
+        kept: all that `transfer.json` holds.
+        config: what the runs have in common.
+        backend: of Keras.
+        output: directory.
+    """
     found = differences(accuracies(outcomes))
     if found:
         with atomic_path(output / "transfer.png") as path:
             draw(found, path)
-    write_outcomes(outcomes, found, output)
+    write_outcomes(kept, found, output)
     write_text(output / "transfer.md", markdown(outcomes, found, config, backend))
     return output / "transfer.md"
 
 
-def write_outcomes(outcomes: Sequence[Outcome], found: Sequence[Difference], output: Path) -> None:
+def write_outcomes(outcomes: Iterable[Outcome], found: Sequence[Difference], output: Path) -> None:
     """Write `transfer.json`: a line for each run, and for each difference."""
     parts = {
         "outcomes": [asdict(outcome) for outcome in outcomes],
@@ -271,6 +283,8 @@ def read_outcomes(output: Path) -> dict[str, Outcome]:
         if not isinstance(record, dict):
             raise InputError(f"Expected an object. Received: {short(record)}")
         found = decode(list[Outcome], record.get("outcomes"), "outcomes")
+        if not np.isfinite([each.accuracy for each in found]).all():
+            raise InputError("Expected accuracies that are numbers.")
     except InputError as error:
         raise InputError(
             f"{path} is not the result of a study; remove it to do all runs. {error}"

@@ -124,7 +124,11 @@ class TrainingLoop:
                 self.best_path.unlink(missing_ok=True)
 
     def _check_same_run(self, identity: dict[str, Any]) -> None:
-        before = self.position["run"]
+        before = self.position.get("run")
+        if not isinstance(before, dict):
+            raise InputError(
+                f"{self.state_path} is not the state of a run; remove it to begin anew."
+            )
         if before.get("version") != identity.get("version"):
             raise InputError(
                 f"{self.state_path.parent} was begun by another version of keras_cbam, which trains"

@@ -36,6 +36,8 @@ def load_arrays(path: Path) -> tuple[list[np.ndarray], dict[str, Any]] | None:
     try:
         named = read_arrays(path, LARGEST)
         description = json.loads(str(named.pop("description")))
+        if not isinstance(description, dict):
+            raise ValueError("a description that is no object")
         return [named[f"array_{index}"] for index in range(len(named))], description
     except (InputError, KeyError, ValueError, RecursionError) as error:
         raise InputError(

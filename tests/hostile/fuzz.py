@@ -42,7 +42,8 @@ class Tally:
 
     def add(self, number: int, outcome: str, detail: str = "", memory: int = 0) -> None:
         """Count a mutant."""
-        if outcome in GOOD and memory > MEMORY:
+        # It is the peak of the process, so only the mutant that raised it is to blame.
+        if outcome in GOOD and memory > max(MEMORY, self.memory):
             outcome = "memory"
         self.outcomes[outcome] += 1
         self.memory = max(self.memory, memory)
@@ -168,6 +169,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # A whole path from the start, for children that are started in another folder.
+    # The children find this package, wherever this was started.
     os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])
     main()

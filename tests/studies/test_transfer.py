@@ -157,6 +157,24 @@ def test_the_study_is_done_once_and_compared_by_pairs(sets, weights, tmp_path, m
     (tmp_path / "transfer.json").write_text(json.dumps(kept))
     assert study() == text
     assert (len(done), told[-1]) == (len(expected) + 1, dropped)
+    # Fewer seeds and rows leave the other outcomes where they are.
+    whole = json.loads((tmp_path / "transfer.json").read_text())["outcomes"]
+    counts = []
+    transfer_study(
+        sets,
+        tmp_path,
+        small(weights),
+        rows=("plain",),
+        seeds=(0,),
+        progress=lambda *count: counts.append(count),
+    )
+    after = json.loads((tmp_path / "transfer.json").read_text())["outcomes"]
+    assert sorted(after, key=str) == sorted(whole, key=str)
+    assert {total for _, total in counts} <= {2}
+    whole[0]["row"] = "cbam" if whole[0]["row"] == "plain" else "plain"
+    (tmp_path / "transfer.json").write_text(json.dumps({"outcomes": whole}))
+    with pytest.raises(InputError, match="Expected the outcome of data set, row and seed"):
+        study()
 
 
 @on_one
