@@ -65,6 +65,7 @@ def run() -> None:
     # As Ctrl-C does, so that nothing is left behind; 128 + 15 is what a shell would report.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     prepare_streams()
+    code: str | int | None = 0
     try:
         if _command_is_in(TRAIN):
             keep_freed_memory()

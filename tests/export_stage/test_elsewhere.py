@@ -83,7 +83,7 @@ def test_onnxruntime_web_gives_the_same_answers(with_onnxruntime_web, network, i
 def test_a_runtime_that_answers_otherwise_stops_the_export(network, images, tmp_path, monkeypatch):
     pytest.importorskip("openvino")
 
-    def shifted(runtime, artifact, inputs) -> tuple[Outputs, list[str]]:
+    def shifted(runtime, artifact, inputs, limits) -> tuple[Outputs, list[str]]:
         outputs, notes = run_artifact(runtime, artifact, inputs)
         wrong = 0.1 if runtime == "openvino" else 0
         return {name: value + wrong for name, value in outputs.items()}, notes

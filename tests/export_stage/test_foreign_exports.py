@@ -57,7 +57,10 @@ MANIFESTS = {
         lambda x: {k: v for k, v in x.items() if k != "spread"},
         "Expected .*manifest.json to be an object with spread",
     ),
-    "a field more": (lambda x: {**x, "more": 1}, r"an object with nothing but .*. Received: \['more'\]"),
+    "a field more": (
+        lambda x: {**x, "more": 1},
+        r"an object with nothing but .*. Received: \['more'\]",
+    ),
     "half a pair": (lambda x: {**x, "warnings": ["\ud800"]}, r"warnings\[0\] to be text"),
     "a large number": (lambda x: {**x, "images": 10**400}, "images to be a whole number"),
     "1e999": (
