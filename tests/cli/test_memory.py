@@ -53,5 +53,6 @@ def test_commands_that_train_keep_it(monkeypatch, command, kept):
     monkeypatch.setattr(app, "app", lambda **_: None)
     monkeypatch.setattr(app.signal, "signal", lambda *_: None)
     monkeypatch.setattr(sys, "argv", ["keras-cbam", *command.split()])
-    app.run()
+    with pytest.raises(SystemExit):
+        app.run()
     assert len(calls) == kept
