@@ -25,7 +25,7 @@ importlib.import_module("room.child").start(*sys.argv[2:])
 REFUSED = 3
 # How a child tells that it got no more memory.
 _NO_MEMORY = ("memory", "alloc")
-# Of what a child wrote, the end that is read.
+# The last bytes of a child's messages, which are read.
 _TOLD = 64 * 2**10
 
 

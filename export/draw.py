@@ -13,7 +13,7 @@ from keras_cbam.errors import InputError
 # Ranges that networks expect, tried in turn.
 RANGES = ((0.0, 255.0), (-1.0, 1.0), (0.0, 1.0), (-4.0, 4.0))
 COUNT = 200
-# Of all values of an input; where images are so large, fewer are drawn.
+# The most values of an input. Where images are so large, fewer are drawn.
 LARGEST = 2**28
 # For sizes that are free.
 SIZE = 64

@@ -81,7 +81,7 @@ def differing_shapes(outputs: dict[str, Any], reference: dict[str, Any]) -> list
 
 def compare(outputs: dict[str, Any], reference: dict[str, Any], labels: Any) -> tuple[Parity, ...]:
     """Compare an artifact's outputs with Keras's, output by output; labels are of the first."""
-    # Of values that are not finite, or nearly so, neither are the figures.
+    # The figures of values that are not finite, or nearly so, are not finite either.
     with np.errstate(over="ignore", invalid="ignore"):
         return tuple(
             _compared(name, outputs[name], expected, labels if index == 0 else None)

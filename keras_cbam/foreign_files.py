@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from keras_cbam.errors import InputError
+from keras_cbam.text import sentence
 
 # An archive of weights packs hardly at all. One that is small unpacked may pack as it likes.
 LARGEST_EXPANSION = 20
@@ -110,8 +111,9 @@ def check_archive(file: IO[bytes] | Path, size: int, most: int, name: str | Path
     except InputError:
         raise
     except Exception as error:  # whatever damage makes the readers raise
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"Expected an archive that unpacks. Received: {name}, {said}") from error
+        raise InputError(
+            f"Expected an archive that unpacks. Received: {name}, {sentence(error)}"
+        ) from error
 
 
 def check_expansion(unpacked: int, size: int, most: int, name: str | Path) -> None:

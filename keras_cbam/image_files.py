@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from keras_cbam.errors import InputError
 
@@ -72,7 +72,6 @@ def folders_in(folder: Path) -> list[str]:
         return sorted(p.name for p in folder.iterdir() if p.is_dir() and not _hidden(p.name))
     except OSError as error:
         _refuse(error)
-        raise
 
 
 def check_name(path: Path) -> None:
@@ -97,5 +96,5 @@ def _hidden(name: str) -> bool:
     return name.startswith(".") or name in LITTER
 
 
-def _refuse(error: OSError) -> None:
+def _refuse(error: OSError) -> NoReturn:
     raise InputError(f"Cannot read folder {error.filename}: {error.strerror}.") from error

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_cbam.errors import InputError
 from keras_cbam.foreign_files import check_archive, check_file
+from keras_cbam.text import sentence
 
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -39,8 +40,7 @@ def read_arrays(path: Path, most: int) -> dict[str, np.ndarray]:
     except (PermissionError, MemoryError):
         raise
     except Exception as error:  # whatever damage makes the readers raise
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"Expected arrays in {path}. Received: {said}") from error
+        raise InputError(f"Expected arrays in {path}. Received: {sentence(error)}") from error
 
 
 def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:

@@ -1,12 +1,12 @@
-"""Names of files and classes as text that a terminal, or a Markdown page, shows as it is."""
+"""Text that others wrote, as a terminal, a message or a Markdown page can show it."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
-# What turns the direction of the text that follows it.
-TURNS = {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}
+# Characters that turn the direction of the text after them.
+DIRECTIONS = {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}
 # Control characters, ends of lines and paragraphs, and halves of characters.
 UNSEEN = ("Cc", "Zl", "Zp", "Cs")
 # What begins something in Markdown, or in the HTML that it may hold.
@@ -15,11 +15,12 @@ MARKDOWN = re.compile(r"[\\`*_{}\[\]<>#|~&!]")
 
 def printable(text: str, keep: str = "\n\t") -> str:
     """The text with invisible characters written as escapes, such as `\\x1b`."""
-    return "".join(char if char in keep or _is_seen(char) else _escape(char) for char in text)
+    return "".join(char if char in keep or is_seen(char) else _escape(char) for char in text)
 
 
-def _is_seen(char: str) -> bool:
-    return unicodedata.category(char) not in UNSEEN and ord(char) not in TURNS
+def is_seen(char: str) -> bool:
+    """Whether a character can be shown: it is no control character, line end or half of one."""
+    return unicodedata.category(char) not in UNSEEN and ord(char) not in DIRECTIONS
 
 
 def _escape(char: str) -> str:
@@ -27,5 +28,10 @@ def _escape(char: str) -> str:
 
 
 def as_markdown(name: str) -> str:
-    """A name as one line of Markdown that shows it and does nothing else."""
+    """A name as one line of Markdown, with what begins markup or HTML escaped."""
     return MARKDOWN.sub(lambda found: f"\\{found.group()}", printable(name, keep=""))
+
+
+def sentence(error: BaseException) -> str:
+    """What an error says, in one line; its kind if it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__

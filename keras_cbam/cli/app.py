@@ -27,6 +27,7 @@ from keras_cbam.cli.memory import keep_freed_memory
 from keras_cbam.cli.terminal import errors, flush_output, prepare_streams
 from keras_cbam.errors import InputError, LostProcessError, MissingPackageError, require
 from keras_cbam.files import describe, is_full
+from keras_cbam.text import printable
 
 # Commands that export need TensorFlow; the others run on whichever backend Keras is set to.
 NEED_TENSORFLOW = (["demo"], ["export"], ["detect", "export"])
@@ -92,7 +93,10 @@ def run() -> None:
 
 
 def _refuse(sentence: str) -> int:
-    errors.print(f"keras-cbam: {sentence}", style="red", markup=False, highlight=False)
+    # A line break in a name would begin another message.
+    errors.print(
+        f"keras-cbam: {printable(sentence, keep='')}", style="red", markup=False, highlight=False
+    )
     return 2
 
 

@@ -19,7 +19,7 @@ from keras_cbam.detection.detector import check_classes
 from keras_cbam.detection.text import brief, read_lines
 from keras_cbam.errors import InputError
 
-# Of each kind of what is not used.
+# The most things of one kind that are not used and are named.
 TOLD = 20
 
 

@@ -24,7 +24,7 @@ from rich.text import Text
 from keras_cbam.image_files import FORMATS
 from keras_cbam.text import printable
 
-# Of many files that are left out.
+# The most files that are left out whose names are printed.
 NAMED = 20
 
 
@@ -80,7 +80,7 @@ def tell_skipped(paths: Sequence[str | Path], console: Console = errors) -> None
     if not paths:
         return
     console.print(
-        f"left out, no images that can be decoded, of {', '.join(FORMATS)}: {len(paths)}",
+        f"left out, since they cannot be decoded as {', '.join(FORMATS)}: {len(paths)} files",
         markup=False,
         highlight=False,
     )

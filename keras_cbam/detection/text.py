@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import codecs
 import reprlib
-import unicodedata
 from pathlib import Path
 from typing import Any
 
+from keras_cbam.text import is_seen, printable
+
 # The most characters of it that a message shows, of its beginning and its end.
 BEGINNING, END = 200, 100
-# Control characters, half characters, and the separators of lines and paragraphs.
-NO_TEXT = ("Cc", "Cs", "Zl", "Zp")
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -30,7 +29,7 @@ def read_lines(path: Path) -> list[str]:
 
 def is_name(value: Any) -> bool:
     """Whether a value can be the name of a class: a line of a text file, not blank."""
-    return isinstance(value, str) and bool(value.strip()) and not any(map(_no_text, value))
+    return isinstance(value, str) and bool(value.strip()) and all(map(is_seen, value))
 
 
 def brief(value: Any) -> str:
@@ -38,10 +37,4 @@ def brief(value: Any) -> str:
     text = value if isinstance(value, str) else reprlib.repr(value)
     long = len(text) > BEGINNING + END
     shown = f"{text[:BEGINNING]}...{text[-END:]}" if long else text
-    if shown.isprintable():
-        return shown
-    return "".join(ascii(c)[1:-1] if _no_text(c) else c for c in shown)
-
-
-def _no_text(character: str) -> bool:
-    return unicodedata.category(character) in NO_TEXT
+    return printable(shown, keep="")

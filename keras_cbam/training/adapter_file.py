@@ -15,6 +15,7 @@ from keras_cbam.errors import InputError
 from keras_cbam.files import atomic_path
 from keras_cbam.layers import BAM, CBAM, ChannelAttention, SpatialAttention, SqueezeExcite
 from keras_cbam.npz import read_arrays
+from keras_cbam.text import sentence
 
 FORMAT = "keras_cbam adapter 1"
 # The entry that holds the description.
@@ -103,8 +104,9 @@ def read_adapter(path: Path) -> Adapter:
         raise InputError(f"Expected an adapter. No file at: {path}") from None
     except Exception as error:
         # Whatever a damaged or foreign file makes the readers raise.
-        sentence = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"Expected an adapter of keras_cbam at {path}: {sentence}") from error
+        raise InputError(
+            f"Expected an adapter of keras_cbam at {path}: {sentence(error)}"
+        ) from error
 
 
 def describe(layer: keras.layers.Layer) -> Configuration:
