@@ -94,9 +94,8 @@ def run() -> None:
 
 def _refuse(sentence: str) -> int:
     # A line break in a name would begin another message.
-    errors.print(
-        f"keras-cbam: {printable(sentence, keep='')}", style="red", markup=False, highlight=False
-    )
+    said = printable(sentence, keep="")
+    errors.print(f"keras-cbam: {said}", style="red", markup=False, highlight=False)
     return 2
 
 

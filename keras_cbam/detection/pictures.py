@@ -80,7 +80,7 @@ def side_by_side(
 
 
 def _heights(photographs: Sequence[Photograph]) -> list[float]:
-    """Of each image, in inches: as its sides are, within limits."""
+    """The height of each image in inches, as its sides are, within limits."""
     heights = [WIDTH * image.size[0] / image.size[1] for image in photographs]
     most = min(TALLEST, ALL / len(photographs))
     return [min(max(height, FLATTEST), most) for height in heights]

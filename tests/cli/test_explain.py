@@ -120,8 +120,8 @@ def test_what_is_left_out_is_counted_and_named(folder, tmp_path, monkeypatch, ca
     (ours,) = shown(monkeypatch, **given).values()
     assert len(ours) == 2
     said = capsys.readouterr().err.splitlines()
-    assert said[0].startswith("left out, no images that can be decoded, of AVIF, ")
-    assert said[0].endswith(": 32")
+    assert said[0].startswith("left out, since they cannot be decoded as AVIF, ")
+    assert said[0].endswith(": 32 files")
     assert said[1] == f"  {tmp_path / 'pipe.jpg'}"
     assert said[-1] == "  and 12 more"
     assert len(said) == 22

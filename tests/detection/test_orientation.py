@@ -119,7 +119,7 @@ def test_a_size_that_is_neither_is_named_and_left_out(write, tmp_path):
 @pytest.mark.parametrize("orientation", [2, 3, 4])
 @pytest.mark.parametrize("others", ["turned", "stored", "none"])
 def test_what_the_size_does_not_tell_the_others_do(orientation, others, tmp_path):
-    """Of an image upside down both sizes are the same."""
+    """An image upside down has one size, turned or not."""
     path = tmp_path / "JPEGImages" / "a.jpg"
     photograph(path, orientation)
     photograph(path.with_name("b.jpg"), 6)

@@ -92,7 +92,7 @@ def test_a_folder_is_read_up_to_the_limit(image_folder):
 
 
 def test_a_crop_of_a_folder_has_the_shape_of_the_model(tmp_path):
-    """Of 40 x 60 pixels, those of an input of 20 x 20 are 40 x 40; of one of 10 x 20, 30 x 60."""
+    """An input of 20 x 20 takes 40 x 40 of 40 x 60 pixels, one of 10 x 20 takes 30 x 60."""
     from PIL import Image
 
     pixels = np.zeros((40, 60, 3), "uint8")

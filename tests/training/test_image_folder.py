@@ -130,7 +130,7 @@ def test_every_augmentation_changes_pixels(name, tmp_path, rng):
 
 
 def test_balanced_classes_count_alike(image_folder):
-    """Of 12 and 4 images: 16 / (2 * 12) and 16 / (2 * 4)."""
+    """For 12 and 4 images the weights are 16 / (2 * 12) and 16 / (2 * 4)."""
     for index in range(4, 12):
         (image_folder / "red" / f"{index}.jpg").unlink()
     images = find_images(image_folder, ["blue", "red"])[0].balanced()
@@ -199,7 +199,7 @@ def test_a_split_alone_is_no_class(others, tmp_path, rng):
     ],
 )
 def test_splits_have_many_names(names, tmp_path, rng):
-    """Of any case, and never classes, even where a share for val is stated."""
+    """In any case they are never classes, even where a share for val is stated."""
     for name, count in zip(names, (10, 4), strict=True):
         write_images(tmp_path / name, rng, count=count)
     found = read_image_folder(tmp_path)
