@@ -15,16 +15,12 @@ MARKDOWN = re.compile(r"[\\`*_{}\[\]<>#|~&!]")
 
 def printable(text: str, keep: str = "\n\t") -> str:
     """The text with invisible characters written as escapes, such as `\\x1b`."""
-    return "".join(char if char in keep or is_seen(char) else _escape(char) for char in text)
+    return "".join(char if char in keep or is_seen(char) else ascii(char)[1:-1] for char in text)
 
 
 def is_seen(char: str) -> bool:
     """Whether a character can be shown: it is no control character, line end or half of one."""
     return unicodedata.category(char) not in UNSEEN and ord(char) not in DIRECTIONS
-
-
-def _escape(char: str) -> str:
-    return f"\\x{ord(char):02x}" if ord(char) < 256 else f"\\u{ord(char):04x}"
 
 
 def as_markdown(name: str) -> str:
