@@ -7,6 +7,9 @@ operation too, and so is not asked. `benchmarks/gpu_analyzer.py` asks the last o
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 from .tflite_graph import QuantizedGraph
 
 # The kinds that the analyzer of TensorFlow 2.17 takes, whatever it asks of their arguments.
@@ -21,6 +24,11 @@ SIN SLICE SOFTMAX SPACE_TO_DEPTH SPLIT SPLIT_V SQRT SQUARE SQUARED_DIFFERENCE ST
 SUM TANH TILE TRANSPOSE TRANSPOSE_CONV
 """
 KINDS = frozenset(_NAMES.split())
+
+
+def main(path: str, answer: str) -> None:
+    """Write what `gpu_operations` returns of a file as JSON."""
+    Path(answer).write_text(json.dumps(gpu_operations(Path(path).read_bytes())))
 
 
 def gpu_operations(content: bytes) -> tuple[int, list[str]]:

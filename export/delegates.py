@@ -13,12 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .child import NO_LIMITS, Limits, RuntimeFailure, run_in_child
-from .delegate_gpu import gpu_operations
 from .delegate_xnnpack import counted
 
 ETHOS_U = "ethos-u55-128"
-# What moves values in ONNX, and computes nothing.
-MOVING = ("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Expand", "Concat", "Slice")
 
 
 class Delegation(NamedTuple):
@@ -58,16 +55,22 @@ def delegations(
     return tuple(found)
 
 
-def _xnnpack(path: Path, limits: Limits) -> tuple[str, str]:
+def _answer(module: str, path: Path, limits: Limits) -> tuple[int, list[str]]:
+    """What a module of this folder tells of a file: a number, and kinds of operations."""
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"
-        run_in_child("delegate_xnnpack", path, answer, limits=limits)
-        partitions, outside = json.loads(answer.read_text())
+        run_in_child(module, path, answer, limits=limits)
+        number, kinds = json.loads(answer.read_text())
+    return number, kinds
+
+
+def _xnnpack(path: Path, limits: Limits) -> tuple[str, str]:
+    partitions, outside = _answer("delegate_xnnpack", path, limits)
     return f"{partitions} partition{'' if partitions == 1 else 's'}", counted(outside)
 
 
-def _gpu(path: Path, _: Limits) -> tuple[str, str]:
-    count, outside = gpu_operations(path.read_bytes())
+def _gpu(path: Path, limits: Limits) -> tuple[str, str]:
+    count, outside = _answer("delegate_gpu", path, limits)
     return f"{count - len(outside)} of {count} operations, by kind", counted(outside)
 
 
@@ -94,12 +97,9 @@ def _ethos_u(path: Path, limits: Limits) -> tuple[str, str]:
     return f"{share[2]} of the operations", counted(f"{kind} ({why})" for kind, why in outside)
 
 
-def _layout(path: Path, _: Limits) -> tuple[str, str]:
-    import onnx
-
-    kinds = [node.op_type for node in onnx.load(path).graph.node]
-    left = [kind for kind in kinds if kind in MOVING]
-    return f"{len(kinds) - len(left)} of {len(kinds)} operations compute", counted(left)
+def _layout(path: Path, limits: Limits) -> tuple[str, str]:
+    count, moving = _answer("delegate_layout", path, limits)
+    return f"{count - len(moving)} of {count} operations compute", counted(moving)
 
 
 # By accelerator: the files it is asked about, the package that tells, and how it is asked.

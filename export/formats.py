@@ -17,13 +17,15 @@ class Tolerance:
     Attributes:
         largest_error: largest difference from Keras in any output, as a share of the largest value
             that Keras gives there, or of 1 where that is less.
-        agreement: smallest share of inputs on which the largest output is the same.
+        agreement: smallest share of answers that are the same, as `judging.JUDGES` tells.
         accuracy_drop: largest loss of accuracy, as a share, where labels are given.
+        sqnr: smallest signal to quantization noise ratio, in dB, of outputs judged as values.
     """
 
     largest_error: float | None
     agreement: float | None
     accuracy_drop: float | None = None
+    sqnr: float | None = None
 
     @property
     def asks(self) -> bool:
@@ -58,8 +60,8 @@ class Artifact:
 
 FLOAT_ERROR = 1e-4
 FLOAT = Tolerance(largest_error=FLOAT_ERROR, agreement=1.0)
-HALF = Tolerance(largest_error=None, agreement=0.995)
-INTEGER = Tolerance(largest_error=None, agreement=0.98, accuracy_drop=0.01)
+HALF = Tolerance(largest_error=None, agreement=0.995, sqnr=40.0)
+INTEGER = Tolerance(largest_error=None, agreement=0.98, accuracy_drop=0.01, sqnr=20.0)
 
 _OPENVINO = ("openvino",)
 _ONNX = ("openvino", "onnxruntime-web")

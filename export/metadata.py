@@ -18,7 +18,7 @@ class Metadata:
     Attributes:
         name: the model's.
         scores: name of the output that the labels are of.
-        labels: class names, in the order of the scores.
+        labels: class names, in the order of the scores; of one sigmoid the second is its score's.
         preprocessing: the record of what happens to pixels, as in the manifest.
     """
 
@@ -27,9 +27,10 @@ class Metadata:
     labels: tuple[str, ...] = ()
     preprocessing: dict[str, Any] = field(default_factory=dict)
 
-    def labels_text(self) -> str:
-        """The labels, one a line."""
-        return "".join(f"{label}\n" for label in self.labels)
+    def labels_text(self, scores: int | None = None) -> str:
+        """The labels, one a line; of so many scores, the last."""
+        labels = self.labels if scores is None else self.labels[-scores:]
+        return "".join(f"{label}\n" for label in labels)
 
     def record(self) -> dict[str, Any]:
         """What is known, by name."""

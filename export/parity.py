@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from .formats import Tolerance
+from .formats import FLOAT_ERROR, Tolerance
+from .judging import CLASSES, THRESHOLD, VALUES
+
+# What agreement is called, by how an output is judged.
+AGREEMENTS = {
+    CLASSES: "top-1 agreement",
+    THRESHOLD: "share of values on the same side of 0.5",
+    VALUES: "share of values within a tenth of Keras's range",
+}
 
 
 @dataclass(frozen=True)
@@ -21,10 +30,11 @@ class Parity:
         magnitude: Keras's largest absolute value.
         sqnr: signal to quantization noise ratio, in dB: mean square of Keras's values over that of
             the differences; `None` where there is no difference.
-        agreement: share of inputs on which the largest value is in the same place; of an output of
-            one value, share of inputs on which it is within a tenth of Keras's range.
+        agreement: share of answers that are the same, as `judging.JUDGES` tells. One that Keras
+            leaves undecided by less than the float tolerance, as a share of its range, counts.
         accuracy: share of right answers, where labels were given.
         accuracy_change: that share minus Keras's.
+        judge: key of `judging.JUDGES`.
     """
 
     output: str
@@ -35,6 +45,7 @@ class Parity:
     agreement: float
     accuracy: float | None = None
     accuracy_change: float | None = None
+    judge: str = CLASSES
 
     def misses(self, tolerance: Tolerance) -> list[str]:
         """What this output misses of `tolerance`, in words; empty if nothing."""
@@ -45,7 +56,8 @@ class Parity:
                 "<=",
                 _scaled(tolerance.largest_error, max(1.0, self.magnitude)),
             ),
-            ("top-1 agreement", self.agreement, ">=", tolerance.agreement),
+            (AGREEMENTS[self.judge], self.agreement, ">=", tolerance.agreement),
+            ("SQNR", self.sqnr, ">=", tolerance.sqnr if self.judge == VALUES else None),
             (
                 "accuracy change",
                 self.accuracy_change,
@@ -66,11 +78,16 @@ class Parity:
         return missed
 
 
-def accuracy(output: np.ndarray, labels: np.ndarray | None) -> float | None:
-    """Share of right answers; `None` without labels or without a score for each class."""
-    if labels is None or output.ndim != 2 or output.shape[1] == 1:
+def accuracy(output: np.ndarray, labels: np.ndarray | None, judge: str) -> float | None:
+    """Share of right answers; `None` without labels, or where the output tells no class.
+
+    One score on the right side of 0.5 tells two classes, one score for each of several tells them.
+    """
+    if labels is None or output.ndim != 2:
         return None
-    return float(np.mean(output.argmax(-1) == labels))
+    if output.shape[1] == 1:
+        return float(np.mean((output[:, 0] >= 0.5) == labels)) if judge == THRESHOLD else None
+    return float(np.mean(output.argmax(-1) == labels)) if judge == CLASSES else None
 
 
 def differing_shapes(outputs: dict[str, Any], reference: dict[str, Any]) -> list[str]:
@@ -79,24 +96,42 @@ def differing_shapes(outputs: dict[str, Any], reference: dict[str, Any]) -> list
     return [] if found == expected else [f"outputs {found}, expected {expected}"]
 
 
-def compare(outputs: dict[str, Any], reference: dict[str, Any], labels: Any) -> tuple[Parity, ...]:
+def compare(
+    outputs: dict[str, Any], reference: dict[str, Any], labels: Any, judges: Mapping[str, str]
+) -> tuple[Parity, ...]:
     """Compare an artifact's outputs with Keras's, output by output; labels are of the first."""
     # The figures of values that are not finite, or nearly so, are not finite either.
     with np.errstate(over="ignore", invalid="ignore"):
         return tuple(
-            _compared(name, outputs[name], expected, labels if index == 0 else None)
+            _compared(name, outputs[name], expected, labels if index == 0 else None, judges[name])
             for index, (name, expected) in enumerate(reference.items())
         )
 
 
-def _compared(name: str, found: np.ndarray, expected: np.ndarray, labels: Any) -> Parity:
+def eased(
+    tolerance: Tolerance, had: tuple[Parity, ...], answers: float, decibels: float
+) -> Tolerance:
+    """A tolerance that asks no more than what was had, less a share of answers and decibels."""
+    ratios = (each.sqnr for each in had if each.sqnr is not None)
+    return replace(
+        tolerance,
+        agreement=_least(tolerance.agreement, (each.agreement - answers for each in had)),
+        sqnr=_least(tolerance.sqnr, (ratio - decibels for ratio in ratios)),
+    )
+
+
+def _least(bound: float | None, had: Iterable[float]) -> float | None:
+    return None if bound is None else min([bound, *had])
+
+
+def _compared(
+    name: str, found: np.ndarray, expected: np.ndarray, labels: Any, judge: str
+) -> Parity:
+    whole = judge == CLASSES and expected.dtype.kind != "f"
     found, expected = found.astype("float64"), expected.astype("float64")
     error = np.abs(found - expected)
-    if expected.ndim > 1 and expected.shape[-1] > 1:
-        same = found.argmax(-1) == expected.argmax(-1)
-    else:
-        same = error <= 0.1 * np.ptp(expected)
-    score, expected_score = accuracy(found, labels), accuracy(expected, labels)
+    same = error == 0 if whole else SAME[judge](found, expected, error)
+    score, expected_score = (accuracy(each, labels, judge) for each in (found, expected))
     return Parity(
         output=name,
         largest_error=float(error.max()),
@@ -106,7 +141,34 @@ def _compared(name: str, found: np.ndarray, expected: np.ndarray, labels: Any) -
         agreement=float(np.mean(same)),
         accuracy=score,
         accuracy_change=None if score is None or expected_score is None else score - expected_score,
+        judge=judge,
     )
+
+
+def _same_place(found: np.ndarray, expected: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """Where the largest of the last axis is in the same place."""
+    chosen = np.take_along_axis(expected, found.argmax(-1)[..., None], -1)[..., 0]
+    return chosen >= expected.max(-1) - undecided(expected)
+
+
+def _same_side(found: np.ndarray, expected: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """Where values are on the same side of 0.5."""
+    same = (found >= 0.5) == (expected >= 0.5)
+    return same | (np.abs(expected - 0.5) <= undecided(expected))
+
+
+def _near(found: np.ndarray, expected: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """Where values are within a tenth of the range of their place in the last axis."""
+    spread = np.ptp(expected, axis=tuple(range(expected.ndim - 1)) if expected.ndim > 1 else None)
+    return error <= np.maximum(0.1 * spread, FLOAT_ERROR * max(1.0, np.abs(expected).max()))
+
+
+SAME = {CLASSES: _same_place, THRESHOLD: _same_side, VALUES: _near}
+
+
+def undecided(expected: np.ndarray) -> float:
+    """By how much Keras's own values have to differ for a decision to be one."""
+    return FLOAT_ERROR * float(np.ptp(expected))
 
 
 def _sqnr(error: np.ndarray, expected: np.ndarray) -> float | None:

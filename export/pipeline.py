@@ -48,7 +48,7 @@ def export(
     calibration_images: int = CALIBRATION_IMAGES,
     verification_data: Any = None,
     on_mismatch: str = "raise",
-    judge: Judge | None = None,
+    judge: str | Mapping[str, str] | Judge | None = None,
     beside: Mapping[str, Callable[[Path], None]] | None = None,
     preprocessing: str | None = None,
     preprocessing_inside: bool = True,
@@ -90,10 +90,16 @@ def export(
             images of random colors, on which float32 alone is judged.
         on_mismatch: `"raise"`, which leaves nothing when an artifact misses its tolerance, or
             `"report"`, which keeps and marks it.
-        judge: of the name and the precision of an artifact, its outputs on the verification data
-            by name, and Keras's, returns what it misses, in words. It takes the place of agreement
-            and accuracy, for outputs that are no scores of classes, such as those of a detector;
-            the largest error is judged as ever.
+        judge: how outputs are compared. `"classes"`: the largest value of the last axis is in the
+            same place. `"threshold"`: values are on the same side of 0.5. `"values"`: they are
+            within a tenth of the range that Keras gives, and the SQNR is high enough. One name for
+            all outputs, or a dictionary by the output's name. By default probabilities that add up
+            to 1 and whole numbers are classes, sigmoids have a threshold, the first output has
+            classes if `labels` are given, and all else are values; the manifest tells. The largest
+            error is judged in any case. Or a function that takes the place of agreement and
+            accuracy, such as for a detector: of the name and the precision of an artifact, its
+            outputs on the verification data by name, and Keras's, it returns what the artifact
+            misses, in words.
         beside: further files, of `"anchors.npy"`, `"decoder.py"`, `"detections.md"` and
             `"detector.json"`: by name, a function that writes it to a path once the artifacts are
             verified.
@@ -102,7 +108,8 @@ def export(
             model takes its inputs as they are.
         preprocessing_inside: whether the artifacts do that, and take RGB pixels in 0..255; else the
             manifest tells the client to.
-        labels: class names, for the manifest and inside each artifact.
+        labels: class names, for the manifest and inside each artifact. A model of one sigmoid may
+            have two: that of what it says no to, and of what it says yes to.
         opset: of the ONNX files, 13 to 18; at 18 attention is not lowered.
         integer_io: type of the inputs and outputs of the int8 TFLite file: `"int8"`, `"uint8"` or
             `"float32"`.
@@ -160,13 +167,15 @@ def export(
     with staging_directory(directory) as staging, space_needed(directory):
         say("Keras: reference outputs")
         reference = request.prepared.answers(request.inputs)
+        own = judge if callable(judge) else None
         subject = Subject(
             staging / "inputs.npz",
             reference,
             request.truth,
             request.drawn,
-            by_agreement=judge is None,
-            judge=judge,
+            judges=request.judges(reference, None if callable(judge) else judge),
+            by_agreement=own is None,
+            judge=own,
         )
         save_arrays(subject.inputs, request.named())
         serving = Serving(
@@ -243,20 +252,21 @@ def _report(
     beside: tuple[str, ...],
 ) -> Report:
     reference = subject.reference
-    images, spread = len(request.inputs[0]), spread_of(reference)
+    images, spread, first = len(request.inputs[0]), spread_of(reference), next(iter(reference))
     return Report(
         directory=str(directory),
         beside=beside,
         by_agreement=subject.by_agreement,
         inputs=request.described(),
         outputs=tuple(
-            {"name": name, "shape": [None, *value.shape[1:]]} for name, value in reference.items()
+            {"name": name, "shape": [None, *value.shape[1:]], "judge": subject.judges[name]}
+            for name, value in reference.items()
         ),
         preprocessing=request.preprocessing,
         images=images,
         drawn=subject.drawn,
         spread=spread,
-        accuracy=accuracy(next(iter(reference.values())), subject.labels),
+        accuracy=accuracy(reference[first], subject.labels, subject.judges[first]),
         artifacts=artifacts,
         labels=request.labels,
         options=asdict(options),

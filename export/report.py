@@ -6,7 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypedDict
 
+from keras_cbam.text import as_markdown
+
 from .delegates import Delegation
+from .judging import CLASSES, JUDGES
 from .parity import Parity
 
 REPORT = "report.md"
@@ -38,8 +41,20 @@ class InputRecord(TypedDict):
     range: list[float]
 
 
-class OutputRecord(TypedDict):
-    """What an artifact gives: the output's name, and its shape as of an input."""
+class JudgedRecord(TypedDict, total=False):
+    """What manifests of older versions do not tell of an output."""
+
+    judge: str
+
+
+class OutputRecord(JudgedRecord):
+    """What an artifact gives.
+
+    Attributes:
+        name: of the output.
+        shape: as of an input.
+        judge: key of `judging.JUDGES`, how artifacts were compared.
+    """
 
     name: str
     shape: list[int | None]
@@ -214,7 +229,8 @@ class Report:
 
     def markdown(self) -> str:
         """The tables as Markdown, with what was noted between them."""
-        lines = [*_table(COLUMNS, self.rows()), "", *(f"- {note}" for note in self.remarks())]
+        remarks = (f"- {as_markdown(note)}" for note in self.remarks())
+        lines = [*_table(COLUMNS, self.rows()), "", *remarks]
         if self.delegations:
             lines += ["", *_table(DELEGATION_COLUMNS, self.delegations)]
         return "\n".join(lines) + "\n"
@@ -224,12 +240,24 @@ class Report:
         notes = [
             f"{a.name}: {text}" for a in self.artifacts for text in (*a.notes, *a.worst_layers())
         ]
-        return [*notes, *self.missed, *(f"warning: {warning}" for warning in self.warnings)]
+        warnings = (f"warning: {warning}" for warning in self.warnings)
+        return [*notes, *self._judges(), *self.missed, *warnings]
+
+    def _judges(self) -> list[str]:
+        """How outputs were judged that are no scores of classes, a line each."""
+        if self.drawn or not self.by_agreement:
+            return []
+        judges = {each["name"]: each.get("judge", CLASSES) for each in self.outputs}
+        return [
+            f"{name} is judged as {judge} (agreement: {JUDGES[judge]}), unless judge says otherwise"
+            for name, judge in judges.items()
+            if judge != CLASSES
+        ]
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     lines = (columns, ["---"] * len(columns), *rows)
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+    return ["| " + " | ".join(map(as_markdown, line)) + " |" for line in lines]
 
 
 DELEGATION_COLUMNS = ("artifact", "on", "runs there", "does not, and why where it is told")
@@ -240,7 +268,7 @@ COLUMNS = (
     "size",
     "largest error",
     "SQNR (dB)",
-    "top-1 agreement",
+    "agreement",
     "accuracy",
     "verdict",
 )

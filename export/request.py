@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from keras_cbam.files import check_writable
 from .datasets import check_arrays, check_labels, raw_arrays, split_labels
 from .draw import draw_inputs
 from .formats import ALSO, ARTIFACTS, FORMATS, PRECISIONS, WRITTEN_WITH, Artifact
+from .judging import is_one_sigmoid, judges
 from .keras_archive import check_input
 from .lowering import TARGETS
 from .metadata import Metadata
@@ -54,6 +55,14 @@ class Request:
     def named(self) -> dict[str, Any]:
         """The inputs by name."""
         return dict(zip(self.prepared.inputs, self.inputs, strict=True))
+
+    def judges(
+        self, answers: Mapping[str, np.ndarray], given: str | Mapping[str, str] | None
+    ) -> dict[str, str]:
+        """How each output is judged, by its name."""
+        outputs = dict(zip(self.prepared.outputs, self.prepared.model.outputs, strict=True))
+        known = self.truth is not None
+        return judges(outputs, answers, given, named=bool(self.labels), known=known)
 
     def metadata(self) -> Metadata:
         """What the artifacts tell of themselves."""
@@ -113,9 +122,12 @@ def read_request(
     if representative is not None:
         representative = with_extremes(representative, pixels)
     check_labels(truth, len(inputs[0]))
-    classes = prepared.model.outputs[0].shape[-1]
-    if labels is not None and len(labels) != classes:
-        raise InputError(f"Expected {classes} labels, one a class. Received: {len(labels)}")
+    scores = prepared.model.outputs[0]
+    # A sigmoid says yes or no.
+    classes = {scores.shape[-1], 2} if is_one_sigmoid(scores) else {scores.shape[-1]}
+    if labels is not None and len(labels) not in classes:
+        expected = " or ".join(map(str, sorted(classes)))
+        raise InputError(f"Expected {expected} labels, one a class. Received: {len(labels)}")
     return Request(
         model, prepared, inputs, truth, example is None, representative, pixels, tuple(labels or ())
     )

@@ -50,8 +50,17 @@ def with_metadata(content: bytes, metadata: Metadata) -> bytes:
     if metadata.labels:
         with zipfile.ZipFile(stored, "a") as archive:
             # Without the time, so that one model gives one file.
-            archive.writestr(zipfile.ZipInfo(LABELS_FILE), metadata.labels_text())
+            archive.writestr(
+                zipfile.ZipInfo(LABELS_FILE), metadata.labels_text(_scores(model, metadata))
+            )
     return stored.getvalue()
+
+
+def _scores(model: Any, metadata: Metadata) -> int:
+    """How many scores the output has that the labels are of; of a sigmoid it is one of two."""
+    (signature,) = model.signatureDefs
+    (index,) = (e.tensorIndex for e in signature.outputs if e.name.decode() == metadata.scores)
+    return int(model.subgraphs[0].tensors[index].shape[-1])
 
 
 def _described(model: Any, metadata: Metadata) -> bytes:

@@ -9,13 +9,15 @@ from pathlib import Path
 
 from keras_cbam.errors import InputError
 from keras_cbam.files import atomic_path, check_writable
+from keras_cbam.schema import short
 
 from .arrays import save_arrays
 from .child import Limits
 from .delegates import delegations
-from .formats import ARTIFACTS, Artifact
+from .formats import ARTIFACTS, Artifact, Tolerance
+from .judging import CLASSES, JUDGES, VALUES, can_hold_classes
 from .manifest import read_manifest, versions, why_changed
-from .parity import compare
+from .parity import compare, eased
 from .publish import check_ours, space_needed
 from .reference import REFERENCE, Arrays, read_reference
 from .report import REPORT, ArtifactReport, Report
@@ -79,7 +81,8 @@ def verify(
             answers["keras"],
             drawn=before.drawn,
             by_agreement=before.by_agreement,
-            agreements=_agreements(before, rows, answers),
+            judges=(judged := _judges(before, answers["keras"])),
+            asked=_asked(judged, rows, answers),
             limits=limits,
         )
         save_arrays(subject.inputs, inputs)
@@ -107,17 +110,36 @@ def verify(
     return report
 
 
-def _agreements(
-    before: Report, rows: dict[str, Artifact], answers: dict[str, Arrays]
-) -> dict[str, float]:
-    """The agreement that each artifact is asked here: no more than it had on these inputs."""
-    asked = {}
-    for name, artifact in rows.items():
-        bound = artifact.tolerance.agreement
-        if name in answers and bound is not None:
-            had = compare(answers[name], answers["keras"], None)
-            asked[name] = min(bound, *(parity.agreement for parity in had))
-    return asked
+def _judges(before: Report, answers: Arrays) -> dict[str, str]:
+    """How each output was judged; where the manifest does not tell, as older versions did."""
+    judges = {}
+    for output in before.outputs:
+        name = output["name"]
+        holds = can_hold_classes(answers[name])
+        judge = output.get("judge", CLASSES if holds else VALUES)
+        if judge not in JUDGES or (judge == CLASSES and not holds):
+            raise InputError(
+                f"Expected an output that can be judged by {', '.join(JUDGES)} in the manifest. "
+                f"Received: {short(output)}"
+            )
+        judges[name] = judge
+    return judges
+
+
+def _asked(
+    judges: dict[str, str], rows: dict[str, Artifact], answers: dict[str, Arrays]
+) -> dict[str, Tolerance]:
+    """What each artifact is asked here: no more than it had on these inputs."""
+    return {
+        name: eased(
+            artifact.tolerance,
+            compare(answers[name], answers["keras"], None, judges),
+            answers=0.0,
+            decibels=0.1,
+        )
+        for name, artifact in rows.items()
+        if name in answers
+    }
 
 
 def _again(

@@ -24,12 +24,17 @@ from keras_cbam.export import Report, load_model
 from keras_cbam.export import export as export_model
 from keras_cbam.export.datasets import CALIBRATION_IMAGES
 from keras_cbam.export.formats import FORMATS, PRECISIONS
+from keras_cbam.export.judging import JUDGES
 from keras_cbam.export.lowering import TARGETS
 from keras_cbam.export.options import INTEGER_IO, Options
 from keras_cbam.foreign_files import read_bounded
 from keras_cbam.pixels import preprocessed
 
 LARGEST_LABELS = 16 * 2**20
+JUDGE_HELP = (
+    f"How outputs are compared: {', '.join(JUDGES)}; or OUTPUT=HOW for some, separated by commas. "
+    "By default as fits what they are."
+)
 
 
 def export(
@@ -80,6 +85,7 @@ def export(
     ] = Options.target,
     runtimes: Annotated[str | None, typer.Option(help=RUNTIMES_HELP)] = None,
     report: Annotated[bool, typer.Option("--report", help=REPORT_HELP)] = False,
+    judge: Annotated[str | None, typer.Option(help=JUDGE_HELP)] = None,
     keep_mismatches: Annotated[
         bool, typer.Option(help="Keep and mark artifacts that miss their tolerance.")
     ] = False,
@@ -104,6 +110,7 @@ def export(
         preprocessing=preprocessing,
         preprocessing_inside=not preprocessing_outside,
         labels=labels,
+        judge=_judge(judge),
         opset=opset,
         integer_io=integer_io,
         batch_size=batch_size or None,
@@ -133,6 +140,16 @@ def _labels(path: Path) -> list[str] | None:
         return read_bounded(path, LARGEST_LABELS).decode().splitlines()
     except UnicodeDecodeError as error:
         raise InputError(f"Expected labels in UTF-8. Received: {path}, {error}") from error
+
+
+def _judge(text: str | None) -> str | dict[str, str] | None:
+    """One way for all outputs, or one each by name."""
+    if text is None or "=" not in text:
+        return text
+    pairs = [pair.rpartition("=") for pair in text.split(",")]
+    if not all(name for name, _, _ in pairs):
+        raise InputError(f"Expected judge OUTPUT=HOW, separated by commas. Received: {text}")
+    return {name: how for name, _, how in pairs}
 
 
 def _split(names: str | None) -> tuple[str, ...] | None:

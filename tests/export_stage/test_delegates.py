@@ -77,3 +77,11 @@ def test_what_the_gpu_delegate_lacks_is_named(tmp_path):
         if each.accelerator == "GPU delegate"
     ]
     assert found[2:] == ("2 of 3 operations, by kind", "TOPK_V2 of float32")
+
+
+@pytest.mark.parametrize("name", ["model_float32.tflite", "model_int8.tflite", "model.onnx"])
+def test_damaged_files_are_read_in_a_child(name, tmp_path):
+    (tmp_path / name).write_bytes(b"\x20\x00\x00\x00TFL3" + b"\xff" * 100)
+    found = delegations(tmp_path, [name])
+    assert found
+    assert all(each.inside == "" and each.outside for each in found)

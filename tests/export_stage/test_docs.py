@@ -11,6 +11,7 @@ def row(artifact):
         asked.largest_error and f"error <= {asked.largest_error:g}",
         f"agreement >= {asked.agreement:g}",
         asked.accuracy_drop and f"accuracy drop <= {asked.accuracy_drop:g}",
+        asked.sqnr and f"SQNR >= {asked.sqnr:g}",
     ]
     cells = (
         artifact.format,

@@ -16,6 +16,7 @@ from keras_cbam.export import ARTIFACTS, VerificationError, export, load_model
 from keras_cbam.export.arrays import save_arrays
 from keras_cbam.export.child import RuntimeFailure
 from keras_cbam.export.formats import FORMATS, Tolerance
+from keras_cbam.export.judging import CLASSES, THRESHOLD, VALUES
 from keras_cbam.export.manifest import read_manifest, write_manifest
 from keras_cbam.export.parity import Parity, accuracy, compare, differing_shapes
 from keras_cbam.export.prepare import Prepared
@@ -254,23 +255,16 @@ def test_files_that_no_export_wrote_stay(network, images, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["manifest.json"]
 
 
-def test_outputs_of_one_value_an_input_agree_within_a_tenth_of_the_range():
-    expected = {"y": np.array([0.0, 5.0, 10.0])}
-    for found, agreement in (([0.0, 5.0, 10.0], 1), ([0.9, 5.0, 8.0], 2 / 3)):
-        (parity,) = compare({"y": np.array(found)}, expected, None)
-        assert parity.agreement == pytest.approx(agreement)
-
-
 def test_labels_are_of_the_first_output():
     outputs = {"scores": np.eye(3), "features": np.eye(3)}
-    first, second = compare(outputs, outputs, np.array([0, 1, 1]))
+    first, second = compare(outputs, outputs, np.array([0, 1, 1]), dict.fromkeys(outputs, CLASSES))
     assert first.accuracy == pytest.approx(2 / 3)
     assert second.accuracy is None
 
 
 def test_answers_that_are_not_finite_are_kept_and_read_again(tmp_path):
     expected = {"y": np.array([[0.0, 1.0], [1.0, 0.0]])}
-    parity = compare({"y": np.full((2, 2), np.inf)}, expected, None)
+    parity = compare({"y": np.full((2, 2), np.inf)}, expected, None, {"y": CLASSES})
     assert parity[0].misses(Tolerance(None, 0.5)) == [
         "y: values that are not finite, where Keras's are"
     ]
@@ -285,11 +279,13 @@ def test_answers_that_are_not_finite_are_kept_and_read_again(tmp_path):
     assert again.rows()[0][4] == "inf"
 
 
-def test_accuracy_needs_a_score_for_each_class():
-    scores = np.array([[0.1, 0.9], [0.8, 0.2]])
-    assert accuracy(scores, np.array([1, 1])) == 0.5
-    assert accuracy(scores, None) is None
-    assert accuracy(scores[:, :1], np.array([1, 1])) is None
+def test_accuracy_is_of_outputs_that_tell_classes():
+    scores, labels = np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 1])
+    assert accuracy(scores, labels, CLASSES) == 0.5
+    assert accuracy(scores, None, CLASSES) is None
+    assert accuracy(scores[:, :1], labels, THRESHOLD) == 0.5
+    assert accuracy(scores[:, :1], labels, VALUES) is None
+    assert accuracy(scores, labels, VALUES) is None
 
 
 def test_grouped_convolutions_are_exported(images, tmp_path):

@@ -119,7 +119,7 @@ def test_another_answer_is_found(everything, tmp_path):
         ("reference.npz", "no archive", "Expected an archive that unpacks. Received"),
         ("reference.npz", "", "Expected an archive that unpacks. Received"),
         ("reference.npz", "PK\x03\x04", "Expected an archive that unpacks. Received"),
-        ("manifest.json", '{"layout": 2}', "to be an object with accuracy, artifacts, .*. Received: "),
+        ("manifest.json", '{"layout": 2}', "an object with accuracy, artifacts, .*. Received: "),
     ],
 )
 def test_directories_that_cannot_be_verified(name, content, message, everything, tmp_path):

@@ -22,6 +22,8 @@ LIMIT = 20.0
 # Python's audit events that reach out of a process.
 REACHING = ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "socket.connect")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+# A file without a name, which is gone when it is closed.
+NAMELESS = getattr(os, "O_TMPFILE", -1)
 
 
 class Hang(BaseException):
@@ -34,8 +36,9 @@ class Watch:
     Python reports it by audit events; they cannot be switched off again.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, starts: bool):
         self.folder = str(folder)
+        self.reaching = () if starts else REACHING
         self.seen: list[str] = []
         self.active = False
         sys.addaudithook(self._hear)
@@ -43,9 +46,11 @@ class Watch:
     def _hear(self, event: str, arguments: tuple) -> None:
         if not self.active:
             return
-        if event in REACHING:
+        if event in self.reaching:
             self.seen.append(f"{event} {arguments[0]!r}")
         elif event == "open" and isinstance(arguments[2], int) and arguments[2] & WRITING:
+            if arguments[2] & NAMELESS == NAMELESS:
+                return
             path = str(arguments[0])
             if not path.startswith((self.folder, "/dev/")) and not path.isdigit():
                 self.seen.append(f"open {path}")
@@ -64,7 +69,7 @@ def attack(name: str, seed: int, numbers: range, folder: Path) -> Iterator[dict[
     originals = [path.read_bytes() for path in targets]
     # Whole files are read, or their mutants would say nothing.
     reader.read(root)
-    watch = Watch(folder)
+    watch = Watch(folder, reader.starts)
     signal.signal(signal.SIGALRM, _alarm)
     for number in numbers:
         rng = np.random.default_rng((seed, number))

@@ -28,8 +28,8 @@ GOOD = ("read", "refused")
 SILENCE = 90.0
 # Resident memory of a reader, in MiB. TensorFlow alone takes about 700.
 MEMORY = 3000
-# Mutants of a reader before the next has its turn.
-TURN = 500
+# How long a reader has its turn before the next, in seconds.
+TURN = 120.0
 
 
 @dataclass
@@ -101,16 +101,16 @@ def _pass_on(stream, lines: queue.Queue) -> None:
 def fuzz(
     names: list[str], seed: int, first: int, mutants: int | None, minutes: float, workers: int
 ) -> dict[str, Tally]:
-    """Attack readers by turns, each until it had so many mutants or the time is up."""
+    """Attack readers by turns of some time, each until it had so many mutants."""
     until = time.monotonic() + 60 * minutes
     tallies = {name: Tally() for name in names}
     places = dict.fromkeys(names, first)
 
     def turns(name: str) -> None:
-        end = sys.maxsize if mutants is None else first + mutants
-        last = min(places[name] + TURN, end)
-        while places[name] < last and time.monotonic() < until:
-            places[name] = attack(name, seed, places[name], last, tallies[name], until)
+        last = sys.maxsize if mutants is None else first + mutants
+        end = min(until, time.monotonic() + TURN)
+        while places[name] < last and time.monotonic() < end:
+            places[name] = attack(name, seed, places[name], last, tallies[name], end)
 
     with ThreadPoolExecutor(workers) as pool:
         while True:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from keras_cbam.errors import InputError
 from tests.hostile.mutants import Rng, of_bytes, of_json, of_zip
 
 
@@ -20,11 +21,13 @@ class Reader(NamedTuple):
         make: writes whole files to a folder, and returns those to mutate.
         mutate: a mutant of the bytes of one of them.
         read: reads the folder as a user would. It may refuse with an `InputError`.
+        starts: whether it may start a process.
     """
 
     make: Callable[[Path], list[Path]]
     mutate: Callable[[bytes, Rng], bytes]
     read: Callable[[Path], Any]
+    starts: bool = False
 
 
 def _picture(size: tuple[int, int] = (24, 18)) -> Any:
@@ -111,14 +114,19 @@ def _read_detection(root: Path) -> None:
     read_detection_folder(root)
 
 
+def _backbone() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((16, 16, 3))
+    return keras.Model(inputs, keras.layers.Conv2D(8, 3, activation="relu")(inputs))
+
+
 def _network() -> keras.Model:
     from keras_cbam import CBAM
 
-    keras.utils.set_random_seed(0)
-    inputs = keras.Input((16, 16, 3))
-    x = keras.layers.Conv2D(8, 3, activation="relu")(inputs)
-    x = keras.layers.GlobalAveragePooling2D()(CBAM(reduction_ratio=4)(x))
-    return keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(x))
+    backbone = _backbone()
+    x = CBAM(reduction_ratio=4)(backbone.output)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(backbone.inputs, keras.layers.Dense(2, activation="softmax")(x))
 
 
 def _make_keras(root: Path) -> list[Path]:
@@ -150,6 +158,77 @@ def _read_export(root: Path) -> None:
     from keras_cbam.export.reference import read_reference
 
     read_reference(root / "reference.npz", read_manifest(root))
+
+
+def _make_files(root: Path, kind: str) -> None:
+    """Export the network as one format, with the inputs to run it on."""
+    from keras_cbam.export import export
+    from keras_cbam.export.arrays import save_arrays
+
+    images = np.random.default_rng(0).uniform(0, 255, (2, 16, 16, 3)).astype("float32")
+    network = _network()
+    report = export(network, root / "out", formats=[kind], verification_data=images, runtimes=())
+    save_arrays(root / "inputs.npz", {report.inputs[0]["name"]: images})
+
+
+def _make_saved_model(root: Path) -> list[Path]:
+    _make_files(root, "saved_model")
+    return [root / "out" / "saved_model" / "saved_model.pb"]
+
+
+def _read_saved_model(root: Path) -> None:
+    from keras_cbam.export.child import Refused
+    from keras_cbam.export.saved_model_operations import check_operations
+
+    try:
+        check_operations(str(root / "out" / "saved_model"))
+    except Refused as error:
+        raise InputError(str(error)) from error
+
+
+def _make_tflite(root: Path) -> list[Path]:
+    _make_files(root, "tflite")
+    return [root / "out" / "model_float32.tflite"]
+
+
+def _make_onnx(root: Path) -> list[Path]:
+    _make_files(root, "onnx")
+    return [root / "out" / "model.onnx"]
+
+
+def _reading_in(runtime: str) -> Callable[[Path], None]:
+    """Runs the one file of an export, and asks where its operations run, as `verify` does."""
+
+    def read(root: Path) -> None:
+        from keras_cbam.export.child import Limits, RuntimeFailure
+        from keras_cbam.export.delegates import delegations
+        from keras_cbam.export.runtimes import run_artifact
+
+        limits = Limits(60, 4)
+        (path,) = (root / "out").glob("model*.*")
+        try:
+            run_artifact(runtime, path, root / "inputs.npz", limits)
+        except RuntimeFailure as error:
+            raise InputError(str(error)) from error
+        delegations(path.parent, [path.name], limits)
+
+    return read
+
+
+def _make_adapter(root: Path) -> list[Path]:
+    from keras_cbam.surgery import freeze_backbone
+    from keras_cbam.training import save_adapter
+
+    network = _network()
+    freeze_backbone(network)
+    save_adapter(network, root / "adapter.npz", labels=["cat", "dog"])
+    return [root / "adapter.npz"]
+
+
+def _read_adapter(root: Path) -> None:
+    from keras_cbam.training import load_adapter
+
+    load_adapter(_backbone(), root / "adapter.npz")
 
 
 def _make_archive(root: Path) -> list[Path]:
@@ -230,6 +309,10 @@ READERS = {
     "VOC": Reader(_make_voc, of_bytes, _read_detection),
     "Keras models": Reader(_make_keras, of_zip, _read_keras),
     "manifests and references": Reader(_make_export, _mutate_export, _read_export),
+    "SavedModels": Reader(_make_saved_model, of_bytes, _read_saved_model),
+    "TFLite": Reader(_make_tflite, of_bytes, _reading_in("litert"), starts=True),
+    "ONNX": Reader(_make_onnx, of_bytes, _reading_in("onnxruntime"), starts=True),
+    "adapters": Reader(_make_adapter, of_zip, _read_adapter),
     "image archives": Reader(_make_archive, of_zip, _read_archive),
     "states of runs": Reader(_make_state, of_zip, _read_state),
     "PyTorch checkpoints": Reader(_make_checkpoint, of_zip, _read_checkpoint),

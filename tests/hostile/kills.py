@@ -1,0 +1,364 @@
+"""Commands that are killed at random moments, and run again until they end.
+
+    python -m tests.hostile.kills --kills 300
+
+Each command writes to one output, alone or beside a second process that does the same. A clock may
+jump by days meanwhile. After each kill, what stands under a final name must be complete, and a run
+that is left alone must end with what the command promises. The table tells what came of it; with a
+fault the exit code is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+# Signals, and how a command may end of them; `None` where it may have ended before.
+SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+ENDS = (0, 2, 130, 143, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT)
+# How many kills one output takes before it is left alone.
+MOST = 4
+# A run that is left alone has so many times its usual length, and no less than a minute.
+PATIENCE = 20
+# Of a run that goes on: files that are not promised to be whole.
+AT_WORK = (".state", ".partial-")
+
+
+class Command(NamedTuple):
+    """A command under attack.
+
+    Attributes:
+        arguments: of the folder of inputs and the output.
+        again: what is added to go on with a run that was cut off.
+        last: the file that is written last.
+    """
+
+    arguments: Callable[[Path, Path], list[str]]
+    again: tuple[str, ...]
+    last: str
+
+
+SMALL = ("--backbone=MobileNet", "--backbone-option=alpha=0.25", "--weights=none")
+
+COMMANDS = {
+    "finetune": Command(
+        lambda inputs, output: [
+            *("finetune", f"{inputs}/images", f"--output={output}", *SMALL, "--image-size=32"),
+            *("--batch-size=4", "--epochs=3", "--val-split=0.25", "--attention=spatial"),
+            "--checkpoint-seconds=0",
+        ],
+        ("--resume",),
+        "report.md",
+    ),
+    "export": Command(
+        lambda inputs, output: [
+            *("export", f"{inputs}/model.keras", f"--output={output}", "--runtimes=none"),
+            *(f"--verification={inputs}/images", f"--calibration={inputs}/images"),
+            "--keep-mismatches",
+        ],
+        (),
+        "manifest.json",
+    ),
+    "explain": Command(
+        lambda inputs, output: [
+            *("explain", f"{inputs}/model.keras", f"{inputs}/images", f"--output={output}"),
+        ],
+        (),
+        "index.html",
+    ),
+    "detect train": Command(
+        lambda inputs, output: [
+            *("detect", "train", f"{inputs}/boxes", f"--output={output}", *SMALL),
+            *("--image-size=64x96", "--batch-size=2", "--epochs=2", "--head-layers=0"),
+            "--checkpoint-seconds=0",
+        ],
+        ("--resume",),
+        "report.md",
+    ),
+    "study": Command(
+        lambda inputs, output: [
+            *("study", "order", f"--data={inputs}/splits", f"--output={output}", "--seeds=1"),
+            *("--network=WideResNet18-0.125", "--image-size=32", "--batch-size=4", "--images=16"),
+            "--checkpoint-seconds=0",
+        ],
+        (),
+        "report.md",
+    ),
+}
+
+
+def make_inputs(folder: Path) -> None:
+    """Write what the commands take, in a process of its own, for it computes."""
+    from tests.conftest import write_images
+    from tests.detection.data import BOXES, write_voc
+    from tests.hostile.readers import _network
+
+    rng = np.random.default_rng(0)
+    write_images(folder / "images", rng, count=12)
+    for split in ("train", "val"):
+        write_images(folder / "splits" / split, rng, count=8)
+    write_voc(folder / "boxes", {"train": list(BOXES), "val": ["a", "d"]})
+    _network().save(folder / "model.keras")
+    (folder / "labels.txt").write_text("blue\nred\n")
+
+
+def jump(rng: random.Random) -> None:
+    """Make the clock jump by up to ten days, back and forth, for this process."""
+    real, shift = time.time, [0.0]
+
+    def jumping() -> float:
+        if rng.random() < 0.1:
+            shift[0] = rng.uniform(-864_000, 864_000)
+        return real() + shift[0]
+
+    time.time = jumping
+    time.time_ns = lambda: int(1e9 * jumping())
+
+
+def start(arguments: list[str], told: Path, clock: int | None = None) -> int:
+    """Run a command in a fork of this process, which has imported all, and return its number."""
+    process = os.fork()
+    if process:
+        return process
+    code = 70
+    try:
+        os.setsid()
+        out = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        for source, target in ((nothing, 0), (out, 1), (out, 2)):
+            os.dup2(source, target)
+        if clock is not None:
+            jump(random.Random(clock))
+        from keras_cbam.cli import main
+
+        sys.argv = ["keras-cbam", *arguments]
+        main()
+        code = 0
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
+    except BaseException:  # noqa: BLE001, as the interpreter would end
+        import traceback
+
+        traceback.print_exc()
+        code = 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def wait(process: int, seconds: float) -> int | None:
+    """The exit code of a process, negative for a signal; `None` if it goes on."""
+    end = time.monotonic() + seconds
+    while True:
+        found, status = os.waitpid(process, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() >= end:
+            return None
+        time.sleep(0.02)
+
+
+def tracebacks(told: Path) -> list[str]:
+    """The tracebacks that commands printed.
+
+    One of an exception that Python ignores, as in a library's callback of the garbage collector, is
+    none: there the command goes on as if the signal had not come.
+    """
+    lines = ["", *told.read_text(errors="replace").splitlines()]
+    return [
+        "\n".join(lines[number : number + 30])
+        for number, line in enumerate(lines)
+        if line.startswith("Traceback") and "Exception ignored" not in lines[number - 1]
+    ]
+
+
+def incomplete(output: Path) -> Iterator[str]:
+    """What stands under a final name and is not whole, in words."""
+    from keras_cbam.export.manifest import MANIFEST, read_manifest, why_changed
+
+    for path in sorted(output.rglob("*")) if output.exists() else ():
+        inside = path.relative_to(output).parts
+        if path.is_dir() or any(part.startswith(AT_WORK) for part in inside):
+            continue
+        try:
+            WHOLE.get(path.suffix, _not_empty)(path)
+        except Exception as error:  # noqa: BLE001, whatever says that it is not whole
+            yield f"{path.relative_to(output)}: {type(error).__name__}: {error}"
+    if (output / MANIFEST).exists():
+        for entry in read_manifest(output).artifacts:
+            if changed := why_changed(output / entry.name, entry):
+                yield f"{entry.name}: {changed}"
+
+
+def _not_empty(path: Path) -> None:
+    if not path.stat().st_size:
+        raise ValueError("nothing in it")
+
+
+def _archive(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        if (bad := archive.testzip()) is not None:
+            raise ValueError(f"{bad} is damaged")
+
+
+def _picture(path: Path) -> None:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        image.load()
+
+
+WHOLE: dict[str, Callable[[Path], object]] = {
+    ".json": lambda path: json.loads(path.read_text()),
+    ".keras": _archive,
+    ".npz": _archive,
+    ".png": _picture,
+    ".jpg": _picture,
+}
+
+
+@dataclass
+class Tally:
+    """What came of one command."""
+
+    length: float = 0.0
+    kills: int = 0
+    outputs: int = 0
+    rivals: int = 0
+    jumps: int = 0
+    ends: Counter = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
+
+
+def attack(name: str, kills: int, inputs: Path, folder: Path, rng: random.Random) -> Tally:
+    """Kill a command so many times, and let it end after every few."""
+    command, tally = COMMANDS[name], Tally()
+    whole = folder / "whole"
+    begun = time.monotonic()
+    process = start(command.arguments(inputs, whole), folder / "whole.txt")
+    if wait(process, 600) != 0:
+        raise RuntimeError((folder / "whole.txt").read_text()[-2000:])
+    tally.length = time.monotonic() - begun
+    expected = {path.name for path in whole.iterdir()}
+    while tally.kills < kills:
+        output, told = folder / f"out{tally.outputs}", folder / f"out{tally.outputs}.txt"
+        tally.outputs += 1
+        arguments = command.arguments(inputs, output)
+        for _ in range(min(MOST, kills - tally.kills)):
+            if not _kill(arguments, told, tally, rng):
+                break
+            tally.faults += [f"{output.name}: {each}" for each in incomplete(output)]
+            if (output / command.last).exists():
+                break
+            arguments = [*command.arguments(inputs, output), *command.again]
+        if not (output / command.last).exists() or not command.again:
+            code = wait(process := start(arguments, told), max(60.0, PATIENCE * tally.length))
+            if code is None:
+                os.killpg(process, signal.SIGKILL)
+                wait(process, 60)
+            if code != 0:
+                tally.faults.append(f"{output.name}: left alone, it ended with {code}")
+        left = {path.name for path in output.iterdir()} if output.exists() else set()
+        if left != expected:
+            tally.faults.append(f"{output.name}: {sorted(left)}, expected {sorted(expected)}")
+        tally.faults += [f"{output.name}: {each}" for each in incomplete(output)]
+        tally.faults += [f"{output.name}: {each}" for each in tracebacks(told)]
+        shutil.rmtree(output, ignore_errors=True)
+        print(f"{name}: {tally.kills} kills, {len(tally.faults)} faults", flush=True)
+    return tally
+
+
+def _kill(arguments: list[str], told: Path, tally: Tally, rng: random.Random) -> bool:
+    """Start a command once or twice, and kill it; whether it ran until then."""
+    clocks = [rng.randrange(2**32) if rng.random() < 0.25 else None]
+    if rng.random() < 0.2:
+        clocks.append(None)
+        tally.rivals += 1
+    tally.jumps += clocks[0] is not None
+    processes = [start(arguments, told, clock) for clock in clocks]
+    killed = False
+    for process in processes:
+        code = wait(process, rng.uniform(0, tally.length) / len(processes))
+        if code is None:
+            number, whole = rng.choice(SIGNALS), rng.random() < 0.5
+            (os.killpg if whole else os.kill)(process, number)
+            killed = True
+            tally.kills += 1
+            code = wait(process, 60)
+        tally.ends[str(code)] += 1
+        if code not in ENDS:
+            tally.faults.append(f"it ended with {code} within 60 s of a signal")
+        # What the process had started and did not end.
+        try:
+            os.killpg(process, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    return killed
+
+
+def table(tallies: dict[str, Tally]) -> str:
+    """The tallies as Markdown."""
+    columns = ("command", "a run, s", "kills", "outputs", "beside another", "clocks that jump")
+    lines = [f"| {' | '.join((*columns, 'exit codes', 'faults'))} |", "|---" * 8 + "|"]
+    for name, tally in tallies.items():
+        ends = ", ".join(f"{code}: {count}" for code, count in sorted(tally.ends.items()))
+        counts = (tally.kills, tally.outputs, tally.rivals, tally.jumps)
+        cells = [name, f"{tally.length:.0f}", *map(str, counts), ends, str(len(tally.faults))]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run, and print the faults and the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=300, help="Of all commands together.")
+    parser.add_argument("--command", action="append", choices=COMMANDS)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--inputs", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.inputs:
+        make_inputs(given.inputs)
+        return
+    # Imported once; nothing is computed here, so that a fork can.
+    import keras_cbam.cli.app
+    import keras_cbam.export.load  # noqa: F401
+
+    names = given.command or list(COMMANDS)
+    tallies = {}
+    with tempfile.TemporaryDirectory(prefix="kills-") as root:
+        inputs = Path(root) / "inputs"
+        inputs.mkdir()
+        own = [sys.executable, "-m", "tests.hostile.kills", f"--inputs={inputs}"]
+        subprocess.run(own, check=True)
+        for number, name in enumerate(names):
+            folder = Path(root) / name.replace(" ", "-")
+            folder.mkdir()
+            count = given.kills * (number + 1) // len(names) - given.kills * number // len(names)
+            rng = random.Random(f"{given.seed} {name}")
+            tallies[name] = attack(name, count, inputs, folder, rng)
+    for name, tally in tallies.items():
+        for fault in tally.faults[:20]:
+            print(f"{name}, {fault}\n")
+    print(table(tallies))
+    sys.exit(any(tally.faults for tally in tallies.values()))
+
+
+if __name__ == "__main__":
+    main()
