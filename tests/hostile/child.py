@@ -22,8 +22,6 @@ LIMIT = 20.0
 # Python's audit events that reach out of a process.
 REACHING = ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "socket.connect")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
-# A file without a name, which is gone when it is closed.
-NAMELESS = getattr(os, "O_TMPFILE", -1)
 
 
 class Hang(BaseException):
@@ -49,9 +47,10 @@ class Watch:
         if event in self.reaching:
             self.seen.append(f"{event} {arguments[0]!r}")
         elif event == "open" and isinstance(arguments[2], int) and arguments[2] & WRITING:
-            if arguments[2] & NAMELESS == NAMELESS:
-                return
             path = str(arguments[0])
+            # A folder is opened for a file without a name, which is gone when it is closed.
+            if os.path.isdir(path):
+                return
             if not path.startswith((self.folder, "/dev/")) and not path.isdigit():
                 self.seen.append(f"open {path}")
 
