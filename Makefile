@@ -6,7 +6,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 # channels_first.
 export TF_ENABLE_ONEDNN_OPTS ?= 1
 
-.PHONY: all demo test test-all fuzz lint types clean
+.PHONY: all demo test test-all fuzz kills lint types clean
 
 all: .venv/installed
 
@@ -35,6 +35,10 @@ test-all: .venv/installed
 MINUTES ?= 30
 fuzz: .venv/installed
 	$(BIN)/python -m tests.hostile.fuzz --minutes $(MINUTES)
+
+KILLS ?= 300
+kills: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.hostile.kills --kills $(KILLS)
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -19,7 +19,7 @@ class Tolerance:
             that Keras gives there, or of 1 where that is less.
         agreement: smallest share of answers that are the same, as `judging.JUDGES` tells.
         accuracy_drop: largest loss of accuracy, as a share, where labels are given.
-        sqnr: smallest signal to quantization noise ratio, in dB, of outputs judged as values.
+        sqnr: smallest signal to quantization noise ratio, in dB, of outputs that are no classes.
     """
 
     largest_error: float | None

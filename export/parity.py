@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,8 +30,8 @@ class Parity:
         magnitude: Keras's largest absolute value.
         sqnr: signal to quantization noise ratio, in dB: mean square of Keras's values over that of
             the differences; `None` where there is no difference.
-        agreement: share of answers that are the same, as `judging.JUDGES` tells. One that Keras
-            leaves undecided by less than the float tolerance, as a share of its range, counts.
+        agreement: share of answers that are the same, as `judging.JUDGES` tells. An answer between
+            values that differ by less than the float tolerance in Keras counts as the same.
         accuracy: share of right answers, where labels were given.
         accuracy_change: that share minus Keras's.
         judge: key of `judging.JUDGES`.
@@ -57,7 +57,7 @@ class Parity:
                 _scaled(tolerance.largest_error, max(1.0, self.magnitude)),
             ),
             (AGREEMENTS[self.judge], self.agreement, ">=", tolerance.agreement),
-            ("SQNR", self.sqnr, ">=", tolerance.sqnr if self.judge == VALUES else None),
+            ("SQNR", self.sqnr, ">=", None if self.judge == CLASSES else tolerance.sqnr),
             (
                 "accuracy change",
                 self.accuracy_change,
@@ -108,20 +108,21 @@ def compare(
         )
 
 
-def eased(
-    tolerance: Tolerance, had: tuple[Parity, ...], answers: float, decibels: float
-) -> Tolerance:
-    """A tolerance that asks no more than what was had, less a share of answers and decibels."""
-    ratios = (each.sqnr for each in had if each.sqnr is not None)
-    return replace(
-        tolerance,
-        agreement=_least(tolerance.agreement, (each.agreement - answers for each in had)),
-        sqnr=_least(tolerance.sqnr, (ratio - decibels for ratio in ratios)),
-    )
+def eased(tolerance: Tolerance, had: Parity, answers: float, decibels: float) -> Tolerance:
+    """A tolerance, lowered to what an output had where that is less, minus a margin.
 
-
-def _least(bound: float | None, had: Iterable[float]) -> float | None:
-    return None if bound is None else min([bound, *had])
+    Args:
+        tolerance: what is asked otherwise.
+        had: how the output compared before, on the same inputs.
+        answers: margin of the agreement, as a share of the answers.
+        decibels: margin of the SQNR.
+    """
+    agreement, sqnr = tolerance.agreement, tolerance.sqnr
+    if agreement is not None:
+        agreement = min(agreement, had.agreement - answers)
+    if sqnr is not None and had.sqnr is not None:
+        sqnr = min(sqnr, had.sqnr - decibels)
+    return replace(tolerance, agreement=agreement, sqnr=sqnr)
 
 
 def _compared(
@@ -148,27 +149,27 @@ def _compared(
 def _same_place(found: np.ndarray, expected: np.ndarray, error: np.ndarray) -> np.ndarray:
     """Where the largest of the last axis is in the same place."""
     chosen = np.take_along_axis(expected, found.argmax(-1)[..., None], -1)[..., 0]
-    return chosen >= expected.max(-1) - undecided(expected)
+    largest = expected.max(-1)
+    return chosen >= largest - FLOAT_ERROR * np.abs(largest).max()
 
 
 def _same_side(found: np.ndarray, expected: np.ndarray, error: np.ndarray) -> np.ndarray:
     """Where values are on the same side of 0.5."""
     same = (found >= 0.5) == (expected >= 0.5)
-    return same | (np.abs(expected - 0.5) <= undecided(expected))
+    return same | (np.abs(expected - 0.5) <= FLOAT_ERROR)
 
 
 def _near(found: np.ndarray, expected: np.ndarray, error: np.ndarray) -> np.ndarray:
-    """Where values are within a tenth of the range of their place in the last axis."""
+    """Where values are within a tenth of the range of their place in the last axis.
+
+    A hundredth of the whole output's range is near in any case: integers come in steps of that.
+    """
     spread = np.ptp(expected, axis=tuple(range(expected.ndim - 1)) if expected.ndim > 1 else None)
-    return error <= np.maximum(0.1 * spread, FLOAT_ERROR * max(1.0, np.abs(expected).max()))
+    least = max(0.01 * np.ptp(expected), FLOAT_ERROR * max(1.0, np.abs(expected).max()))
+    return error <= np.maximum(0.1 * spread, least)
 
 
 SAME = {CLASSES: _same_place, THRESHOLD: _same_side, VALUES: _near}
-
-
-def undecided(expected: np.ndarray) -> float:
-    """By how much Keras's own values have to differ for a decision to be one."""
-    return FLOAT_ERROR * float(np.ptp(expected))
 
 
 def _sqnr(error: np.ndarray, expected: np.ndarray) -> float | None:

@@ -18,6 +18,7 @@ from .child import RuntimeFailure
 from .datasets import CALIBRATION_IMAGES
 from .delegates import delegations
 from .formats import FORMATS, Artifact
+from .judging import CLASSES, VALUES, can_hold_classes
 from .manifest import MANIFEST, source, versions, write_manifest
 from .options import Options
 from .parity import accuracy
@@ -168,12 +169,13 @@ def export(
         say("Keras: reference outputs")
         reference = request.prepared.answers(request.inputs)
         own = judge if callable(judge) else None
+        given = None if callable(judge) else judge
         subject = Subject(
             staging / "inputs.npz",
             reference,
             request.truth,
             request.drawn,
-            judges=request.judges(reference, None if callable(judge) else judge),
+            judges=request.judges(reference, given),
             by_agreement=own is None,
             judge=own,
         )
@@ -186,7 +188,8 @@ def export(
         report = _report(directory, request, options, subject, reports, tuple(beside))
         if on_mismatch == "raise" and report.missed:
             missed = "; ".join(report.missed)
-            raise VerificationError(f"Nothing was exported, because of {missed}.", report)
+            hint = "" if judge else _other_judge(subject)
+            raise VerificationError(f"Nothing was exported, because of {missed}.{hint}", report)
         answers = {each.name: outputs for each, outputs in found}
         write_reference(staging / REFERENCE, request.named(), reference, answers)
         for name, write in beside.items():
@@ -198,6 +201,18 @@ def export(
         write_manifest(report, staging / MANIFEST)
         publish(staging, directory, [*names, *also_written])
     return report
+
+
+def _other_judge(subject: Subject) -> str:
+    """What to try where scores of classes were taken for values; empty if none may be."""
+    names = [
+        name
+        for name, judge in subject.judges.items()
+        if judge == VALUES and can_hold_classes(subject.reference[name]) and not subject.drawn
+    ]
+    if not names:
+        return ""
+    return f" If {', '.join(names)} has scores of classes, give labels, or the judge {CLASSES}."
 
 
 def _write_and_verify(

@@ -249,7 +249,7 @@ class Report:
             return []
         judges = {each["name"]: each.get("judge", CLASSES) for each in self.outputs}
         return [
-            f"{name} is judged as {judge} (agreement: {JUDGES[judge]}), unless judge says otherwise"
+            f"{name} is compared as {judge}: an answer is the same if {JUDGES[judge]}"
             for name, judge in judges.items()
             if judge != CLASSES
         ]

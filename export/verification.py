@@ -25,7 +25,7 @@ Judge = Callable[[str, str, Outputs, Outputs], Sequence[str]]
 
 # On inputs that mean nothing to a network it is in doubt, and rounding decides what is largest.
 DRAWN = Tolerance(largest_error=None, agreement=None)
-# Another runtime may have as many decibels less than an artifact's own, a third of the signal.
+# So many decibels may another runtime have less than an artifact's own: twice the noise.
 NOISIER = 3.0
 
 
@@ -39,7 +39,7 @@ class Subject:
         labels: the right answers, or `None`.
         drawn: whether the inputs were drawn at random; then only float32 is judged.
         judges: how each output is judged, by its name.
-        asked: what is asked of artifacts that is not what the table asks, by name.
+        asked: by artifact and output, what is asked that is not what the table asks.
         by_agreement: whether agreement and accuracy tell anything of these outputs.
         judge: what takes their place, if anything does.
         limits: of the child processes that artifacts run in.
@@ -50,22 +50,22 @@ class Subject:
     labels: np.ndarray | None = None
     drawn: bool = False
     judges: dict[str, str] = field(default_factory=dict)
-    asked: dict[str, Tolerance] = field(default_factory=dict)
+    asked: dict[tuple[str, str], Tolerance] = field(default_factory=dict)
     by_agreement: bool = True
     judge: Judge | None = None
     limits: Limits = NO_LIMITS
 
-    def tolerance(self, artifact: Artifact) -> Tolerance:
-        """What an artifact must meet on these inputs."""
+    def tolerance(self, artifact: Artifact, output: str) -> Tolerance:
+        """What an output of an artifact must meet on these inputs."""
         if self.drawn or not self.by_agreement:
             return replace(DRAWN, largest_error=artifact.tolerance.largest_error)
-        return self.asked.get(artifact.name, artifact.tolerance)
+        return self.asked.get((artifact.name, output), artifact.tolerance)
 
     def some(self, count: int, artifact: Artifact, answers: Outputs) -> Subject:
         """Inputs from all over, `count` at most, for a runtime that is not the artifact's own.
 
         So few tell agreement in coarse steps: one may differ, and what differs in its own runtime.
-        There may be half as much noise again.
+        Of noise there may be twice as much. Accuracy is not asked.
         """
         total = len(next(iter(self.reference.values())))
         index = np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int))
@@ -74,15 +74,17 @@ class Subject:
             save_arrays(path, {name: v[index] for name, v in load_arrays(self.inputs).items()})
         reference = {name: value[index] for name, value in self.reference.items()}
         few = {name: value[index] for name, value in answers.items()}
-        own = compare(few, reference, None, self.judges)
-        asked = eased(self.tolerance(artifact), own, answers=1 / len(index), decibels=NOISIER)
+        asked = {}
+        for each in compare(few, reference, None, self.judges):
+            tolerance = replace(self.tolerance(artifact, each.output), accuracy_drop=None)
+            asked[artifact.name, each.output] = eased(tolerance, each, 1 / len(index), NOISIER)
         return replace(
             self,
             inputs=path,
             reference=reference,
             labels=None if self.labels is None else self.labels[index],
             judge=None,
-            asked={artifact.name: asked},
+            asked=asked,
         )
 
 
@@ -102,16 +104,14 @@ def verify_artifact(
         How it compares with Keras, and its outputs; none where the runtime refuses it.
     """
     size, digest = size_and_hash(path)
-    tolerance = subject.tolerance(artifact)
-    outputs, facts, parity, missed = _compared(artifact.runtime, path, subject, tolerance)
+    outputs, facts, parity, missed = _compared(artifact.runtime, path, subject, artifact)
     if subject.judge and parity:
         missed += subject.judge(artifact.name, artifact.precision, outputs, subject.reference)
     elsewhere = []
     # What its own runtime refuses is not tried in others.
     for runtime in (each for each in artifact.also if each in also and parity):
         few = subject.some(RUNTIMES[runtime].most, artifact, outputs)
-        asked = replace(few.tolerance(artifact), accuracy_drop=None)
-        _, told, found, misses = _compared(runtime, path, few, asked)
+        _, told, found, misses = _compared(runtime, path, few, artifact)
         facts += told
         images = len(next(iter(few.reference.values())))
         elsewhere.append(Elsewhere(runtime, images, found, tuple(misses)))
@@ -125,14 +125,15 @@ def verify_artifact(
         parity=parity,
         notes=(*notes, *facts),
         missed=tuple(missed),
-        judged=tolerance.asks or subject.judge is not None,
+        judged=subject.judge is not None
+        or any(subject.tolerance(artifact, output).asks for output in subject.reference),
         elsewhere=tuple(elsewhere),
     )
     return report, outputs if parity else {}
 
 
 def _compared(
-    runtime: str, path: Path, subject: Subject, tolerance: Tolerance
+    runtime: str, path: Path, subject: Subject, artifact: Artifact
 ) -> tuple[Outputs, list[str], tuple[Parity, ...], list[str]]:
     """What a file answers in a runtime, what that reports, the parity, and what it misses."""
     try:
@@ -145,4 +146,7 @@ def _compared(
     if missed:
         return outputs, facts, (), missed
     parity = compare(outputs, subject.reference, subject.labels, subject.judges)
-    return outputs, facts, parity, [miss for each in parity for miss in each.misses(tolerance)]
+    missed = [
+        miss for each in parity for miss in each.misses(subject.tolerance(artifact, each.output))
+    ]
+    return outputs, facts, parity, missed

@@ -26,6 +26,9 @@ from .runtimes import require_runtime
 from .verification import Subject, verify_artifact
 from .warn import spread_of, verification_warnings
 
+# Decibels that an SQNR may differ by between machines.
+ROUNDING = 0.1
+
 
 def verify(
     directory: str | Path,
@@ -39,8 +42,8 @@ def verify(
 
     Neither the model nor Keras's backend is needed, only the runtimes. Each artifact must have the
     hash that the manifest gives, and meet its tolerance; on the few reference inputs, of agreement
-    no more is asked than it had on them when it was exported. Accuracy is not reported, since the
-    right answers are not kept.
+    and SQNR no more is asked than it had on them when it was exported. Accuracy is not reported,
+    since the right answers are not kept.
 
     Args:
         directory: what `export` wrote.
@@ -75,14 +78,15 @@ def verify(
         check_writable(directory)
         if not before.delegations:
             check_ours(directory, [REPORT])
+    judges = _judges(before, answers["keras"])
     with tempfile.TemporaryDirectory() as folder, space_needed(Path(folder)):
         subject = Subject(
             Path(folder) / "inputs.npz",
             answers["keras"],
             drawn=before.drawn,
             by_agreement=before.by_agreement,
-            judges=(judged := _judges(before, answers["keras"])),
-            asked=_asked(judged, rows, answers),
+            judges=judges,
+            asked=_asked(judges, rows, answers),
             limits=limits,
         )
         save_arrays(subject.inputs, inputs)
@@ -118,9 +122,10 @@ def _judges(before: Report, answers: Arrays) -> dict[str, str]:
         holds = can_hold_classes(answers[name])
         judge = output.get("judge", CLASSES if holds else VALUES)
         if judge not in JUDGES or (judge == CLASSES and not holds):
+            fitting = [each for each in JUDGES if holds or each != CLASSES]
             raise InputError(
-                f"Expected an output that can be judged by {', '.join(JUDGES)} in the manifest. "
-                f"Received: {short(output)}"
+                f"Expected judge as one of {', '.join(fitting)} for {name} in the manifest. "
+                f"Received: {short(judge)}"
             )
         judges[name] = judge
     return judges
@@ -128,17 +133,13 @@ def _judges(before: Report, answers: Arrays) -> dict[str, str]:
 
 def _asked(
     judges: dict[str, str], rows: dict[str, Artifact], answers: dict[str, Arrays]
-) -> dict[str, Tolerance]:
-    """What each artifact is asked here: no more than it had on these inputs."""
+) -> dict[tuple[str, str], Tolerance]:
+    """What each output of each artifact is asked here: no more than it had on these inputs."""
     return {
-        name: eased(
-            artifact.tolerance,
-            compare(answers[name], answers["keras"], None, judges),
-            answers=0.0,
-            decibels=0.1,
-        )
+        (name, each.output): eased(artifact.tolerance, each, answers=0.0, decibels=ROUNDING)
         for name, artifact in rows.items()
         if name in answers
+        for each in compare(answers[name], answers["keras"], None, judges)
     }
 
 

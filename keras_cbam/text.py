@@ -10,7 +10,7 @@ DIRECTIONS = {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}
 # Control characters, ends of lines and paragraphs, and halves of characters.
 UNSEEN = ("Cc", "Zl", "Zp", "Cs")
 # What begins something in Markdown, or in the HTML that it may hold; within a word `_` does not.
-MARKDOWN = re.compile(r"[\\`*{}\[\]<>#|~&!]|(?<!\w)_|_(?!\w)")
+MARKDOWN = re.compile(r"[\\`*{}\[\]<>#|~&!]|(?<![^\W_])_|_(?![^\W_])")
 
 
 def printable(text: str, keep: str = "\n\t") -> str:

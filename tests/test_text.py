@@ -14,5 +14,5 @@ def test_control_characters_are_shown():
 def test_a_name_is_one_line_of_markdown():
     assert as_markdown("a\n# heading") == "a\\\\n\\# heading"
     assert as_markdown("<b>[x](y)|`z`") == "\\<b\\>\\[x\\](y)\\|\\`z\\`"
-    assert as_markdown("_a_ b_c.jpg __") == "\\_a\\_ b_c.jpg \\_\\_"
+    assert as_markdown("_a_ b_c.jpg __d__") == "\\_a\\_ b_c.jpg \\_\\_d\\_\\_"
     assert as_markdown("rose 3.jpg") == "rose 3.jpg"

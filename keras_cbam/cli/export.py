@@ -33,7 +33,7 @@ from keras_cbam.pixels import preprocessed
 LARGEST_LABELS = 16 * 2**20
 JUDGE_HELP = (
     f"How outputs are compared: {', '.join(JUDGES)}; or OUTPUT=HOW for some, separated by commas. "
-    "By default as fits what they are."
+    "By default it depends on the output."
 )
 
 

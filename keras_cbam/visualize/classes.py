@@ -7,7 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_cbam.visualize.probe import ends_in_sigmoid, one_output
+from keras_cbam.outputs import is_one_sigmoid
+from keras_cbam.visualize.probe import one_output
 
 
 def class_count(model: keras.Model) -> int:
@@ -16,10 +17,11 @@ def class_count(model: keras.Model) -> int:
     Raises:
         ValueError: if its output is not `(batch, classes)`.
     """
-    shape = tuple(one_output(model).shape)
+    output = one_output(model)
+    shape = tuple(output.shape)
     if len(shape) != 2 or shape[1] is None:
         raise ValueError(f"Expected a classifier, of outputs (batch, classes). Received: {shape}")
-    return 2 if shape[1] == 1 and ends_in_sigmoid(model) else shape[1]
+    return 2 if is_one_sigmoid(output) else shape[1]
 
 
 def both_probabilities(scores: Any, known: int) -> Any:

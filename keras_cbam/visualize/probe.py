@@ -137,12 +137,6 @@ def last_operation(model: keras.Model) -> Any:
     return _maker(one_output(model))
 
 
-def ends_in_sigmoid(model: keras.Model) -> bool:
-    """Whether the output is that of a sigmoid."""
-    last = last_operation(model)
-    return type(last).__name__ == "Sigmoid" or _name(getattr(last, "activation", None)) == "sigmoid"
-
-
 def first_data_format(model: keras.Model) -> str:
     """The data format of the first layer that has one; Keras's own if none has."""
     found = (getattr(layer, "data_format", None) for _, layer in walk(model, has_graph))

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -10,9 +11,11 @@ from keras import layers, ops
 
 from keras_cbam.errors import InputError
 from keras_cbam.export import VerificationError, export, verify
+from keras_cbam.export.formats import FLOAT, INTEGER
 from keras_cbam.export.judging import CLASSES, THRESHOLD, VALUES, judges
 from keras_cbam.export.manifest import MANIFEST
-from keras_cbam.export.parity import compare
+from keras_cbam.export.parity import Parity, compare, eased
+from keras_cbam.outputs import ends_in_sigmoid
 from tests.cli.running import run_here
 from tests.conftest import BACKEND, vary
 
@@ -59,6 +62,15 @@ def test_the_judge_fits_the_output(case):
     assert judged(ending(*tail)) == [expected]
 
 
+def test_the_call_that_makes_the_output_counts():
+    x = keras.Input((4,))
+    flatten = layers.Flatten()
+    y = [flatten(layers.Dense(3, "sigmoid")(x)), flatten(layers.Dense(3)(x))]
+    assert list(map(ends_in_sigmoid, y)) == [True, False]
+    assert not ends_in_sigmoid(layers.Concatenate()(y))
+    assert ends_in_sigmoid(layers.Concatenate()([y[0], y[0]]))
+
+
 def test_names_of_classes_and_what_is_given_go_first():
     scores = ending(layers.Dense(3))
     assert judged(scores, named=True) == judged(scores, known=True) == [CLASSES]
@@ -70,8 +82,8 @@ def test_names_of_classes_and_what_is_given_go_first():
     assert judged(both, given="threshold") == [THRESHOLD, THRESHOLD]
     assert judged(both, given={"b": "classes"}) == [VALUES, CLASSES]
     for given, message in (
-        ("top-1", "Expected judge of classes, threshold, values. Received: top-1"),
-        ({"c": "values"}, "Expected judge of outputs a, b. Received: c"),
+        ("top-1", "Expected judge as one of classes, threshold, values. Received: top-1"),
+        ({"c": "values"}, "Expected judge by outputs of a, b. Received: c"),
     ):
         with pytest.raises(InputError, match=message):
             judged(both, given=given)
@@ -87,10 +99,19 @@ COMPARED = {
         [[0.9, 0.3, 1], [5, 1, 1], [8, 2, 1]],
         7 / 9,
     ),
+    # Integers come in steps of the whole output's range.
+    "values that stay": (VALUES, [[0, 5], [1, 5], [9, 5]], [[0, 5.08], [1, 5.08], [9, 5.1]], 5 / 6),
     "one value an input": (VALUES, [0, 5, 10], [0.9, 5, 8], 2 / 3),
     "decisions": (THRESHOLD, [[0.1, 0.6], [0.9, 0.4]], [[0.4, 0.4], [0.5, 0.6]], 2 / 4),
     "one that Keras leaves open": (THRESHOLD, [[0.1], [0.50001], [0.9]], [[0.2], [0.4], [0.8]], 1),
     "places": (CLASSES, [[0.1, 0.9], [0.7, 0.3]], [[0.2, 0.8], [0.4, 0.6]], 1 / 2),
+    # What is ruled out by a large number does not blur the rest.
+    "places beside none": (
+        CLASSES,
+        [[3, 1, -1e9], [1, 3, -1e9]],
+        [[2, 1, -1e9], [2, 1, -1e9]],
+        1 / 2,
+    ),
     "places that Keras leaves open": (CLASSES, [[0, 1.00001], [1, 0.99999]], [[0, 1], [0, 1]], 1),
 }
 
@@ -102,6 +123,25 @@ def test_agreement(case):
     (parity,) = compare({"y": np.array(found, "float64")}, answers, None, {"y": judge})
     assert parity.agreement == pytest.approx(agreement)
     assert parity.judge == judge
+
+
+def test_rare_decisions_are_not_lost():
+    """One in a hundred is a yes, so that a file that never says yes agrees on 99 %."""
+    expected = np.full((200, 100), 0.01)
+    expected[np.arange(200), np.arange(200) % 100] = 0.95
+    (parity,) = compare({"y": 0 * expected}, {"y": expected}, None, {"y": THRESHOLD})
+    assert parity.agreement == 0.99
+    assert parity.misses(INTEGER) == ["y: SQNR 0, expected >= 20"]
+    (parity,) = compare({"y": 0.97 * expected}, {"y": expected}, None, {"y": THRESHOLD})
+    assert parity.misses(INTEGER) == []
+
+
+def test_no_more_is_asked_than_what_was_had():
+    had = Parity("y", 0.5, 0.1, 0.5, 12.0, 0.9, judge=VALUES)
+    assert eased(INTEGER, had, 0.01, 3.0) == replace(INTEGER, agreement=0.89, sqnr=9.0)
+    better = replace(had, agreement=1.0, sqnr=None)
+    assert eased(INTEGER, better, 0.01, 3.0) == INTEGER
+    assert eased(FLOAT, had, 0.0, 0.1) == replace(FLOAT, agreement=0.9)
 
 
 def test_whole_numbers_agree_where_they_are_the_same():
@@ -136,9 +176,16 @@ def test_coordinates_are_exported(pictures, tmp_path):
     assert {parity.judge for each in report.artifacts for parity in each.parity} == {"values"}
     assert report.verified
     assert verify(tmp_path / "out").verified
+    # As an older version wrote it: of two values the larger had to be the same.
+    del manifest["outputs"][0]["judge"]
+    (tmp_path / "out" / MANIFEST).write_text(json.dumps(manifest))
+    (parity,) = verify(tmp_path / "out", runtimes=()).artifacts[0].parity
+    assert parity.judge == CLASSES
     manifest["outputs"][0]["judge"] = "taste"
     (tmp_path / "out" / MANIFEST).write_text(json.dumps(manifest))
-    with pytest.raises(InputError, match=r"judged by classes, threshold, values .*taste"):
+    with pytest.raises(
+        InputError, match=r"one of classes, threshold, values for point .* Received: 'taste'"
+    ):
         verify(tmp_path / "out")
 
 
@@ -153,7 +200,8 @@ def test_noise_in_values_is_seen(pictures, tmp_path, monkeypatch):
         lambda self, inputs: {"point": off.predict(inputs[0], verbose=0)},
     )
     options = {"precisions": ["dynamic"], "verification_data": pictures, "formats": ["tflite"]}
-    with pytest.raises(VerificationError, match=r"point: SQNR 1\d\..*, expected >= 20"):
+    missed = r"point: SQNR 1\d\..*, expected >= 20\. If point has scores of classes, give labels"
+    with pytest.raises(VerificationError, match=missed):
         export(model, tmp_path / "out", **options)
     assert export(model, tmp_path / "out", judge="classes", **options).verified
 

@@ -101,7 +101,7 @@ def _pass_on(stream, lines: queue.Queue) -> None:
 def fuzz(
     names: list[str], seed: int, first: int, mutants: int | None, minutes: float, workers: int
 ) -> dict[str, Tally]:
-    """Attack readers by turns of some time, each until it had so many mutants."""
+    """Attack readers in turns of `TURN` seconds, until each had its mutants or the time is up."""
     until = time.monotonic() + 60 * minutes
     tallies = {name: Tally() for name in names}
     places = dict.fromkeys(names, first)

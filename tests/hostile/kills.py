@@ -11,6 +11,7 @@ fault the exit code is 1.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -29,7 +30,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Signals, and how a command may end of them; `None` where it may have ended before.
+# Signals, and the exit codes of a command that ended of one, or before it.
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 ENDS = (0, 2, 130, 143, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT)
 # How many kills one output takes before it is left alone.
@@ -70,7 +71,6 @@ COMMANDS = {
         lambda inputs, output: [
             *("export", f"{inputs}/model.keras", f"--output={output}", "--runtimes=none"),
             *(f"--verification={inputs}/images", f"--calibration={inputs}/images"),
-            "--keep-mismatches",
         ],
         (),
         "manifest.json",
@@ -119,11 +119,14 @@ def make_inputs(folder: Path) -> None:
 
 
 def jump(rng: random.Random) -> None:
-    """Make the clock jump by up to ten days, back and forth, for this process."""
+    """Make the clock that Python's `time.time` tells jump by up to ten days, back and forth.
+
+    The package itself asks `time.monotonic`; the libraries that it calls may not.
+    """
     real, shift = time.time, [0.0]
 
     def jumping() -> float:
-        if rng.random() < 0.1:
+        if rng.random() < 0.5:
             shift[0] = rng.uniform(-864_000, 864_000)
         return real() + shift[0]
 
@@ -135,14 +138,19 @@ def start(arguments: list[str], told: Path, clock: int | None = None) -> int:
     """Run a command in a fork of this process, which has imported all, and return its number."""
     process = os.fork()
     if process:
+        # Whichever of the two is first: a signal to the group must find it.
+        with contextlib.suppress(OSError):
+            os.setpgid(process, process)
         return process
-    code = 70
+    code = 1
     try:
-        os.setsid()
+        os.setpgid(0, 0)
         out = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         nothing = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((nothing, 0), (out, 1), (out, 2)):
             os.dup2(source, target)
+        # Not those of whoever started this process, such as pytest.
+        sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
         if clock is not None:
             jump(random.Random(clock))
         from keras_cbam.cli import main
@@ -156,10 +164,13 @@ def start(arguments: list[str], told: Path, clock: int | None = None) -> int:
         import traceback
 
         traceback.print_exc()
-        code = 1
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        # Nothing may lead from here into what the parent had to do.
+        for number in set(SIGNALS) - {signal.SIGKILL}:
+            signal.signal(number, signal.SIG_IGN)
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(code)
 
 
@@ -191,6 +202,7 @@ def tracebacks(told: Path) -> list[str]:
 
 def incomplete(output: Path) -> Iterator[str]:
     """What stands under a final name and is not whole, in words."""
+    from keras_cbam.errors import InputError
     from keras_cbam.export.manifest import MANIFEST, read_manifest, why_changed
 
     for path in sorted(output.rglob("*")) if output.exists() else ():
@@ -202,7 +214,12 @@ def incomplete(output: Path) -> Iterator[str]:
         except Exception as error:  # noqa: BLE001, whatever says that it is not whole
             yield f"{path.relative_to(output)}: {type(error).__name__}: {error}"
     if (output / MANIFEST).exists():
-        for entry in read_manifest(output).artifacts:
+        try:
+            artifacts = read_manifest(output).artifacts
+        except InputError as error:
+            yield str(error)
+            return
+        for entry in artifacts:
             if changed := why_changed(output / entry.name, entry):
                 yield f"{entry.name}: {changed}"
 
@@ -268,14 +285,17 @@ def attack(name: str, kills: int, inputs: Path, folder: Path, rng: random.Random
             if (output / command.last).exists():
                 break
             arguments = [*command.arguments(inputs, output), *command.again]
-        if not (output / command.last).exists() or not command.again:
-            code = wait(process := start(arguments, told), max(60.0, PATIENCE * tally.length))
-            if code is None:
-                os.killpg(process, signal.SIGKILL)
-                wait(process, 60)
-            if code != 0:
-                tally.faults.append(f"{output.name}: left alone, it ended with {code}")
+        # A run that had ended is refused; a command that does not go on does all anew.
+        refused = bool(command.again) and (output / command.last).exists()
+        process = start(arguments, told)
+        code = wait(process, max(60.0, PATIENCE * tally.length))
+        end(process)
+        if code != (2 if refused else 0):
+            tally.faults.append(f"{output.name}: left alone, it ended with {code}")
         left = {path.name for path in output.iterdir()} if output.exists() else set()
+        if refused:
+            # Nothing is written, so what another process was at is not removed either.
+            left = {name for name in left if not name.startswith(".partial-")}
         if left != expected:
             tally.faults.append(f"{output.name}: {sorted(left)}, expected {sorted(expected)}")
         tally.faults += [f"{output.name}: {each}" for each in incomplete(output)]
@@ -297,20 +317,24 @@ def _kill(arguments: list[str], told: Path, tally: Tally, rng: random.Random) ->
     for process in processes:
         code = wait(process, rng.uniform(0, tally.length) / len(processes))
         if code is None:
-            number, whole = rng.choice(SIGNALS), rng.random() < 0.5
-            (os.killpg if whole else os.kill)(process, number)
+            send = os.killpg if rng.random() < 0.5 else os.kill
+            send(process, rng.choice(SIGNALS))
             killed = True
             tally.kills += 1
-            code = wait(process, 60)
+            code = wait(process, max(60.0, PATIENCE * tally.length))
+        end(process)
         tally.ends[str(code)] += 1
         if code not in ENDS:
-            tally.faults.append(f"it ended with {code} within 60 s of a signal")
-        # What the process had started and did not end.
-        try:
-            os.killpg(process, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+            tally.faults.append(f"it ended with {code}, or did not end of a signal")
     return killed
+
+
+def end(process: int) -> None:
+    """End a process, and what it had started and did not end."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(process, 0)
 
 
 def table(tallies: dict[str, Tally]) -> str:

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from keras_cbam.errors import InputError
+from keras_cbam.text import sentence
 from tests.hostile.mutants import Rng, of_bytes, of_json, of_zip
 
 
@@ -22,12 +23,14 @@ class Reader(NamedTuple):
         mutate: a mutant of the bytes of one of them.
         read: reads the folder as a user would. It may refuse with an `InputError`.
         starts: whether it may start a process.
+        seconds: how long it may take for one small file; longer is a hang.
     """
 
     make: Callable[[Path], list[Path]]
     mutate: Callable[[bytes, Rng], bytes]
     read: Callable[[Path], Any]
     starts: bool = False
+    seconds: float = 20.0
 
 
 def _picture(size: tuple[int, int] = (24, 18)) -> Any:
@@ -183,7 +186,7 @@ def _read_saved_model(root: Path) -> None:
     try:
         check_operations(str(root / "out" / "saved_model"))
     except Refused as error:
-        raise InputError(str(error)) from error
+        raise InputError(sentence(error)) from error
 
 
 def _make_tflite(root: Path) -> list[Path]:
@@ -204,12 +207,12 @@ def _reading_in(runtime: str) -> Callable[[Path], None]:
         from keras_cbam.export.delegates import delegations
         from keras_cbam.export.runtimes import run_artifact
 
-        limits = Limits(60, 4)
+        limits = Limits(10, 4)
         (path,) = (root / "out").glob("model*.*")
         try:
             run_artifact(runtime, path, root / "inputs.npz", limits)
         except RuntimeFailure as error:
-            raise InputError(str(error)) from error
+            raise InputError(sentence(error)) from error
         delegations(path.parent, [path.name], limits)
 
     return read
@@ -310,8 +313,9 @@ READERS = {
     "Keras models": Reader(_make_keras, of_zip, _read_keras),
     "manifests and references": Reader(_make_export, _mutate_export, _read_export),
     "SavedModels": Reader(_make_saved_model, of_bytes, _read_saved_model),
-    "TFLite": Reader(_make_tflite, of_bytes, _reading_in("litert"), starts=True),
-    "ONNX": Reader(_make_onnx, of_bytes, _reading_in("onnxruntime"), starts=True),
+    # A process for each question, of 10 s at most.
+    "TFLite": Reader(_make_tflite, of_bytes, _reading_in("litert"), starts=True, seconds=60),
+    "ONNX": Reader(_make_onnx, of_bytes, _reading_in("onnxruntime"), starts=True, seconds=60),
     "adapters": Reader(_make_adapter, of_zip, _read_adapter),
     "image archives": Reader(_make_archive, of_zip, _read_archive),
     "states of runs": Reader(_make_state, of_zip, _read_state),
