@@ -33,4 +33,4 @@ def check_output(output: Path, resume: bool) -> None:
 def digest(paths: Iterable[Path], root: Path) -> str:
     """What tells one list of images of a folder from another."""
     names = "\n".join(Path(os.path.relpath(path, root)).as_posix() for path in paths)
-    return hashlib.sha256(names.encode()).hexdigest()[:12]
+    return hashlib.sha256(names.encode(errors="surrogatepass")).hexdigest()[:12]

@@ -34,7 +34,7 @@ import numpy as np
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 ENDS = (0, 2, 130, 143, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT)
 # How many kills one output takes before it is left alone.
-MOST = 4
+MOST = 6
 # A run that is left alone has so many times its usual length, and no less than a minute.
 PATIENCE = 20
 # Of a run that goes on: files that are not promised to be whole.
@@ -48,11 +48,13 @@ class Command(NamedTuple):
         arguments: of the folder of inputs and the output.
         again: what is added to go on with a run that was cut off.
         last: the file that is written last.
+        share: of all kills, in hundredths.
     """
 
     arguments: Callable[[Path, Path], list[str]]
     again: tuple[str, ...]
     last: str
+    share: int
 
 
 SMALL = ("--backbone=MobileNet", "--backbone-option=alpha=0.25", "--weights=none")
@@ -66,6 +68,7 @@ COMMANDS = {
         ],
         ("--resume",),
         "report.md",
+        24,
     ),
     "export": Command(
         lambda inputs, output: [
@@ -74,6 +77,7 @@ COMMANDS = {
         ],
         (),
         "manifest.json",
+        24,
     ),
     "explain": Command(
         lambda inputs, output: [
@@ -81,6 +85,7 @@ COMMANDS = {
         ],
         (),
         "index.html",
+        24,
     ),
     "detect train": Command(
         lambda inputs, output: [
@@ -90,6 +95,7 @@ COMMANDS = {
         ],
         ("--resume",),
         "report.md",
+        8,
     ),
     "study": Command(
         lambda inputs, output: [
@@ -99,6 +105,7 @@ COMMANDS = {
         ],
         (),
         "report.md",
+        20,
     ),
 }
 
@@ -371,10 +378,11 @@ def main() -> None:
         inputs.mkdir()
         own = [sys.executable, "-m", "tests.hostile.kills", f"--inputs={inputs}"]
         subprocess.run(own, check=True)
-        for number, name in enumerate(names):
+        shares = sum(COMMANDS[name].share for name in names)
+        for name in names:
             folder = Path(root) / name.replace(" ", "-")
             folder.mkdir()
-            count = given.kills * (number + 1) // len(names) - given.kills * number // len(names)
+            count = round(given.kills * COMMANDS[name].share / shares)
             rng = random.Random(f"{given.seed} {name}")
             tallies[name] = attack(name, count, inputs, folder, rng)
     for name, tally in tallies.items():
