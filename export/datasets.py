@@ -12,6 +12,7 @@ import numpy as np
 from keras_cbam.errors import InputError, require
 from keras_cbam.image_files import FORMATS, find_files
 from keras_cbam.image_reader import DETAIL, central, read_image
+from keras_cbam.text import printable
 
 # Taken of a folder or of batches to calibrate on.
 CALIBRATION_IMAGES = 200
@@ -137,7 +138,8 @@ def _folder(
             left_out.append(images[index])
         else:
             pixels.append(np.asarray(image, "float32"))
-    told = f"Left out: {len(left_out)}, such as {left_out[0]}" if left_out else ""
+    first = printable(str(left_out[0]), keep="") if left_out else ""
+    told = f"Left out: {len(left_out)}, such as {first}" if left_out else ""
     if not pixels:
         raise InputError(
             f"Expected {name} to be a folder of images that can be decoded, of "

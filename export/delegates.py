@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import re
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .child import NO_LIMITS, Limits, RuntimeFailure, run_in_child
 from .delegate_xnnpack import counted
-
-ETHOS_U = "ethos-u55-128"
 
 
 class Delegation(NamedTuple):
@@ -55,13 +50,13 @@ def delegations(
     return tuple(found)
 
 
-def _answer(module: str, path: Path, limits: Limits) -> tuple[int, list[str]]:
-    """What a module of this folder tells of a file: a number, and kinds of operations."""
+def _answer(module: str, path: Path, limits: Limits) -> tuple[Any, list[str]]:
+    """What a module of this folder tells of a file: how much of it, and kinds of operations."""
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"
         run_in_child(module, path, answer, limits=limits)
-        number, kinds = json.loads(answer.read_text())
-    return number, kinds
+        much, kinds = json.loads(answer.read_text())
+    return much, kinds
 
 
 def _xnnpack(path: Path, limits: Limits) -> tuple[str, str]:
@@ -75,26 +70,8 @@ def _gpu(path: Path, limits: Limits) -> tuple[str, str]:
 
 
 def _ethos_u(path: Path, limits: Limits) -> tuple[str, str]:
-    with tempfile.TemporaryDirectory() as folder:
-        options = ["--accelerator-config", ETHOS_U, "--show-cpu-operations", "--output-dir", folder]
-        command = [sys.executable, "-P", "-m", "ethosu.vela", str(path), *options]
-        try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, check=False, timeout=limits.seconds
-            )
-        except subprocess.TimeoutExpired as error:
-            raise RuntimeFailure(f"vela took more than {limits.seconds:g} s") from error
-    told = done.stdout + done.stderr
-    share = re.search(r"NPU operators = (\d+) \((.*)\)", told)
-    if share is None:
-        lines = [line for line in told.splitlines() if line.strip()]
-        raise RuntimeFailure(f"vela gives no mapping: {lines[-1] if lines else ''}")
-    outside = re.findall(
-        r"^Warning \(supported operators\) operator: (\w+),.*\nReason: ([^.\n]*)",
-        told,
-        re.MULTILINE,
-    )
-    return f"{share[2]} of the operations", counted(f"{kind} ({why})" for kind, why in outside)
+    share, outside = _answer("delegate_ethos_u", path, limits)
+    return f"{share} of the operations", counted(outside)
 
 
 def _layout(path: Path, limits: Limits) -> tuple[str, str]:

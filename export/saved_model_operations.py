@@ -24,7 +24,7 @@ HARMLESS = re.compile(
 REACHING = re.compile(
     r"_\w+|\w*File\w*|\w*Dataset\w*|\w*Iterator\w*|\w*Proto(V2)?|Py\w+|Debug\w+|Copy(Host)?"
     r"|ImmutableConst|Reader\w+|\w*Remote\w+|Xla(Launch|Call|Custom|Host)\w*|TRT\w+|TfLite\w*"
-    r"|\w*TPU\w*|\w*Rpc\w*"
+    r"|\w*TPU\w*|\w*Rpc\w*|GenerateVocab\w*"
 )
 # Where TensorFlow writes and reads the variables, when it is told to.
 SAVER = {"SaveV2", "RestoreV2", "MergeV2Checkpoints", "ShardedFilename"}

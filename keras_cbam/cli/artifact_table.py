@@ -8,9 +8,8 @@ from contextlib import contextmanager
 import typer
 from rich import box
 from rich.table import Table
-from rich.text import Text
 
-from keras_cbam.cli.terminal import errors, out
+from keras_cbam.cli.terminal import errors, one_line, out
 from keras_cbam.export import Report, VerificationError
 from keras_cbam.export.formats import ALSO, PRECISIONS
 from keras_cbam.export.report import COLUMNS, DELEGATION_COLUMNS
@@ -66,5 +65,5 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*map(one_line, row))
     out.print(table)

@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from keras_cbam.cli.limits_option import GIBIBYTES, SECONDS, MemoryLimit, TimeLimit
-from keras_cbam.cli.terminal import out
+from keras_cbam.cli.terminal import SafeConsole, one_line, out
 from keras_cbam.export import Limits
 from keras_cbam.export.timing import Timing, time_artifacts
 
@@ -48,6 +47,7 @@ def show(timings: list[Timing]) -> None:
         table.add_column(column, justify="right" if index > 1 else "left", overflow="fold")
     for each in timings:
         ratios = (f"x {ratio:.3f}" for ratio in (each.minimum, each.median))
-        table.add_row(each.name, each.base, *ratios, f"{each.milliseconds:.2f}")
+        cells = (each.name, each.base, *ratios, f"{each.milliseconds:.2f}")
+        table.add_row(*map(one_line, cells))
     # Each row on a line of its own, whatever the terminal: Markdown wants that.
-    Console(width=max(out.width, WIDTH)).print(table)
+    SafeConsole(width=max(out.width, WIDTH)).print(table)

@@ -189,7 +189,7 @@ def evaluate(
     with out.status("detecting"):
         metrics = evaluate_detector(detector, part, classes, output, name=split, pictures=pictures)
     out.print(_line(metrics), highlight=False)
-    out.print(f"report: {output}/report.md", markup=False)
+    out.print(f"report: {output}/evaluation.md", markup=False)
 
 
 @app.command()
@@ -258,6 +258,8 @@ def export(
     calibrated = calibration_split != "none"
     splits = [split, *([calibration_split] if calibrated else [])]
     folder = read_splits(data, splits, classes, val_split)
+    for name in dict.fromkeys(splits):
+        tell_left_out(name, folder[name])
     proven = some_of(folder[split], images)
     with misses_shown(), out.status("exporting") as status:
         result = export_detector(

@@ -9,7 +9,7 @@ import typer
 from keras_cbam.export import Limits
 
 TimeLimit = Annotated[
-    float, typer.Option(min=1, help="Seconds that a process may take that runs these files.")
+    float, typer.Option(min=1, help="Seconds after which a process that runs these files is ended.")
 ]
 MemoryLimit = Annotated[
     float, typer.Option(min=0.5, help="GiB of memory that it may use, on Linux.")

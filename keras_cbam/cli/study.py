@@ -11,7 +11,7 @@ import typer
 
 from keras_cbam.cli.backbone_options import BackboneOptions, parse
 from keras_cbam.cli.processes_option import Hosts, ProcessId
-from keras_cbam.cli.terminal import EpochProgress, counting, out, progress_bar
+from keras_cbam.cli.terminal import EpochProgress, counting, out, progress_bar, tell_skipped
 from keras_cbam.errors import InputError
 from keras_cbam.studies import ROWS, SCALES, STUDIES, Result, Run, TransferRun, transfer_study
 from keras_cbam.studies import study as do_study
@@ -144,6 +144,7 @@ def study(
             callbacks=[EpochProgress(bar)] if processes.first else [],
             checkpoint_seconds=checkpoint_seconds,
             tell=_tell,
+            tell_skipped=tell_skipped if processes.first else None,
             progress=progress,
             processes=processes,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    TextColumn,
+    ProgressColumn,
+    Task,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
@@ -28,7 +29,7 @@ from keras_cbam.text import printable
 NAMED = 20
 
 
-class _SafeConsole(Console):
+class SafeConsole(Console):
     """A console to which names of files and classes cannot send control sequences."""
 
     def render_str(self, text: str, **options: Any) -> Text:
@@ -36,8 +37,13 @@ class _SafeConsole(Console):
         return super().render_str(printable(text), **options)
 
 
-out = _SafeConsole()
-errors = _SafeConsole(stderr=True, soft_wrap=True)
+out = SafeConsole()
+errors = SafeConsole(stderr=True, soft_wrap=True)
+
+
+def one_line(text: str) -> Text:
+    """Text of others as it stands: no markup, and control characters as escapes."""
+    return Text(printable(text, keep=""))
 
 
 def prepare_streams() -> None:
@@ -62,15 +68,26 @@ def flush_output() -> str | None:
     return None
 
 
+class _Told(ProgressColumn):
+    """What a task tells, which may be the name of a file."""
+
+    def __init__(self, told: Callable[[Task], str]):
+        super().__init__()
+        self.told = told
+
+    def render(self, task: Task) -> Text:
+        return one_line(self.told(task))
+
+
 def progress_bar(console: Console = out) -> Progress:
     """A progress bar with counts and times."""
     return Progress(
-        TextColumn("{task.description}"),
+        _Told(lambda task: task.description),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        _Told(lambda task: task.fields["note"]),
         console=console,
     )
 

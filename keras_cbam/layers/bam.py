@@ -37,10 +37,11 @@ class BAM(AttentionLayer):
         fusion: `"multiply"`, the authors' code, or `"add"`, their text. Defaults to `"multiply"`.
         hidden_activation: activation after each normalization. Defaults to `"relu"`.
         gate_activation: activation of the branches' product or sum. Defaults to `"sigmoid"`.
-        identity_init: whether the layer starts as the identity, bit for bit: gates are
-            `2 * gate_activation(z)` in place of `1 + gate_activation(z)`, and the MLP's last kernel
-            and bias start at zero; with `fusion="add"` those of the spatial branch too. Defaults to
-            `False`, the paper, which scales its input by about 1.5 at the start.
+        identity_init: whether the layer starts as the identity, bit for bit for numbers up to
+            1e15: gates are `2 * gate_activation(z)` in place of `1 + gate_activation(z)`, and the
+            MLP's last kernel and bias start at zero; with `fusion="add"` those of the spatial
+            branch too. Defaults to `False`, the paper, which scales its input by about 1.5 at the
+            start.
         kernel_initializer: initializer of the kernels. Defaults to `"glorot_uniform"`.
         bias_initializer: initializer of the biases. Defaults to `"zeros"`.
         kernel_regularizer: regularizer of the kernels. Defaults to `None`.

@@ -48,8 +48,9 @@ class CBAM(AttentionLayer):
         use_bias: whether the MLP has biases. Defaults to `True`.
         use_batch_norm: whether the spatial convolution is followed by batch normalization; without
             it, it has a bias. Defaults to `True`.
-        identity_init: whether the layer starts as the identity, bit for bit. Defaults to `False`,
-            the paper, which scales its input down to about a quarter at the start.
+        identity_init: whether the layer starts as the identity, bit for bit for numbers up to
+            1e15. Defaults to `False`, the paper, which scales its input down to about a quarter at
+            the start.
         kernel_initializer: initializer of the kernels. Defaults to `"glorot_uniform"`.
         bias_initializer: initializer of the biases. Defaults to `"zeros"`.
         gamma_initializer: initializer of the normalization's gamma, which the authors' networks

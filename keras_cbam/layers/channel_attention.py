@@ -46,9 +46,9 @@ class ChannelAttention(AttentionLayer):
         gate_activation: activation that makes gates of the sum. Defaults to `"sigmoid"`.
         use_bias: whether the MLP has biases, as in the authors' code. The last one is added once
             for each pool. Defaults to `True`.
-        identity_init: whether the layer starts as the identity, bit for bit: the MLP's last kernel
-            and bias start at zero and gates are `2 * gate_activation(z)`. Defaults to `False`, the
-            paper.
+        identity_init: whether the layer starts as the identity, bit for bit for numbers up to
+            1e15: the MLP's last kernel and bias start at zero and gates are
+            `2 * gate_activation(z)`. Defaults to `False`, the paper.
         kernel_initializer: initializer of the MLP's kernels. Defaults to `"glorot_uniform"`.
         bias_initializer: initializer of the MLP's biases. Defaults to `"zeros"`.
         kernel_regularizer: regularizer of the MLP's kernels. Defaults to `None`.

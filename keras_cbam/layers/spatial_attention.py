@@ -37,10 +37,10 @@ class SpatialAttention(AttentionLayer):
         gate_activation: activation that makes gates of the logits. Defaults to `"sigmoid"`.
         use_batch_norm: whether the convolution is followed by batch normalization; without it, it
             has a bias. Defaults to `True`.
-        identity_init: whether the layer starts as the identity, bit for bit: gates are
-            `2 * gate_activation(z)`, and z starts at zero through the normalization's gamma, or
-            through the kernel and bias where there is no normalization. Defaults to `False`, the
-            paper.
+        identity_init: whether the layer starts as the identity, bit for bit for numbers up to
+            1e15: gates are `2 * gate_activation(z)`, and z starts at zero through the
+            normalization's gamma, or through the kernel and bias where there is no normalization.
+            Defaults to `False`, the paper.
         kernel_initializer: initializer of the kernels. Defaults to `"glorot_uniform"`.
         bias_initializer: initializer of the bias. Defaults to `"zeros"`.
         gamma_initializer: initializer of the normalization's gamma, which the authors' networks

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -14,10 +15,13 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_cbam.errors import InputError
 from keras_cbam.files import atomic_path
+from keras_cbam.foreign_files import read_bounded
 from keras_cbam.studies.networks import build_network
 from keras_cbam.surgery.multiply_adds import multiply_adds
 from keras_cbam.surgery.summary import count_parameters
+from keras_cbam.text import sentence
 from keras_cbam.training.image_batches import ImageBatches
 from keras_cbam.training.image_folder import ImageFolder
 from keras_cbam.training.loop import Stage, TrainingLoop
@@ -26,6 +30,9 @@ from keras_cbam.training.output import STATE_DIRECTORY
 from keras_cbam.training.processes import ALONE, Processes, on_its_own
 from keras_cbam.training.recipe import Recipe, compile_model, dtype_policy
 from keras_cbam.training.scores import Scorer, scores, told_right
+
+# Bytes of what a run wrote.
+LARGEST = 2**30
 
 RESULT = "result.json"
 
@@ -167,10 +174,24 @@ def read_result(directory: Path) -> Result | None:
     """The result of the run in a directory, `None` if it is not done."""
     if not is_done(directory):
         return None
-    found = json.loads((directory / RESULT).read_text(encoding="utf-8"))["result"]
-    bits = np.frombuffer(bytes.fromhex(found.pop("correct")), "uint8")
-    correct = np.unpackbits(bits)[: found.pop("images")].astype(bool)
-    return Result(correct=correct, **found)
+    path = directory / RESULT
+    with refused_if_damaged(path):
+        found = json.loads(read_bounded(path, LARGEST))["result"]
+        bits = np.frombuffer(bytes.fromhex(found.pop("correct")), "uint8")
+        correct = np.unpackbits(bits)[: found.pop("images")].astype(bool)
+        return Result(correct=correct, **found)
+
+
+@contextmanager
+def refused_if_damaged(path: Path) -> Iterator[None]:
+    """Within it, what a run wrote is read; what it cannot have written is an `InputError`."""
+    try:
+        yield
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} is not what a run wrote. Remove {path.parent}, and the run is done again. "
+            f"Received: {sentence(error)}"
+        ) from error
 
 
 def _write(run: Run, result: Result, path: Path) -> None:

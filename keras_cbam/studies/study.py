@@ -37,6 +37,7 @@ def study(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     checkpoint_seconds: float = 30.0,
     tell: Told | None = None,
+    tell_skipped: Callable[[Sequence[Path]], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
     processes: Processes = ALONE,
 ) -> list[Path]:
@@ -58,6 +59,7 @@ def study(
         callbacks: Keras callbacks of runs that are done in this process.
         checkpoint_seconds: time between two saves of the state of a run.
         tell: called with each run that was done in this process, and its result.
+        tell_skipped: called with the images that are left out, since they cannot be decoded.
         progress: called with the number of runs that are done, and of all.
         processes: what `join_processes` returns, where several train each run together.
 
@@ -67,7 +69,7 @@ def study(
     Raises:
         InputError: on names, data, scale or an output directory that cannot be used.
         LostProcessError: if another process is gone.
-        RuntimeError: if all workers have stopped before the runs were done.
+            Or if all workers have stopped before the runs were done.
     """
     require("PIL", "filelock", "matplotlib", "scipy")
     unknown = [name for name in names if name not in STUDIES]
@@ -83,6 +85,8 @@ def study(
     check_scale(scale)
     check_writable(output)
     folder = read_images(Path(data))
+    if tell_skipped:
+        tell_skipped(folder.skipped)
     runs = grid(names, scale, seeds, folder)
     for network in dict.fromkeys(run.network for run in runs):
         # What cannot be built is refused here, in one sentence, and by no worker.

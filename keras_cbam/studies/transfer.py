@@ -14,7 +14,9 @@ import keras
 
 from keras_cbam.errors import InputError, require
 from keras_cbam.files import check_writable
+from keras_cbam.foreign_files import read_bounded
 from keras_cbam.image_files import find_files, folders_in
+from keras_cbam.studies.run import LARGEST, refused_if_damaged
 from keras_cbam.studies.transfer_report import Outcome, read_outcomes, write_outcomes, write_report
 from keras_cbam.studies.transfer_rows import ROWS
 from keras_cbam.studies.workers import count_done, do_in_workers, work
@@ -106,7 +108,7 @@ def transfer_study(
 
     Raises:
         InputError: on data, rows, seeds, or an output directory that cannot be used.
-        RuntimeError: if all workers have stopped before the runs were done.
+        LostProcessError: if all workers have stopped before the runs were done.
     """
     require("PIL", "filelock", "matplotlib", "scipy")
     if unknown := [name for name in rows if name not in ROWS]:
@@ -235,19 +237,21 @@ def _tell(
 
 def _outcome(run: TransferRun, directory: Path) -> Outcome:
     """What a finished run came to."""
-    record = json.loads((directory / "history.json").read_text(encoding="utf-8"))
-    use = record["attention"]
-    return Outcome(
-        run=run.name,
-        dataset=run.dataset,
-        row=run.row,
-        seed=run.config.seed,
-        accuracy=100 * record["val"]["accuracy"],
-        without=None if use is None else 100 * use["replaced"]["accuracy"],
-        images=record["images"]["val"],
-        trained=record["trained"],
-        seconds=record["seconds"]["training"],
-    )
+    path = directory / "history.json"
+    with refused_if_damaged(path):
+        record = json.loads(read_bounded(path, LARGEST))
+        use = record["attention"]
+        return Outcome(
+            run=run.name,
+            dataset=run.dataset,
+            row=run.row,
+            seed=run.config.seed,
+            accuracy=100 * record["val"]["accuracy"],
+            without=None if use is None else 100 * use["replaced"]["accuracy"],
+            images=record["images"]["val"],
+            trained=record["trained"],
+            seconds=record["seconds"]["training"],
+        )
 
 
 def _images_digest(folder: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from keras_cbam.errors import require
+from keras_cbam.errors import InputError, LostProcessError, require
+from keras_cbam.files import describe
+from keras_cbam.text import printable
 from keras_cbam.training.loop import drop_state
 from keras_cbam.training.output import STATE_DIRECTORY
 from keras_cbam.training.processes import ALONE, Processes
@@ -123,7 +126,7 @@ def do_in_workers(
         progress: called with the number of runs that are done, and of all.
 
     Raises:
-        RuntimeError: if all workers have stopped before the runs were done.
+        LostProcessError: if all workers have stopped before the runs were done.
     """
     workers = Workers(count, task, *arguments)
     try:
@@ -135,7 +138,7 @@ def do_in_workers(
         workers.stop()
     left = len(runs) - count_done(runs, output, done)
     if left:
-        raise RuntimeError(
+        raise LostProcessError(
             f"All workers have stopped, and {left} of {len(runs)} runs are not done. The same "
             "command goes on with them."
         )
@@ -184,4 +187,9 @@ def _shares(count: int) -> list[set[int]]:
 def _on_cores(cores: set[int], task: Callable[..., None], *arguments: object) -> None:
     if cores:
         os.sched_setaffinity(0, cores)
-    task(*arguments)
+    try:
+        task(*arguments)
+    except InputError as error:
+        sys.exit(f"keras-cbam: {printable(str(error), keep='')}")
+    except OSError as error:
+        sys.exit(f"keras-cbam: {printable(describe(error), keep='')}")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import keras
 import numpy as np
 
 from keras_cbam.errors import InputError
 from keras_cbam.files import remove_abandoned
+from keras_cbam.schema import decode
 from keras_cbam.training.processes import ALONE, Processes, told_if_lost
 from keras_cbam.training.recipe import averages
 from keras_cbam.training.run_state import (
@@ -20,6 +21,7 @@ from keras_cbam.training.run_state import (
     load_arrays,
     save_arrays,
     state_variables,
+    unreadable,
 )
 
 # Batches of the epoch of a stage, from a batch on: stage, epoch, first batch.
@@ -51,6 +53,22 @@ class Stage(NamedTuple):
     name: str
     epochs: int
     compile: Callable[[keras.Model, Scores | None], None]
+
+
+class _Begun(TypedDict, total=False):
+    """What a run may have scored before its first step."""
+
+    start: dict[str, Any]
+
+
+class _Position(_Begun):
+    """Where a run is: stage, epoch and batch, each counted from 0; and what came before."""
+
+    stage: int
+    epoch: int
+    batch: int
+    history: list[dict[str, Any]]
+    run: dict[str, Any]
 
 
 class TrainingLoop:
@@ -114,6 +132,7 @@ class TrainingLoop:
         if self.state:
             self.position = self.state[1]
             self._check_same_run(identity)
+            self._check_position()
         self.position["run"] = identity
         # Nothing is written before all have read.
         processes.agree("state", self.position)
@@ -141,6 +160,12 @@ class TrainingLoop:
                     f"not {value}; resume it with the same options and data."
                 )
 
+    def _check_position(self) -> None:
+        try:
+            decode(_Position, self.position, "the state")
+        except InputError as error:
+            raise unreadable(self.state_path, error) from error
+
     def run(self, callbacks: Sequence[keras.callbacks.Callback] = ()) -> list[dict[str, Any]]:
         """Train what is left, and return the history: a row for each epoch of every stage."""
         if self.state is None and self.start is not None:
@@ -163,6 +188,7 @@ class TrainingLoop:
         saved = load_arrays(self.best_path)
         if saved is None:
             raise RuntimeError(f"The weights kept are missing from {self.best_path}.")
+        self._check_shapes(self.best_path, self.model.weights, saved[0])
         return saved
 
     def drop_state(self) -> None:
@@ -225,9 +251,15 @@ class TrainingLoop:
     def _restore(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
         """Put saved values back; return those of the running metrics, which `fit` will reset."""
         variables = state_variables(self.model)
+        self._check_shapes(self.state_path, variables, arrays)
         for variable, value in zip(variables, arrays, strict=True):
             variable.assign(value)
         return arrays[len(variables) - len(self.model.metrics_variables) :]
+
+    def _check_shapes(self, path: Path, variables: list[Any], arrays: list[np.ndarray]) -> None:
+        expected, found = ([tuple(each.shape) for each in some] for some in (variables, arrays))
+        if found != expected:
+            raise unreadable(path, "arrays of other shapes than the network's")
 
     def _scored(self) -> list[Scores]:
         """The scores so far, that of the start first."""

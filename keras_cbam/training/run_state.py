@@ -40,9 +40,14 @@ def load_arrays(path: Path) -> tuple[list[np.ndarray], dict[str, Any]] | None:
             raise ValueError("a description that is no object")
         return [named[f"array_{index}"] for index in range(len(named))], description
     except (InputError, KeyError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"{path} cannot be read. Remove {path.parent} to begin anew. Received: {error}"
-        ) from error
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: object) -> InputError:
+    """What to say of a file of a run's state that is damaged, or another's."""
+    return InputError(
+        f"{path} cannot be read. Remove {path.parent} to begin anew. Received: {error}"
+    )
 
 
 def state_variables(model: keras.Model) -> list[Any]:

@@ -105,6 +105,17 @@ def test_what_takes_too_much_is_refused(case, entries, tmp_path):
         load_model(tmp_path / "model.keras")
 
 
+def test_an_input_that_the_file_does_not_name_is_bounded(tmp_path, monkeypatch):
+    """A Sequential without an InputLayer."""
+    model = keras.Sequential([keras.layers.Flatten()])
+    model.build((None, 30, 30, 3))
+    model.save(tmp_path / "model.keras")
+    load_model(tmp_path / "model.keras")
+    monkeypatch.setattr("keras_cbam.export.keras_archive.LARGEST_INPUT", 2000)
+    with pytest.raises(InputError, match="inputs have at most 2,000 values"):
+        load_model(tmp_path / "model.keras")
+
+
 def test_what_was_packed_again_is_loaded(entries, tmp_path):
     assert load_model(written(tmp_path / "model.keras", entries)).count_params() == 10
 

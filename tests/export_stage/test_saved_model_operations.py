@@ -57,6 +57,16 @@ def map_a_file(tf, x):
     return x + tf.raw_ops.ImmutableConst(dtype="float32", shape=(), memory_region_name=HARM)
 
 
+def read_vocabularies(tf, x):
+    remapping, _ = tf.raw_ops.GenerateVocabRemapping(
+        new_vocab_file="/etc/hostname",
+        old_vocab_file="/etc/hostname",
+        new_vocab_offset=0,
+        num_new_vocab=1,
+    )
+    return x + tf.cast(remapping, "float32")
+
+
 HARMFUL = {
     write: "WriteFile",
     write_in_a_loop: "WriteFile",
@@ -68,6 +78,7 @@ HARMFUL = {
     save: "SaveV2",
     read_records: ".*TextLineDataset",
     map_a_file: "ImmutableConst",
+    read_vocabularies: "GenerateVocabRemapping",
 }
 
 

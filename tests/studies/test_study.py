@@ -1,5 +1,6 @@
 """Studies: what is run, once each whoever does it, and what comes out."""
 
+import errno
 import json
 import os
 import shutil
@@ -7,17 +8,19 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 from unittest import mock
 
 import keras
 import numpy as np
 import pytest
 
-from keras_cbam.errors import InputError
+from keras_cbam.errors import InputError, LostProcessError
 from keras_cbam.models import ResNet18, initializers
 from keras_cbam.studies import ATTENTIONS, SCALES, STUDIES, build_network, study
 from keras_cbam.studies.grid import describe, grid, read_images
 from keras_cbam.studies.run import execute, read_result
+from keras_cbam.studies.workers import do_in_workers
 from keras_cbam.surgery.summary import count_parameters
 from tests.cli.running import run_here
 from tests.conftest import BACKEND, ROOT, write_images
@@ -242,6 +245,40 @@ def test_workers_share_runs_and_take_over_from_one_that_is_killed(images, tmp_pa
     assert len(list(output.glob("runs/*/result.json"))) == 6
     assert (output / "order.md").read_text() == table
     assert read_result(results[0].parent).correct.shape == (8,)
+
+
+def test_a_result_that_no_run_wrote_is_refused(tmp_path):
+    for content in ("{", "[]", '{"result": {}}', '{"result": {"correct": "x", "images": 1}}'):
+        (tmp_path / "result.json").write_text(content)
+        with pytest.raises(InputError, match=r"result.json is not what a run wrote. Remove "):
+            read_result(tmp_path)
+
+
+def test_images_that_are_left_out_are_told(images, tmp_path):
+    shutil.copytree(images, tmp_path / "images")
+    (tmp_path / "images" / "train" / "red" / "0.jpg").write_bytes(b"torn")
+    told = []
+    stopped = mock.patch("keras_cbam.studies.study.grid", side_effect=InterruptedError)
+    with stopped, pytest.raises(InterruptedError):
+        study(["order"], tmp_path / "images", tmp_path / "out", TINY, tell_skipped=told.extend)
+    assert [path.name for path in told] == ["0.jpg"]
+
+
+def refused(error):
+    raise error
+
+
+def test_workers_say_one_sentence(tmp_path, capfd):
+    for error, said in (
+        (InputError("Expected\none."), "keras-cbam: Expected\\none.\n"),
+        (OSError(errno.ENOSPC, "full"), "keras-cbam: No space is left on the disk."),
+    ):
+        runs = [SimpleNamespace(name="a")]
+        with pytest.raises(LostProcessError, match="1 of 1 runs are not done"):
+            do_in_workers(runs, tmp_path, lambda path: False, 1, refused, error)
+        printed = capfd.readouterr().err
+        assert said in printed
+        assert "Traceback" not in printed
 
 
 def test_what_cannot_be_run(images, tmp_path):

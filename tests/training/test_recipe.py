@@ -10,7 +10,7 @@ from keras import layers
 from keras_cbam.errors import InputError
 from keras_cbam.training import Recipe, Stage, TrainingLoop, compile_model
 from keras_cbam.training.recipe import SmoothedCrossentropy, dtype_policy, learning_rate
-from keras_cbam.training.run_state import state_variables
+from keras_cbam.training.run_state import load_arrays, save_arrays, state_variables
 from keras_cbam.training.scores import within_chance
 from tests.conftest import BACKEND
 
@@ -205,6 +205,15 @@ def test_a_pipeline_of_ones_own(tmp_path):
         np.testing.assert_array_equal(ours, expected)
     with pytest.raises(InputError, match="begun with seed None, not 1"):
         TrainingLoop(network(), [], batches, tmp_path / "cut", {"seed": 1})
+    path = tmp_path / "cut" / "state.npz"
+    arrays, position = load_arrays(path)
+    for wrong in ({"stage": None}, {"history": 3}, {"more": 1}):
+        save_arrays(path, arrays, {**position, **wrong})
+        with pytest.raises(InputError, match=rf"state.npz cannot be read. Remove {path.parent} to"):
+            loop("cut")
+    save_arrays(path, [each[..., None] for each in arrays], {**position, "epoch": 1})
+    with pytest.raises(InputError, match=r"cannot be read.* arrays of other shapes"):
+        loop("cut").run()
 
 
 def test_the_start_is_scored_kept_if_best_and_made_once(tmp_path):

@@ -1,0 +1,40 @@
+"""In a child process: what Arm's compiler maps to an Ethos-U."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from .child import Refused
+
+ACCELERATOR = "ethos-u55-128"
+
+
+def main(path: str, answer: str) -> None:
+    """Write the share of operations that is mapped, and kind and reason of the others, as JSON.
+
+    Raises:
+        Refused: if the compiler tells no share.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        options = ["--accelerator-config", ACCELERATOR, "--show-cpu-operations"]
+        command = [sys.executable, "-P", "-m", "ethosu.vela", path, *options]
+        done = subprocess.run(
+            [*command, "--output-dir", folder], capture_output=True, text=True, check=False
+        )
+    told = done.stdout + done.stderr
+    share = re.search(r"NPU operators = (\d+) \((.*)\)", told)
+    if share is None:
+        lines = [line for line in told.splitlines() if line.strip()]
+        raise Refused(f"vela gives no mapping: {lines[-1] if lines else ''}")
+    outside = re.findall(
+        r"^Warning \(supported operators\) operator: (\w+),.*\nReason: ([^.\n]*)",
+        told,
+        re.MULTILINE,
+    )
+    kinds = [f"{kind} ({why})" for kind, why in outside]
+    Path(answer).write_text(json.dumps((share[2], kinds)))
