@@ -112,6 +112,39 @@ def test_archives_are_read_as_folders_are(images, tmp_path):
         read_images(tmp_path)
 
 
+ARCHIVES = {
+    "offsets that fall": ({"offsets": [0, 5, 3, 12]}, "offsets that rise from 0 to the 12 bytes"),
+    "negative offsets": ({"offsets": [-4, 4, 8, 12]}, "offsets that rise from 0"),
+    "offsets beyond": ({"offsets": [0, 4, 8, 13]}, "offsets that rise from 0"),
+    "float offsets": ({"offsets": [0.0, 4.0, 8.0, 12.0]}, "offsets and labels of integers"),
+    "offsets in rows": ({"offsets": [[0, 4], [8, 12]]}, "arrays of one dimension"),
+    "labels in rows": ({"labels": [[0], [1], [0]]}, "arrays of one dimension"),
+    "too few labels": ({"labels": [0, 1]}, "an offset for each label"),
+    "labels of no class": ({"labels": [0, 1, 2]}, "labels from 0 to 1"),
+    "negative labels": ({"labels": [0, -1, 1]}, "labels from 0 to 1"),
+    "no images": ({"labels": np.zeros(0, "int64"), "offsets": [0]}, "an image at least"),
+    "bytes of another type": ({"jpeg": np.zeros(12)}, "jpeg in uint8"),
+    "classes as numbers": ({"classes": [1, 2]}, "classes as text"),
+}
+
+
+@pytest.mark.parametrize("case", ARCHIVES)
+def test_archives_that_do_not_fit_are_refused(case, tmp_path):
+    wrong, message = ARCHIVES[case]
+    right = {
+        "jpeg": np.zeros(12, "uint8"),
+        "offsets": [0, 4, 8, 12],
+        "labels": [0, 1, 0],
+        "classes": ["blue", "red"],
+    }
+    for split in ("train", "test"):
+        np.savez(tmp_path / f"all_{split}.npz", **right)
+    assert len(read_images(tmp_path).train) == 3
+    np.savez(tmp_path / "all_test.npz", **{**right, **wrong})
+    with pytest.raises(InputError, match=message):
+        read_images(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("attention", "parameters"),
     [("none", 0), ("se", 89_080), ("channel_max", 89_080), ("cbam", 89_880)],
