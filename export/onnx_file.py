@@ -260,8 +260,8 @@ def silent(level: int) -> Iterator[None]:
 def _collected_often() -> Iterator[None]:
     """Free the copies of the network that each of tf2onnx's passes leaves in reference cycles.
 
-    Collections are as rare as the objects that the last one saw are many: those of before are left
-    out of it.
+    Python's garbage collector runs less often as objects accumulate, so the objects of before are
+    left out.
     """
     thresholds = gc.get_threshold()
     gc.freeze()
