@@ -46,6 +46,7 @@ class Artifact:
         tolerance: what it must meet.
         calibrated: whether writing it needs a representative dataset.
         also: keys of `runtimes.RUNTIMES`, where it is verified too if they are installed.
+        options: names of the fields of `options.Options` that decide how it is written.
     """
 
     format: str
@@ -56,6 +57,7 @@ class Artifact:
     tolerance: Tolerance
     calibrated: bool = False
     also: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
 
 FLOAT_ERROR = 1e-4
@@ -65,9 +67,18 @@ INTEGER = Tolerance(largest_error=None, agreement=0.98, accuracy_drop=0.01, sqnr
 
 _OPENVINO = ("openvino",)
 _ONNX = ("openvino", "onnxruntime-web")
+_TFLITE_OPTIONS = ("batch_size", "target")
 
 ARTIFACTS: tuple[Artifact, ...] = (
-    Artifact("saved_model", "float32", "saved_model", saved_model.write, "tensorflow", FLOAT),
+    Artifact(
+        "saved_model",
+        "float32",
+        "saved_model",
+        saved_model.write,
+        "tensorflow",
+        FLOAT,
+        options=("jpeg_signature",),
+    ),
     Artifact(
         "tflite",
         "float32",
@@ -76,6 +87,7 @@ ARTIFACTS: tuple[Artifact, ...] = (
         "litert",
         FLOAT,
         also=_OPENVINO,
+        options=_TFLITE_OPTIONS,
     ),
     Artifact(
         "tflite",
@@ -85,6 +97,7 @@ ARTIFACTS: tuple[Artifact, ...] = (
         "litert",
         HALF,
         also=_OPENVINO,
+        options=_TFLITE_OPTIONS,
     ),
     Artifact(
         "tflite",
@@ -94,6 +107,7 @@ ARTIFACTS: tuple[Artifact, ...] = (
         "litert",
         INTEGER,
         also=_OPENVINO,
+        options=_TFLITE_OPTIONS,
     ),
     Artifact(
         "tflite",
@@ -104,6 +118,7 @@ ARTIFACTS: tuple[Artifact, ...] = (
         INTEGER,
         calibrated=True,
         also=_OPENVINO,
+        options=(*_TFLITE_OPTIONS, "integer_io", "float_layers"),
     ),
     Artifact(
         "tflite",
@@ -114,6 +129,7 @@ ARTIFACTS: tuple[Artifact, ...] = (
         INTEGER,
         calibrated=True,
         also=_OPENVINO,
+        options=_TFLITE_OPTIONS,
     ),
     Artifact(
         "onnx",
@@ -123,6 +139,7 @@ ARTIFACTS: tuple[Artifact, ...] = (
         "onnxruntime",
         FLOAT,
         also=_ONNX,
+        options=("opset", "target"),
     ),
     Artifact(
         "onnx",
@@ -132,6 +149,7 @@ ARTIFACTS: tuple[Artifact, ...] = (
         "onnxruntime",
         HALF,
         also=_ONNX,
+        options=("opset",),
     ),
     Artifact(
         "onnx",
@@ -142,6 +160,7 @@ ARTIFACTS: tuple[Artifact, ...] = (
         INTEGER,
         calibrated=True,
         also=_ONNX,
+        options=("opset", "float_layers"),
     ),
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from keras_cbam.errors import InputError
 
@@ -47,8 +47,8 @@ class Options:
             raise InputError(f"Expected a target of {', '.join(TARGETS)}. Received: {self.target}")
         if self.batch_size is not None and self.batch_size < 1:
             raise InputError(f"Expected a batch_size of 1 or more. Received: {self.batch_size}")
-        if self.float_layers and self.integer_io != "float32":
-            raise InputError(
-                "Expected integer_io='float32' with float_layers, since the converter gives such a "
-                f"file float32 inputs and outputs. Received: {self.integer_io}"
-            )
+
+    def given(self) -> dict[str, object]:
+        """The options that differ from their defaults, by name."""
+        default = asdict(Options())
+        return {name: value for name, value in asdict(self).items() if value != default[name]}

@@ -217,19 +217,34 @@ def choose_runtimes(given: Sequence[str] | None, names: Sequence[str]) -> tuple[
 
 
 def check_options(options: Options, chosen: list[Artifact], outside: bool) -> None:
-    """Raise an `InputError` on options that nothing chosen has."""
-    formats = {artifact.format for artifact in chosen}
+    """Raise an `InputError` on options that nothing chosen has, or that contradict others.
+
+    Args:
+        options: how artifacts are written.
+        chosen: the artifacts.
+        outside: whether the client does the preprocessing.
+    """
+    for name, value in options.given().items():
+        if not any(name in artifact.options for artifact in chosen):
+            having = ", ".join(each.name for each in ARTIFACTS if name in each.options)
+            written = ", ".join(each.name for each in chosen)
+            raise InputError(
+                f"Expected an artifact that has the option {name}: {having}. Received: {name} "
+                f"{value} for {written}"
+            )
     lowered = TARGETS[options.target].formats()
-    if options.target != Options.target and lowered and not formats.intersection(lowered):
+    if options.given().get("target") and lowered and not {a.format for a in chosen} & set(lowered):
         raise InputError(
             f"Expected the format {' or '.join(lowered)} with target {options.target}, "
             "which is of it."
         )
-    if not options.jpeg_signature:
-        return
-    if "saved_model" not in formats:
-        raise InputError("Expected the format saved_model with jpeg_signature, which is of it.")
-    if outside:
+    both = any({"float_layers", "integer_io"} <= set(artifact.options) for artifact in chosen)
+    if options.float_layers and both and options.integer_io != "float32":
+        raise InputError(
+            "Expected integer_io='float32' with float_layers, since the converter gives such a "
+            f"file float32 inputs and outputs. Received: {options.integer_io}"
+        )
+    if options.jpeg_signature and outside:
         raise InputError(
             "Expected preprocessing inside the artifacts with jpeg_signature, which gives them the "
             "pixels of files."

@@ -20,6 +20,7 @@ def row(artifact):
         artifact.runtime,
         "yes" if artifact.calibrated else "no",
         ", ".join(bound for bound in bounds if bound),
+        ", ".join(f"`{option}`" for option in artifact.options),
     )
     return "| " + " | ".join(cells) + " |"
 

@@ -165,7 +165,10 @@ def test_few_inputs_and_constant_outputs_warn(images, tmp_path):
         ({"opset": 99}, "Expected an ONNX opset of 13 to 18. Received: 99"),
         ({"integer_io": "int4"}, "integer_io of int8, uint8, float32. Received: int4"),
         ({"batch_size": 0}, "batch_size of 1 or more. Received: 0"),
-        ({"float_layers": ["conv0"]}, "integer_io='float32' with float_layers"),
+        (
+            {"float_layers": ["conv0"]},
+            r"has the option float_layers: model_int8.tflite, model_int8",
+        ),
         ({"preprocessing": "AlexNet"}, "pixel range of backbone AlexNet is not known"),
         ({"calibration_images": 0}, "calibration_images >= 1. Received: 0"),
         ({"verification_data": "nowhere"}, "verification_data to be a folder of images. No folder"),

@@ -184,9 +184,10 @@ def test_float_layers_stay_float(network, images, tmp_path):
     plain = export(network, tmp_path, **arguments)
     for with_floats, without in zip(report.artifacts, plain.artifacts, strict=True):
         assert with_floats.parity[0].sqnr > without.parity[0].sqnr
-    for formats in (["tflite"], ["onnx"]):
+    for formats, integer_io in (("tflite", "float32"), ("onnx", "int8")):
+        options = {**arguments, "formats": formats, "integer_io": integer_io}
         with pytest.raises(InputError, match=r"layers that compute something.*absent"):
-            export(network, tmp_path / "out", formats=formats, float_layers=["absent"], **arguments)
+            export(network, tmp_path / "out", float_layers=["absent"], **options)
     assert not (tmp_path / "out").exists()
 
 

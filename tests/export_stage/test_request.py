@@ -1,5 +1,7 @@
 """Data in every form, drawn inputs, and preprocessing inside and outside."""
 
+from dataclasses import fields
+
 import keras
 import numpy as np
 import pytest
@@ -8,8 +10,11 @@ from keras_cbam.errors import InputError
 from keras_cbam.export import export, verify
 from keras_cbam.export.datasets import check_arrays, raw_arrays
 from keras_cbam.export.draw import draw_inputs
+from keras_cbam.export.formats import ARTIFACTS
+from keras_cbam.export.options import Options
 from keras_cbam.export.prepare import prepare
 from keras_cbam.export.preprocessing import with_preprocessing
+from keras_cbam.export.request import check_options
 from keras_cbam.export.warn import calibration_warnings
 from keras_cbam.pixels import preprocessed
 from tests.conftest import BACKEND, vary
@@ -202,3 +207,44 @@ def test_inputs_of_no_size_and_of_too_much_are_refused(size, tmp_path):
     with pytest.raises(InputError, match=r"Expected a model whose inputs have .*Received: \(None"):
         export(model, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+# A value of each option that is not its default.
+OPTIONS = {
+    "opset": 15,
+    "integer_io": "float32",
+    "batch_size": 3,
+    "float_layers": ("conv",),
+    "jpeg_signature": True,
+    "target": "generic",
+}
+
+
+@pytest.mark.parametrize("artifact", ARTIFACTS, ids=lambda artifact: artifact.name)
+@pytest.mark.parametrize("option", OPTIONS)
+def test_options_are_of_the_artifacts_that_have_them(artifact, option):
+    given = {option: OPTIONS[option]}
+    if option == "float_layers" and "integer_io" in artifact.options:
+        given["integer_io"] = "float32"
+    options = Options(**given)
+    if option in artifact.options:
+        check_options(options, [artifact], outside=False)
+    else:
+        with pytest.raises(InputError, match=f"the option {option}: .* for {artifact.name}"):
+            check_options(options, [artifact], outside=False)
+
+
+def test_every_option_is_of_an_artifact():
+    assert set(OPTIONS) == {field.name for field in fields(Options)}
+    assert set(OPTIONS) == {option for artifact in ARTIFACTS for option in artifact.options}
+
+
+def test_options_that_contradict_others():
+    def refuse(match, formats, outside=False, **given):
+        chosen = [each for each in ARTIFACTS if each.format in formats]
+        with pytest.raises(InputError, match=match):
+            check_options(Options(**given), chosen, outside)
+
+    refuse("the format tflite with target npu", ["onnx"], target="npu")
+    refuse("integer_io='float32' with float_layers", ["tflite"], float_layers=("conv",))
+    refuse("preprocessing inside", ["saved_model"], outside=True, jpeg_signature=True)
