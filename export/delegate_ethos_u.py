@@ -6,10 +6,7 @@ import json
 import re
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
-
-from .child import Refused
 
 ACCELERATOR = "ethos-u55-128"
 
@@ -18,19 +15,18 @@ def main(path: str, answer: str) -> None:
     """Write the share of operations that is mapped, and kind and reason of the others, as JSON.
 
     Raises:
-        Refused: if the compiler tells no share.
+        RuntimeError: if the compiler tells no share.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        options = ["--accelerator-config", ACCELERATOR, "--show-cpu-operations"]
-        command = [sys.executable, "-P", "-m", "ethosu.vela", path, *options]
-        done = subprocess.run(
-            [*command, "--output-dir", folder], capture_output=True, text=True, check=False
-        )
+    options = ["--accelerator-config", ACCELERATOR, "--show-cpu-operations"]
+    command = [sys.executable, "-P", "-m", "ethosu.vela", path, *options]
+    # The caller removes this folder, whatever becomes of this process.
+    command += ["--output-dir", str(Path(answer).parent)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     told = done.stdout + done.stderr
     share = re.search(r"NPU operators = (\d+) \((.*)\)", told)
     if share is None:
         lines = [line for line in told.splitlines() if line.strip()]
-        raise Refused(f"vela gives no mapping: {lines[-1] if lines else ''}")
+        raise RuntimeError(f"vela gives no mapping: {lines[-1] if lines else ''}")
     outside = re.findall(
         r"^Warning \(supported operators\) operator: (\w+),.*\nReason: ([^.\n]*)",
         told,

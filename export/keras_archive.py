@@ -60,6 +60,9 @@ def _input_shapes(config: Any) -> Iterator[list[Any]]:
             pending += each
         elif isinstance(each, dict):
             pending += each.values()
+            # Of a Sequential without an InputLayer.
+            if isinstance(each.get("build_input_shape"), list):
+                yield each["build_input_shape"]
             layer = each.get("config")
             if each.get("class_name") == "InputLayer" and isinstance(layer, dict):
                 shapes = (layer.get(key) for key in ("batch_shape", "batch_input_shape"))

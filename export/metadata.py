@@ -18,7 +18,7 @@ class Metadata:
     Attributes:
         name: the model's.
         scores: name of the output that the labels are of.
-        labels: class names, in the order of the scores; two of one sigmoid: of no, then of yes.
+        labels: class names, in the order of the scores; for one sigmoid two, "no" and then "yes".
         preprocessing: the record of what happens to pixels, as in the manifest.
     """
 

@@ -212,7 +212,7 @@ def _other_judge(subject: Subject) -> str:
     ]
     if not names:
         return ""
-    return f" If {', '.join(names)} has scores of classes, give labels, or the judge {CLASSES}."
+    return f" If these are scores of classes, give judge {CLASSES} for them: {', '.join(names)}."
 
 
 def _write_and_verify(

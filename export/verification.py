@@ -25,7 +25,7 @@ Judge = Callable[[str, str, Outputs, Outputs], Sequence[str]]
 
 # On inputs that mean nothing to a network it is in doubt, and rounding decides what is largest.
 DRAWN = Tolerance(largest_error=None, agreement=None)
-# So many decibels may another runtime have less than an artifact's own: twice the noise.
+# Another runtime may have this many decibels less than the artifact's own: twice the noise.
 NOISIER = 3.0
 
 
@@ -65,7 +65,7 @@ class Subject:
         """Inputs from all over, `count` at most, for a runtime that is not the artifact's own.
 
         So few tell agreement in coarse steps: one may differ, and what differs in its own runtime.
-        Of noise there may be twice as much. Accuracy is not asked.
+        The noise may be twice as much. Accuracy is not asked.
         """
         total = len(next(iter(self.reference.values())))
         index = np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int))

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from keras_cbam.errors import InputError
+from keras_cbam.errors import InputError, MissingPackageError
 
 try:
     import fcntl
@@ -157,6 +157,13 @@ def describe(error: Exception) -> str:
     reason = reason or str(error).partition("\n")[0]
     reason = reason or type(error).__name__
     return f"{name}: {reason}." if name else f"{reason}."
+
+
+def told(error: Exception) -> str | None:
+    """What an error tells a user, in one sentence; `None` of a fault in the program."""
+    if isinstance(error, InputError | MissingPackageError):
+        return str(error)
+    return describe(error) if isinstance(error, OSError) or is_full(error) else None
 
 
 def check_writable(directory: str | Path) -> None:

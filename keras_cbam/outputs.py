@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -18,22 +19,41 @@ def is_one_sigmoid(tensor: Any) -> bool:
 
 
 def ends_in_sigmoid(tensor: Any) -> bool:
-    """Whether sigmoids make an output, and what follows them only moves values.
+    """Whether sigmoids make an output, and what follows them only moves values."""
+    made = list(makers(tensor))
+    return bool(made) and all(map(_is_sigmoid, made))
 
-    What makes it is looked for in nested models too.
+
+def makers(tensor: Any) -> Iterator[Any]:
+    """The operations that compute an output, those behind them that only move values left out.
+
+    They are looked for in nested models too.
     """
-    history = getattr(tensor, "_keras_history", None)
+    history: Any = getattr(tensor, "_keras_history", None)
     if history is None or history.operation is None:
-        return False
-    operation, kind = history.operation, type(history.operation).__name__
-    if isinstance(operation, keras.Model):
-        outputs = getattr(operation, "outputs", None) or ()
-        return any(map(ends_in_sigmoid, outputs[history.tensor_index :][:1]))
+        return
+    operation = history.operation
+    outputs = getattr(operation, "outputs", None)
+    if isinstance(operation, keras.Model) and outputs:
+        yield from makers(outputs[history.tensor_index])
+    elif _only_moves(operation):
+        for source in operation._inbound_nodes[history.node_index].input_tensors:
+            yield from makers(source)
+    else:
+        yield operation
+
+
+def activation_name(operation: Any) -> str:
+    """The name of an operation's activation; that of nothing where it has none."""
     activation = getattr(operation, "activation", None)
-    name = getattr(activation, "__name__", type(activation).__name__)
-    if kind in SIGMOIDS or name in SIGMOIDS:
-        return True
-    if kind in (*MOVING, *PLACING) or (kind == "Activation" and name == "linear"):
-        call = operation._inbound_nodes[history.node_index]
-        return all(map(ends_in_sigmoid, call.input_tensors))
-    return False
+    return getattr(activation, "__name__", type(activation).__name__.lower())
+
+
+def _is_sigmoid(operation: Any) -> bool:
+    return type(operation).__name__ in SIGMOIDS or activation_name(operation) in SIGMOIDS
+
+
+def _only_moves(operation: Any) -> bool:
+    kind = type(operation).__name__
+    linear = kind == "Activation" and activation_name(operation) == "linear"
+    return linear or kind in (*MOVING, *PLACING)

@@ -25,8 +25,8 @@ from keras_cbam.cli import (
 )
 from keras_cbam.cli.memory import keep_freed_memory
 from keras_cbam.cli.terminal import errors, flush_output, prepare_streams
-from keras_cbam.errors import InputError, LostProcessError, MissingPackageError, require
-from keras_cbam.files import describe, is_full
+from keras_cbam.errors import LostProcessError, require
+from keras_cbam.files import told
 from keras_cbam.text import printable
 
 # Commands that export need TensorFlow; the others run on whichever backend Keras is set to.
@@ -76,17 +76,16 @@ def run() -> None:
         app(standalone_mode=True)
     except SystemExit as ended:
         code = ended.code
-    except (InputError, MissingPackageError) as error:
-        code = _refuse(str(error))
     except LostProcessError as error:
         _refuse(str(error))
         flush_output()
         # At its exit JAX would wait for the process that is gone.
         os._exit(1)
     except Exception as error:
-        if not isinstance(error, OSError) and not is_full(error):
+        sentence = told(error)
+        if sentence is None:
             raise
-        code = _refuse(describe(error))
+        code = _refuse(sentence)
     if (failed := flush_output()) and not code:
         code = _refuse(failed)
     sys.exit(code)

@@ -20,6 +20,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from keras_cbam.image_files import FORMATS
@@ -72,7 +73,7 @@ class _Told(ProgressColumn):
     """What a task tells, which may be the name of a file."""
 
     def __init__(self, told: Callable[[Task], str]):
-        super().__init__()
+        super().__init__(table_column=Column(no_wrap=True))
         self.told = told
 
     def render(self, task: Task) -> Text:

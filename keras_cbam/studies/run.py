@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import keras
 import numpy as np
@@ -18,6 +18,7 @@ import numpy as np
 from keras_cbam.errors import InputError
 from keras_cbam.files import atomic_path
 from keras_cbam.foreign_files import read_bounded
+from keras_cbam.schema import decode
 from keras_cbam.studies.networks import build_network
 from keras_cbam.surgery.multiply_adds import multiply_adds
 from keras_cbam.surgery.summary import count_parameters
@@ -109,6 +110,21 @@ class Result:
     attention: dict[str, Any] | None = None
 
 
+class _Stored(TypedDict):
+    """A `Result` in its file: `correct` packed to bits, as hexadecimal digits."""
+
+    accuracy: float
+    # It may be no number.
+    loss: Any
+    correct: str
+    images: int
+    parameters: int
+    multiply_adds: int
+    seconds: float
+    history: list[dict[str, Any]]
+    attention: dict[str, Any] | None
+
+
 def execute(
     run: Run,
     folder: ImageFolder,
@@ -175,8 +191,10 @@ def read_result(directory: Path) -> Result | None:
     if not is_done(directory):
         return None
     path = directory / RESULT
+    content = read_bounded(path, LARGEST)
     with refused_if_damaged(path):
-        found = json.loads(read_bounded(path, LARGEST))["result"]
+        found = {"attention": None, **json.loads(content)["result"]}
+        found = decode(_Stored, found, "result")
         bits = np.frombuffer(bytes.fromhex(found.pop("correct")), "uint8")
         correct = np.unpackbits(bits)[: found.pop("images")].astype(bool)
         return Result(correct=correct, **found)

@@ -68,8 +68,8 @@ def study(
 
     Raises:
         InputError: on names, data, scale or an output directory that cannot be used.
-        LostProcessError: if another process is gone.
-            Or if all workers have stopped before the runs were done.
+        LostProcessError: if another process is gone, or if all workers have stopped before the runs
+            were done.
     """
     require("PIL", "filelock", "matplotlib", "scipy")
     unknown = [name for name in names if name not in STUDIES]

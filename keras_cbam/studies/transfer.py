@@ -16,6 +16,7 @@ from keras_cbam.errors import InputError, require
 from keras_cbam.files import check_writable
 from keras_cbam.foreign_files import read_bounded
 from keras_cbam.image_files import find_files, folders_in
+from keras_cbam.schema import decode
 from keras_cbam.studies.run import LARGEST, refused_if_damaged
 from keras_cbam.studies.transfer_report import Outcome, read_outcomes, write_outcomes, write_report
 from keras_cbam.studies.transfer_rows import ROWS
@@ -238,20 +239,22 @@ def _tell(
 def _outcome(run: TransferRun, directory: Path) -> Outcome:
     """What a finished run came to."""
     path = directory / "history.json"
+    content = read_bounded(path, LARGEST)
     with refused_if_damaged(path):
-        record = json.loads(read_bounded(path, LARGEST))
+        record = json.loads(content)
         use = record["attention"]
-        return Outcome(
-            run=run.name,
-            dataset=run.dataset,
-            row=run.row,
-            seed=run.config.seed,
-            accuracy=100 * record["val"]["accuracy"],
-            without=None if use is None else 100 * use["replaced"]["accuracy"],
-            images=record["images"]["val"],
-            trained=record["trained"],
-            seconds=record["seconds"]["training"],
-        )
+        outcome = {
+            "run": run.name,
+            "dataset": run.dataset,
+            "row": run.row,
+            "seed": run.config.seed,
+            "accuracy": 100 * record["val"]["accuracy"],
+            "without": None if use is None else 100 * use["replaced"]["accuracy"],
+            "images": record["images"]["val"],
+            "trained": record["trained"],
+            "seconds": record["seconds"]["training"],
+        }
+        return decode(Outcome, outcome, "the run")
 
 
 def _images_digest(folder: Path) -> str:

@@ -13,8 +13,8 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from keras_cbam.errors import InputError, LostProcessError, require
-from keras_cbam.files import describe
+from keras_cbam.errors import LostProcessError, require
+from keras_cbam.files import told
 from keras_cbam.text import printable
 from keras_cbam.training.loop import drop_state
 from keras_cbam.training.output import STATE_DIRECTORY
@@ -139,8 +139,8 @@ def do_in_workers(
     left = len(runs) - count_done(runs, output, done)
     if left:
         raise LostProcessError(
-            f"All workers have stopped, and {left} of {len(runs)} runs are not done. The same "
-            "command goes on with them."
+            f"All workers have stopped; {left} of {len(runs)} runs are not done. The same command "
+            "continues them, once what stopped the workers is mended."
         )
 
 
@@ -189,7 +189,8 @@ def _on_cores(cores: set[int], task: Callable[..., None], *arguments: object) ->
         os.sched_setaffinity(0, cores)
     try:
         task(*arguments)
-    except InputError as error:
-        sys.exit(f"keras-cbam: {printable(str(error), keep='')}")
-    except OSError as error:
-        sys.exit(f"keras-cbam: {printable(describe(error), keep='')}")
+    except Exception as error:
+        sentence = told(error)
+        if sentence is None:
+            raise
+        sys.exit(f"keras-cbam: {printable(sentence, keep='')}")

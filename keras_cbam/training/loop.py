@@ -165,6 +165,10 @@ class TrainingLoop:
             decode(_Position, self.position, "the state")
         except InputError as error:
             raise unreadable(self.state_path, error) from error
+        stage, epoch, batch = (self.position[name] for name in ("stage", "epoch", "batch"))
+        known = 0 <= stage < max(1, len(self.stages)) and batch >= 0
+        if not known or (self.stages and not 0 <= epoch <= self.stages[stage].epochs):
+            raise unreadable(self.state_path, f"stage {stage}, epoch {epoch}, batch {batch}")
 
     def run(self, callbacks: Sequence[keras.callbacks.Callback] = ()) -> list[dict[str, Any]]:
         """Train what is left, and return the history: a row for each epoch of every stage."""

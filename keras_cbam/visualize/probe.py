@@ -7,13 +7,14 @@ from typing import Any
 
 import keras
 
+from keras_cbam.outputs import activation_name, makers
 from keras_cbam.surgery.addresses import walk
 from keras_cbam.surgery.copying import Copier
 from keras_cbam.surgery.graph import as_functional, has_graph
 
 # What turns scores into probabilities: activations by name, and classes of operations.
-PROBABILITIES = ("softmax", "sigmoid")
-PROBABILITY_OPERATIONS = ("Softmax", "Sigmoid")
+PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid")
+PROBABILITY_OPERATIONS = ("Softmax", "Sigmoid", "HardSigmoid")
 
 
 class Tap(keras.layers.Layer):
@@ -43,7 +44,7 @@ class Probe:
         model: a functional or a built Sequential `keras.Model` of one output, nested models and
             all.
         after: whether the answer of a layer is tapped.
-        scores: whether the softmax or the sigmoid of the last layer is left out.
+        scores: whether the softmax or sigmoid that makes the output is left out.
 
     Attributes:
         model: the copy.
@@ -60,7 +61,8 @@ class Probe:
         self.taps: dict[str, Tap] = {}
         self.places: dict[str, tuple[int, int]] = {}
         addresses = {id(layer): address for address, layer in walk(model, has_graph)}
-        last = last_operation(model) if scores else None
+        made = list(makers(one_output(model))) if scores else []
+        last = made[0] if len(made) == 1 else None
 
         def tapped(original: Any, tensor: Any) -> Any:
             address = addresses[id(original)]
@@ -75,7 +77,7 @@ class Probe:
                     # Called, for the copy to be one of all layers, and not read.
                     copied(*args, **kwargs)
                     return args[0]
-                if _name(getattr(original, "activation", None)) in PROBABILITIES:
+                if activation_name(original) in PROBABILITIES:
                     copied.activation = keras.activations.linear
             outputs = copied(*args, **kwargs)
             return tapped(original, outputs) if after(original) else outputs
@@ -132,27 +134,11 @@ def one_output(model: keras.Model) -> Any:
     return outputs[0]
 
 
-def last_operation(model: keras.Model) -> Any:
-    """The operation that makes the model's one output, in the innermost of nested models."""
-    return _maker(one_output(model))
-
-
 def first_data_format(model: keras.Model) -> str:
     """The data format of the first layer that has one; Keras's own if none has."""
     found = (getattr(layer, "data_format", None) for _, layer in walk(model, has_graph))
     return next(filter(None, found), keras.config.image_data_format())
 
 
-def _maker(tensor: Any) -> Any:
-    history = tensor._keras_history
-    if not has_graph(history.operation):
-        return history.operation
-    return _maker(as_functional(history.operation).outputs[history.tensor_index])
-
-
 def _used_often(address: str) -> ValueError:
     return ValueError(f"Layer {address} is used several times, so that it has no one feature map.")
-
-
-def _name(activation: Any) -> str:
-    return getattr(activation, "__name__", type(activation).__name__.lower())

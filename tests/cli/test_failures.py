@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from keras_cbam.cli.artifact_table import print_table
-from keras_cbam.cli.terminal import progress_bar
+from keras_cbam.cli.terminal import out, progress_bar
 from tests.cli.running import command, run_here
 from tests.cli.test_cli import finetune
 from tests.conftest import BACKEND
@@ -82,13 +82,14 @@ def test_a_name_does_not_steer_the_terminal(tmp_path):
     assert "\x1b" not in done.stderr
 
 
-def test_tables_and_bars_show_names_as_they_are(capsys):
-    name = "\x1b]0;title\x07[bold]x[/bold]"
+def test_tables_and_bars_show_names_as_they_are(capsys, monkeypatch):
+    monkeypatch.setattr(out, "_width", 80)
+    name = "\x1b]0;title\x07[bold] x[/bold]"
     with progress_bar() as bar:
         bar.update(bar.add_task(name, total=1, note=name), advance=1)
     print_table("title", ["column"], [[name]])
     printed = capsys.readouterr().out
     # The bar's are cut to the width of the terminal.
     assert printed.count("\\x1b]0;title\\x07[b") == 3
-    assert "\\x1b]0;title\\x07[bold]x[/bold]" in printed
+    assert "\\x1b]0;title\\x07[bold] x[/bold]" in printed
     assert "\x1b]0;" not in printed

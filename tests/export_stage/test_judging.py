@@ -99,7 +99,7 @@ COMPARED = {
         [[0.9, 0.3, 1], [5, 1, 1], [8, 2, 1]],
         7 / 9,
     ),
-    # Integers come in steps of the whole output's range.
+    # A place that does not vary, in integers of the whole output's range.
     "values that stay": (VALUES, [[0, 5], [1, 5], [9, 5]], [[0, 5.08], [1, 5.08], [9, 5.1]], 5 / 6),
     "one value an input": (VALUES, [0, 5, 10], [0.9, 5, 8], 2 / 3),
     "decisions": (THRESHOLD, [[0.1, 0.6], [0.9, 0.4]], [[0.4, 0.4], [0.5, 0.6]], 2 / 4),
@@ -112,6 +112,8 @@ COMPARED = {
         [[2, 1, -1e9], [2, 1, -1e9]],
         1 / 2,
     ),
+    "places beside a large one": (CLASSES, [[1e5, 0], [3, 1]], [[1e5, 0], [1, 3]], 1 / 2),
+    "a place of small range": (VALUES, [[0, 0], [640, 1]], [[0, 1], [640, 0]], 1 / 2),
     "places that Keras leaves open": (CLASSES, [[0, 1.00001], [1, 0.99999]], [[0, 1], [0, 1]], 1),
 }
 
@@ -132,8 +134,10 @@ def test_rare_decisions_are_not_lost():
     (parity,) = compare({"y": 0 * expected}, {"y": expected}, None, {"y": THRESHOLD})
     assert parity.agreement == 0.99
     assert parity.misses(INTEGER) == ["y: SQNR 0, expected >= 20"]
-    (parity,) = compare({"y": 0.97 * expected}, {"y": expected}, None, {"y": THRESHOLD})
-    assert parity.misses(INTEGER) == []
+    never = np.full((200, 1), 0.004)
+    for found, answers in ((0.97 * expected, expected), (0 * never, never)):
+        (parity,) = compare({"y": found}, {"y": answers}, None, {"y": THRESHOLD})
+        assert parity.misses(INTEGER) == []
 
 
 def test_no_more_is_asked_than_what_was_had():
@@ -200,7 +204,7 @@ def test_noise_in_values_is_seen(pictures, tmp_path, monkeypatch):
         lambda self, inputs: {"point": off.predict(inputs[0], verbose=0)},
     )
     options = {"precisions": ["dynamic"], "verification_data": pictures, "formats": ["tflite"]}
-    missed = r"point: SQNR 1\d\..*, expected >= 20\. If point has scores of classes, give labels"
+    missed = r"point: SQNR 1\d\..*, expected >= 20\. If these are scores of classes, give judge"
     with pytest.raises(VerificationError, match=missed):
         export(model, tmp_path / "out", **options)
     assert export(model, tmp_path / "out", judge="classes", **options).verified

@@ -331,8 +331,10 @@ def _kill(arguments: list[str], told: Path, tally: Tally, rng: random.Random) ->
             code = wait(process, max(60.0, PATIENCE * tally.length))
         end(process)
         tally.ends[str(code)] += 1
-        if code not in ENDS:
-            tally.faults.append(f"it ended with {code}, or did not end of a signal")
+        if code is None:
+            tally.faults.append("it did not end after a signal")
+        elif code not in ENDS:
+            tally.faults.append(f"it ended with {code}")
     return killed
 
 

@@ -207,7 +207,15 @@ def test_a_pipeline_of_ones_own(tmp_path):
         TrainingLoop(network(), [], batches, tmp_path / "cut", {"seed": 1})
     path = tmp_path / "cut" / "state.npz"
     arrays, position = load_arrays(path)
-    for wrong in ({"stage": None}, {"history": 3}, {"more": 1}):
+    wrongs = (
+        {"stage": None},
+        {"history": 3},
+        {"more": 1},
+        {"stage": 9},
+        {"epoch": 9},
+        {"batch": -1},
+    )
+    for wrong in wrongs:
         save_arrays(path, arrays, {**position, **wrong})
         with pytest.raises(InputError, match=rf"state.npz cannot be read. Remove {path.parent} to"):
             loop("cut")
