@@ -152,6 +152,8 @@ def start(arguments: list[str], told: Path, clock: int | None = None) -> int:
     code = 1
     try:
         os.setpgid(0, 0)
+        # A shell starts what runs in the background with this signal ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         out = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         nothing = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((nothing, 0), (out, 1), (out, 2)):
@@ -315,7 +317,7 @@ def attack(name: str, kills: int, inputs: Path, folder: Path, rng: random.Random
 
 
 def _kill(arguments: list[str], told: Path, tally: Tally, rng: random.Random) -> bool:
-    """Start a command once or twice, and kill it; whether it ran until then."""
+    """Start a command once or twice, and kill it; whether a signal ended it."""
     clocks = [rng.randrange(2**32) if rng.random() < 0.25 else None]
     if rng.random() < 0.2:
         clocks.append(None)
@@ -328,9 +330,10 @@ def _kill(arguments: list[str], told: Path, tally: Tally, rng: random.Random) ->
         if code is None:
             send = os.killpg if rng.random() < 0.5 else os.kill
             send(process, rng.choice(SIGNALS))
-            killed = True
-            tally.kills += 1
             code = wait(process, max(60.0, PATIENCE * tally.length))
+            # It may have ended of itself meanwhile.
+            killed = killed or code != 0
+            tally.kills += code != 0
         end(process)
         tally.ends[str(code)] += 1
         if code is None:
