@@ -60,7 +60,7 @@ def _input_shapes(config: Any) -> Iterator[list[Any]]:
             pending += each
         elif isinstance(each, dict):
             pending += each.values()
-            # Of a Sequential without an InputLayer.
+            # A Sequential without an InputLayer has its shape here.
             if isinstance(each.get("build_input_shape"), list):
                 yield each["build_input_shape"]
             layer = each.get("config")

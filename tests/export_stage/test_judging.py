@@ -228,7 +228,7 @@ def test_one_sigmoid_has_two_labels(pictures, tmp_path):
     assert report.outputs[0]["judge"] == "threshold"
     assert report.labels == ("cat", "dog")
     with zipfile.ZipFile(tmp_path / "out" / "model_float32.tflite") as archive:
-        # Of the one score in the file.
+        # The file has one score, which needs one label.
         assert archive.read("labels.txt") == b"dog\n"
     with pytest.raises(InputError, match=r"Expected 1 or 2 labels, one a class\. Received: 3"):
         export(model, tmp_path / "three", labels=list("abc"), **options)

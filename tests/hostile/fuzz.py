@@ -19,9 +19,11 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 GOOD = ("read", "refused")
 # A reader that is silent for so long is stopped, in seconds: it hangs where no signal is heard.
@@ -133,6 +135,15 @@ def table(tallies: dict[str, Tally]) -> str:
     return "\n".join(lines)
 
 
+def finish(faults: Mapping[str, Sequence[str]], text: str) -> NoReturn:
+    """Print the first faults of each name and the table, and exit with 1 if there are any."""
+    for name, told in faults.items():
+        for fault in told[:20]:
+            print(f"{name}, {fault}\n")
+    print(text)
+    sys.exit(any(faults.values()))
+
+
 def _sum(tallies: dict[str, Tally]) -> Tally:
     whole = Tally(memory=max(tally.memory for tally in tallies.values()))
     for tally in tallies.values():
@@ -161,11 +172,7 @@ def main() -> None:
         given.minutes,
         given.workers,
     )
-    for name, tally in tallies.items():
-        for fault in tally.faults[:20]:
-            print(f"{name}, {fault}\n")
-    print(table(tallies))
-    sys.exit(any(tally.faults for tally in tallies.values()))
+    finish({name: tally.faults for name, tally in tallies.items()}, table(tallies))
 
 
 if __name__ == "__main__":

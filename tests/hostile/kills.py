@@ -30,14 +30,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Signals, and the exit codes of a command that ended of one, or before it.
+from tests.hostile.fuzz import finish
+
+# Signals, and the exit codes that a command may end with after one.
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 ENDS = (0, 2, 130, 143, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT)
 # How many kills one output takes before it is left alone.
 MOST = 6
-# A run that is left alone has so many times its usual length, and no less than a minute.
+# A run that is left alone may take this many times its usual length, and at least a minute.
 PATIENCE = 20
-# Of a run that goes on: files that are not promised to be whole.
+# A run that goes on has these. They need not be whole.
 AT_WORK = (".state", ".partial-")
 
 
@@ -392,11 +394,7 @@ def main() -> None:
             count = round(given.kills * COMMANDS[name].share / shares)
             rng = random.Random(f"{given.seed} {name}")
             tallies[name] = attack(name, count, inputs, folder, rng)
-    for name, tally in tallies.items():
-        for fault in tally.faults[:20]:
-            print(f"{name}, {fault}\n")
-    print(table(tallies))
-    sys.exit(any(tally.faults for tally in tallies.values()))
+    finish({name: tally.faults for name, tally in tallies.items()}, table(tallies))
 
 
 if __name__ == "__main__":
