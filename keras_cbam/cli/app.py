@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 
 import keras
@@ -20,6 +19,7 @@ from keras_cbam.cli import (
     finetune,
     models,
     points,
+    signals,
     study,
     verify,
 )
@@ -62,9 +62,8 @@ def version(show: bool = typer.Option(False, "--version", help="Print the versio
 
 
 def run() -> None:
-    """Run the command line: bad input is one sentence and exit code 2; typer makes Ctrl-C 130."""
-    # As Ctrl-C does, so that nothing is left behind; 128 + 15 is what a shell would report.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    """Run the command line: bad input is one sentence and exit code 2, Ctrl-C is 130."""
+    signals.listen()
     prepare_streams()
     code: str | int | None = 0
     try:
@@ -76,16 +75,22 @@ def run() -> None:
         app(standalone_mode=True)
     except SystemExit as ended:
         code = ended.code
+    except KeyboardInterrupt:
+        code = signals.exit_code()
     except LostProcessError as error:
         _refuse(str(error))
         flush_output()
         # At its exit JAX would wait for the process that is gone.
-        os._exit(1)
+        os._exit(signals.exit_code() or 1)
     except Exception as error:
         sentence = told(error)
-        if sentence is None:
+        # A library may have made another exception of a signal's.
+        if sentence is None and signals.exit_code() is None:
             raise
-        code = _refuse(sentence)
+        code = _refuse(sentence) if sentence else 1
+    # A command that succeeds although a library swallowed a signal's exception has done its work.
+    if code:
+        code = signals.exit_code() or code
     if (failed := flush_output()) and not code:
         code = _refuse(failed)
     sys.exit(code)

@@ -27,7 +27,7 @@ def run_here(*arguments):
         What `subprocess.run` would: `returncode`, `stdout` and `stderr`. What the command does not
         turn into an exit code is raised.
     """
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     stdout, stderr = io.StringIO(), io.StringIO()
     try:
         with (
@@ -42,5 +42,6 @@ def run_here(*arguments):
         code = stopped.code or 0
         return SimpleNamespace(returncode=code, stdout=stdout.getvalue(), stderr=stderr.getvalue())
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     raise AssertionError("The command line ended without an exit code.")

@@ -1,10 +1,13 @@
 """What goes wrong around a command: disks, terminals, names. One sentence, and a way on."""
 
+import contextlib
 import errno
 import os
+import signal
 import subprocess
 
 import pytest
+import typer
 
 from keras_cbam.cli.artifact_table import print_table
 from keras_cbam.cli.terminal import out, progress_bar
@@ -93,3 +96,37 @@ def test_tables_and_bars_show_names_as_they_are(capsys, monkeypatch):
     assert printed.count("\\x1b]0;title\\x07[b") == 3
     assert "\\x1b]0;title\\x07[bold] x[/bold]" in printed
     assert "\x1b]0;" not in printed
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("library", ["passes on", "raises another", "swallows, then fails"])
+def test_a_signal_is_one_whatever_a_library_makes_of_it(library, number, code, monkeypatch):
+    """C extensions that are being imported raise an ImportError; `__del__` swallows all."""
+
+    def interrupted(*arguments):
+        try:
+            os.kill(os.getpid(), number)
+        except BaseException as error:
+            if library == "passes on":
+                raise
+            if library == "raises another":
+                raise ImportError("initialization failed") from error
+        raise typer.Exit(1)
+
+    monkeypatch.setattr("keras_cbam.cli.models.catalogue", interrupted)
+    done = run_here("models")
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+
+
+def test_a_signal_that_was_swallowed_does_not_fail_what_succeeds(monkeypatch):
+    def swallowed(*arguments):
+        with contextlib.suppress(SystemExit):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return []
+
+    monkeypatch.setattr("keras_cbam.cli.models.catalogue", swallowed)
+    assert run_here("models", "--json").returncode == 0
+    # The next command in this process begins anew.
+    monkeypatch.undo()
+    assert run_here("models", "--nothing").returncode == 2
