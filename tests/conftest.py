@@ -1,5 +1,7 @@
 """Shared by all tests: the data folder, images, models whose outputs vary."""
 
+import contextlib
+import errno
 import os
 from pathlib import Path
 
@@ -27,6 +29,26 @@ def data():
 def _seeded():
     """Initializers without a seed draw the same in every run."""
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """A context in which the disk is full once a file of a name is written."""
+
+    @contextlib.contextmanager
+    def full_at(name):
+        sync = os.fsync
+
+        def full(file):
+            if os.readlink(f"/proc/self/fd/{file}").endswith(name):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            sync(file)
+
+        with monkeypatch.context() as patched:
+            patched.setattr("keras_cbam.files.os.fsync", full)
+            yield
+
+    return full_at
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """`keras-cbam explain`: pictures, one page that needs nothing beside it, refusals."""
 
 import os
+import resource
 
 import keras
 import numpy as np
@@ -145,6 +146,20 @@ def test_a_name_that_is_not_utf_8_is_refused(folder, tmp_path):
         assert done.returncode == 2
         assert r"Expected names in UTF-8. Received: b'" in done.stderr
         assert not (tmp_path / "out").exists()
+
+
+def test_files_that_cannot_grow_are_said(folder, tmp_path):
+    whole = ("explain", folder / "one.keras", folder / "images", "--output", tmp_path / "out")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        done = run_here(*whole)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert done.returncode == 2
+    assert done.stderr.count("keras-cbam: ") == 1
+    assert "File too large." in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_labels_of_another_model_are_refused(folder, tmp_path):

@@ -1,7 +1,6 @@
 """What goes wrong around a command: disks, terminals, names. One sentence, and a way on."""
 
 import contextlib
-import errno
 import os
 import signal
 import subprocess
@@ -18,17 +17,9 @@ from tests.conftest import BACKEND
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="the command runs one backend")
 
 
-def test_a_full_disk_is_said_and_the_run_goes_on(image_folder, tmp_path, monkeypatch):
-    sync = os.fsync
-
-    def full(file):
-        if os.readlink(f"/proc/self/fd/{file}").endswith("labels.txt"):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        sync(file)
-
+def test_a_full_disk_is_said_and_the_run_goes_on(image_folder, tmp_path, full_disk):
     whole = finetune(image_folder, "--output", tmp_path / "run", "--epochs", "1")
-    with monkeypatch.context() as patched:
-        patched.setattr("keras_cbam.files.os.fsync", full)
+    with full_disk("labels.txt"):
         done = run_here(*whole)
     assert done.returncode == 2
     assert "keras-cbam: No space is left on the disk." in done.stderr

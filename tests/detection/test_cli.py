@@ -64,6 +64,17 @@ def test_train_and_evaluate_beside_it(data, tmp_path):
     assert not files.exists()
 
 
+@pytest.mark.slow
+def test_a_full_disk_is_said_and_the_run_goes_on(data, tmp_path, full_disk):
+    whole = ("detect", "train", data, "--output", tmp_path / "run", *TRAIN)
+    with full_disk("labels.txt"):
+        done = run_here(*whole)
+    assert done.returncode == 2
+    assert "keras-cbam: No space is left on the disk." in done.stderr
+    assert run_here(*whole, "--resume").returncode == 0
+    assert (tmp_path / "run" / "report.md").exists()
+
+
 def test_evaluate(run, tmp_path):
     output = tmp_path / "scores"
     done = run_here("detect", "evaluate", run / "model.keras", run, "--output", output)

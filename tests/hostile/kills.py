@@ -4,8 +4,9 @@
 
 Each command writes to one output, alone or beside a second process that does the same. A clock may
 jump by days meanwhile. After each kill, what stands under a final name must be complete, and a run
-that is left alone must end with what the command promises. The table tells what came of it; with a
-fault the exit code is 1.
+that is left alone must end with what the command promises. So must one after a run whose files
+could not grow, as on a disk that is full. The table tells what came of it; with a fault the exit
+code is 1.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -35,12 +38,17 @@ from tests.hostile.fuzz import finish
 # Signals, and the exit codes that a command may end with after one.
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 ENDS = (0, 2, 130, 143, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT)
+# Lines of a traceback, at most.
+LONGEST = 60
 # How many kills one output takes before it is left alone.
 MOST = 6
 # A run that is left alone may take this many times its usual length, and at least a minute.
 PATIENCE = 20
 # A run that goes on has these. They need not be whole.
 AT_WORK = (".state", ".partial-")
+# Runs of each command whose files cannot grow beyond a size: at least these bytes, which its log
+# needs, and less than its largest file.
+FULL, SMALLEST = 3, 16_384
 
 
 class Command(NamedTuple):
@@ -106,7 +114,7 @@ COMMANDS = {
             "--checkpoint-seconds=0",
         ],
         (),
-        "report.md",
+        "order.md",
         20,
     ),
 }
@@ -143,8 +151,17 @@ def jump(rng: random.Random) -> None:
     time.time_ns = lambda: int(1e9 * jumping())
 
 
-def start(arguments: list[str], told: Path, clock: int | None = None) -> int:
-    """Run a command in a fork of this process, which has imported all, and return its number."""
+def start(
+    arguments: list[str], told: Path, clock: int | None = None, room: int | None = None
+) -> int:
+    """Run a command in a fork of this process, which has imported all, and return its number.
+
+    Args:
+        arguments: those of the command line.
+        told: the file that what it prints is added to.
+        clock: seed of a clock that jumps.
+        room: bytes beyond which no file grows.
+    """
     process = os.fork()
     if process:
         # Whichever of the two is first: a signal to the group must find it.
@@ -164,6 +181,8 @@ def start(arguments: list[str], told: Path, clock: int | None = None) -> int:
         sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
         if clock is not None:
             jump(random.Random(clock))
+        if room is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
         from keras_cbam.cli import main
 
         sys.argv = ["keras-cbam", *arguments]
@@ -201,14 +220,16 @@ def tracebacks(told: Path) -> list[str]:
     """The tracebacks that commands printed.
 
     One of an exception that Python ignores, as in a library's callback of the garbage collector, is
-    none: there the command goes on as if the signal had not come.
+    none: there the command goes on as if the signal had not come. Nor is one that does not lead
+    through the package: a library in C has printed it.
     """
     lines = ["", *told.read_text(errors="replace").splitlines()]
-    return [
-        "\n".join(lines[number : number + 30])
+    found = [
+        "\n".join(lines[number : number + LONGEST])
         for number, line in enumerate(lines)
         if line.startswith("Traceback") and "Exception ignored" not in lines[number - 1]
     ]
+    return [each for each in found if "keras_cbam" in each]
 
 
 def incomplete(output: Path) -> Iterator[str]:
@@ -273,6 +294,7 @@ class Tally:
     outputs: int = 0
     rivals: int = 0
     jumps: int = 0
+    full: int = 0
     ends: Counter = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
 
@@ -287,17 +309,18 @@ def attack(name: str, kills: int, inputs: Path, folder: Path, rng: random.Random
         raise RuntimeError((folder / "whole.txt").read_text()[-2000:])
     tally.length = time.monotonic() - begun
     expected = {path.name for path in whole.iterdir()}
-    while tally.kills < kills:
+    largest = max(path.stat().st_size for path in whole.rglob("*") if path.is_file())
+    while tally.full < FULL or tally.kills < kills:
         output, told = folder / f"out{tally.outputs}", folder / f"out{tally.outputs}.txt"
         tally.outputs += 1
         arguments = command.arguments(inputs, output)
-        for _ in range(min(MOST, kills - tally.kills)):
-            if not _kill(arguments, told, tally, rng):
-                break
-            tally.faults += [f"{output.name}: {each}" for each in incomplete(output)]
-            if (output / command.last).exists():
-                break
-            arguments = [*command.arguments(inputs, output), *command.again]
+        if tally.full < FULL:
+            faults = list(_fill(arguments, told, tally, largest, rng))
+            tally.faults += [f"{output.name}: {each}" for each in (*faults, *incomplete(output))]
+            if (output / ".state").exists():
+                arguments = [*arguments, *command.again]
+        else:
+            arguments = _kill_some(command, inputs, output, told, tally, kills, rng)
         # A run that had ended is refused; a command that does not go on does all anew.
         refused = bool(command.again) and (output / command.last).exists()
         process = start(arguments, told)
@@ -316,6 +339,42 @@ def attack(name: str, kills: int, inputs: Path, folder: Path, rng: random.Random
         shutil.rmtree(output, ignore_errors=True)
         print(f"{name}: {tally.kills} kills, {len(tally.faults)} faults", flush=True)
     return tally
+
+
+def _fill(
+    arguments: list[str], told: Path, tally: Tally, largest: int, rng: random.Random
+) -> Iterator[str]:
+    """Run a command whose files cannot grow, and yield what is wrong with how it ends."""
+    tally.full += 1
+    room = round(math.exp(rng.uniform(math.log(SMALLEST), math.log(max(largest, SMALLEST + 1)))))
+    process = start(arguments, told, room=room)
+    code = wait(process, max(60.0, PATIENCE * tally.length))
+    end(process)
+    tally.ends[str(code)] += 1
+    said = told.read_text(errors="replace").count("keras-cbam: ")
+    if (code, said) not in ((0, 0), (2, 1)):
+        yield f"with room for {room} bytes it ended with {code} and said {said} sentences"
+
+
+def _kill_some(
+    command: Command,
+    inputs: Path,
+    output: Path,
+    told: Path,
+    tally: Tally,
+    kills: int,
+    rng: random.Random,
+) -> list[str]:
+    """Kill a command a few times, and return the arguments to go on with."""
+    arguments = command.arguments(inputs, output)
+    for _ in range(min(MOST, kills - tally.kills)):
+        if not _kill(arguments, told, tally, rng):
+            break
+        tally.faults += [f"{output.name}: {each}" for each in incomplete(output)]
+        if (output / command.last).exists():
+            break
+        arguments = [*command.arguments(inputs, output), *command.again]
+    return arguments
 
 
 def _kill(arguments: list[str], told: Path, tally: Tally, rng: random.Random) -> bool:
@@ -355,11 +414,14 @@ def end(process: int) -> None:
 
 def table(tallies: dict[str, Tally]) -> str:
     """The tallies as Markdown."""
-    columns = ("command", "a run, s", "kills", "outputs", "beside another", "clocks that jump")
-    lines = [f"| {' | '.join((*columns, 'exit codes', 'faults'))} |", "|---" * 8 + "|"]
+    columns = (
+        *("command", "a run, s", "kills", "outputs", "beside another", "clocks that jump"),
+        *("full disks", "exit codes", "faults"),
+    )
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for name, tally in tallies.items():
         ends = ", ".join(f"{code}: {count}" for code, count in sorted(tally.ends.items()))
-        counts = (tally.kills, tally.outputs, tally.rivals, tally.jumps)
+        counts = (tally.kills, tally.outputs, tally.rivals, tally.jumps, tally.full)
         cells = [name, f"{tally.length:.0f}", *map(str, counts), ends, str(len(tally.faults))]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
