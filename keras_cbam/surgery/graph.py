@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -164,25 +165,25 @@ def _read(
     for index, name in enumerate(names):
         entry = next(entry for entry in config["layers"] if entry["name"] == name)
         computed[name, 0] = [fed[index]] if fed else compute(entry, 0, [])
-    pending = [
+    ready = deque(
         (entry, call, list(_histories(node)))
         for entry in config["layers"]
         for call, node in enumerate(entry["inbound_nodes"])
-    ]
-    while pending:
-        waiting = []
-        for entry, call, histories in pending:
-            try:
-                sources = [resolve(history) for history in histories]
-            except KeyError:
-                waiting.append((entry, call, histories))
-                continue
-            outputs = compute(entry, call, sources)
-            computed[entry["name"], call] = outputs
-        if len(waiting) == len(pending):
-            name = waiting[0][0]["name"]
-            raise TypeError(f"The graph of model {model.name} does not connect at {name}")
-        pending = waiting
+    )
+    # Calls that read what is not computed yet, by the first of it.
+    waiting: dict[tuple[str, int], list[tuple[dict[str, Any], int, list[History]]]] = {}
+    while ready:
+        entry, call, histories = ready.popleft()
+        reads = [(history.name, history.call) for history in histories]
+        if (missing := next((each for each in reads if each not in computed), None)) is not None:
+            waiting.setdefault(missing, []).append((entry, call, histories))
+            continue
+        outputs = compute(entry, call, [resolve(history) for history in histories])
+        computed[entry["name"], call] = outputs
+        ready.extendleft(reversed(waiting.pop((entry["name"], call), [])))
+    if waiting:
+        name = next(iter(waiting.values()))[0][0]["name"]
+        raise TypeError(f"The graph of model {model.name} does not connect at {name}")
     # Among the outputs, and only there, Keras counts the calls of a functional model from 1.
     ends = [
         resolve(replace(end, call=end.call - hasattr(operations[end.name], "operations")))

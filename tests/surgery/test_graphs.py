@@ -1,10 +1,13 @@
 """Networks written by hand: attention where it belongs, nothing lost, or a reasoned refusal."""
 
+import itertools
+
 import keras
 import pytest
 from keras import layers
 
 from keras_cbam import CBAM, attach_attention, attention_points, detach_attention
+from keras_cbam.surgery.graph import read_graph
 from tests.conftest import BACKEND, example, vary
 from tests.surgery.graphs import GRAPHS, conv
 from tests.surgery.proof import assert_agree, assert_nothing_lost, assert_same_state, call, state
@@ -427,3 +430,15 @@ def test_attention_twice_is_refused():
         attach_attention(attached)
     with pytest.raises(ValueError, match="attention after two already: two_cbam"):
         attach_attention(attached, "se")
+
+
+def test_layers_that_are_called_in_turn_are_read_in_turn():
+    """Their calls stand by layer in the configuration, so that every second one waits."""
+    inputs = x = keras.Input((8, 8, 4))
+    pair = [layers.Conv2D(4, 1, name=name) for name in ("one", "two")]
+    for index in range(100):
+        x = pair[index % 2](x)
+    graph = read_graph(keras.Model(inputs, x))
+    assert [node.address for node in graph[1:]] == ["one", "two"] * 50
+    for before, node in itertools.pairwise(graph):
+        assert node.inputs == [before]
