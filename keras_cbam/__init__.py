@@ -15,7 +15,7 @@ from keras_cbam.surgery import (
     summarize_parameters,
 )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 __all__ = [
     "BAM",
