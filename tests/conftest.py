@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -29,6 +30,35 @@ def data():
 def _seeded():
     """Initializers without a seed draw the same in every run."""
     keras.utils.set_random_seed(0)
+
+
+SHORT = "MobileNetShort"
+
+
+@pytest.fixture(scope="session")
+def short_mobilenet():
+    """Lets `SHORT` name a backbone: MobileNet with a block a stride, which compiles soon."""
+    from keras_cbam.training import backbones
+
+    def build(input_tensor, alpha, include_top, weights):
+        def step(x, layer, name):
+            x = layer(use_bias=False, padding="same", name=name)(x)
+            x = keras.layers.BatchNormalization(name=f"{name}_bn")(x)
+            return keras.layers.ReLU(6.0, name=f"{name}_relu")(x)
+
+        depthwise = partial(keras.layers.DepthwiseConv2D, 3, strides=2)
+        x = step(input_tensor, partial(keras.layers.Conv2D, int(32 * alpha), 3, strides=2), "conv1")
+        for block, filters in enumerate((64, 128, 256, 512), 1):
+            x = step(x, depthwise, f"conv_dw_{block}")
+            pointwise = partial(keras.layers.Conv2D, int(filters * alpha), 1)
+            x = step(x, pointwise, f"conv_pw_{block}")
+        (inputs,) = keras.utils.get_source_inputs(input_tensor)
+        return keras.Model(inputs, x, name="mobilenet_short")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(keras.applications, SHORT, build, raising=False)
+        patched.setattr(backbones, "BACKBONES", (*backbones.BACKBONES, SHORT))
+        yield
 
 
 @pytest.fixture

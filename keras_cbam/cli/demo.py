@@ -31,7 +31,8 @@ RUN: dict[str, Any] = {
     # After fewer, int8 files answer otherwise for too many digits.
     "epochs": 18,
     "learning_rate": 6e-3,
-    "attention_learning_rate": 2e-2,
+    # At 2e-2 one run of five got better without its attention.
+    "attention_learning_rate": 6e-2,
     "head_learning_rate": 6e-3,
     # So short a training does not overfit.
     "dropout": 0.0,

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="the command run
 TINY = [
     *("--backbone", "MobileNet", "--backbone-option", "alpha=0.25", "--weights", "none"),
     *("--image-size", "32", "--batch-size", "4", "--epochs", "2", "--val-split", "0.25"),
-    *("--attention", "spatial"),
+    *("--attention", "spatial", "--points", "last_stage"),
 ]
 
 

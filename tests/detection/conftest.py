@@ -6,7 +6,7 @@ import pytest
 
 from keras_cbam.detection import Photograph, Predictor, build_detector
 from keras_cbam.detection.letterbox import read_letterboxed
-from tests.conftest import vary
+from tests.conftest import SHORT, vary
 from tests.detection.data import draw
 
 SIZE = (64, 96)
@@ -22,7 +22,7 @@ def build(attention="cbam", **changes):
         "head_layers": 1,
         "options": {"alpha": 0.25},
     }
-    return build_detector("MobileNet", len(CLASSES), **{**settings, **changes})
+    return build_detector(SHORT, len(CLASSES), **{**settings, **changes})
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +45,7 @@ def images(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def detector(images):
+def detector(short_mobilenet, images):
     """A detector whose outputs are spread, as if it had learned: it is sure of some boxes."""
     keras.utils.set_random_seed(0)
     model = build()

@@ -10,10 +10,11 @@ import pytest
 from keras_cbam.detection import DetectionConfig, train_detector
 from keras_cbam.errors import InputError
 from keras_cbam.training.output import STATE_DIRECTORY
-from tests.conftest import BACKEND
+from tests.conftest import BACKEND, SHORT
 from tests.detection.data import BOXES, write_voc
 from tests.training.test_fine_tune import StopAt
 
+pytestmark = pytest.mark.usefixtures("short_mobilenet")
 pytest.importorskip("keras_hub", reason="needs the extra `detection`")
 pytest.importorskip("pycocotools", reason="needs the extra `detection`")
 
@@ -31,7 +32,7 @@ def config(folder, output, **changes):
     settings = {
         "data": str(folder),
         "output": str(output),
-        "backbone": "MobileNet",
+        "backbone": SHORT,
         "backbone_options": {"alpha": 0.25},
         "weights": "none",
         "attention": "cbam",
@@ -54,7 +55,7 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(data, tmp_path_factory):
+def whole(short_mobilenet, data, tmp_path_factory):
     keras.utils.set_random_seed(0)
     output = tmp_path_factory.mktemp("whole") / "run"
     scores = []
@@ -101,9 +102,9 @@ def test_cut_off_and_resumed_to_the_same_end(data, whole, tmp_path):
         assert ours["loss"] == pytest.approx(expected["loss"], rel=1e-3, abs=1e-4)
     weights = zip(resumed.detector.get_weights(), uninterrupted.detector.get_weights(), strict=True)
     assert all(np.allclose(a, b, rtol=1e-3, atol=1e-4) for a, b in weights)
-    # The network has 26 places for attention.
+    # The network has 8 places for attention.
     use = resumed.record["attention"]
-    assert len({gate["layer"] for gate in use["gates"]}) == 26
+    assert len({gate["layer"] for gate in use["gates"]}) == 8
     assert any(gate["over_images"] > 0 or gate["over_places"] > 0 for gate in use["gates"])
     assert use["mAP"] == resumed.record["best"]["mAP"]
     assert f"**{use['sentence']}**" in (output / "report.md").read_text()
@@ -141,7 +142,7 @@ def test_the_rate_of_the_attention_goes_with_the_other_or_is_its_own():
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="one backend shows that it is called")
 def test_gates_of_a_pretrained_backbone_are_started(data, tmp_path, monkeypatch):
     inputs = keras.Input((64, 96, 3))
-    backbone = keras.applications.MobileNet(
+    backbone = getattr(keras.applications, SHORT)(
         alpha=0.25, include_top=False, weights=None, input_tensor=inputs
     )
     backbone.save_weights(tmp_path / "backbone.weights.h5")

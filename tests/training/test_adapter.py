@@ -19,7 +19,7 @@ from keras_cbam.training import (
     save_adapter,
 )
 from keras_cbam.training.backbone_digest import node_digests
-from tests.conftest import BACKEND, example, vary
+from tests.conftest import BACKEND, SHORT, example, vary
 from tests.surgery.graphs import nested_twice, sequential
 from tests.training.test_fine_tune import StopAt, config
 
@@ -428,12 +428,12 @@ def test_a_layer_of_backbone_and_head_is_of_the_backbone(tmp_path, rng):
 
 def small_classifier(weights, **settings):
     return build_classifier(
-        "MobileNet", 2, weights=weights, image_size=32, options={"alpha": 0.25}, **settings
+        SHORT, 2, weights=weights, image_size=32, options={"alpha": 0.25}, **settings
     )
 
 
 @pytest.fixture
-def weights(tmp_path):
+def weights(short_mobilenet, tmp_path):
     """A file of backbone weights."""
     model = vary(small_classifier("none", attention="none"))
     path = tmp_path / "backbone.weights.h5"

@@ -36,14 +36,16 @@ from keras_cbam.training.fine_tune_defaults import (
 )
 from keras_cbam.training.recalibrate import batch_norms
 from keras_cbam.training.scores import within_chance
-from tests.conftest import BACKEND
+from tests.conftest import BACKEND, SHORT
+
+pytestmark = pytest.mark.usefixtures("short_mobilenet")
 
 
 def config(image_folder, output, **changes):
     settings = {
         "data": str(image_folder),
         "output": str(output),
-        "backbone": "MobileNet",
+        "backbone": SHORT,
         "backbone_options": {"alpha": 0.25},
         "weights": "none",
         "attention": "spatial",
@@ -94,7 +96,7 @@ def test_run_writes_everything_and_resumes_to_the_same_end(image_folder, tmp_pat
     assert record["images"]["selection"] == 2
     assert record["best"]["epoch"] == near[-1]
     use = record["attention"]
-    assert (use["images"], len(use["gates"])) == (record["images"]["val"], 26)
+    assert (use["images"], len(use["gates"])) == (record["images"]["val"], 8)
     assert use["accuracy"] == pytest.approx(record["val"]["accuracy"])
     assert f"**{use['sentence']}**" in (whole / "report.md").read_text()
     # The file holds the weights, and no moments of an optimizer, which are twice as many.
@@ -191,7 +193,7 @@ class Look(keras.callbacks.Callback):
 def weights(tmp_path):
     path = tmp_path / "backbone.weights.h5"
     inputs = keras.Input((32, 32, 3))
-    keras.applications.MobileNet(
+    getattr(keras.applications, SHORT)(
         alpha=0.25, include_top=False, weights=None, input_tensor=inputs
     ).save_weights(path)
     return str(path)
@@ -208,7 +210,7 @@ def test_attention_trains_with_the_head_and_then_with_the_whole_network(
     fine_tune(config(image_folder, tmp_path / "run", weights=weights, epochs=1), callbacks=[look])
     head, whole = look.names
     attention = {name for name in head if name.endswith("_spatial")}
-    assert len(attention) == 26
+    assert len(attention) == 8
     assert head == {"probabilities", *attention}
     assert {"conv1", "conv1_bn"} < whole
     assert head < whole
@@ -526,7 +528,6 @@ def test_a_dtype_policy_and_points_are_those_of_the_network(image_folder, tmp_pa
     assert result.model.get_layer("probabilities").compute_dtype == "float32"
     keras.saving.load_model(tmp_path / "run" / "model.keras")
     refined = {gate["layer"] for gate in result.record["attention"]["gates"]}
-    last = (f"conv_{kind}_{block}_relu_spatial" for kind, block in product(("dw", "pw"), (12, 13)))
-    assert refined == set(last)
+    assert refined == {"conv_dw_4_relu_spatial", "conv_pw_4_relu_spatial"}
     report = (tmp_path / "run" / "report.md").read_text()
-    assert report.startswith("# MobileNet with attention spatial at last_stage\n")
+    assert report.startswith("# MobileNetShort with attention spatial at last_stage\n")
