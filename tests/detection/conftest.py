@@ -25,6 +25,11 @@ def build(attention="cbam", **changes):
     return build_detector(SHORT, len(CLASSES), **{**settings, **changes})
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _short_network(short_mobilenet):
+    """What `build` builds on."""
+
+
 @pytest.fixture(scope="session")
 def images(tmp_path_factory):
     """Images of some rectangles each, without annotations."""
@@ -45,7 +50,7 @@ def images(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def detector(short_mobilenet, images):
+def detector(images):
     """A detector whose outputs are spread, as if it had learned: it is sure of some boxes."""
     keras.utils.set_random_seed(0)
     model = build()

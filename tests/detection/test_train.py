@@ -14,7 +14,6 @@ from tests.conftest import BACKEND, SHORT
 from tests.detection.data import BOXES, write_voc
 from tests.training.test_fine_tune import StopAt
 
-pytestmark = pytest.mark.usefixtures("short_mobilenet")
 pytest.importorskip("keras_hub", reason="needs the extra `detection`")
 pytest.importorskip("pycocotools", reason="needs the extra `detection`")
 
@@ -55,7 +54,7 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(short_mobilenet, data, tmp_path_factory):
+def whole(data, tmp_path_factory):
     keras.utils.set_random_seed(0)
     output = tmp_path_factory.mktemp("whole") / "run"
     scores = []
