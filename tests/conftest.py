@@ -32,12 +32,13 @@ def _seeded():
     keras.utils.set_random_seed(0)
 
 
+# It begins with MobileNet, so that it gets MobileNet's pixel rule.
 SHORT = "MobileNetShort"
 
 
 @pytest.fixture(scope="session")
 def short_mobilenet():
-    """Lets `SHORT` name a backbone: MobileNet with a block a stride, which compiles soon."""
+    """Lets `SHORT` name a backbone: a MobileNet with one block at each stride. It compiles fast."""
     from keras_cbam.training import backbones
 
     def build(input_tensor, alpha, include_top, weights):
@@ -63,7 +64,7 @@ def short_mobilenet():
 
 @pytest.fixture
 def full_disk(monkeypatch):
-    """A context in which the disk is full once a file of a name is written."""
+    """Makes `fsync` of files whose names end in a name fail, as on a full disk."""
 
     @contextlib.contextmanager
     def full_at(name):

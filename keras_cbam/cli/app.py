@@ -64,9 +64,9 @@ def version(show: bool = typer.Option(False, "--version", help="Print the versio
 def run() -> None:
     """Run the command line: bad input is one sentence and exit code 2, Ctrl-C is 130."""
     signals.listen()
-    prepare_streams()
     code: str | int | None = 0
     try:
+        prepare_streams()
         if _command_is_in(TRAIN):
             keep_freed_memory()
         if _command_is_in(NEED_TENSORFLOW) and keras.config.backend() != "tensorflow":
@@ -76,23 +76,25 @@ def run() -> None:
     except SystemExit as ended:
         code = ended.code
     except KeyboardInterrupt:
-        code = signals.exit_code()
+        code = 130
     except LostProcessError as error:
         _refuse(str(error))
         flush_output()
         # At its exit JAX would wait for the process that is gone.
         os._exit(signals.exit_code() or 1)
     except Exception as error:
-        sentence = told(error)
-        # A library may have made another exception of a signal's.
-        if sentence is None and signals.exit_code() is None:
+        if signals.replaced_by(error):
+            code = 1
+        elif (sentence := told(error)) is not None:
+            code = _refuse(sentence)
+        else:
             raise
-        code = _refuse(sentence) if sentence else 1
-    # A command that succeeds although a library swallowed a signal's exception has done its work.
+    # Exit code 0 stays, even if a library swallowed a signal: the work is done.
     if code:
         code = signals.exit_code() or code
     if (failed := flush_output()) and not code:
         code = _refuse(failed)
+    signals.ignore()
     sys.exit(code)
 
 

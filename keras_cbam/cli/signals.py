@@ -6,26 +6,41 @@ import signal
 import sys
 from types import FrameType
 
-# Those that came. A library may swallow the exception of one, or raise another in its place.
-_came: list[int] = []
+# Signals received so far. A library may swallow the exception that a signal raises, or replace it.
+_received: list[int] = []
 
 
 def listen() -> None:
     """End on SIGTERM as on Ctrl-C, with an exception, so that nothing is left behind."""
-    _came.clear()
+    _received.clear()
     signal.signal(signal.SIGTERM, _end)
-    # A shell starts what runs in the background with this one ignored.
+    # In background jobs the shell has SIGINT ignored; leave it so.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _end)
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    _came.append(number)
+    _received.append(number)
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     sys.exit(128 + number)
 
 
 def exit_code() -> int | None:
-    """The exit code that a shell reports for the first signal that came; `None` if none did."""
-    return 128 + _came[0] if _came else None
+    """The exit code that a shell reports for the first signal; `None` if none was received."""
+    return 128 + _received[0] if _received else None
+
+
+def replaced_by(error: BaseException | None) -> bool:
+    """Whether a library raised `error` in place of a signal's exception."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            return bool(_received)
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def ignore() -> None:
+    """Let the interpreter exit in peace."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)

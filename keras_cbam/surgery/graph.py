@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from heapq import heappop, heappush
 from typing import Any
 
 import keras
@@ -165,24 +165,29 @@ def _read(
     for index, name in enumerate(names):
         entry = next(entry for entry in config["layers"] if entry["name"] == name)
         computed[name, 0] = [fed[index]] if fed else compute(entry, 0, [])
-    ready = deque(
+    calls = [
         (entry, call, list(_histories(node)))
         for entry in config["layers"]
         for call, node in enumerate(entry["inbound_nodes"])
-    )
-    # Calls that read what is not computed yet, by the first of it.
-    waiting: dict[tuple[str, int], list[tuple[dict[str, Any], int, list[History]]]] = {}
+    ]
+    # The order is that of going over the calls in rounds, computing each whose inputs are there.
+    ready = [(0, place) for place in range(len(calls))]
+    # Calls that cannot be computed yet, by the first input that each lacks.
+    waiting: dict[tuple[str, int], list[tuple[int, int]]] = {}
     while ready:
-        entry, call, histories = ready.popleft()
+        turn, place = heappop(ready)
+        entry, call, histories = calls[place]
         reads = [(history.name, history.call) for history in histories]
         if (missing := next((each for each in reads if each not in computed), None)) is not None:
-            waiting.setdefault(missing, []).append((entry, call, histories))
+            waiting.setdefault(missing, []).append((turn, place))
             continue
         outputs = compute(entry, call, [resolve(history) for history in histories])
         computed[entry["name"], call] = outputs
-        ready.extendleft(reversed(waiting.pop((entry["name"], call), [])))
+        for earlier, waited in waiting.pop((entry["name"], call), []):
+            heappush(ready, (max(earlier, turn + (place > waited)), waited))
     if waiting:
-        name = next(iter(waiting.values()))[0][0]["name"]
+        _, place = next(iter(waiting.values()))[0]
+        name = calls[place][0]["name"]
         raise TypeError(f"The graph of model {model.name} does not connect at {name}")
     # Among the outputs, and only there, Keras counts the calls of a functional model from 1.
     ends = [

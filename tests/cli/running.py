@@ -43,5 +43,5 @@ def run_here(*arguments):
         return SimpleNamespace(returncode=code, stdout=stdout.getvalue(), stderr=stderr.getvalue())
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
     raise AssertionError("The command line ended without an exit code.")

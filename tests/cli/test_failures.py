@@ -92,7 +92,9 @@ def test_tables_and_bars_show_names_as_they_are(capsys, monkeypatch):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 @pytest.mark.parametrize("library", ["passes on", "raises another", "swallows, then fails"])
 def test_a_signal_is_one_whatever_a_library_makes_of_it(library, number, code, monkeypatch):
-    """C extensions that are being imported raise an ImportError; `__del__` swallows all."""
+    """A C extension interrupted during import raises ImportError. `__del__` swallows all."""
+    # A job in the background has it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def interrupted(*arguments):
         try:
@@ -121,3 +123,14 @@ def test_a_signal_that_was_swallowed_does_not_fail_what_succeeds(monkeypatch):
     # The next command in this process begins anew.
     monkeypatch.undo()
     assert run_here("models", "--nothing").returncode == 2
+
+
+def test_a_fault_after_a_signal_that_was_swallowed_is_shown(monkeypatch):
+    def faulty(*arguments):
+        with contextlib.suppress(SystemExit):
+            os.kill(os.getpid(), signal.SIGTERM)
+        raise TypeError("a fault")
+
+    monkeypatch.setattr("keras_cbam.cli.models.catalogue", faulty)
+    with pytest.raises(TypeError, match="a fault"):
+        run_here("models")

@@ -1,1 +1,1 @@
-"""Files that released versions wrote; every later version reads them."""
+"""Files that versions of the package wrote; every later version reads them."""

@@ -5,14 +5,14 @@
 Each command writes to one output, alone or beside a second process that does the same. A clock may
 jump by days meanwhile. After each kill, what stands under a final name must be complete, and a run
 that is left alone must end with what the command promises. So must one after a run whose files
-could not grow, as on a disk that is full. The table tells what came of it; with a fault the exit
-code is 1.
+could not grow beyond a limit. The table tells what came of it; with a fault the exit code is 1.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -33,22 +33,22 @@ from typing import NamedTuple
 
 import numpy as np
 
+import keras_cbam
 from tests.hostile.fuzz import finish
 
-# Signals, and the exit codes that a command may end with after one.
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-ENDS = (0, 2, 130, 143, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT)
-# Lines of a traceback, at most.
-LONGEST = 60
+# A line of the package in a traceback.
+OURS = f'File "{Path(keras_cbam.__file__).parent}/'
 # How many kills one output takes before it is left alone.
 MOST = 6
 # A run that is left alone may take this many times its usual length, and at least a minute.
 PATIENCE = 20
 # A run that goes on has these. They need not be whole.
 AT_WORK = (".state", ".partial-")
-# Runs of each command whose files cannot grow beyond a size: at least these bytes, which its log
-# needs, and less than its largest file.
-FULL, SMALLEST = 3, 16_384
+# How many runs of each command get a limit on the size of files. It is at least SMALLEST bytes, so
+# that the log fits, and below the largest file.
+LIMITED = 3
+SMALLEST = 16_384
 
 
 class Command(NamedTuple):
@@ -219,17 +219,21 @@ def wait(process: int, seconds: float) -> int | None:
 def tracebacks(told: Path) -> list[str]:
     """The tracebacks that commands printed.
 
-    One of an exception that Python ignores, as in a library's callback of the garbage collector, is
-    none: there the command goes on as if the signal had not come. Nor is one that does not lead
-    through the package: a library in C has printed it.
+    Leaves out what Python reports as ignored, since the command goes on. Leaves out tracebacks
+    without a line of the package, since a library in C printed them.
     """
+    found, block = [], None
     lines = ["", *told.read_text(errors="replace").splitlines()]
-    found = [
-        "\n".join(lines[number : number + LONGEST])
-        for number, line in enumerate(lines)
-        if line.startswith("Traceback") and "Exception ignored" not in lines[number - 1]
-    ]
-    return [each for each in found if "keras_cbam" in each]
+    for before, line in itertools.pairwise(lines):
+        if line.startswith("Traceback") and "Exception ignored" not in before:
+            block = []
+            found.append(block)
+        if block is not None:
+            block.append(line)
+            # The first line after it that is not indented names the exception.
+            if line and not line.startswith((" ", "Traceback")):
+                block = None
+    return ["\n".join(block) for block in found if any(OURS in line for line in block)]
 
 
 def incomplete(output: Path) -> Iterator[str]:
@@ -294,7 +298,7 @@ class Tally:
     outputs: int = 0
     rivals: int = 0
     jumps: int = 0
-    full: int = 0
+    limited: int = 0
     ends: Counter = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
 
@@ -310,15 +314,16 @@ def attack(name: str, kills: int, inputs: Path, folder: Path, rng: random.Random
     tally.length = time.monotonic() - begun
     expected = {path.name for path in whole.iterdir()}
     largest = max(path.stat().st_size for path in whole.rglob("*") if path.is_file())
-    while tally.full < FULL or tally.kills < kills:
+    while tally.limited < LIMITED or tally.kills < kills:
         output, told = folder / f"out{tally.outputs}", folder / f"out{tally.outputs}.txt"
         tally.outputs += 1
         arguments = command.arguments(inputs, output)
-        if tally.full < FULL:
-            faults = list(_fill(arguments, told, tally, largest, rng))
-            tally.faults += [f"{output.name}: {each}" for each in (*faults, *incomplete(output))]
-            if (output / ".state").exists():
-                arguments = [*arguments, *command.again]
+        if tally.limited < LIMITED:
+            code = _limit(arguments, told, tally, largest, rng)
+            tally.faults += [f"{output.name}: {each}" for each in incomplete(output)]
+            if code == 0 and {path.name for path in output.iterdir()} != expected:
+                tally.faults.append(f"{output.name}: it ended with 0, and files are missing")
+            arguments = [*arguments, *command.again]
         else:
             arguments = _kill_some(command, inputs, output, told, tally, kills, rng)
         # A run that had ended is refused; a command that does not go on does all anew.
@@ -341,11 +346,11 @@ def attack(name: str, kills: int, inputs: Path, folder: Path, rng: random.Random
     return tally
 
 
-def _fill(
+def _limit(
     arguments: list[str], told: Path, tally: Tally, largest: int, rng: random.Random
-) -> Iterator[str]:
-    """Run a command whose files cannot grow, and yield what is wrong with how it ends."""
-    tally.full += 1
+) -> int | None:
+    """Run a command whose files cannot grow beyond a limit, and return its exit code."""
+    tally.limited += 1
     room = round(math.exp(rng.uniform(math.log(SMALLEST), math.log(max(largest, SMALLEST + 1)))))
     process = start(arguments, told, room=room)
     code = wait(process, max(60.0, PATIENCE * tally.length))
@@ -353,7 +358,8 @@ def _fill(
     tally.ends[str(code)] += 1
     said = told.read_text(errors="replace").count("keras-cbam: ")
     if (code, said) not in ((0, 0), (2, 1)):
-        yield f"with room for {room} bytes it ended with {code} and said {said} sentences"
+        tally.faults.append(f"limited to {room} bytes it ended with {code}, in {said} sentences")
+    return code
 
 
 def _kill_some(
@@ -388,9 +394,13 @@ def _kill(arguments: list[str], told: Path, tally: Tally, rng: random.Random) ->
     killed = False
     for process in processes:
         code = wait(process, rng.uniform(0, tally.length) / len(processes))
+        # A run is refused beside another one, and where one has ended.
+        allowed = {0, 2}
         if code is None:
             send = os.killpg if rng.random() < 0.5 else os.kill
-            send(process, rng.choice(SIGNALS))
+            number = rng.choice(SIGNALS)
+            send(process, number)
+            allowed |= {-number, 128 + number}
             code = wait(process, max(60.0, PATIENCE * tally.length))
             # It may have ended of itself meanwhile.
             killed = killed or code != 0
@@ -399,7 +409,7 @@ def _kill(arguments: list[str], told: Path, tally: Tally, rng: random.Random) ->
         tally.ends[str(code)] += 1
         if code is None:
             tally.faults.append("it did not end after a signal")
-        elif code not in ENDS:
+        elif code not in allowed:
             tally.faults.append(f"it ended with {code}")
     return killed
 
@@ -416,12 +426,12 @@ def table(tallies: dict[str, Tally]) -> str:
     """The tallies as Markdown."""
     columns = (
         *("command", "a run, s", "kills", "outputs", "beside another", "clocks that jump"),
-        *("full disks", "exit codes", "faults"),
+        *("limited files", "exit codes", "faults"),
     )
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for name, tally in tallies.items():
         ends = ", ".join(f"{code}: {count}" for code, count in sorted(tally.ends.items()))
-        counts = (tally.kills, tally.outputs, tally.rivals, tally.jumps, tally.full)
+        counts = (tally.kills, tally.outputs, tally.rivals, tally.jumps, tally.limited)
         cells = [name, f"{tally.length:.0f}", *map(str, counts), ends, str(len(tally.faults))]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

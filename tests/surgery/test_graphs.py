@@ -1,5 +1,6 @@
 """Networks written by hand: attention where it belongs, nothing lost, or a reasoned refusal."""
 
+import heapq
 import itertools
 
 import keras
@@ -432,8 +433,15 @@ def test_attention_twice_is_refused():
         attach_attention(attached, "se")
 
 
-def test_layers_that_are_called_in_turn_are_read_in_turn():
-    """Their calls stand by layer in the configuration, so that every second one waits."""
+def test_layers_that_are_called_in_turn_are_read_in_turn(monkeypatch):
+    """The configuration lists calls layer by layer, so every second call has to wait."""
+    popped = []
+
+    def counted(heap):
+        popped.append(heap[0])
+        return heapq.heappop(heap)
+
+    monkeypatch.setattr("keras_cbam.surgery.graph.heappop", counted)
     inputs = x = keras.Input((8, 8, 4))
     pair = [layers.Conv2D(4, 1, name=name) for name in ("one", "two")]
     for index in range(100):
@@ -442,3 +450,16 @@ def test_layers_that_are_called_in_turn_are_read_in_turn():
     assert [node.address for node in graph[1:]] == ["one", "two"] * 50
     for before, node in itertools.pairwise(graph):
         assert node.inputs == [before]
+    # Each is looked at once, and once more when what it waits for is there.
+    assert len(popped) <= 2 * len(graph)
+
+
+def test_the_order_is_that_of_rounds():
+    """Stage ends go by it."""
+    inputs = keras.Input((8, 8, 4))
+    shared = layers.Conv2D(4, 1, name="shared")
+    between = layers.Conv2D(4, 1, name="between")
+    x = between(shared(inputs))
+    ends = [layers.Conv2D(4, 1, name="first")(shared(x)), layers.Conv2D(4, 1, name="second")(x)]
+    addresses = [node.address for node in read_graph(keras.Model(inputs, ends))]
+    assert addresses[1:] == ["shared", "between", "second", "shared", "first"]
