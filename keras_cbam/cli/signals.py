@@ -8,6 +8,7 @@ from types import FrameType
 
 # Signals received so far. A library may swallow the exception that a signal raises, or replace it.
 _received: list[int] = []
+_RAISED = (KeyboardInterrupt, SystemExit)
 
 
 def listen() -> None:
@@ -34,7 +35,8 @@ def exit_code() -> int | None:
 def replaced_by(error: BaseException | None) -> bool:
     """Whether a library raised `error` in place of a signal's exception."""
     while error is not None:
-        if isinstance(error, KeyboardInterrupt | SystemExit):
+        # Libraries in C may leave no more of it than its name.
+        if isinstance(error, _RAISED) or any(kind.__name__ in str(error) for kind in _RAISED):
             return bool(_received)
         error = error.__cause__ or error.__context__
     return False

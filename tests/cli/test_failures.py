@@ -90,7 +90,9 @@ def test_tables_and_bars_show_names_as_they_are(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-@pytest.mark.parametrize("library", ["passes on", "raises another", "swallows, then fails"])
+@pytest.mark.parametrize(
+    "library", ["passes on", "raises another", "names it", "swallows, then fails"]
+)
 def test_a_signal_is_one_whatever_a_library_makes_of_it(library, number, code, monkeypatch):
     """A C extension interrupted during import raises ImportError. `__del__` swallows all."""
     # A job in the background has it ignored.
@@ -104,6 +106,9 @@ def test_a_signal_is_one_whatever_a_library_makes_of_it(library, number, code, m
                 raise
             if library == "raises another":
                 raise ImportError("initialization failed") from error
+            named = f"REPLACED BY {type(error).__name__}"
+        if library == "names it":
+            raise RuntimeError(named)
         raise typer.Exit(1)
 
     monkeypatch.setattr("keras_cbam.cli.models.catalogue", interrupted)
