@@ -1,8 +1,9 @@
 """Ship a Keras model as SavedModel, TFLite and ONNX files, each proven in its real runtime."""
 
+from keras_cbam.model_file import load_model
+
 from .child import Limits
 from .formats import ARTIFACTS, Artifact, Tolerance
-from .load import load_model
 from .parity import Parity
 from .pipeline import export
 from .report import Report, VerificationError

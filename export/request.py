@@ -12,13 +12,13 @@ import numpy as np
 
 from keras_cbam.errors import InputError, require
 from keras_cbam.files import check_writable
+from keras_cbam.keras_archive import check_input
 from keras_cbam.outputs import is_one_sigmoid
 
 from .datasets import check_arrays, check_labels, raw_arrays, split_labels
 from .draw import draw_inputs
 from .formats import ALSO, ARTIFACTS, FORMATS, PRECISIONS, WRITTEN_WITH, Artifact
 from .judging import judges
-from .keras_archive import check_input
 from .lowering import TARGETS
 from .metadata import Metadata
 from .options import Options

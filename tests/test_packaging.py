@@ -30,7 +30,7 @@ DIRECTIONS = {
 DIRECTIONS["cli"] = set(DIRECTIONS)
 SHARED = {
     *("compiled", "errors", "files", "foreign_files", "image_files", "image_reader", "pixels"),
-    *("npz", "outputs", "schema", "text"),
+    *("keras_archive", "model_file", "npz", "outputs", "schema", "text"),
 }
 OPTIONAL = {
     "PIL",

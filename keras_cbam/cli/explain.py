@@ -15,9 +15,9 @@ from keras_cbam.cli.model_images import model_pixels, pixel_function
 from keras_cbam.cli.preprocessing_option import Preprocessing
 from keras_cbam.cli.terminal import out, progress_bar, tell_skipped
 from keras_cbam.errors import InputError, require
-from keras_cbam.export import load_model
 from keras_cbam.files import check_writable, staging_directory
 from keras_cbam.image_files import check_name
+from keras_cbam.model_file import load_model
 from keras_cbam.training import ImageSet, decodable, find_images
 from keras_cbam.visualize import WebPage
 from keras_cbam.visualize.classes import class_count

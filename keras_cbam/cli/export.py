@@ -20,7 +20,7 @@ from keras_cbam.cli.export_images import calibration_pixels, verification_pixels
 from keras_cbam.cli.preprocessing_option import Preprocessing
 from keras_cbam.cli.terminal import out
 from keras_cbam.errors import InputError
-from keras_cbam.export import Report, load_model
+from keras_cbam.export import Report
 from keras_cbam.export import export as export_model
 from keras_cbam.export.datasets import CALIBRATION_IMAGES
 from keras_cbam.export.formats import FORMATS, PRECISIONS
@@ -28,6 +28,7 @@ from keras_cbam.export.judging import JUDGES
 from keras_cbam.export.lowering import TARGETS
 from keras_cbam.export.options import INTEGER_IO, Options
 from keras_cbam.foreign_files import read_bounded
+from keras_cbam.model_file import load_model
 from keras_cbam.pixels import preprocessed
 
 LARGEST_LABELS = 16 * 2**20

@@ -13,7 +13,7 @@ from rich.table import Column, Table
 from keras_cbam.cli.backbone_options import BackboneOptions, parse
 from keras_cbam.cli.terminal import out
 from keras_cbam.errors import InputError
-from keras_cbam.export import load_model
+from keras_cbam.model_file import load_model
 from keras_cbam.surgery import ATTENTIONS, AddedParameters, added_parameters
 from keras_cbam.surgery.points import NAMED_POINTS
 from keras_cbam.training.backbones import build_backbone

@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_cbam.detection.augmentation import BOX_FORMAT
 from keras_cbam.errors import InputError, require
+from keras_cbam.model_file import load_model
 from keras_cbam.surgery import attach_attention, feature_pyramid
 from keras_cbam.training.backbones import build_backbone, preprocess
 from keras_cbam.training.classifier import check_attention
@@ -171,8 +172,6 @@ def load_detector(path: str | Path) -> keras.Model:
     """
     require("keras_hub")
     import keras_hub
-
-    from keras_cbam.export import load_model
 
     model = load_model(path)
     if not isinstance(model, keras_hub.models.RetinaNetObjectDetector):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from keras_cbam.export import load_model
+from keras_cbam.model_file import load_model
 from tests.checkpoints.torch_networks import ResNet, randomized
 from tests.cli.running import command, run, run_here
 from tests.conftest import BACKEND, write_images

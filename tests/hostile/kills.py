@@ -450,7 +450,7 @@ def main() -> None:
         return
     # Imported once; nothing is computed here, so that a fork can.
     import keras_cbam.cli.app
-    import keras_cbam.export.load  # noqa: F401
+    import keras_cbam.model_file  # noqa: F401
 
     names = given.command or list(COMMANDS)
     tallies = {}

@@ -8,8 +8,7 @@ import keras
 
 from keras_cbam.errors import InputError
 from keras_cbam.foreign_files import is_archive
-
-from .keras_archive import check_keras_archive
+from keras_cbam.keras_archive import check_keras_archive
 
 
 def load_model(path: str | Path) -> keras.Model:

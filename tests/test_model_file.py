@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from keras_cbam.errors import InputError
-from keras_cbam.export import load_model
+from keras_cbam.model_file import load_model
 from tests.conftest import BACKEND
 
 h5py = pytest.importorskip("h5py")
