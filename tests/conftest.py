@@ -3,12 +3,13 @@
 import contextlib
 import errno
 import os
-from functools import partial
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+
+from tests.short_mobilenet import short_mobilenet_is_known
 
 BACKEND = keras.config.backend()
 ROOT = Path(__file__).parents[1]
@@ -32,33 +33,10 @@ def _seeded():
     keras.utils.set_random_seed(0)
 
 
-# It begins with MobileNet, so that it gets MobileNet's pixel rule.
-SHORT = "MobileNetShort"
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture
 def short_mobilenet():
-    """Lets `SHORT` name a backbone: a MobileNet with one block at each stride. It compiles fast."""
-    from keras_cbam.training import backbones
-
-    def build(input_tensor, alpha, include_top, weights):
-        def step(x, layer, name):
-            x = layer(use_bias=False, padding="same", name=name)(x)
-            x = keras.layers.BatchNormalization(name=f"{name}_bn")(x)
-            return keras.layers.ReLU(6.0, name=f"{name}_relu")(x)
-
-        depthwise = partial(keras.layers.DepthwiseConv2D, 3, strides=2)
-        x = step(input_tensor, partial(keras.layers.Conv2D, int(32 * alpha), 3, strides=2), "conv1")
-        for block, filters in enumerate((64, 128, 256, 512), 1):
-            x = step(x, depthwise, f"conv_dw_{block}")
-            pointwise = partial(keras.layers.Conv2D, int(filters * alpha), 1)
-            x = step(x, pointwise, f"conv_pw_{block}")
-        (inputs,) = keras.utils.get_source_inputs(input_tensor)
-        return keras.Model(inputs, x, name="mobilenet_short")
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(keras.applications, SHORT, build, raising=False)
-        patched.setattr(backbones, "BACKBONES", (*backbones.BACKBONES, SHORT))
+    """Lets `SHORT` name a backbone."""
+    with short_mobilenet_is_known():
         yield
 
 

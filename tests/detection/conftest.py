@@ -6,8 +6,9 @@ import pytest
 
 from keras_cbam.detection import Photograph, Predictor, build_detector
 from keras_cbam.detection.letterbox import read_letterboxed
-from tests.conftest import SHORT, vary
+from tests.conftest import vary
 from tests.detection.data import draw
+from tests.short_mobilenet import SHORT, short_mobilenet_is_known
 
 SIZE = (64, 96)
 CLASSES = ("blue", "red")
@@ -22,12 +23,8 @@ def build(attention="cbam", **changes):
         "head_layers": 1,
         "options": {"alpha": 0.25},
     }
-    return build_detector(SHORT, len(CLASSES), **{**settings, **changes})
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _short_network(short_mobilenet):
-    """What `build` builds on."""
+    with short_mobilenet_is_known():
+        return build_detector(SHORT, len(CLASSES), **{**settings, **changes})
 
 
 @pytest.fixture(scope="session")

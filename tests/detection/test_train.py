@@ -10,10 +10,12 @@ import pytest
 from keras_cbam.detection import DetectionConfig, train_detector
 from keras_cbam.errors import InputError
 from keras_cbam.training.output import STATE_DIRECTORY
-from tests.conftest import BACKEND, SHORT
+from tests.conftest import BACKEND
 from tests.detection.data import BOXES, write_voc
+from tests.short_mobilenet import SHORT, short_mobilenet_is_known
 from tests.training.test_fine_tune import StopAt
 
+pytestmark = pytest.mark.usefixtures("short_mobilenet")
 pytest.importorskip("keras_hub", reason="needs the extra `detection`")
 pytest.importorskip("pycocotools", reason="needs the extra `detection`")
 
@@ -58,7 +60,8 @@ def whole(data, tmp_path_factory):
     keras.utils.set_random_seed(0)
     output = tmp_path_factory.mktemp("whole") / "run"
     scores = []
-    return output, train_detector(config(data, output), scored=scores.append), scores
+    with short_mobilenet_is_known():
+        return output, train_detector(config(data, output), scored=scores.append), scores
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="files are the same everywhere")

@@ -19,7 +19,8 @@ from keras_cbam.training import (
     save_adapter,
 )
 from keras_cbam.training.backbone_digest import node_digests
-from tests.conftest import BACKEND, SHORT, example, vary
+from tests.conftest import BACKEND, example, vary
+from tests.short_mobilenet import SHORT
 from tests.surgery.graphs import nested_twice, sequential
 from tests.training.test_fine_tune import StopAt, config
 

@@ -36,7 +36,8 @@ from keras_cbam.training.fine_tune_defaults import (
 )
 from keras_cbam.training.recalibrate import batch_norms
 from keras_cbam.training.scores import within_chance
-from tests.conftest import BACKEND, SHORT
+from tests.conftest import BACKEND
+from tests.short_mobilenet import SHORT
 
 pytestmark = pytest.mark.usefixtures("short_mobilenet")
 
