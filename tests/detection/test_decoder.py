@@ -72,11 +72,13 @@ def test_finds_what_keras_hub_finds(detector, found_photographs):
     tensors = {name: keras.ops.convert_to_tensor(value) for name, value in outputs.items()}
     theirs = detector.decode_predictions(tensors, keras.ops.convert_to_tensor(pixels))
     theirs = {name: keras.ops.convert_to_numpy(value) for name, value in theirs.items()}
-    assert min(len(each.scores) for each in found) < settings.max_detections
+    counts = [len(each.scores) for each in found]
+    assert min(counts) < settings.max_detections
+    assert sum(counts[: len(some)]) > 5 * len(some)
     for index, image in enumerate(some):
         count = int(theirs["num_detections"][index])
         ours = found[index]
-        assert count == len(ours.scores) > 5
+        assert count == len(ours.scores) > 1
         boxes = letterbox(image.size, SIZE).boxes_out(theirs["boxes"][index, :count])
         np.testing.assert_allclose(ours.boxes, boxes, atol=1e-3)
         np.testing.assert_allclose(
