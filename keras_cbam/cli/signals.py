@@ -43,6 +43,6 @@ def replaced_by(error: BaseException | None) -> bool:
 
 
 def ignore() -> None:
-    """Let the interpreter exit in peace."""
+    """Ignore signals from here on: the command has ended, and the interpreter exits."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)

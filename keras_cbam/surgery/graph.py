@@ -181,14 +181,12 @@ def _read(
         if (missing := next((each for each in reads if each not in computed), None)) is not None:
             waiting.setdefault(missing, []).append((turn, place))
             continue
-        outputs = compute(entry, call, [resolve(history) for history in histories])
-        computed[entry["name"], call] = outputs
+        computed[entry["name"], call] = compute(entry, call, [resolve(each) for each in histories])
         for earlier, waited in waiting.pop((entry["name"], call), []):
             heappush(ready, (max(earlier, turn + (place > waited)), waited))
     if waiting:
-        _, place = next(iter(waiting.values()))[0]
-        name = calls[place][0]["name"]
-        raise TypeError(f"The graph of model {model.name} does not connect at {name}")
+        entry, *_ = calls[next(iter(waiting.values()))[0][1]]
+        raise TypeError(f"The graph of model {model.name} does not connect at {entry['name']}")
     # Among the outputs, and only there, Keras counts the calls of a functional model from 1.
     ends = [
         resolve(replace(end, call=end.call - hasattr(operations[end.name], "operations")))

@@ -449,8 +449,7 @@ def main() -> None:
         make_inputs(given.inputs)
         return
     # Imported once; nothing is computed here, so that a fork can.
-    import keras_cbam.cli.app
-    import keras_cbam.model_file  # noqa: F401
+    import keras_cbam.cli.app  # noqa: F401
 
     names = given.command or list(COMMANDS)
     tallies = {}
