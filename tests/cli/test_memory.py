@@ -51,7 +51,8 @@ def test_commands_that_train_keep_it(monkeypatch, command, kept):
     calls = []
     monkeypatch.setattr(app, "keep_freed_memory", lambda: calls.append("kept"))
     monkeypatch.setattr(app, "app", lambda **_: None)
-    monkeypatch.setattr(app.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(app.signals, "listen", lambda: None)
+    monkeypatch.setattr(app.signals, "ignore", lambda: None)
     monkeypatch.setattr(sys, "argv", ["keras-cbam", *command.split()])
     with pytest.raises(SystemExit):
         app.run()
