@@ -18,10 +18,10 @@ import keras
 import numpy as np
 
 from keras_cbam.cli.memory import OPTIONS
+from keras_cbam.config.fine_tune import ADAPTER_PHASE, WHOLE_PHASE
 from keras_cbam.surgery.summary import count_parameters
 from keras_cbam.training import FineTuneConfig
 from keras_cbam.training.classifier import build_classifier
-from keras_cbam.training.fine_tune_config import ADAPTER_PHASE, WHOLE_PHASE
 from keras_cbam.training.phases import compile_phase
 
 ROUNDS, BATCH, CLASSES = 3, 32, 10

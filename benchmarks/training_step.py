@@ -19,9 +19,9 @@ import keras
 import numpy as np
 
 from keras_cbam.cli.memory import OPTIONS
+from keras_cbam.config.fine_tune import WHOLE_PHASE
 from keras_cbam.training import FineTuneConfig, ImageBatches, read_image_folder
 from keras_cbam.training.classifier import build_classifier
-from keras_cbam.training.fine_tune_config import WHOLE_PHASE
 from keras_cbam.training.phases import compile_phase
 
 ROUNDS, EPOCHS, SIDE = 3, 4, 128

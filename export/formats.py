@@ -46,7 +46,7 @@ class Artifact:
         tolerance: what it must meet.
         calibrated: whether writing it needs a representative dataset.
         also: keys of `runtimes.RUNTIMES`, where it is verified too if they are installed.
-        options: names of the fields of `options.Options` that decide how it is written.
+        options: names of the fields of `ExportOptions` that decide how it is written.
     """
 
     format: str

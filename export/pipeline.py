@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from keras_cbam.config.export import ExportOptions
 from keras_cbam.errors import InputError
 from keras_cbam.files import staging_directory
 
@@ -20,7 +21,6 @@ from .delegates import delegations
 from .formats import FORMATS, Artifact
 from .judging import CLASSES, VALUES, can_hold_classes
 from .manifest import MANIFEST, source, versions, write_manifest
-from .options import Options
 from .parity import accuracy
 from .publish import DETECTOR, check_ours, publish, space_needed
 from .reference import REFERENCE, Arrays, write_reference
@@ -54,12 +54,12 @@ def export(
     preprocessing: str | None = None,
     preprocessing_inside: bool = True,
     labels: Sequence[str] | None = None,
-    opset: int = Options.opset,
-    integer_io: str = Options.integer_io,
-    batch_size: int | None = Options.batch_size,
-    float_layers: Sequence[str] = Options.float_layers,
-    jpeg_signature: bool = Options.jpeg_signature,
-    target: str = Options.target,
+    opset: int = ExportOptions.opset,
+    integer_io: str = ExportOptions.integer_io,
+    batch_size: int | None = ExportOptions.batch_size,
+    float_layers: Sequence[str] = ExportOptions.float_layers,
+    jpeg_signature: bool = ExportOptions.jpeg_signature,
+    target: str = ExportOptions.target,
     runtimes: Sequence[str] | None = None,
     write_report: bool = False,
     progress: Callable[[str], None] | None = None,
@@ -138,7 +138,7 @@ def export(
         VerificationError: if an artifact misses its tolerance and `on_mismatch` is `"raise"`.
     """
     say = progress or (lambda line: None)
-    options = Options(
+    options = ExportOptions(
         opset=opset,
         integer_io=integer_io,
         batch_size=batch_size,
@@ -261,7 +261,7 @@ def _verified(
 def _report(
     directory: Path,
     request: Request,
-    options: Options,
+    options: ExportOptions,
     subject: Subject,
     artifacts: tuple[ArtifactReport, ...],
     beside: tuple[str, ...],

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_cbam.config.export import ExportOptions
 from keras_cbam.errors import InputError, require
 from keras_cbam.files import check_writable
 from keras_cbam.keras_archive import check_input
@@ -21,7 +22,6 @@ from .formats import ALSO, ARTIFACTS, FORMATS, PRECISIONS, WRITTEN_WITH, Artifac
 from .judging import judges
 from .lowering import TARGETS
 from .metadata import Metadata
-from .options import Options
 from .prepare import Prepared, prepare
 from .preprocessing import as_seen, with_extremes, with_preprocessing
 from .report import InputRecord
@@ -216,7 +216,7 @@ def choose_runtimes(given: Sequence[str] | None, names: Sequence[str]) -> tuple[
     return given
 
 
-def check_options(options: Options, chosen: list[Artifact], outside: bool) -> None:
+def check_options(options: ExportOptions, chosen: list[Artifact], outside: bool) -> None:
     """Raise an `InputError` on options that nothing chosen has, or that contradict others.
 
     Args:

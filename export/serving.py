@@ -10,10 +10,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_cbam.config.export import ExportOptions
 from keras_cbam.errors import InputError
 
 from .metadata import Metadata
-from .options import Options
 from .prepare import Prepared, flat_layers
 
 
@@ -32,7 +32,7 @@ class Serving:
     prepared: Prepared
     scratch: Path
     representative: list[np.ndarray] | None = None
-    options: Options = field(default_factory=Options)
+    options: ExportOptions = field(default_factory=ExportOptions)
     metadata: Metadata = field(default_factory=Metadata)
     _traced: dict[int | None, Any] = field(default_factory=dict, init=False, repr=False)
 

@@ -1,19 +1,22 @@
 """Attention for Keras vision models: CBAM layers, surgery on trained networks, proven exports."""
 
 import importlib
-from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-from keras_cbam.layers import BAM, CBAM, ChannelAttention, SpatialAttention, SqueezeExcite
-from keras_cbam.surgery import (
-    AttentionPoint,
-    attach_attention,
-    attention_points,
-    attention_use,
-    detach_attention,
-    freeze_backbone,
-    start_gates,
-    summarize_parameters,
-)
+from keras_cbam.registration import when_keras_is_imported
+
+if TYPE_CHECKING:
+    from keras_cbam.layers import BAM, CBAM, ChannelAttention, SpatialAttention, SqueezeExcite
+    from keras_cbam.surgery import (
+        AttentionPoint,
+        attach_attention,
+        attention_points,
+        attention_use,
+        detach_attention,
+        freeze_backbone,
+        start_gates,
+        summarize_parameters,
+    )
 
 __version__ = "0.2.0.dev0"
 
@@ -33,10 +36,25 @@ __all__ = [
     "summarize_parameters",
 ]
 
-_LAZY_MODULES = ("checkpoints", "detection", "export", "models", "training", "visualize")
+_MODULES = (
+    *("checkpoints", "detection", "export", "layers", "models", "surgery", "training"),
+    "visualize",
+)
 
 
-def __getattr__(name: str) -> ModuleType:
-    if name in _LAZY_MODULES:
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
         return importlib.import_module(f"{__name__}.{name}")
+    if name in __all__:
+        for module in ("layers", "surgery"):
+            if hasattr(found := importlib.import_module(f"{__name__}.{module}"), name):
+                return getattr(found, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})
+
+
+# Keras loads a layer only if its class is registered, which the import of these modules does.
+when_keras_is_imported("keras_cbam.surgery")

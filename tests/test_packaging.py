@@ -16,6 +16,7 @@ pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="packaging is th
 PACKAGE = ROOT / "keras_cbam"
 # What each room may import of the others.
 DIRECTIONS = {
+    "config": set(),
     "layers": set(),
     "surgery": {"layers"},
     "models": {"layers", "surgery"},
@@ -29,7 +30,17 @@ DIRECTIONS = {
 }
 DIRECTIONS["cli"] = set(DIRECTIONS)
 SHARED = {
-    *("compiled", "errors", "files", "foreign_files", "image_files", "image_reader", "pixels"),
+    # What all may import.
+    *(
+        "config",
+        "compiled",
+        "errors",
+        "files",
+        "foreign_files",
+        "image_files",
+        "image_reader",
+        "pixels",
+    ),
     *("keras_archive", "model_file", "npz", "outputs", "schema", "text"),
 }
 OPTIONAL = {

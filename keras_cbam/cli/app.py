@@ -1,11 +1,10 @@
-"""The application: its commands, its backend, its exit codes."""
+"""The application: its commands and its exit codes."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-import keras
 import typer
 
 from keras_cbam import __version__
@@ -23,16 +22,11 @@ from keras_cbam.cli import (
     study,
     verify,
 )
-from keras_cbam.cli.memory import keep_freed_memory
+from keras_cbam.cli.command import show_messages
 from keras_cbam.cli.terminal import errors, flush_output, prepare_streams
-from keras_cbam.errors import LostProcessError, require
+from keras_cbam.errors import LostProcessError
 from keras_cbam.files import told
 from keras_cbam.text import printable
-
-# Commands that export need TensorFlow; the others run on whichever backend Keras is set to.
-NEED_TENSORFLOW = (["demo"], ["export"], ["detect", "export"])
-# Those that train keep the memory that a step frees.
-TRAIN = (["demo"], ["detect", "train"], ["finetune"], ["study"])
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -54,11 +48,18 @@ app.add_typer(detect.app, name="detect")
 
 
 @app.callback(invoke_without_command=True)
-def version(show: bool = typer.Option(False, "--version", help="Print the version and exit.")):
+def main(
+    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
+    verbose: bool = typer.Option(
+        False, "--verbose", help="Show the log lines of TensorFlow and other libraries."
+    ),
+) -> None:
     """CBAM attention in Keras vision models: fine-tune, export, prove."""
-    if show:
+    if version:
         typer.echo(f"keras-cbam {__version__}")
         raise typer.Exit()
+    if verbose:
+        show_messages()
 
 
 def run() -> None:
@@ -67,11 +68,6 @@ def run() -> None:
     code: str | int | None = 0
     try:
         prepare_streams()
-        if _command_is_in(TRAIN):
-            keep_freed_memory()
-        if _command_is_in(NEED_TENSORFLOW) and keras.config.backend() != "tensorflow":
-            require("tensorflow")
-            _restart_on_tensorflow()
         app(standalone_mode=True)
     except SystemExit as ended:
         code = ended.code
@@ -103,13 +99,3 @@ def _refuse(sentence: str) -> int:
     said = printable(sentence, keep="")
     errors.print(f"keras-cbam: {said}", style="red", markup=False, highlight=False)
     return 2
-
-
-def _command_is_in(commands: tuple[list[str], ...]) -> bool:
-    return any(sys.argv[1 : 1 + len(words)] == words for words in commands)
-
-
-def _restart_on_tensorflow() -> None:
-    """The backend is chosen when Keras is imported, so another one takes another process."""
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    os.execv(sys.executable, [sys.executable, "-m", "keras_cbam.cli", *sys.argv[1:]])

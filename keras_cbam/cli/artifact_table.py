@@ -11,11 +11,8 @@ from rich.table import Table
 
 from keras_cbam.cli.terminal import errors, one_line, out
 from keras_cbam.export import Report, VerificationError
-from keras_cbam.export.formats import ALSO, PRECISIONS
 from keras_cbam.export.report import COLUMNS, DELEGATION_COLUMNS
 
-REPORT_HELP = "Tell where the operations run and what falls back, and write report.md."
-RUNTIMES_HELP = f"Verify in these too, of {', '.join(ALSO)}, or none; by default those installed."
 # From how many columns of the terminal on these are shown; of the precision the file's name tells.
 NARROWEST = {"size": 96, "precision": 120}
 
@@ -29,20 +26,6 @@ def misses_shown() -> Iterator[None]:
         show(error.report)
         errors.print(f"keras-cbam: {error}", style="red", markup=False, highlight=False)
         raise typer.Exit(1) from error
-
-
-def precision_names(given: str | None) -> tuple[str, ...] | None:
-    """The precisions that an option names, separated by commas, or all; `None` for the default."""
-    if given is None:
-        return None
-    return PRECISIONS if given == "all" else tuple(given.split(","))
-
-
-def runtime_names(given: str | None) -> tuple[str, ...] | None:
-    """The runtimes that an option names, separated by commas; `None` for those installed."""
-    if given is None:
-        return None
-    return () if given == "none" else tuple(given.split(","))
 
 
 def show(report: Report) -> None:

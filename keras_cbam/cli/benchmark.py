@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
 from rich.table import Table
 
+from keras_cbam.cli.command import command
 from keras_cbam.cli.limits_option import GIBIBYTES, SECONDS, MemoryLimit, TimeLimit
 from keras_cbam.cli.terminal import SafeConsole, one_line, out
-from keras_cbam.export import Limits
-from keras_cbam.export.timing import Timing, time_artifacts
+
+if TYPE_CHECKING:
+    from keras_cbam.export.timing import Timing
 
 # Columns that the table takes.
 WIDTH = 120
 COLUMNS = ("artifact", "beside", "time, minimum", "time, median", "milliseconds")
 
 
+@command()
 def benchmark(
     directory: Annotated[Path, typer.Argument(help="What keras-cbam export wrote.")],
     against: Annotated[
@@ -34,6 +37,9 @@ def benchmark(
     memory_limit: MemoryLimit = GIBIBYTES,
 ) -> None:
     """Time TFLite files in LiteRT and ONNX files in onnxruntime, in turn, on one input."""
+    from keras_cbam.export import Limits
+    from keras_cbam.export.timing import time_artifacts
+
     with out.status("timing"):
         limits = Limits(time_limit, memory_limit)
         found = time_artifacts(directory, against, threads=threads, runs=runs, limits=limits)

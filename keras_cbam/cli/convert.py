@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from keras_cbam.checkpoints.convert import ConversionError
-from keras_cbam.checkpoints.convert import convert as convert_checkpoint
+from keras_cbam.cli.command import command
 from keras_cbam.cli.terminal import errors, out
 from keras_cbam.errors import InputError
 
 
+@command()
 def convert(
     checkpoint: Annotated[
         Path,
@@ -34,6 +34,9 @@ def convert(
     ] = False,
 ) -> None:
     """Turn a checkpoint of the authors' PyTorch networks into a Keras model with a softmax."""
+    from keras_cbam.checkpoints.convert import ConversionError
+    from keras_cbam.checkpoints.convert import convert as convert_checkpoint
+
     try:
         with out.status("converting and comparing with PyTorch"):
             parity = convert_checkpoint(

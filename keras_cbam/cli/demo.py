@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from keras_cbam.cli import export, finetune
+from keras_cbam.cli.command import command
 from keras_cbam.cli.terminal import out
+from keras_cbam.config.fine_tune import FineTuneConfig
 from keras_cbam.errors import InputError, require
-from keras_cbam.export import Report
-from keras_cbam.export.formats import WRITTEN_WITH
-from keras_cbam.export.report import COLUMNS
 from keras_cbam.files import atomic_path, check_writable
-from keras_cbam.training import FineTuneConfig, FineTuneResult, ImageBatches
-from keras_cbam.training.digits import write_digits
-from keras_cbam.visualize import WebPage, draw_spatial_gates
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from keras_cbam.export import Report
+    from keras_cbam.training import FineTuneResult
 
 RUN: dict[str, Any] = {
     "backbone": "MobileNet",
@@ -48,12 +49,17 @@ CALIBRATION_IMAGES = 200
 PICTURES = 6
 
 
+@command(trains=True, needs_tensorflow=True)
 def demo(
     output: Annotated[Path, typer.Option(help="Directory of everything the demo writes.")] = Path(
         "demo"
     ),
 ) -> None:
     """Fine-tune, export and verify on an embedded data set; needs no network."""
+    from keras_cbam.export.formats import WRITTEN_WITH
+    from keras_cbam.training import ImageBatches
+    from keras_cbam.training.digits import write_digits
+
     require("sklearn", *(module for modules in WRITTEN_WITH.values() for module in modules))
     check_writable(output)
     if not (output / MARKER).exists():
@@ -86,6 +92,9 @@ def write_report(
     result: FineTuneResult, report: Report, images: np.ndarray, labels: np.ndarray, path: Path
 ) -> None:
     """Write the page: accuracy, artifacts, gates, pictures."""
+    from keras_cbam.export.report import COLUMNS
+    from keras_cbam.visualize import WebPage, draw_spatial_gates
+
     record = result.record
     model_directory = Path(record["config"]["output"])
     page = WebPage("keras_cbam: from a folder of images to verified artifacts")

@@ -7,43 +7,26 @@ from typing import Annotated, Any
 
 import typer
 
-from keras_cbam.cli.artifact_table import (
+from keras_cbam.cli.artifact_options import (
+    PRECISIONS_HELP,
     RUNTIMES_HELP,
-    misses_shown,
     precision_names,
-    print_table,
     runtime_names,
-    show,
 )
-from keras_cbam.cli.backbone_options import BackboneOptions, parse
-from keras_cbam.cli.detect_inputs import (
-    load_with_classes,
-    parse_size,
-    read_splits,
-    some_of,
-    tell_left_out,
-)
-from keras_cbam.cli.terminal import EpochProgress, counting, out, progress_bar, tell_skipped
-from keras_cbam.detection import (
-    DetectionConfig,
-    Predictor,
-    train_detector,
-)
-from keras_cbam.detection.augmentation import AUGMENTATIONS
-from keras_cbam.detection.evaluate import evaluate_detector, write_predictions
-from keras_cbam.detection.export import COLUMNS, FORMATS, export_detector, table
-from keras_cbam.detection.folder import unannotated
-from keras_cbam.detection.pictures import SHOWN
-from keras_cbam.detection.predict import CONFIDENCE
-from keras_cbam.detection.report import PICTURES
+from keras_cbam.cli.command import command
+from keras_cbam.cli.options import Resume, takes
+from keras_cbam.cli.terminal import counting, out, progress_bar, tell_skipped
+from keras_cbam.config.detection import DetectionConfig
 from keras_cbam.errors import InputError, require
-from keras_cbam.export.datasets import CALIBRATION_IMAGES
-from keras_cbam.export.formats import PRECISIONS
 from keras_cbam.files import check_writable
 from keras_cbam.image_files import check_name
-from keras_cbam.surgery import ATTENTIONS
 
-DEFAULTS = DetectionConfig(data="", output="")
+FORMATS = ("tflite", "onnx")
+# In a picture of what a detector finds beside what there is.
+PICTURES = 6
+# Score from which a box is drawn.
+SHOWN = 0.5
+CALIBRATION_IMAGES = 200
 # Their pixels and raw outputs are in memory at once.
 VERIFICATION_IMAGES = 200
 # They are one picture.
@@ -62,87 +45,17 @@ ValSplit = Annotated[
 
 
 @app.command()
+@command(trains=True)
+@takes(DetectionConfig)
 def train(
-    data: Data,
-    output: Annotated[Path, typer.Option(help="Directory of the results.")],
-    val_split: ValSplit = DEFAULTS.val_split,
-    backbone: Annotated[
-        str, typer.Option(help="A builder of keras.applications.")
-    ] = DEFAULTS.backbone,
-    weights: Annotated[
-        str, typer.Option(help="'imagenet', 'none', or the path of a weights file.")
-    ] = DEFAULTS.weights,
-    attention: Annotated[
-        str, typer.Option(help=f"One of {', '.join(ATTENTIONS)}; or none.")
-    ] = DEFAULTS.attention,
-    image_size: Annotated[
-        str, typer.Option(help="Side, or HEIGHTxWIDTH, of the input, multiples of 32.")
-    ] = str(DEFAULTS.image_size[0]),
-    batch_size: Annotated[int, typer.Option(min=1, help="Images a step.")] = DEFAULTS.batch_size,
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs.")] = DEFAULTS.epochs,
-    learning_rate: Annotated[
-        float, typer.Option(help="Peak learning rate, of Adam with cosine decay.")
-    ] = DEFAULTS.learning_rate,
-    attention_learning_rate: Annotated[
-        float | None,
-        typer.Option(
-            help="Peak learning rate of attention; by default three times --learning-rate."
-        ),
-    ] = DEFAULTS.attention_learning_rate,
-    warmup: Annotated[
-        float, typer.Option(help="Share of the steps in which the rate rises from 0.")
-    ] = DEFAULTS.warmup,
-    clip_norm: Annotated[
-        float, typer.Option(min=0, help="Norm that gradients are scaled down to; 0 for none.")
-    ] = DEFAULTS.clip_norm or 0.0,
-    ema: Annotated[
-        float | None,
-        typer.Option(help="Momentum of a moving average of the weights; by default none."),
-    ] = DEFAULTS.ema,
-    anchor_size: Annotated[
-        float | None,
-        typer.Option(help="Smallest anchor, in steps of its level; by default what fits train."),
-    ] = DEFAULTS.anchor_size,
-    head_layers: Annotated[
-        int, typer.Option(min=0, help="Convolutions in each head; they dominate the cost.")
-    ] = DEFAULTS.head_layers,
-    augment: Annotated[
-        str, typer.Option(help=f"Augmentations, of {', '.join(AUGMENTATIONS)}; or 'none'.")
-    ] = ",".join(DEFAULTS.augmentations),
-    backbone_option: BackboneOptions = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = DEFAULTS.seed,
-    dtype_policy: Annotated[
-        str, typer.Option(help="float32, mixed_bfloat16 or mixed_float16.")
-    ] = DEFAULTS.dtype_policy,
-    checkpoint_seconds: Annotated[
-        float, typer.Option(help="Seconds between two saves of the state to resume from.")
-    ] = DEFAULTS.checkpoint_seconds,
-    resume: Annotated[bool, typer.Option(help="Go on with the interrupted run in OUTPUT.")] = False,
+    config: DetectionConfig,
+    resume: Resume = False,
 ) -> None:
     """Train a detector on photographs with boxes; COCO's mAP on val after each epoch."""
-    config = DetectionConfig(
-        data=str(data),
-        output=str(output),
-        val_split=val_split,
-        backbone=backbone,
-        weights=weights,
-        attention=attention,
-        image_size=parse_size(image_size),
-        batch_size=batch_size,
-        epochs=epochs,
-        learning_rate=learning_rate,
-        attention_learning_rate=attention_learning_rate,
-        warmup=warmup,
-        clip_norm=clip_norm or None,
-        ema=ema,
-        anchor_size=anchor_size,
-        head_layers=head_layers,
-        augmentations=() if augment == "none" else tuple(augment.split(",")),
-        seed=seed,
-        backbone_options=parse(backbone_option),
-        dtype_policy=dtype_policy,
-        checkpoint_seconds=checkpoint_seconds,
-    )
+    from keras_cbam.cli.detect_inputs import tell_left_out
+    from keras_cbam.cli.epoch_progress import EpochProgress
+    from keras_cbam.detection import train_detector
+
     try:
         with progress_bar() as bar, counting(bar, "images checked") as update:
             result = train_detector(
@@ -161,15 +74,18 @@ def train(
     out.print(f"best on val, epoch {best['epoch']}: {_line(best)}", markup=False)
     if result.record["attention"]:
         out.print(result.record["attention"]["sentence"], markup=False, highlight=False)
-    out.print(f"report: {output}/report.md", markup=False)
-    divided = f"--split val --val-split {val_split:g} " if val_split is not None else ""
+    out.print(f"report: {config.output}/report.md", markup=False)
+    share = config.val_split
+    divided = f"--split val --val-split {share:g} " if share is not None else ""
     out.print(
-        f"next: keras-cbam detect evaluate {output}/model.keras {data} {divided}--output ...",
+        f"next: keras-cbam detect evaluate {config.output}/model.keras {config.data} {divided}"
+        "--output ...",
         markup=False,
     )
 
 
 @app.command()
+@command()
 def evaluate(
     model: Detector,
     data: Data,
@@ -181,6 +97,9 @@ def evaluate(
     ] = PICTURES,
 ) -> None:
     """Score a detector by COCO's metrics, and draw what it finds beside what there is."""
+    from keras_cbam.cli.detect_inputs import load_with_classes, read_splits, tell_left_out
+    from keras_cbam.detection import evaluate_detector
+
     require("pycocotools", "matplotlib")
     check_writable(output)
     detector, classes = load_with_classes(model)
@@ -193,6 +112,7 @@ def evaluate(
 
 
 @app.command()
+@command()
 def predict(
     model: Detector,
     images: Annotated[list[Path], typer.Argument(help="Images, and folders of images.")],
@@ -202,6 +122,12 @@ def predict(
     ] = SHOWN,
 ) -> None:
     """Draw what a detector finds in images."""
+    from keras_cbam.cli.detect_inputs import load_with_classes
+    from keras_cbam.detection import Predictor
+    from keras_cbam.detection.evaluate import write_predictions
+    from keras_cbam.detection.folder import unannotated
+    from keras_cbam.detection.predict import CONFIDENCE
+
     require("matplotlib", "PIL")
     check_writable(output)
     for path in images:
@@ -223,6 +149,7 @@ def predict(
 
 
 @app.command()
+@command(needs_tensorflow=True)
 def export(
     model: Detector,
     data: Data,
@@ -242,18 +169,22 @@ def export(
         int, typer.Option(min=1, help="How many of its images at most, drawn at random.")
     ] = CALIBRATION_IMAGES,
     formats: Annotated[str, typer.Option(help="Formats, separated by commas.")] = ",".join(FORMATS),
-    precisions: Annotated[
-        str | None,
-        typer.Option(
-            help=f"Of {', '.join(PRECISIONS)}, or all; by default float32, and int8 if calibrated."
-        ),
-    ] = None,
+    precisions: Annotated[str | None, typer.Option(help=PRECISIONS_HELP)] = None,
     runtimes: Annotated[str | None, typer.Option(help=RUNTIMES_HELP)] = None,
     keep_mismatches: Annotated[
         bool, typer.Option(help="Keep and mark artifacts that find something else.")
     ] = False,
 ) -> None:
     """Write the raw heads as TFLite and ONNX with their decoder, proven by boxes and mAP."""
+    from keras_cbam.cli.artifact_table import misses_shown, print_table, show
+    from keras_cbam.cli.detect_inputs import (
+        load_with_classes,
+        read_splits,
+        some_of,
+        tell_left_out,
+    )
+    from keras_cbam.detection.export import COLUMNS, export_detector, table
+
     detector, classes = load_with_classes(model)
     calibrated = calibration_split != "none"
     splits = [split, *([calibration_split] if calibrated else [])]

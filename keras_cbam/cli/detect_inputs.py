@@ -1,4 +1,4 @@
-"""What the commands of `keras-cbam detect` are given: detectors, data sets, sizes."""
+"""What the commands of `keras-cbam detect` are given: detectors and data sets."""
 
 from __future__ import annotations
 
@@ -21,14 +21,6 @@ from keras_cbam.errors import InputError
 
 # The most things of one kind that are not used and are named.
 TOLD = 20
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Height and width in pixels, of one number or two."""
-    sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
-        raise InputError(f"Expected an image size such as 320 or 256x320. Received: {text}")
-    return int(sides[0]), int(sides[-1])
 
 
 def load_with_classes(path: Path) -> tuple[keras.Model, tuple[str, ...]]:

@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import keras
-import numpy as np
 import typer
 
-from keras_cbam.cli.model_images import model_pixels, pixel_function
+from keras_cbam.cli.command import command
 from keras_cbam.cli.preprocessing_option import Preprocessing
-from keras_cbam.cli.terminal import out, progress_bar, tell_skipped
-from keras_cbam.errors import InputError, require
-from keras_cbam.files import check_writable, staging_directory
-from keras_cbam.image_files import check_name
-from keras_cbam.model_file import load_model
-from keras_cbam.training import ImageSet, decodable, find_images
-from keras_cbam.visualize import WebPage
-from keras_cbam.visualize.classes import class_count
-from keras_cbam.visualize.explanation import METHODS, Explanation, probabilities
-from keras_cbam.visualize.explanation import explain as explain_images
-from keras_cbam.visualize.panels import channel_gate_histograms, comparison, panel
-
-PAGE = "index.html"
-# Images in one picture of several models.
-ROWS = 8
-DPI = 110
-# In one page, and in memory with the maps of all layers.
-MOST_IMAGES = 200
+from keras_cbam.cli.terminal import out
+from keras_cbam.config.names import HEATS
+from keras_cbam.errors import require
+from keras_cbam.files import check_writable
 
 
+@command()
 def explain(
     model: Annotated[Path, typer.Argument(help="A .keras file, labels.txt beside it if there is.")],
     images: Annotated[list[Path], typer.Argument(help="Images, and folders of images.")],
@@ -48,174 +31,24 @@ def explain(
             "the image lies in, if it is a label, else what the model predicts."
         ),
     ] = None,
-    method: Annotated[str, typer.Option(help=f"Of {', '.join(METHODS)}.")] = "grad-cam",
+    method: Annotated[str, typer.Option(help=f"Of {', '.join(HEATS)}.")] = HEATS[0],
     layer: Annotated[
         str | None, typer.Option(help="Layer of the heat; by default the last with places.")
     ] = None,
     preprocessing: Preprocessing = None,
 ) -> None:
     """Draw Grad-CAM, spatial maps and channel gates for images, and compare models."""
-    for package in ("matplotlib", "PIL"):
-        require(package)
+    from keras_cbam.cli.explain_page import explain_models
+
+    require("matplotlib", "PIL")
     check_writable(output)
-    paths = [model, *(compare or [])]
-    models = {name: load_model(path) for name, path in zip(_names(paths), paths, strict=True)}
-    labels = _shared_labels(paths, list(models.values()))
-    found = _find(images, labels)
-    chosen = _chosen(class_name, labels)
-    classes = None if chosen is None else np.full(len(found), chosen)
-    explained = {}
-    with progress_bar(out) as bar:
-        task = bar.add_task("explaining", total=len(models), note="")
-        for name, each in models.items():
-            rule = pixel_function(preprocessing, each)
-            pixels = model_pixels(found, each)
-            if classes is None:
-                classes = _classes(each, pixels if rule is None else rule(pixels), found)
-            explained[name] = _explained(
-                each,
-                pixels,
-                labels=labels,
-                class_index=classes,
-                layer=layer,
-                method=method,
-                preprocess=rule,
-            )
-            bar.update(task, advance=1, note=name)
-    draw(explained, found, labels, output, method)
-    out.print(f"open {output / PAGE}", markup=False)
-
-
-def draw(
-    explained: dict[str, list[Explanation]],
-    images: ImageSet,
-    labels: Sequence[str],
-    output: Path,
-    method: str,
-) -> None:
-    """Write the pictures and the page; each appears when all are complete."""
-    name, ours = next(iter(explained.items()))
-    titles = [path.name for path in images.paths]
-    with staging_directory(output) as staging, progress_bar(out) as bar:
-        pictures = [f"{i:03d}-{path.stem}.png" for i, path in enumerate(images.paths)]
-        task = bar.add_task("drawing", total=len(pictures), note="")
-        page = WebPage(f"What {name} attends to")
-        page.paragraph(
-            f"Heat by {method}, from the score before the softmax, scaled to its maximum; beside "
-            "it the last spatial gate of each resolution (red strengthens, blue weakens, about its "
-            "median) and the channel gates of the last layer, ranked."
-        )
-        if len(explained) > 1:
-            page.heading("Models side by side")
-            page.paragraph("Heat of one class, and its probability, by model.")
-            for start in range(0, len(titles), ROWS):
-                part = slice(start, start + ROWS)
-                figure = comparison({k: v[part] for k, v in explained.items()}, titles[part])
-                path = staging / f"comparison-{start // ROWS:02d}.png"
-                figure.savefig(path, dpi=DPI)
-                page.picture(path, f"{', '.join(explained)} on {', '.join(titles[part])}")
-        page.heading("Image by image")
-        for file, each, title in zip(pictures, ours, titles, strict=True):
-            panel(each).savefig(staging / file, dpi=DPI)
-            page.picture(staging / file, f"{title}: {each.predicted}, p = {each.probability:.3f}")
-            bar.update(task, advance=1, note=title)
-        classes = [labels[index] if index >= 0 else "" for index in images.labels]
-        if ours[0].channel and len(set(classes)) > 1 and "" not in classes:
-            last = list(ours[0].channel)[-1]
-            channel_gate_histograms(ours, classes, last).savefig(staging / "channels.png", dpi=DPI)
-            page.heading("Channel gates by class")
-            page.picture(staging / "channels.png", f"channel gates of {last} by class")
-        page.write(staging / PAGE)
-        for path in sorted(staging.iterdir(), key=lambda path: path.name == PAGE):
-            os.replace(path, output / path.name)
-
-
-def _explained(model: keras.Model, pixels: np.ndarray, **options: Any) -> list[Explanation]:
-    try:
-        return explain_images(model, pixels, **options)
-    except (TypeError, ValueError) as error:
-        raise InputError(str(error)) from error
-
-
-def _names(paths: Sequence[Path]) -> list[str]:
-    """What each model is called: its file, with its folder where files are called alike."""
-    stems = [path.stem for path in paths]
-    alike = len(set(stems)) < len(stems)
-    names = [f"{path.resolve().parent.name}/{path.stem}" if alike else path.stem for path in paths]
-    if len(set(names)) < len(names):
-        raise InputError(f"Expected models of different names. Received: {', '.join(names)}")
-    return names
-
-
-def _shared_labels(paths: Sequence[Path], models: Sequence[keras.Model]) -> list[str]:
-    """The classes of all models, by the labels beside them; their numbers where there are none."""
-    for path, model in zip(paths, models, strict=True):
-        shapes = [tuple(tensor.shape) for tensor in model.outputs]
-        if len(shapes) != 1 or len(shapes[0]) != 2:
-            raise InputError(
-                f"Expected a classifier, of one output (batch, classes), in {path}. "
-                f"Received: {shapes}"
-            )
-    known = {path: read for path in paths if (read := _labels(path)) is not None}
-    if not known:
-        return [str(index) for index in range(class_count(models[0]))]
-    first, *others = known
-    for other in others:
-        if known[other] != known[first]:
-            raise InputError(f"Expected models of the same labels. Those of {other} are others.")
-    return known[first]
-
-
-def _labels(path: Path) -> list[str] | None:
-    """The labels beside a model."""
-    beside = path.with_name("labels.txt")
-    if not beside.is_file():
-        return None
-    try:
-        return beside.read_text(encoding="utf-8").rstrip("\n").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"Expected labels in UTF-8, one a line: {beside}") from error
-
-
-def _find(images: Sequence[Path], labels: Sequence[str]) -> ImageSet:
-    """The images, each of the class that its folder names, -1 for none."""
-    paths: list[Path] = []
-    skipped: list[Path] = []
-    known = {label: index for index, label in enumerate(labels)}
-    for path in images:
-        if path.exists() and not path.is_dir():
-            check_name(path)
-            kept, wrong = decodable([path])
-        else:
-            found, wrong = find_images(path)
-            kept = found.paths
-        paths += kept
-        skipped += wrong
-    tell_skipped(skipped)
-    if not paths:
-        raise InputError("None of the images can be decoded.")
-    if len(paths) > MOST_IMAGES:
-        raise InputError(
-            f"Expected at most {MOST_IMAGES} images, which one page shows. Received: {len(paths)}"
-        )
-    indices = [known.get(path.absolute().parent.name, -1) for path in paths]
-    return ImageSet(tuple(paths), np.array(indices, "int32"))
-
-
-def _classes(model: keras.Model, inputs: np.ndarray, images: ImageSet) -> np.ndarray:
-    """The class of each image's folder, and where it is none what the model predicts."""
-    predicted = probabilities(model, inputs).argmax(-1)
-    return np.where(images.labels >= 0, images.labels, predicted)
-
-
-def _chosen(class_name: str | None, labels: Sequence[str]) -> int | None:
-    if class_name is None:
-        return None
-    if class_name in labels:
-        return list(labels).index(class_name)
-    if class_name.isdecimal() and int(class_name) < len(labels):
-        return int(class_name)
-    raise InputError(
-        f"Expected a class of {', '.join(labels[:5])}{', …' if len(labels) > 5 else ''}, or a "
-        f"number below {len(labels)}. Received: {class_name}"
+    page = explain_models(
+        [model, *(compare or [])],
+        images,
+        output,
+        class_name=class_name,
+        method=method,
+        layer=layer,
+        preprocessing=preprocessing,
     )
+    out.print(f"open {page}", markup=False)

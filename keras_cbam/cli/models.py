@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from keras_cbam.cli.command import command
 from keras_cbam.cli.terminal import errors, out, progress_bar
+from keras_cbam.config.names import NETWORKS, TABULATED_ATTENTIONS
 from keras_cbam.errors import InputError
-from keras_cbam.models.catalogue import TABULATED, VARIANTS, Entry, catalogue
 
-NAMES = {attention or "none": attention for attention in TABULATED}
+if TYPE_CHECKING:
+    from keras_cbam.models.catalogue import Entry
+
 COLUMNS = (
     *("network", "attention", "parameters", "multiply-adds"),
     *("paper: parameters", "GFLOPs", "top-1 error", "top-5 error"),
@@ -23,23 +26,29 @@ COLUMNS = (
 WIDTH = 120
 
 
+@command()
 def models(
     networks: Annotated[
         list[str] | None,
-        typer.Argument(help=f"Of {', '.join(VARIANTS)}; by default all."),
+        typer.Argument(help=f"Of {', '.join(NETWORKS)}; by default all."),
     ] = None,
     attention: Annotated[str, typer.Option(help="Attentions, separated by commas.")] = ",".join(
-        NAMES
+        TABULATED_ATTENTIONS
     ),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """List the paper's networks: parameters, multiply-adds at 224x224, the paper's own figures."""
-    variants = networks or list(VARIANTS)
+    variants = networks or list(NETWORKS)
     names = attention.split(",")
-    for what, given, known in (("networks", variants, VARIANTS), ("attentions", names, NAMES)):
+    for what, given, known in (
+        ("networks", variants, NETWORKS),
+        ("attentions", names, TABULATED_ATTENTIONS),
+    ):
         if not set(given) <= set(known):
             raise InputError(f"Expected {what} of {', '.join(known)}. Received: {','.join(given)}")
-    attentions = [NAMES[name] for name in names]
+    from keras_cbam.models.catalogue import catalogue
+
+    attentions = [None if name == "none" else name for name in names]
     entries = []
     with progress_bar(errors) as bar:
         task = bar.add_task("networks", total=len(variants) * len(attentions), note="")

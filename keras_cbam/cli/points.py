@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import keras
 import typer
 from rich.table import Column, Table
 
-from keras_cbam.cli.backbone_options import BackboneOptions, parse
+from keras_cbam.cli.backbone_options import BackboneOptions
+from keras_cbam.cli.command import command
 from keras_cbam.cli.terminal import out
+from keras_cbam.config.forms import read_arguments
+from keras_cbam.config.names import ATTENTIONS, NAMED_POINTS
 from keras_cbam.errors import InputError
-from keras_cbam.model_file import load_model
-from keras_cbam.surgery import ATTENTIONS, AddedParameters, added_parameters
-from keras_cbam.surgery.points import NAMED_POINTS
-from keras_cbam.training.backbones import build_backbone
+
+if TYPE_CHECKING:
+    import keras
+
+    from keras_cbam.surgery import AddedParameters
 
 IMAGE_SIZE = 224
 
 
+@command()
 def points(
     backbone: Annotated[
         str, typer.Argument(help="A builder of keras.applications, or the path of a .keras file.")
@@ -41,8 +45,10 @@ def points(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Show where attention goes in a network, with shapes and added parameters."""
+    from keras_cbam.surgery import added_parameters
+
     with out.status("reading the network"):
-        model = _model(backbone, image_size, parse(backbone_option))
+        model = _model(backbone, image_size, read_arguments(backbone_option))
         try:
             added = added_parameters(model, attention, points=_choice(points))
         except (TypeError, ValueError) as error:
@@ -86,6 +92,11 @@ def show(added: tuple[AddedParameters, ...], summary: dict[str, Any]) -> None:
 
 
 def _model(name: str, image_size: int | None, options: dict[str, Any]) -> keras.Model:
+    import keras
+
+    from keras_cbam.model_file import load_model
+    from keras_cbam.training.backbones import build_backbone
+
     if Path(name).suffix != ".keras":
         size = image_size or IMAGE_SIZE
         return build_backbone(name, "none", keras.Input((size, size, 3)), options)

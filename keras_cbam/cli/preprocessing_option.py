@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from keras_cbam.pixels import PIXEL_RULES
+from keras_cbam.config.names import PIXEL_RULES
 
 Preprocessing = Annotated[
     str | None,

@@ -5,26 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keras_cbam.cli.backbone_options import BackboneOptions, parse
+from keras_cbam.cli.backbone_options import BackboneOptions
+from keras_cbam.cli.command import command
 from keras_cbam.cli.processes_option import Hosts, ProcessId
-from keras_cbam.cli.terminal import EpochProgress, counting, out, progress_bar, tell_skipped
+from keras_cbam.cli.terminal import counting, out, progress_bar, tell_skipped
+from keras_cbam.config.fine_tune import FineTuneConfig
+from keras_cbam.config.forms import read_arguments
+from keras_cbam.config.names import SCALES, TABLES, TRANSFER_ROWS
 from keras_cbam.errors import InputError
-from keras_cbam.studies import ROWS, SCALES, STUDIES, Result, Run, TransferRun, transfer_study
-from keras_cbam.studies import study as do_study
-from keras_cbam.training import FineTuneConfig, join_processes
+
+if TYPE_CHECKING:
+    from keras_cbam.studies import Result, Run, TransferRun
 
 ALL, TRANSFER = "all", "transfer"
 
 
+@command(trains=True)
 def study(
     name: Annotated[
         str,
         typer.Argument(
-            help=f"A table, one of {', '.join(STUDIES)}, or {ALL} of them; or {TRANSFER}."
+            help=f"A table, one of {', '.join(TABLES)}, or {ALL} of them; or {TRANSFER}."
         ),
     ],
     data: Annotated[
@@ -56,7 +61,7 @@ def study(
     ] = None,
     rows: Annotated[
         str | None,
-        typer.Option(help=f"Of {TRANSFER}: some of {','.join(ROWS)}; by default all."),
+        typer.Option(help=f"Of {TRANSFER}: some of {','.join(TRANSFER_ROWS)}; by default all."),
     ] = None,
     image_size: Annotated[
         int | None,
@@ -119,6 +124,11 @@ def study(
             checkpoint_seconds=checkpoint_seconds,
         )
         return
+    from keras_cbam.cli.epoch_progress import EpochProgress
+    from keras_cbam.studies import scales
+    from keras_cbam.studies import study as do_study
+    from keras_cbam.training import join_processes
+
     processes = join_processes(hosts, process_id)
     scale = "small" if scale is None else scale
     if scale not in SCALES:
@@ -130,12 +140,12 @@ def study(
         "images": images,
         "stem": stem,
     }
-    chosen = replace(SCALES[scale], **{k: v for k, v in changes.items() if v is not None})
+    chosen = replace(scales.SCALES[scale], **{k: v for k, v in changes.items() if v is not None})
     recipe_changes: dict[str, Any] = {"learning_rate": learning_rate, "dtype_policy": dtype_policy}
     recipe = replace(chosen.recipe, **{k: v for k, v in recipe_changes.items() if v is not None})
     with progress_bar() as bar, counting(bar, "runs done") as progress:
         tables = do_study(
-            list(STUDIES) if name == ALL else [name],
+            list(TABLES) if name == ALL else [name],
             data,
             output,
             replace(chosen, recipe=recipe),
@@ -177,13 +187,16 @@ def _transfer(
     workers: int,
     checkpoint_seconds: float,
 ) -> None:
+    from keras_cbam.cli.epoch_progress import EpochProgress
+    from keras_cbam.studies import transfer_study
+
     if network and len(network) > 1:
         raise InputError(f"Expected one network for study {TRANSFER}. Received: {network}")
     config = FineTuneConfig(
         data="",
         output="",
         backbone=network[0] if network else "MobileNet",
-        backbone_options={**({} if network else {"alpha": 0.25}), **parse(options)},
+        backbone_options={**({} if network else {"alpha": 0.25}), **read_arguments(options)},
         weights=weights or "imagenet",
         image_size=image_size,
         batch_size=batch_size,
@@ -194,7 +207,7 @@ def _transfer(
             data,
             output,
             config,
-            rows=rows.split(",") if rows else tuple(ROWS),
+            rows=rows.split(",") if rows else TRANSFER_ROWS,
             seeds=seeds,
             workers=workers,
             callbacks=[EpochProgress(bar)],
@@ -206,6 +219,8 @@ def _transfer(
 
 
 def _tell_transfer(run: TransferRun, record: Mapping[str, Any]) -> None:
+    from keras_cbam.studies import ROWS
+
     out.print(
         f"{run.dataset}, {ROWS[run.row].label}, seed {run.config.seed}: "
         f"{record['val']['accuracy']:.1%}",

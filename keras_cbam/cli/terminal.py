@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import keras
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -106,27 +105,6 @@ def tell_skipped(paths: Sequence[str | Path], console: Console = errors) -> None
         console.print(f"  {printable(str(path), keep='')}", markup=False, highlight=False)
     if len(paths) > NAMED:
         console.print(f"  and {len(paths) - NAMED} more", highlight=False)
-
-
-class EpochProgress(keras.callbacks.Callback):
-    """Shows the batches of an epoch and prints a line at its end."""
-
-    def __init__(self, bar: Progress):
-        super().__init__()
-        self.bar = bar
-
-    def on_epoch_begin(self, epoch, logs=None):
-        name = f"epoch {epoch + 1}"
-        self.task = self.bar.add_task(name, total=self.params.get("steps"), note="")
-
-    def on_train_batch_end(self, batch, logs=None):
-        note = "  ".join(f"{name} {float(value):.4f}" for name, value in (logs or {}).items())
-        self.bar.update(self.task, completed=batch + 1, note=note)
-
-    def on_epoch_end(self, epoch, logs=None):
-        scores = "  ".join(f"{name} {float(value):.4f}" for name, value in (logs or {}).items())
-        self.bar.remove_task(self.task)
-        self.bar.console.print(f"epoch {epoch + 1}  {scores}", highlight=False)
 
 
 @contextmanager

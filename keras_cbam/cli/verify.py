@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from keras_cbam.cli.artifact_table import REPORT_HELP, RUNTIMES_HELP, runtime_names, show
+from keras_cbam.cli.artifact_options import REPORT_HELP, RUNTIMES_HELP, runtime_names
+from keras_cbam.cli.command import command
 from keras_cbam.cli.limits_option import GIBIBYTES, SECONDS, MemoryLimit, TimeLimit
 from keras_cbam.cli.terminal import out
-from keras_cbam.export import Limits
-from keras_cbam.export import verify as verify_export
 
 
+@command()
 def verify(
     directory: Annotated[Path, typer.Argument(help="What keras-cbam export wrote.")],
     runtimes: Annotated[str | None, typer.Option(help=RUNTIMES_HELP)] = None,
@@ -22,6 +22,10 @@ def verify(
     memory_limit: MemoryLimit = GIBIBYTES,
 ) -> None:
     """Verify the artifacts of an export again, in the runtimes of this machine."""
+    from keras_cbam.cli.artifact_table import show
+    from keras_cbam.export import Limits
+    from keras_cbam.export import verify as verify_export
+
     with out.status("verifying") as status:
         found = verify_export(
             directory,

@@ -1,8 +1,8 @@
 """KerasHub's RetinaNet on backbones with attention, COCO's metrics, export with its decoder."""
 
+from keras_cbam.config.detection import DetectionConfig
 from keras_cbam.detection.annotations import DetectionSplit, LeftOut, Photograph
 from keras_cbam.detection.batches import DetectionBatches
-from keras_cbam.detection.config import DetectionConfig
 from keras_cbam.detection.decoder import Detections, decode
 from keras_cbam.detection.detector import build_detector, load_detector, retinanet
 from keras_cbam.detection.evaluate import evaluate_detector

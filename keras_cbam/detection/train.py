@@ -12,11 +12,11 @@ from typing import Any
 
 import keras
 
+from keras_cbam.config.detection import DetectionConfig
 from keras_cbam.detection.anchors import choose_anchor_size, coverage
 from keras_cbam.detection.annotations import DetectionSplit
 from keras_cbam.detection.augmentation import NO_BOX, check_augmentations
 from keras_cbam.detection.batches import DetectionBatches
-from keras_cbam.detection.config import DetectionConfig
 from keras_cbam.detection.detector import build_detector, misfit
 from keras_cbam.detection.folder import DetectionFolder, read_detection_folder
 from keras_cbam.detection.metrics import coco_metrics

@@ -15,6 +15,7 @@ from typing import Any, TypedDict
 import keras
 import numpy as np
 
+from keras_cbam.config.recipe import Recipe
 from keras_cbam.errors import InputError
 from keras_cbam.files import atomic_path
 from keras_cbam.foreign_files import read_bounded
@@ -29,7 +30,7 @@ from keras_cbam.training.loop import Stage, TrainingLoop
 from keras_cbam.training.measure_use import measure_use
 from keras_cbam.training.output import STATE_DIRECTORY
 from keras_cbam.training.processes import ALONE, Processes, on_its_own
-from keras_cbam.training.recipe import Recipe, compile_model, dtype_policy
+from keras_cbam.training.recipe import compile_model, dtype_policy
 from keras_cbam.training.scores import Scorer, scores, told_right
 
 # Bytes of what a run wrote.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from keras_cbam.training.recipe import Recipe
+from keras_cbam.config.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from typing import Any
 
 import keras
 
+from keras_cbam.config.fine_tune import FineTuneConfig
+from keras_cbam.config.fine_tune_defaults import default_recipe
 from keras_cbam.errors import InputError, require
 from keras_cbam.files import check_writable
 from keras_cbam.foreign_files import read_bounded
@@ -24,8 +26,6 @@ from keras_cbam.studies.workers import count_done, do_in_workers, work
 from keras_cbam.training.classifier import build_classifier
 from keras_cbam.training.fine_tune import fine_tune
 from keras_cbam.training.fine_tune_check import check_run
-from keras_cbam.training.fine_tune_config import FineTuneConfig
-from keras_cbam.training.fine_tune_defaults import default_recipe
 from keras_cbam.training.loop import VERSION
 from keras_cbam.training.output import REPORT
 from keras_cbam.training.processes import ALONE

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_cbam.config.fine_tune import FineTuneConfig
 from keras_cbam.errors import InputError
 from keras_cbam.files import atomic_path, write_text
 from keras_cbam.foreign_files import read_json
@@ -17,7 +18,6 @@ from keras_cbam.schema import decode, short
 from keras_cbam.studies.statistics import LEVEL, Interval, holm, students
 from keras_cbam.studies.transfer_rows import ROWS
 from keras_cbam.text import as_markdown
-from keras_cbam.training.fine_tune_config import FineTuneConfig
 
 RESULTS = "transfer.json"
 # Bytes of it.

@@ -31,9 +31,6 @@ class AttentionPoint(NamedTuple):
     shape: tuple[int | None, ...]
 
 
-# Points that go by a name.
-NAMED_POINTS = ("stage_ends", "last_stage")
-
 Choice = Sequence[str] | Callable[[AttentionPoint], bool] | str | None
 
 

@@ -1,9 +1,10 @@
 """Image folders in, a fine-tuned classifier out."""
 
+from keras_cbam.config.fine_tune import FineTuneConfig
+from keras_cbam.config.recipe import Recipe
 from keras_cbam.training.adapter import adapter_labels, load_adapter, save_adapter
 from keras_cbam.training.classifier import build_classifier
 from keras_cbam.training.fine_tune import FineTuneResult, fine_tune
-from keras_cbam.training.fine_tune_config import FineTuneConfig
 from keras_cbam.training.group_rates import group_variables
 from keras_cbam.training.image_archive import read_image_archive
 from keras_cbam.training.image_batches import ImageBatches
@@ -17,7 +18,7 @@ from keras_cbam.training.image_folder import (
 from keras_cbam.training.loop import Stage, TrainingLoop
 from keras_cbam.training.processes import Processes, join_processes
 from keras_cbam.training.recalibrate import recalibrate
-from keras_cbam.training.recipe import Recipe, compile_model, dtype_policy
+from keras_cbam.training.recipe import compile_model, dtype_policy
 
 __all__ = [
     "FineTuneConfig",

@@ -6,10 +6,10 @@ from typing import Any
 
 import keras
 
+from keras_cbam.config.names import NAMED_POINTS
 from keras_cbam.errors import InputError
 from keras_cbam.surgery import ATTENTIONS, attach_attention
 from keras_cbam.surgery.plan import Factory
-from keras_cbam.surgery.points import NAMED_POINTS
 from keras_cbam.training.backbones import build_backbone, preprocess
 
 # The head, and the layer that gives it its features.

@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 
+from keras_cbam.config.fine_tune import FineTuneConfig, Phase
 from keras_cbam.errors import InputError
 from keras_cbam.files import remove_abandoned
 from keras_cbam.surgery.freeze import freeze_backbone
@@ -20,7 +21,6 @@ from keras_cbam.surgery.gate_start import start_gates
 from keras_cbam.surgery.plan import Factory
 from keras_cbam.training.classifier import HEAD, build_classifier
 from keras_cbam.training.fine_tune_check import check_run
-from keras_cbam.training.fine_tune_config import FineTuneConfig, Phase
 from keras_cbam.training.fine_tune_record import SETS, run_record
 from keras_cbam.training.fine_tune_report import write_outputs
 from keras_cbam.training.image_batches import ImageBatches

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from keras_cbam.config.fine_tune import BATCH_NORMS, TRAINS, FineTuneConfig
 from keras_cbam.errors import InputError, require
 from keras_cbam.training.backbones import check_backbone
 from keras_cbam.training.classifier import check_attention
-from keras_cbam.training.fine_tune_config import BATCH_NORMS, TRAINS, FineTuneConfig
 from keras_cbam.training.image_batches import check_augmentations
 from keras_cbam.training.output import check_output
 from keras_cbam.training.processes import Processes

@@ -6,8 +6,8 @@ import time
 from dataclasses import asdict
 from typing import Any
 
+from keras_cbam.config.fine_tune import WHOLE_PHASE, FineTuneConfig
 from keras_cbam.surgery.summary import count_parameters
-from keras_cbam.training.fine_tune_config import WHOLE_PHASE, FineTuneConfig
 from keras_cbam.training.image_folder import ImageFolder
 from keras_cbam.training.measure_use import measure_use
 from keras_cbam.training.processes import on_its_own

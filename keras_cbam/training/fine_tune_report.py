@@ -8,11 +8,11 @@ from typing import Any
 
 import keras
 
+from keras_cbam.config.fine_tune import HEAD_PHASE
+from keras_cbam.config.fine_tune_defaults import BESIDE_FROZEN
 from keras_cbam.files import atomic_path, write_text
 from keras_cbam.text import as_markdown
 from keras_cbam.training.adapter import save_adapter
-from keras_cbam.training.fine_tune_config import HEAD_PHASE
-from keras_cbam.training.fine_tune_defaults import BESIDE_FROZEN
 from keras_cbam.training.image_folder import ImageFolder
 from keras_cbam.training.measure_use import use_lines
 

@@ -8,12 +8,11 @@ from typing import Any, TypeAlias
 import keras
 from keras import ops
 
+from keras_cbam.config.recipe import GROUPS
 from keras_cbam.layers import ChannelAttention
 from keras_cbam.layers.base import Refinement
 from keras_cbam.surgery.addresses import check_head, layers_inside, own_weights, walk, within
 
-# Squeeze: the first kernels of channel gates.
-GROUPS = ("backbone", "attention", "squeeze", "head")
 # The rate of the squeeze as a share of the attention's, where it has none of its own. What these
 # kernels see is positive, so that a step moves a hidden unit by the rate times the sum of it all.
 SQUEEZE = 0.1

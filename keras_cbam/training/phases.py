@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import keras
 
+from keras_cbam.config.fine_tune import WHOLE_PHASE, FineTuneConfig
+from keras_cbam.config.fine_tune_defaults import SHORT_MOMENTUM
 from keras_cbam.surgery.freeze import freeze_backbone
 from keras_cbam.training.classifier import HEAD
-from keras_cbam.training.fine_tune_config import WHOLE_PHASE, FineTuneConfig
 from keras_cbam.training.group_rates import group_variables
 from keras_cbam.training.recalibrate import backbone_norms, batch_norms
 from keras_cbam.training.recipe import compile_model
-
-# Momentum of batch normalization in runs of a few hundred steps.
-SHORT_MOMENTUM = 0.9
 
 
 def compile_phase(model: keras.Model, phase: str, config: FineTuneConfig, steps: int) -> None:

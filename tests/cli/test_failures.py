@@ -111,7 +111,7 @@ def test_a_signal_is_one_whatever_a_library_makes_of_it(library, number, code, m
             raise RuntimeError(named)
         raise typer.Exit(1)
 
-    monkeypatch.setattr("keras_cbam.cli.models.catalogue", interrupted)
+    monkeypatch.setattr("keras_cbam.models.catalogue.catalogue", interrupted)
     done = run_here("models")
     assert done.returncode == code
     assert "Traceback" not in done.stderr
@@ -123,7 +123,7 @@ def test_a_signal_that_was_swallowed_does_not_fail_what_succeeds(monkeypatch):
             os.kill(os.getpid(), signal.SIGTERM)
         return []
 
-    monkeypatch.setattr("keras_cbam.cli.models.catalogue", swallowed)
+    monkeypatch.setattr("keras_cbam.models.catalogue.catalogue", swallowed)
     assert run_here("models", "--json").returncode == 0
     # The next command in this process begins anew.
     monkeypatch.undo()
@@ -136,6 +136,6 @@ def test_a_fault_after_a_signal_that_was_swallowed_is_shown(monkeypatch):
             os.kill(os.getpid(), signal.SIGTERM)
         raise TypeError("a fault")
 
-    monkeypatch.setattr("keras_cbam.cli.models.catalogue", faulty)
+    monkeypatch.setattr("keras_cbam.models.catalogue.catalogue", faulty)
     with pytest.raises(TypeError, match="a fault"):
         run_here("models")

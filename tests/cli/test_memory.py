@@ -6,8 +6,10 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
-from keras_cbam.cli import app, memory
+from keras_cbam.cli import app, command, memory
+from keras_cbam.errors import InputError
 
 # Prints the page faults of arrays of 40 MiB; glibc gives them back by default.
 FAULTS = """
@@ -44,16 +46,18 @@ def test_freed_memory_is_used_again():
 
 
 @pytest.mark.parametrize(
-    ("command", "kept"),
-    [("finetune photos", 1), ("detect train boxes", 1), ("study 4", 1), ("verify model.onnx", 0)],
+    ("arguments", "kept"),
+    [
+        ("finetune missing --output run", 1),
+        ("detect train missing --output run", 1),
+        ("study 4 --data missing --output run", 1),
+        ("verify missing", 0),
+    ],
 )
-def test_commands_that_train_keep_it(monkeypatch, command, kept):
+def test_commands_that_train_keep_it(monkeypatch, tmp_path, arguments, kept):
     calls = []
-    monkeypatch.setattr(app, "keep_freed_memory", lambda: calls.append("kept"))
-    monkeypatch.setattr(app, "app", lambda **_: None)
-    monkeypatch.setattr(app.signals, "listen", lambda: None)
-    monkeypatch.setattr(app.signals, "ignore", lambda: None)
-    monkeypatch.setattr(sys, "argv", ["keras-cbam", *command.split()])
-    with pytest.raises(SystemExit):
-        app.run()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "keep_freed_memory", lambda: calls.append("kept"))
+    result = CliRunner().invoke(app.app, arguments.split())
+    assert isinstance(result.exception, InputError)
     assert len(calls) == kept

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
+from keras_cbam.config.export import ExportOptions
 from keras_cbam.errors import InputError
 from keras_cbam.export.arrays import save_arrays
 from keras_cbam.export.delegates import delegations
 from keras_cbam.export.lowering import lower
-from keras_cbam.export.options import Options
 from keras_cbam.export.runtimes import run_artifact
 from keras_cbam.export.tflite_graph import QuantizedGraph
 from keras_cbam.export.tflite_noise import main as noise
@@ -117,4 +117,4 @@ def test_a_microcontroller_gives_the_same_answers(everything, images):
 
 def test_unknown_targets_are_refused():
     with pytest.raises(InputError, match=r"a target of cpu, npu, generic. Received: tpu"):
-        Options(target="tpu")
+        ExportOptions(target="tpu")

@@ -6,12 +6,12 @@ import keras
 import numpy as np
 import pytest
 
+from keras_cbam.config.export import ExportOptions
 from keras_cbam.errors import InputError
 from keras_cbam.export import export, verify
 from keras_cbam.export.datasets import check_arrays, raw_arrays
 from keras_cbam.export.draw import draw_inputs
 from keras_cbam.export.formats import ARTIFACTS
-from keras_cbam.export.options import Options
 from keras_cbam.export.prepare import prepare
 from keras_cbam.export.preprocessing import with_preprocessing
 from keras_cbam.export.request import check_options
@@ -226,7 +226,7 @@ def test_options_are_of_the_artifacts_that_have_them(artifact, option):
     given = {option: OPTIONS[option]}
     if option == "float_layers" and "integer_io" in artifact.options:
         given["integer_io"] = "float32"
-    options = Options(**given)
+    options = ExportOptions(**given)
     if option in artifact.options:
         check_options(options, [artifact], outside=False)
     else:
@@ -235,7 +235,7 @@ def test_options_are_of_the_artifacts_that_have_them(artifact, option):
 
 
 def test_every_option_is_of_an_artifact():
-    assert set(OPTIONS) == {field.name for field in fields(Options)}
+    assert set(OPTIONS) == {field.name for field in fields(ExportOptions)}
     assert set(OPTIONS) == {option for artifact in ARTIFACTS for option in artifact.options}
 
 
@@ -243,7 +243,7 @@ def test_options_that_contradict_others():
     def refuse(match, formats, outside=False, **given):
         chosen = [each for each in ARTIFACTS if each.format in formats]
         with pytest.raises(InputError, match=match):
-            check_options(Options(**given), chosen, outside)
+            check_options(ExportOptions(**given), chosen, outside)
 
     refuse("the format tflite with target npu", ["onnx"], target="npu")
     refuse("integer_io='float32' with float_layers", ["tflite"], float_layers=("conv",))

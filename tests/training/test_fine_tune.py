@@ -14,6 +14,16 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from keras_cbam.config.fine_tune_defaults import (
+    BESIDE_FROZEN,
+    BUDGETS,
+    FRESH,
+    LEAST_EPOCHS,
+    MOST_EPOCHS,
+    NORM_FROZEN,
+    NORM_TRAINS,
+    fits,
+)
 from keras_cbam.errors import InputError
 from keras_cbam.surgery import start_gates
 from keras_cbam.training import (
@@ -24,16 +34,6 @@ from keras_cbam.training import (
     recalibrate,
 )
 from keras_cbam.training.fine_tune import STATE_DIRECTORY
-from keras_cbam.training.fine_tune_defaults import (
-    BESIDE_FROZEN,
-    BUDGETS,
-    FRESH,
-    LEAST_EPOCHS,
-    MOST_EPOCHS,
-    NORM_FROZEN,
-    NORM_TRAINS,
-    fits,
-)
 from keras_cbam.training.recalibrate import batch_norms
 from keras_cbam.training.scores import within_chance
 from tests.conftest import BACKEND
@@ -299,7 +299,7 @@ def test_a_run_learns_at_the_rates_that_fit_its_start(
         asked.append((error, images, classes))
         return near
 
-    monkeypatch.setattr("keras_cbam.training.fine_tune_config.fits", found)
+    monkeypatch.setattr("keras_cbam.config.fine_tune.fits", found)
 
     class Rates(Look):
         seen = ()
@@ -386,7 +386,7 @@ def test_a_run_starts_gates_and_resumes_to_the_same_end(
 def test_a_run_whose_features_fit_resumes_to_the_same_end(
     image_folder, tmp_path, weights, monkeypatch
 ):
-    monkeypatch.setattr("keras_cbam.training.fine_tune_config.fits", lambda *_: True)
+    monkeypatch.setattr("keras_cbam.config.fine_tune.fits", lambda *_: True)
     settings = {"weights": weights, "learning_rate": None, "epochs": 1}
     whole = fine_tune(config(image_folder, tmp_path / "whole", **settings))
     cut = config(image_folder, tmp_path / "cut", **settings)

@@ -4,35 +4,43 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from keras_cbam.config.forms import COUNT_OR_NONE, NAMES
+from keras_cbam.config.names import TARGETS
+from keras_cbam.config.option import documented, option
 from keras_cbam.errors import InputError
-
-from .lowering import TARGETS
 
 # int8 with a scale for each channel came with 13; tf2onnx stops at 18.
 OPSETS = range(13, 19)
 INTEGER_IO = ("int8", "uint8", "float32")
 
 
-@dataclass(frozen=True)
-class Options:
-    """How artifacts are written.
+@documented
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """How artifacts are written."""
 
-    Attributes:
-        opset: of the ONNX files. At 18 tf2onnx loses the global pools and adds a Transpose.
-        integer_io: type of the inputs and outputs of the int8 TFLite file.
-        batch_size: of the TFLite files, `None` for any.
-        float_layers: names of layers whose operations stay in float32 in the int8 files.
-        jpeg_signature: whether the SavedModel gets a second signature that takes JPEG bytes.
-        target: what the TFLite files and the float32 ONNX file will run on, a key of
-            `lowering.TARGETS`; `"generic"` leaves them as the converters write them.
-    """
-
-    opset: int = 17
-    integer_io: str = "int8"
-    batch_size: int | None = 1
-    float_layers: tuple[str, ...] = ()
-    jpeg_signature: bool = False
-    target: str = "cpu"
+    opset: int = option(
+        "Opset of the ONNX files. At 18 tf2onnx loses the global pools and adds a Transpose.",
+        default=17,
+    )
+    integer_io: str = option(
+        f"Type of the inputs and outputs of the int8 TFLite file, of {', '.join(INTEGER_IO)}.",
+        default="int8",
+    )
+    batch_size: int | None = option(
+        "Batch size of the TFLite files.", default=1, form=COUNT_OR_NONE
+    )
+    float_layers: tuple[str, ...] = option(
+        "Names of layers whose operations stay in float32 in int8 files.", default=(), form=NAMES
+    )
+    jpeg_signature: bool = option(
+        "Give the SavedModel a second signature that takes JPEG files.", default=False
+    )
+    target: str = option(
+        "What the TFLite files and the float32 ONNX file will run on, of "
+        f"{', '.join(TARGETS)}; generic leaves them as the converters write them.",
+        default="cpu",
+    )
 
     def __post_init__(self) -> None:
         if self.opset not in OPSETS:
@@ -50,5 +58,5 @@ class Options:
 
     def given(self) -> dict[str, object]:
         """The options that differ from their defaults, by name."""
-        default = asdict(Options())
+        default = asdict(ExportOptions())
         return {name: value for name, value in asdict(self).items() if value != default[name]}

@@ -61,10 +61,25 @@ ADAPTER_STEPS = 550
 # The share of its rate at which the attention learns while the backbone is frozen.
 BESIDE_FROZEN = 0.1
 
+# Momentum of batch normalization in runs of a few hundred steps.
+SHORT_MOMENTUM = 0.9
+
 # Below this error, as a share of that of guessing, the features of the frozen backbone fit.
 NEAR = 0.1
 # 95 % of a normal distribution lies below this many standard deviations.
 QUANTILE = 1.645
+
+
+def usual(name: str) -> str:
+    """What a rate is by default, in words."""
+    tables = (NORM_TRAINS, NORM_FROZEN, FRESH, ADAPTER)
+    trained, frozen, fresh, adapter = (getattr(rates, name) for rates in tables)
+    told = f"by default {trained:g}"
+    if frozen != trained:
+        told += f", with frozen or no batch normalization {frozen:g}"
+    if fresh != trained:
+        told += f", without weights {fresh:g}"
+    return told if adapter == trained else f"{told}, of an adapter {adapter:g}"
 
 
 def default_recipe() -> dict[str, object]:

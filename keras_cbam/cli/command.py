@@ -1,0 +1,75 @@
+"""What every command does before its work: memory, backend, Keras."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+
+from keras_cbam.cli.memory import keep_freed_memory
+from keras_cbam.errors import require
+
+Command = Callable[..., None]
+_messages_are_shown = False
+
+
+def command(
+    *, trains: bool = False, needs_tensorflow: bool = False
+) -> Callable[[Command], Command]:
+    """Import Keras when the command runs: its help and a wrong option do not wait for that.
+
+    Args:
+        trains: whether to keep the memory that a training step frees.
+        needs_tensorflow: whether the backend is TensorFlow, whatever Keras is set to.
+    """
+
+    def decorate(work: Command) -> Command:
+        @functools.wraps(work)
+        def run(**given: object) -> None:
+            if trains:
+                keep_freed_memory()
+            if needs_tensorflow:
+                require("tensorflow")
+                os.environ["KERAS_BACKEND"] = "tensorflow"
+            _import_keras()
+            work(**given)
+
+        return run
+
+    return decorate
+
+
+def show_messages() -> None:
+    """Let libraries in C write their messages to standard error."""
+    global _messages_are_shown
+    _messages_are_shown = True
+
+
+def _import_keras() -> None:
+    if not _messages_are_shown:
+        # Of later messages. Those of the import it does not stop.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with nullcontext() if _messages_are_shown else _held_back():
+        importlib.import_module("keras")
+
+
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """Keep what is written to standard error, by libraries in C too; an exception shows it."""
+    sys.stderr.flush()
+    stream = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(stream, held.read())
+            raise
+        finally:
+            os.dup2(stream, 2)
+            os.close(stream)

@@ -1,0 +1,81 @@
+"""A training run of a detector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from keras_cbam.config.forms import NAMES, PATH, SIZE
+from keras_cbam.config.names import BOX_AUGMENTATIONS
+from keras_cbam.config.option import documented, option, with_default
+from keras_cbam.config.recipe import Recipe
+from keras_cbam.config.training import IMAGES, NETWORK, TRAINING, TrainingConfig
+
+# The default rate of the attention, as a multiple of the rate of the rest.
+ATTENTION_SHARE = 3.0
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class DetectionConfig(TrainingConfig):
+    """A training run of a detector, in full: the same configuration gives the same run.
+
+    Batch normalization that came with weights keeps its statistics, since small batches would spoil
+    them.
+    """
+
+    data: str = option("Folder of photographs with boxes, VOC or COCO.", argument=True, form=PATH)
+    image_size: tuple[int, int] = option(
+        "Height and width of the input, in pixels, multiples of 32; images are scaled to "
+        "fit, as a whole.",
+        default=(320, 320),
+        form=SIZE,
+        panel=IMAGES,
+    )
+    batch_size: int = with_default(TrainingConfig, "batch_size", 4)
+    epochs: int = option("Epochs of the whole detector.", default=12, least=1, panel=TRAINING)
+    learning_rate: float = option(
+        "Peak learning rate, of Adam with cosine decay.", default=5e-4, panel=TRAINING
+    )
+    attention_learning_rate: float | None = option(
+        f"Peak learning rate of attention; by default {ATTENTION_SHARE:g} times `learning_rate`, "
+        "at which its gates do not stay near where they start.",
+        default=None,
+        panel=TRAINING,
+    )
+    warmup: float = with_default(TrainingConfig, "warmup", 0.05)
+    clip_norm: float | None = with_default(TrainingConfig, "clip_norm", 10.0)
+    anchor_size: float | None = option(
+        "Side of the smallest anchor at each level, in steps of that level; by default the one "
+        "that fits the most boxes of train.",
+        default=None,
+        panel=NETWORK,
+    )
+    head_layers: int = option(
+        "Convolutions in each head before its last; they dominate the cost.",
+        default=4,
+        least=0,
+        panel=NETWORK,
+    )
+    augmentations: tuple[str, ...] = option(
+        f"How images are varied in training, of {', '.join(BOX_AUGMENTATIONS)}.",
+        default=BOX_AUGMENTATIONS,
+        form=NAMES,
+        flag="--augment",
+        panel=IMAGES,
+    )
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the detector is trained."""
+        attention = self.attention_learning_rate
+        if attention is None:
+            attention = ATTENTION_SHARE * self.learning_rate
+        return Recipe(
+            optimizer="adam",
+            learning_rate=self.learning_rate,
+            group_rates={"attention": attention},
+            warmup=self.warmup,
+            clip_norm=self.clip_norm,
+            ema=self.ema,
+            dtype_policy=self.dtype_policy,
+        )

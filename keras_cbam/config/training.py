@@ -1,0 +1,68 @@
+"""What every training run has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from keras_cbam.config.forms import ARGUMENTS, NAMES, NUMBER_OR_NONE, PATH
+from keras_cbam.config.names import ATTENTIONS
+from keras_cbam.config.option import option
+from keras_cbam.config.recipe import POLICIES
+
+# The headings of their help.
+IMAGES, NETWORK, TRAINING = "Images", "Network", "Training"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """A training run of a network on a backbone of `keras.applications`."""
+
+    data: str = option("Folder of the images.", argument=True, form=PATH)
+    output: str = option("Directory of the results.", form=PATH)
+    val_split: float | None = option(
+        "Share of the images that is set apart as val, in (0, 1), where `data` has no such split.",
+        default=None,
+        panel=IMAGES,
+    )
+    backbone: str = option(
+        "Name of a builder of keras.applications.", default="MobileNetV2", panel=NETWORK
+    )
+    backbone_options: dict[str, Any] = option(
+        "Further arguments of the builder.",
+        default={},
+        form=ARGUMENTS,
+        flag="--backbone-option",
+        panel=NETWORK,
+    )
+    weights: str = option(
+        "imagenet, none, or the path of a weights file.", default="imagenet", panel=NETWORK
+    )
+    attention: str = option(
+        f"One of {', '.join(ATTENTIONS)}; or none.", default="cbam", panel=NETWORK
+    )
+    batch_size: int = option("Images a step.", least=1, panel=TRAINING)
+    warmup: float = option(
+        "Share of the steps in which learning rates rise from 0, in [0, 1).",
+        panel=TRAINING,
+    )
+    clip_norm: float | None = option(
+        "Norm that the gradient of all weights is scaled down to.",
+        least=0,
+        form=NUMBER_OR_NONE,
+        panel=TRAINING,
+    )
+    ema: float | None = option(
+        "Momentum of a moving average of the weights, which is scored and kept; by default there "
+        "is none.",
+        default=None,
+        panel=TRAINING,
+    )
+    augmentations: tuple[str, ...] = option(
+        "How images are varied in training.", form=NAMES, flag="--augment", panel=IMAGES
+    )
+    seed: int = option("Seed of everything random.", default=0, least=0)
+    dtype_policy: str = option(f"One of {', '.join(POLICIES)}.", default="float32", panel=TRAINING)
+    checkpoint_seconds: float = option(
+        "Seconds between two saves of the state from which a cut-off run is resumed.", default=30.0
+    )

@@ -1,0 +1,56 @@
+"""Layers are registered as soon as Keras is imported, and nobody waits for Keras before."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+
+def when_keras_is_imported(then: str) -> None:
+    """Import the module `then`: at once if Keras is loaded, otherwise right after Keras."""
+    if "keras" in sys.modules:
+        importlib.import_module(then)
+    else:
+        sys.meta_path.insert(0, _KerasFinder(then))
+
+
+class _KerasFinder(MetaPathFinder):
+    """Finds Keras where the other finders do, and has a module imported after it."""
+
+    def __init__(self, then: str):
+        self.then = then
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != "keras":
+            return None
+        for finder in sys.meta_path:
+            if finder is not self and (spec := finder.find_spec(fullname, path, target)):
+                if spec.loader:
+                    spec.loader = _KerasLoader(spec.loader, self)
+                return spec
+        return None
+
+
+class _KerasLoader(Loader):
+    """Loads Keras, then the finder's module, and leaves no trace of both."""
+
+    def __init__(self, loader: Loader, finder: _KerasFinder):
+        self.loader = loader
+        self.finder = finder
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self.loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__loader__ = self.loader
+        if module.__spec__:
+            module.__spec__.loader = self.loader
+        self.loader.exec_module(module)
+        sys.meta_path.remove(self.finder)
+        importlib.import_module(self.finder.then)
