@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,9 @@ import keras
 from keras_cbam.detection.folder import DetectionFolder
 from keras_cbam.detection.pictures import side_by_side
 from keras_cbam.detection.predict import Predictor
-from keras_cbam.files import atomic_path, write_text
 from keras_cbam.text import as_markdown
 from keras_cbam.training.measure_use import use_lines
+from keras_cbam.training.output import write_results
 
 PICTURES = 6
 DPI = 110
@@ -28,17 +28,18 @@ def write_outputs(
     record: dict[str, Any],
     output: Path,
 ) -> None:
-    """Write every file of a finished run, each complete or not at all, the report last."""
-    with atomic_path(output / "model.keras") as path:
-        detector.save(path, include_optimizer=False)
-    write_text(output / "labels.txt", "".join(f"{name}\n" for name in folder.classes))
-    write_text(output / "history.json", json.dumps(record, indent=2) + "\n")
-    with atomic_path(output / "curves.png") as path:
-        draw_curves(record, path)
-    some = folder["val"].photographs[:PICTURES]
-    with atomic_path(output / "predictions.png") as path:
+    """Write every file of a finished run."""
+
+    def draw_predictions(path: Path) -> None:
+        some = folder["val"].photographs[:PICTURES]
         side_by_side(some, predictor(some), folder.classes).savefig(path, dpi=DPI)
-    write_text(output / "report.md", report_text(record))
+
+    files: dict[str, Callable[[Path], Any]] = {
+        "model.keras": partial(detector.save, include_optimizer=False),
+        "curves.png": partial(draw_curves, record),
+        "predictions.png": draw_predictions,
+    }
+    write_results(output, record, folder.classes, files, report_text(record))
 
 
 def draw_curves(record: dict[str, Any], path: Path) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,8 @@ from keras_cbam.surgery.gate_start import start_gates
 from keras_cbam.training.backbones import check_backbone
 from keras_cbam.training.classifier import check_attention
 from keras_cbam.training.group_rates import group_variables
-from keras_cbam.training.loop import VERSION, Stage, TrainingLoop
-from keras_cbam.training.output import STATE_DIRECTORY, check_output, digest
+from keras_cbam.training.loop import Stage, TrainingLoop
+from keras_cbam.training.output import STATE_DIRECTORY, check_output, digest, identity
 from keras_cbam.training.recalibrate import first_images
 from keras_cbam.training.recipe import dtype_policy, jit_compile, optimizer
 
@@ -109,7 +108,7 @@ def train_detector(
         [Stage("whole", config.epochs, lambda model, _: compile_detector(model, config, steps))],
         batches,
         Path(config.output) / STATE_DIRECTORY,
-        _identity(config, folder),
+        identity(config, _digests(config, folder)),
         score=score,
         rank=_rank,
         checkpoint_seconds=config.checkpoint_seconds,
@@ -229,17 +228,15 @@ def _rank(scores: Any) -> tuple[float, float]:
     return scores["mAP"] or 0.0, scores["mAP50"] or 0.0
 
 
-def _identity(config: DetectionConfig, folder: DetectionFolder) -> dict[str, Any]:
-    """What has to be the same for a run to be resumed."""
-    compared = asdict(replace(config, output="", data="", checkpoint_seconds=0))
-    digests: dict[str, Any] = {"version": VERSION, "classes": list(folder.classes)}
+def _digests(config: DetectionConfig, folder: DetectionFolder) -> dict[str, Any]:
+    """What tells the images and boxes of a run from others."""
+    digests: dict[str, Any] = {"classes": list(folder.classes)}
     for name, part in folder.splits.items():
-        digests[f"{name} images"] = digest(
-            (image.path for image in part.photographs), Path(config.data)
-        )
+        paths = (image.path for image in part.photographs)
+        digests[f"{name} images"] = digest(paths, Path(config.data))
         boxes = hashlib.sha256()
         for image in part.photographs:
             for values in (image.boxes, image.labels, image.crowd):
                 boxes.update(values.tobytes() + b"|")
         digests[f"{name} boxes"] = boxes.hexdigest()[:12]
-    return json.loads(json.dumps({**compared, **digests, "backend": keras.config.backend()}))
+    return digests

@@ -26,9 +26,9 @@ from keras_cbam.studies.workers import count_done, do_in_workers, work
 from keras_cbam.training.classifier import build_classifier
 from keras_cbam.training.fine_tune import fine_tune
 from keras_cbam.training.fine_tune_check import check_run
-from keras_cbam.training.loop import VERSION
 from keras_cbam.training.output import REPORT
 from keras_cbam.training.processes import ALONE
+from keras_cbam.training.run_state import VERSION
 from keras_cbam.training.split_names import by_split
 
 RUNS = "runs"

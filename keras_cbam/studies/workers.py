@@ -16,9 +16,9 @@ import numpy as np
 from keras_cbam.errors import LostProcessError, require
 from keras_cbam.files import told
 from keras_cbam.text import printable
-from keras_cbam.training.loop import drop_state
 from keras_cbam.training.output import STATE_DIRECTORY
 from keras_cbam.training.processes import ALONE, Processes
+from keras_cbam.training.run_state import drop_state
 
 LOCK = "lock"
 # Between two looks at what others are doing.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,8 @@ from keras_cbam.training.fine_tune_report import write_outputs
 from keras_cbam.training.image_batches import ImageBatches
 from keras_cbam.training.image_folder import ImageFolder, read_image_folder
 from keras_cbam.training.linear_probe import linear_probe
-from keras_cbam.training.loop import VERSION, Stage, TrainingLoop
-from keras_cbam.training.output import STATE_DIRECTORY, digest
+from keras_cbam.training.loop import Stage, TrainingLoop
+from keras_cbam.training.output import STATE_DIRECTORY, digest, identity
 from keras_cbam.training.phases import compile_phase
 from keras_cbam.training.processes import ALONE, Processes, on_its_own
 from keras_cbam.training.recalibrate import backbone_norms, first_images, recalibrate
@@ -113,7 +112,7 @@ def fine_tune(
         _stages(config, batches_per_epoch, folder),
         batches,
         Path(config.output) / STATE_DIRECTORY,
-        _identity(config, folder),
+        identity(config, _digests(config, folder)),
         start=None if config.weights == "none" else partial(_start, config, model, scorer, folder),
         score=partial(_score, config, model, scorer, folder),
         tied=partial(within_chance, images=len(folder.selection)),
@@ -250,12 +249,7 @@ def _score(
     return scorer.scores(folder.selection)
 
 
-def _identity(config: FineTuneConfig, folder: ImageFolder) -> dict[str, Any]:
-    """What has to be the same for a run to be resumed."""
-    compared = {"version": VERSION}
-    compared |= asdict(replace(config, output="", data="", checkpoint_seconds=0))
+def _digests(config: FineTuneConfig, folder: ImageFolder) -> dict[str, str]:
+    """What tells the images of a run from others."""
     root = Path(config.data)
-    digests = {}
-    for name in SETS:
-        digests[f"{name} images"] = digest(getattr(folder, name).paths, root)
-    return json.loads(json.dumps({**compared, **digests, "backend": keras.config.backend()}))
+    return {f"{name} images": digest(getattr(folder, name).paths, root) for name in SETS}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,26 +11,24 @@ import keras
 
 from keras_cbam.config.fine_tune import HEAD_PHASE
 from keras_cbam.config.fine_tune_defaults import BESIDE_FROZEN
-from keras_cbam.files import atomic_path, write_text
 from keras_cbam.text import as_markdown
 from keras_cbam.training.adapter import save_adapter
 from keras_cbam.training.image_folder import ImageFolder
 from keras_cbam.training.measure_use import use_lines
+from keras_cbam.training.output import write_results
 
 
 def write_outputs(
     model: keras.Model, folder: ImageFolder, record: dict[str, Any], output: Path
 ) -> None:
-    """Write every file of a finished run, each complete or not at all, the report last."""
-    with atomic_path(output / "model.keras") as path:
-        model.save(path)
+    """Write every file of a finished run."""
+    files: dict[str, Callable[[Path], Any]] = {
+        "model.keras": model.save,
+        "curves.png": partial(draw_curves, record),
+    }
     if record["config"]["train"] == "adapter":
-        save_adapter(model, output / "adapter.npz", labels=folder.classes)
-    write_text(output / "labels.txt", "".join(f"{name}\n" for name in folder.classes))
-    write_text(output / "history.json", json.dumps(record, indent=2) + "\n")
-    with atomic_path(output / "curves.png") as path:
-        draw_curves(record, path)
-    write_text(output / "report.md", report_text(record))
+        files["adapter.npz"] = partial(save_adapter, model, labels=folder.classes)
+    write_results(output, record, folder.classes, files, report_text(record))
 
 
 def draw_curves(record: dict[str, Any], path: Path) -> None:

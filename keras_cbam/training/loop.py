@@ -18,6 +18,7 @@ from keras_cbam.training.recipe import averages
 from keras_cbam.training.run_state import (
     RestoreMetrics,
     SaveState,
+    drop_state,
     load_arrays,
     save_arrays,
     state_variables,
@@ -29,8 +30,6 @@ Batches = Callable[[int, int, int], Any]
 Scores = dict[str, float]
 # What the names of scores begin with in the history.
 SELECTION = "selection_"
-# Counted up when the way of training changes. A run of another number is not resumed.
-VERSION = 7
 
 
 def by_accuracy(scores: Scores) -> tuple[float, float]:
@@ -310,12 +309,3 @@ def _average(model: keras.Model) -> None:
         for variable in model.trainable_variables:
             # Values of its own: JAX gives buffers away when it predicts.
             variable.assign(variable.numpy())
-
-
-def drop_state(directory: Path) -> None:
-    """Remove what a loop wrote to a directory, and the directory if nothing else is in it."""
-    for name in ("state.npz", "best.npz"):
-        (directory / name).unlink(missing_ok=True)
-    # What another has put there stays, and another may have removed it already.
-    with contextlib.suppress(OSError):
-        directory.rmdir()

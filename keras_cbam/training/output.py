@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
+import keras
+
+from keras_cbam.config.training import TrainingConfig
 from keras_cbam.errors import InputError
-from keras_cbam.files import check_writable
-from keras_cbam.training.loop import drop_state
+from keras_cbam.files import atomic_path, check_writable, write_text
+from keras_cbam.training.run_state import VERSION, drop_state
 
 STATE_DIRECTORY = ".state"
 # Written last.
@@ -34,3 +40,39 @@ def digest(paths: Iterable[Path], root: Path) -> str:
     """What tells one list of images of a folder from another."""
     names = "\n".join(Path(os.path.relpath(path, root)).as_posix() for path in paths)
     return hashlib.sha256(names.encode(errors="surrogatepass")).hexdigest()[:12]
+
+
+def identity(config: TrainingConfig, data: Mapping[str, Any]) -> dict[str, Any]:
+    """What has to be the same for a run to be resumed: its options, its data, its backend.
+
+    Args:
+        config: the run.
+        data: what tells its images from others, by name.
+    """
+    options = asdict(replace(config, output="", data="", checkpoint_seconds=0))
+    told = {"version": VERSION, **options, **data, "backend": keras.config.backend()}
+    return json.loads(json.dumps(told))
+
+
+def write_results(
+    output: Path,
+    record: Mapping[str, Any],
+    classes: Iterable[str],
+    files: Mapping[str, Callable[[Path], Any]],
+    report: str,
+) -> None:
+    """Write every file of a finished run, each complete or not at all, the report last.
+
+    Args:
+        output: the directory.
+        record: what `history.json` holds.
+        classes: the lines of `labels.txt`.
+        files: by name, what writes a file to a path.
+        report: what `report.md` holds.
+    """
+    for name, write in files.items():
+        with atomic_path(output / name) as path:
+            write(path)
+    write_text(output / "labels.txt", "".join(f"{name}\n" for name in classes))
+    write_text(output / "history.json", json.dumps(record, indent=2) + "\n")
+    write_text(output / REPORT, report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -14,6 +15,8 @@ from keras_cbam.errors import InputError
 from keras_cbam.files import atomic_path
 from keras_cbam.npz import read_arrays
 
+# Counted up when the way of training changes. A run of another number is not resumed.
+VERSION = 7
 # Bytes of the state of a run.
 LARGEST = 2**35
 
@@ -106,3 +109,12 @@ class SaveState(keras.callbacks.Callback):
             done = self.first_batch + batch + 1
             save_arrays(self.path, arrays, {**self.description, "batch": done})
             self.saved = time.monotonic()
+
+
+def drop_state(directory: Path) -> None:
+    """Remove what a loop wrote to a directory, and the directory if nothing else is in it."""
+    for name in ("state.npz", "best.npz"):
+        (directory / name).unlink(missing_ok=True)
+    # What another has put there stays, and another may have removed it already.
+    with contextlib.suppress(OSError):
+        directory.rmdir()
