@@ -23,9 +23,9 @@ from varied import varied_images, varied_network
 
 from keras_cbam.cli.export_images import calibration_pixels, verification_pixels
 from keras_cbam.export import export
-from keras_cbam.export.arrays import save_arrays
-from keras_cbam.export.delegates import delegations
-from keras_cbam.export.runtimes import run_artifact
+from keras_cbam.export.children.arrays import save_arrays
+from keras_cbam.export.runtimes.placement import delegations
+from keras_cbam.export.runtimes.table import run_artifact
 
 COUNT = 100
 

@@ -38,8 +38,8 @@ def convert(who: str, what: str) -> None:
 
     from keras_cbam import attach_attention
     from keras_cbam.export.formats import ARTIFACTS
-    from keras_cbam.export.prepare import prepare
-    from keras_cbam.export.serving import Serving
+    from keras_cbam.export.source.prepare import prepare
+    from keras_cbam.export.source.serving import Serving
 
     model = attach_attention(keras.applications.ResNet50(weights=None))
     model(np.zeros((1, SIZE, SIZE, 3), "float32"))

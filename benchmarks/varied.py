@@ -4,10 +4,10 @@ import keras
 import numpy as np
 
 from keras_cbam import CBAM, attach_attention
-from keras_cbam.export.draw import draw_inputs
-from keras_cbam.export.prepare import Prepared, prepare
-from keras_cbam.export.preprocessing import with_preprocessing
-from keras_cbam.export.warn import spread_of
+from keras_cbam.export.proof.warnings import spread_of
+from keras_cbam.export.source.prepare import Prepared, prepare
+from keras_cbam.export.source.preprocessing import with_preprocessing
+from keras_cbam.export.source.random_inputs import draw_inputs
 from tests.conftest import vary
 
 SIZE = 128

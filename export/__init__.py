@@ -2,11 +2,12 @@
 
 from keras_cbam.model_file import load_model
 
-from .child import Limits
-from .formats import ARTIFACTS, Artifact, Tolerance
-from .parity import Parity
+from .children.process import Limits
+from .formats import ARTIFACTS, Artifact
 from .pipeline import export
-from .report import Report, VerificationError
+from .proof.parity import Parity
+from .proof.report import Report, VerificationError
+from .proof.tolerance import Tolerance
 from .verify import verify
 
 __all__ = [

@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from . import onnx_file, onnx_precisions, saved_model, tflite
-from .serving import Serving
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """What an artifact must meet to be shipped; `None` is reported but not judged.
-
-    Attributes:
-        largest_error: largest difference from Keras in any output, as a share of the largest value
-            that Keras gives there, or of 1 where that is less.
-        agreement: smallest share of answers that are the same, as `judging.JUDGES` tells.
-        accuracy_drop: largest loss of accuracy, as a share, where labels are given.
-        sqnr: smallest signal to quantization noise ratio, in dB, of outputs that are no classes.
-    """
-
-    largest_error: float | None
-    agreement: float | None
-    accuracy_drop: float | None = None
-    sqnr: float | None = None
-
-    @property
-    def asks(self) -> bool:
-        """Whether there is anything to meet."""
-        return any(bound is not None for bound in astuple(self))
+from .onnx import convert as onnx
+from .onnx import precisions as onnx_precisions
+from .onnx.lowering import LOWERINGS as ONNX_LOWERINGS
+from .proof.tolerance import FLOAT_ERROR, Tolerance
+from .source import saved_model
+from .source.serving import Serving
+from .tflite import convert as tflite
+from .tflite.targets import LOWERINGS as TFLITE_LOWERINGS
 
 
 @dataclass(frozen=True)
@@ -42,10 +25,10 @@ class Artifact:
         precision: of weights and arithmetic.
         name: the file's name in the export directory.
         write: function of a `Serving` and a path that writes it, and returns notes for the report.
-        runtime: key of `runtimes.RUNTIMES`, where it is verified.
+        runtime: key of `runtimes.table.RUNTIMES`, where it is verified.
         tolerance: what it must meet.
         calibrated: whether writing it needs a representative dataset.
-        also: keys of `runtimes.RUNTIMES`, where it is verified too if they are installed.
+        also: keys of `runtimes.table.RUNTIMES`, where it is verified too if they are installed.
         options: names of the fields of `ExportOptions` that decide how it is written.
     """
 
@@ -60,7 +43,6 @@ class Artifact:
     options: tuple[str, ...] = ()
 
 
-FLOAT_ERROR = 1e-4
 FLOAT = Tolerance(largest_error=FLOAT_ERROR, agreement=1.0)
 HALF = Tolerance(largest_error=None, agreement=0.995, sqnr=40.0)
 INTEGER = Tolerance(largest_error=None, agreement=0.98, accuracy_drop=0.01, sqnr=20.0)
@@ -135,7 +117,7 @@ ARTIFACTS: tuple[Artifact, ...] = (
         "onnx",
         "float32",
         "model.onnx",
-        onnx_file.write_float32,
+        onnx.write_float32,
         "onnxruntime",
         FLOAT,
         also=_ONNX,
@@ -169,6 +151,12 @@ WRITTEN_WITH = {
     "saved_model": ("tensorflow",),
     "tflite": ("tensorflow", "ai_edge_litert"),
     "onnx": ("tensorflow", "tf2onnx", "onnx", "onnxruntime", "onnxscript"),
+}
+
+# What is done to the files of a format, by target.
+LOWERINGS: dict[str, Mapping[str, Sequence[Callable[..., object]]]] = {
+    "tflite": TFLITE_LOWERINGS,
+    "onnx": ONNX_LOWERINGS,
 }
 
 FORMATS: tuple[str, ...] = tuple(dict.fromkeys(a.format for a in ARTIFACTS))

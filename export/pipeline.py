@@ -14,17 +14,16 @@ from keras_cbam.config.export import ExportOptions
 from keras_cbam.errors import InputError
 from keras_cbam.files import staging_directory
 
-from .arrays import save_arrays
-from .child import RuntimeFailure
-from .datasets import CALIBRATION_IMAGES
-from .delegates import delegations
+from .children.arrays import save_arrays
+from .children.process import RuntimeFailure
 from .formats import FORMATS, Artifact
-from .judging import CLASSES, VALUES, can_hold_classes
-from .manifest import MANIFEST, source, versions, write_manifest
-from .parity import accuracy
+from .proof.judging import CLASSES, VALUES, can_hold_classes
+from .proof.manifest import MANIFEST, source, versions, write_manifest
+from .proof.parity import accuracy
+from .proof.reference import REFERENCE, Arrays, write_reference
+from .proof.report import REPORT, ArtifactReport, Report, VerificationError
+from .proof.warnings import calibration_warnings, spread_of, verification_warnings
 from .publish import DETECTOR, check_ours, publish, space_needed
-from .reference import REFERENCE, Arrays, write_reference
-from .report import REPORT, ArtifactReport, Report, VerificationError
 from .request import (
     Request,
     check_destination,
@@ -33,10 +32,11 @@ from .request import (
     choose_runtimes,
     read_request,
 )
-from .serving import Serving
-from .tflite_layers import layer_errors
+from .runtimes.placement import delegations
+from .source.datasets import CALIBRATION_IMAGES
+from .source.serving import Serving
+from .tflite.layers import layer_errors
 from .verification import Judge, Subject, verify_artifact
-from .warn import calibration_warnings, spread_of, verification_warnings
 
 
 def export(

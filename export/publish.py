@@ -13,9 +13,9 @@ from keras_cbam.files import atomic_path, is_full
 from keras_cbam.foreign_files import read_json
 
 from .formats import ARTIFACTS
-from .manifest import LARGEST, MANIFEST
-from .reference import REFERENCE
-from .report import REPORT
+from .proof.manifest import LARGEST, MANIFEST
+from .proof.reference import REFERENCE
+from .proof.report import REPORT
 
 # While artifacts are put in place: which. What a killed export left of it tells them from others'.
 JOURNAL = ".keras_cbam_export.json"

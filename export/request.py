@@ -16,17 +16,16 @@ from keras_cbam.files import check_writable
 from keras_cbam.keras_archive import check_input
 from keras_cbam.outputs import is_one_sigmoid
 
-from .datasets import check_arrays, check_labels, raw_arrays, split_labels
-from .draw import draw_inputs
-from .formats import ALSO, ARTIFACTS, FORMATS, PRECISIONS, WRITTEN_WITH, Artifact
-from .judging import judges
-from .lowering import TARGETS
-from .metadata import Metadata
-from .prepare import Prepared, prepare
-from .preprocessing import as_seen, with_extremes, with_preprocessing
-from .report import InputRecord
-from .runtimes import RUNTIMES, is_installed, require_runtime
-from .warn import ENOUGH_SPREAD, spread_of
+from .formats import ALSO, ARTIFACTS, FORMATS, LOWERINGS, PRECISIONS, WRITTEN_WITH, Artifact
+from .proof.judging import judges
+from .proof.report import InputRecord
+from .proof.warnings import ENOUGH_SPREAD, spread_of
+from .runtimes.table import RUNTIMES, is_installed, require_runtime
+from .source.datasets import check_arrays, check_labels, raw_arrays, split_labels
+from .source.metadata import Metadata
+from .source.prepare import Prepared, prepare
+from .source.preprocessing import as_seen, with_extremes, with_preprocessing
+from .source.random_inputs import draw_inputs
 
 
 @dataclass(frozen=True)
@@ -232,7 +231,7 @@ def check_options(options: ExportOptions, chosen: list[Artifact], outside: bool)
                 f"Expected an artifact that has the option {name}: {having}. Received: {name} "
                 f"{value} for {written}"
             )
-    lowered = TARGETS[options.target].formats()
+    lowered = [name for name, of_target in LOWERINGS.items() if of_target[options.target]]
     if options.given().get("target") and lowered and not {a.format for a in chosen} & set(lowered):
         raise InputError(
             f"Expected the format {' or '.join(lowered)} with target {options.target}, "

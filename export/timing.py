@@ -11,14 +11,14 @@ import numpy as np
 
 from keras_cbam.errors import InputError
 
-from .arrays import load_arrays, save_arrays
-from .child import Limits, RuntimeFailure, run_in_child
+from .children.arrays import load_arrays, save_arrays
+from .children.process import Limits, RuntimeFailure, run_in_child
 from .formats import ARTIFACTS
-from .manifest import read_manifest, why_changed
-from .reference import REFERENCE, Arrays, read_reference
-from .runtimes import require_runtime
+from .proof.manifest import read_manifest, why_changed
+from .proof.reference import REFERENCE, Arrays, read_reference
+from .runtimes.table import require_runtime
 
-# Those that `timing_child` runs.
+# Those that `runtimes.stopwatch` runs.
 TIMED = ("litert", "onnxruntime")
 
 
@@ -117,7 +117,7 @@ def _run(
         stored, results = Path(folder) / "inputs.npz", Path(folder) / "seconds.npz"
         save_arrays(stored, inputs)
         try:
-            run_in_child("timing_child", asked, stored, results, limits=limits)
+            run_in_child("runtimes.stopwatch", asked, stored, results, limits=limits)
         except RuntimeFailure as error:
             raise InputError(f"The files cannot be timed: {error}") from error
         seconds = load_arrays(results)

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from .arrays import load_arrays, save_arrays
-from .batches import Outputs
-from .child import NO_LIMITS, Limits, RuntimeFailure
-from .formats import Artifact, Tolerance
-from .manifest import size_and_hash
-from .parity import Parity, compare, differing_shapes, eased
-from .report import ArtifactReport, Elsewhere
-from .runtimes import RUNTIMES, run_artifact
+from .children.arrays import load_arrays, save_arrays
+from .children.batches import Outputs
+from .children.process import NO_LIMITS, Limits, RuntimeFailure
+from .formats import Artifact
+from .proof.manifest import size_and_hash
+from .proof.parity import Parity, compare, differing_shapes, eased
+from .proof.report import ArtifactReport, Elsewhere
+from .proof.tolerance import Tolerance
+from .runtimes.table import RUNTIMES, run_artifact
 
 # Of the name and the precision of an artifact, its outputs on all inputs and Keras's, what it
 # misses, in words.

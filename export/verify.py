@@ -11,20 +11,21 @@ from keras_cbam.errors import InputError
 from keras_cbam.files import atomic_path, check_writable
 from keras_cbam.schema import short
 
-from .arrays import save_arrays
-from .child import Limits
-from .delegates import delegations
-from .formats import ARTIFACTS, Artifact, Tolerance
-from .judging import CLASSES, JUDGES, VALUES, can_hold_classes
-from .manifest import read_manifest, versions, why_changed
-from .parity import compare, eased
+from .children.arrays import save_arrays
+from .children.process import Limits
+from .formats import ARTIFACTS, Artifact
+from .proof.judging import CLASSES, JUDGES, VALUES, can_hold_classes
+from .proof.manifest import read_manifest, versions, why_changed
+from .proof.parity import compare, eased
+from .proof.reference import REFERENCE, Arrays, read_reference
+from .proof.report import REPORT, ArtifactReport, Report
+from .proof.tolerance import Tolerance
+from .proof.warnings import spread_of, verification_warnings
 from .publish import check_ours, space_needed
-from .reference import REFERENCE, Arrays, read_reference
-from .report import REPORT, ArtifactReport, Report
 from .request import choose_runtimes
-from .runtimes import require_runtime
+from .runtimes.placement import delegations
+from .runtimes.table import require_runtime
 from .verification import Subject, verify_artifact
-from .warn import spread_of, verification_warnings
 
 # Decibels that an SQNR may differ by between machines.
 ROUNDING = 0.1

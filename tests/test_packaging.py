@@ -29,6 +29,19 @@ DIRECTIONS = {
     "detection": {"layers", "surgery", "training", "export"},
 }
 DIRECTIONS["cli"] = set(DIRECTIONS)
+# The rooms of `export/`, those below first.
+EXPORT_LEVELS = [
+    {"children"},
+    {"source"},
+    {"onnx", "tflite"},
+    {"runtimes"},
+    {"proof"},
+    {"formats"},
+    {"publish", "request", "timing", "verification"},
+    {"verify"},
+    {"pipeline"},
+    {"__init__"},
+]
 SHARED = {
     # What all may import.
     *(
@@ -69,12 +82,21 @@ OPTIONAL = {
 
 def modules():
     # A glob does not follow the link to export/.
-    return sorted([*PACKAGE.rglob("*.py"), *(ROOT / "export").glob("*.py")])
+    return sorted([*PACKAGE.rglob("*.py"), *(ROOT / "export").rglob("*.py")])
 
 
 def room(path):
     """The room a file belongs to, as `keras_cbam.<room>`; its own name for a file beside them."""
     return "export" if PACKAGE not in path.parents else path.relative_to(PACKAGE).parts[0]
+
+
+def above(path, levels):
+    """The package so many dots above a file's names."""
+    root = ROOT if PACKAGE in path.parents else ROOT.parent
+    parts = path.relative_to(root).parts
+    if root != ROOT:
+        parts = (PACKAGE.name, *parts[1:])
+    return ".".join(parts[:-levels])
 
 
 def imports(path, *, top_level):
@@ -85,8 +107,7 @@ def imports(path, *, top_level):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = f"keras_cbam.{room(path)}" if node.level == 1 else "keras_cbam"
-            module = ".".join(filter(None, (base if node.level else None, node.module)))
+            module = ".".join(filter(None, (node.level and above(path, node.level), node.module)))
             names = [alias.name for alias in node.names] if module == "keras_cbam" else [None]
             yield from ((node.lineno, ".".join(filter(None, (module, name)))) for name in names)
 
@@ -97,7 +118,10 @@ def test_setup_lists_every_folder():
     listed = set(config["options"]["packages"].split())
     folders = {
         ".".join(path.parent.relative_to(ROOT).parts) for path in PACKAGE.rglob("__init__.py")
-    } | {"keras_cbam.export"}
+    } | {
+        ".".join((PACKAGE.name, *path.parent.relative_to(ROOT).parts))
+        for path in (ROOT / "export").rglob("__init__.py")
+    }
     assert listed == folders
 
 
@@ -115,6 +139,24 @@ def test_import_directions():
             if parts[0] == "export":
                 wrong.append(f"{path}:{line} imports {module}")
     assert not wrong
+
+
+def test_export_is_built_in_levels():
+    """Each room of `export/` imports only rooms below it; a module in its root is a room."""
+    folder = ROOT / "export"
+    known = {name: level for level, names in enumerate(EXPORT_LEVELS) for name in names}
+    found = {path.name.removesuffix(".py") for path in folder.iterdir()} - {"__pycache__"}
+    assert found == set(known)
+    arrows = set()
+    for path in folder.rglob("*.py"):
+        here = path.relative_to(folder).parts[0].removesuffix(".py")
+        for _, module in imports(path, top_level=False):
+            if module.startswith("keras_cbam.export"):
+                there = (*module.split(".")[2:], "__init__")[0]
+                arrows.add((here, there))
+    arrows = {(here, there) for here, there in arrows if here != there}
+    assert {(here, there) for here, there in arrows if known[here] <= known[there]} == set()
+    assert len(arrows) <= 50
 
 
 def test_optional_packages_are_imported_where_used():

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from keras_cbam.cli.terminal import errors, one_line, out
 from keras_cbam.export import Report, VerificationError
-from keras_cbam.export.report import COLUMNS, DELEGATION_COLUMNS
+from keras_cbam.export.proof.report import COLUMNS, DELEGATION_COLUMNS
 
 # From how many columns of the terminal on these are shown; of the precision the file's name tells.
 NARROWEST = {"size": 96, "precision": 120}

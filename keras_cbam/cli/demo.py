@@ -92,7 +92,7 @@ def write_report(
     result: FineTuneResult, report: Report, images: np.ndarray, labels: np.ndarray, path: Path
 ) -> None:
     """Write the page: accuracy, artifacts, gates, pictures."""
-    from keras_cbam.export.report import COLUMNS
+    from keras_cbam.export.proof.report import COLUMNS
     from keras_cbam.visualize import WebPage, draw_spatial_gates
 
     record = result.record

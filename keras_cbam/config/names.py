@@ -24,7 +24,7 @@ TRANSFER_ROWS = (
     *("plain", "probe", "bottleneck", "se", "cbam", "channel", "spatial", "last_stage", "adapter"),
 )
 SCALES = ("small", "imagenet")
-# export/formats.py, export/lowering.py, export/judging.py
+# export/formats.py, export/tflite/targets.py, export/onnx/lowering.py, export/proof/judging.py
 FORMATS = ("saved_model", "tflite", "onnx")
 PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8")
 FURTHER_RUNTIMES = ("openvino", "onnxruntime-web")

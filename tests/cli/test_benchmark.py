@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from keras_cbam.errors import InputError
-from keras_cbam.export.manifest import size_and_hash
+from keras_cbam.export.proof.manifest import size_and_hash
 from keras_cbam.export.timing import time_artifacts
 from tests.cli.running import run
 from tests.conftest import BACKEND
@@ -71,5 +71,7 @@ def test_refusals(shipped, tmp_path):
     for entry in manifest["artifacts"]:
         entry["bytes"], entry["sha256"] = size_and_hash(other / entry["name"])
     (other / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(InputError, match=r"The files cannot be timed: timing_child ended with"):
+    with pytest.raises(
+        InputError, match=r"cannot be timed: runtimes\.stopwatch ended with"
+    ):
         time_artifacts(other, runs=3)

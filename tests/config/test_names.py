@@ -4,7 +4,10 @@ import pytest
 
 from keras_cbam.config import names, recipe
 from keras_cbam.detection import augmentation
-from keras_cbam.export import formats, judging, lowering
+from keras_cbam.export import formats
+from keras_cbam.export.onnx import lowering
+from keras_cbam.export.proof import judging
+from keras_cbam.export.tflite import targets
 from keras_cbam.models import catalogue
 from keras_cbam.pixels import PIXEL_RULES
 from keras_cbam.studies import scales, tables, transfer_rows
@@ -29,7 +32,8 @@ from keras_cbam.visualize import explanation
         (names.FORMATS, formats.FORMATS),
         (names.PRECISIONS, formats.PRECISIONS),
         (names.FURTHER_RUNTIMES, formats.ALSO),
-        (names.TARGETS, lowering.TARGETS),
+        (names.TARGETS, targets.LOWERINGS),
+        (names.TARGETS, lowering.LOWERINGS),
         (names.JUDGES, judging.JUDGES),
         (names.PIXEL_RULES, PIXEL_RULES),
         (recipe.OPTIMIZERS, carried_out.OPTIMIZERS),

@@ -3,9 +3,9 @@
 import numpy as np
 
 from keras_cbam.export.formats import ARTIFACTS
-from keras_cbam.export.manifest import size_and_hash, write_manifest
-from keras_cbam.export.reference import REFERENCE, write_reference
-from keras_cbam.export.report import ArtifactReport, Report
+from keras_cbam.export.proof.manifest import size_and_hash, write_manifest
+from keras_cbam.export.proof.reference import REFERENCE, write_reference
+from keras_cbam.export.proof.report import ArtifactReport, Report
 
 NAME = "model.onnx"
 

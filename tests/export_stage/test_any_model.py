@@ -9,9 +9,9 @@ import pytest
 from keras_cbam import CBAM
 from keras_cbam.errors import InputError
 from keras_cbam.export import export, verify
-from keras_cbam.export.arrays import save_arrays
+from keras_cbam.export.children.arrays import save_arrays
 from keras_cbam.export.formats import PRECISIONS
-from keras_cbam.export.prepare import prepare
+from keras_cbam.export.source.prepare import prepare
 from tests.conftest import BACKEND, vary
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
@@ -187,7 +187,7 @@ def test_half_precision_is_rebuilt_in_float32_and_the_callers_stays():
 
 def test_free_sizes_are_free_in_the_artifacts(tmp_path):
     """Another size than the one that was verified gives Keras's answers too."""
-    from keras_cbam.export.runtimes import run_artifact
+    from keras_cbam.export.runtimes.table import run_artifact
 
     model = vary(free_sizes())
     report = export(model, tmp_path)

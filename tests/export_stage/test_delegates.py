@@ -8,8 +8,8 @@ import pytest
 from keras_cbam.cli.artifact_table import show
 from keras_cbam.cli.terminal import out
 from keras_cbam.export import export, verify
-from keras_cbam.export.delegates import delegations
-from keras_cbam.export.manifest import read_manifest
+from keras_cbam.export.proof.manifest import read_manifest
+from keras_cbam.export.runtimes.placement import delegations
 from tests.conftest import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")

@@ -5,10 +5,11 @@ import platform
 import pytest
 
 from keras_cbam.errors import InputError
-from keras_cbam.export import ARTIFACTS, VerificationError, export, runtime_openvino, verification
-from keras_cbam.export.batches import Outputs
+from keras_cbam.export import ARTIFACTS, VerificationError, export, verification
+from keras_cbam.export.children.batches import Outputs
 from keras_cbam.export.request import choose_runtimes
-from keras_cbam.export.runtimes import is_installed, run_artifact
+from keras_cbam.export.runtimes import openvino as runtime_openvino
+from keras_cbam.export.runtimes.table import is_installed, run_artifact
 from tests.conftest import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")

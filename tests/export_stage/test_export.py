@@ -13,15 +13,15 @@ import pytest
 
 from keras_cbam.errors import InputError, MissingPackageError
 from keras_cbam.export import ARTIFACTS, VerificationError, export, load_model
-from keras_cbam.export.arrays import save_arrays
-from keras_cbam.export.child import RuntimeFailure
+from keras_cbam.export.children.arrays import save_arrays
+from keras_cbam.export.children.process import RuntimeFailure
 from keras_cbam.export.formats import FORMATS, Tolerance
-from keras_cbam.export.judging import CLASSES, THRESHOLD, VALUES
-from keras_cbam.export.manifest import read_manifest, write_manifest
-from keras_cbam.export.parity import Parity, accuracy, compare, differing_shapes
-from keras_cbam.export.prepare import Prepared
-from keras_cbam.export.report import ArtifactReport, Report
-from keras_cbam.export.runtimes import run_artifact
+from keras_cbam.export.proof.judging import CLASSES, THRESHOLD, VALUES
+from keras_cbam.export.proof.manifest import read_manifest, write_manifest
+from keras_cbam.export.proof.parity import Parity, accuracy, compare, differing_shapes
+from keras_cbam.export.proof.report import ArtifactReport, Report
+from keras_cbam.export.runtimes.table import run_artifact
+from keras_cbam.export.source.prepare import Prepared
 from tests.conftest import BACKEND, vary
 from tests.export_stage.conftest import small_network
 
@@ -84,7 +84,7 @@ def test_manifest_describes_the_files(exported):
 
 
 def test_no_flex_operation_no_zero_scale(exported):
-    from keras_cbam.export.tflite_graph import QuantizedGraph
+    from keras_cbam.export.tflite.graph import QuantizedGraph
 
     directory, _ = exported
     for name in ("model_float32.tflite", "model_int8.tflite"):

@@ -12,9 +12,9 @@ from keras import layers, ops
 from keras_cbam.errors import InputError
 from keras_cbam.export import VerificationError, export, verify
 from keras_cbam.export.formats import FLOAT, INTEGER
-from keras_cbam.export.judging import CLASSES, THRESHOLD, VALUES, judges
-from keras_cbam.export.manifest import MANIFEST
-from keras_cbam.export.parity import Parity, compare, eased
+from keras_cbam.export.proof.judging import CLASSES, THRESHOLD, VALUES, judges
+from keras_cbam.export.proof.manifest import MANIFEST
+from keras_cbam.export.proof.parity import Parity, compare, eased
 from keras_cbam.outputs import ends_in_sigmoid
 from tests.cli.running import run_here
 from tests.conftest import BACKEND, vary
@@ -200,7 +200,7 @@ def test_noise_in_values_is_seen(pictures, tmp_path, monkeypatch):
     *body, kernel, bias = model.get_weights()
     off.set_weights([*body, 1.2 * kernel, 1.2 * bias])
     monkeypatch.setattr(
-        "keras_cbam.export.prepare.Prepared.answers",
+        "keras_cbam.export.source.prepare.Prepared.answers",
         lambda self, inputs: {"point": off.predict(inputs[0], verbose=0)},
     )
     options = {"precisions": ["dynamic"], "verification_data": pictures, "formats": ["tflite"]}

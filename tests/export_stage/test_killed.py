@@ -13,10 +13,10 @@ import pytest
 
 from keras_cbam.errors import InputError
 from keras_cbam.export import ARTIFACTS, export, load_model, verify
-from keras_cbam.export.arrays import load_arrays, save_arrays
-from keras_cbam.export.child import RuntimeFailure
+from keras_cbam.export.children.arrays import load_arrays, save_arrays
+from keras_cbam.export.children.process import RuntimeFailure
 from keras_cbam.export.publish import check_ours, publish
-from keras_cbam.export.runtimes import run_artifact
+from keras_cbam.export.runtimes.table import run_artifact
 from tests.conftest import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")

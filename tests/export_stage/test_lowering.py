@@ -7,12 +7,12 @@ import pytest
 
 from keras_cbam.config.export import ExportOptions
 from keras_cbam.errors import InputError
-from keras_cbam.export.arrays import save_arrays
-from keras_cbam.export.delegates import delegations
-from keras_cbam.export.lowering import lower
-from keras_cbam.export.runtimes import run_artifact
-from keras_cbam.export.tflite_graph import QuantizedGraph
-from keras_cbam.export.tflite_noise import main as noise
+from keras_cbam.export.children.arrays import save_arrays
+from keras_cbam.export.runtimes.placement import delegations
+from keras_cbam.export.runtimes.table import run_artifact
+from keras_cbam.export.tflite.graph import QuantizedGraph
+from keras_cbam.export.tflite.noise import main as noise
+from keras_cbam.export.tflite.targets import lower
 from tests.conftest import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")

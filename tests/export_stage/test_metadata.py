@@ -7,8 +7,8 @@ import pytest
 
 from keras_cbam.errors import InputError
 from keras_cbam.export import export
-from keras_cbam.export.metadata import Metadata
-from keras_cbam.export.tflite_graph import QuantizedGraph
+from keras_cbam.export.source.metadata import Metadata
+from keras_cbam.export.tflite.graph import QuantizedGraph
 from tests.conftest import BACKEND
 from tests.export_stage.conftest import LABELS
 

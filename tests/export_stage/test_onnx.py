@@ -8,10 +8,10 @@ import pytest
 
 from keras_cbam import CBAM, SpatialAttention
 from keras_cbam.export import export
-from keras_cbam.export.onnx_bias import correct_biases
-from keras_cbam.export.onnx_file import float32, reshape_where_nothing_moves
-from keras_cbam.export.prepare import prepare
-from keras_cbam.export.serving import Serving
+from keras_cbam.export.onnx.bias import correct_biases
+from keras_cbam.export.onnx.convert import float32, reshape_where_nothing_moves
+from keras_cbam.export.source.prepare import prepare
+from keras_cbam.export.source.serving import Serving
 from tests.conftest import BACKEND, vary
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")

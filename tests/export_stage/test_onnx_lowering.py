@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from keras_cbam.export.lowering import TARGETS
-from keras_cbam.export.onnx_file import shapes_of_any_batch
+from keras_cbam.export.onnx.convert import shapes_of_any_batch
+from keras_cbam.export.onnx.lowering import LOWERINGS
 from tests.conftest import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
@@ -31,7 +31,7 @@ def model_of(nodes, size, outputs, constants=()):
 
 
 def lowered(model):
-    for lowering in TARGETS["cpu"].onnx:
+    for lowering in LOWERINGS["cpu"]:
         model = lowering(model, shapes_of_any_batch(model))
     return model
 

@@ -3,7 +3,7 @@
 import pytest
 
 from keras_cbam.errors import InputError
-from keras_cbam.export.operations import layer_of, operations_of
+from keras_cbam.export.source.layer_names import layer_of, operations_of
 
 LAYERS = ["conv2d", "conv2d_1", "conv2d_2", "cbam", "bn", "net"]
 

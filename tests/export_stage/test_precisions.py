@@ -8,8 +8,8 @@ import pytest
 
 from keras_cbam.errors import InputError
 from keras_cbam.export import ARTIFACTS, export, verify
-from keras_cbam.export.operations import owners
-from keras_cbam.export.tflite_graph import QuantizedGraph
+from keras_cbam.export.source.layer_names import owners
+from keras_cbam.export.tflite.graph import QuantizedGraph
 from tests.conftest import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")

@@ -9,13 +9,13 @@ import pytest
 from keras_cbam.config.export import ExportOptions
 from keras_cbam.errors import InputError
 from keras_cbam.export import export, verify
-from keras_cbam.export.datasets import check_arrays, raw_arrays
-from keras_cbam.export.draw import draw_inputs
 from keras_cbam.export.formats import ARTIFACTS
-from keras_cbam.export.prepare import prepare
-from keras_cbam.export.preprocessing import with_preprocessing
+from keras_cbam.export.proof.warnings import calibration_warnings
 from keras_cbam.export.request import check_options
-from keras_cbam.export.warn import calibration_warnings
+from keras_cbam.export.source.datasets import check_arrays, raw_arrays
+from keras_cbam.export.source.prepare import prepare
+from keras_cbam.export.source.preprocessing import with_preprocessing
+from keras_cbam.export.source.random_inputs import draw_inputs
 from keras_cbam.pixels import preprocessed
 from tests.conftest import BACKEND, vary
 
@@ -195,7 +195,7 @@ def test_preprocessing_is_exported_and_recorded(tmp_path):
 
 
 def test_fewer_large_inputs_are_drawn(monkeypatch):
-    monkeypatch.setattr("keras_cbam.export.draw.LARGEST", 5 * 8 * 8 * 3)
+    monkeypatch.setattr("keras_cbam.export.source.random_inputs.LARGEST", 5 * 8 * 8 * 3)
     (found,) = draw_inputs([keras.Input((8, 8, 3))], lambda inputs: 1.0, 0.5)
     assert found.shape == (5, 8, 8, 3)
 

@@ -3,10 +3,10 @@
 import pytest
 
 from keras_cbam.errors import InputError
-from keras_cbam.export.arrays import save_arrays
-from keras_cbam.export.child import Refused
-from keras_cbam.export.runtimes import run_artifact
-from keras_cbam.export.saved_model_operations import check_operations
+from keras_cbam.export.children.arrays import save_arrays
+from keras_cbam.export.children.process import Refused
+from keras_cbam.export.runtimes.saved_model_operations import check_operations
+from keras_cbam.export.runtimes.table import run_artifact
 from tests.conftest import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")

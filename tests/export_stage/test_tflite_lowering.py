@@ -8,9 +8,9 @@ import pytest
 from keras import layers
 
 from keras_cbam import CBAM
-from keras_cbam.export.lowering import lower
-from keras_cbam.export.tflite_columns import band
-from keras_cbam.export.tflite_graph import QuantizedGraph
+from keras_cbam.export.tflite.columns import band
+from keras_cbam.export.tflite.graph import QuantizedGraph
+from keras_cbam.export.tflite.targets import lower
 from tests.conftest import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")

@@ -6,14 +6,14 @@ import pytest
 
 from keras_cbam import CBAM, ChannelAttention
 from keras_cbam.export import export
-from keras_cbam.export.arrays import save_arrays
-from keras_cbam.export.prepare import prepare
-from keras_cbam.export.runtimes import run_artifact
-from keras_cbam.export.serving import Serving
-from keras_cbam.export.tflite import _convert, _int8, _int16x8, float32
-from keras_cbam.export.tflite_bias import correct_biases
-from keras_cbam.export.tflite_graph import QuantizedGraph, pack
-from keras_cbam.export.tflite_scales import repair_scales, separate_biases
+from keras_cbam.export.children.arrays import save_arrays
+from keras_cbam.export.runtimes.table import run_artifact
+from keras_cbam.export.source.prepare import prepare
+from keras_cbam.export.source.serving import Serving
+from keras_cbam.export.tflite.bias import correct_biases
+from keras_cbam.export.tflite.convert import _convert, _int8, _int16x8, float32
+from keras_cbam.export.tflite.graph import QuantizedGraph, pack
+from keras_cbam.export.tflite.scales import repair_scales, separate_biases
 from tests.conftest import BACKEND, vary
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")

@@ -239,7 +239,7 @@ def tracebacks(told: Path) -> list[str]:
 def incomplete(output: Path) -> Iterator[str]:
     """What stands under a final name and is not whole, in words."""
     from keras_cbam.errors import InputError
-    from keras_cbam.export.manifest import MANIFEST, read_manifest, why_changed
+    from keras_cbam.export.proof.manifest import MANIFEST, read_manifest, why_changed
 
     for path in sorted(output.rglob("*")) if output.exists() else ():
         inside = path.relative_to(output).parts

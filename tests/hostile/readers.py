@@ -157,8 +157,8 @@ def _mutate_export(data: bytes, rng: Rng) -> bytes:
 
 
 def _read_export(root: Path) -> None:
-    from keras_cbam.export.manifest import read_manifest
-    from keras_cbam.export.reference import read_reference
+    from keras_cbam.export.proof.manifest import read_manifest
+    from keras_cbam.export.proof.reference import read_reference
 
     read_reference(root / "reference.npz", read_manifest(root))
 
@@ -166,7 +166,7 @@ def _read_export(root: Path) -> None:
 def _make_files(root: Path, kind: str) -> None:
     """Export the network as one format, with the inputs to run it on."""
     from keras_cbam.export import export
-    from keras_cbam.export.arrays import save_arrays
+    from keras_cbam.export.children.arrays import save_arrays
 
     images = np.random.default_rng(0).uniform(0, 255, (2, 16, 16, 3)).astype("float32")
     network = _network()
@@ -180,8 +180,8 @@ def _make_saved_model(root: Path) -> list[Path]:
 
 
 def _read_saved_model(root: Path) -> None:
-    from keras_cbam.export.child import Refused
-    from keras_cbam.export.saved_model_operations import check_operations
+    from keras_cbam.export.children.process import Refused
+    from keras_cbam.export.runtimes.saved_model_operations import check_operations
 
     try:
         check_operations(str(root / "out" / "saved_model"))
@@ -203,9 +203,9 @@ def _reading_in(runtime: str) -> Callable[[Path], None]:
     """Runs the one file of an export, and asks where its operations run, as `verify` does."""
 
     def read(root: Path) -> None:
-        from keras_cbam.export.child import Limits, RuntimeFailure
-        from keras_cbam.export.delegates import delegations
-        from keras_cbam.export.runtimes import run_artifact
+        from keras_cbam.export.children.process import Limits, RuntimeFailure
+        from keras_cbam.export.runtimes.placement import delegations
+        from keras_cbam.export.runtimes.table import run_artifact
 
         limits = Limits(10, 4)
         (path,) = (root / "out").glob("model*.*")

@@ -1,0 +1,1 @@
+"""ONNX files: converted, then changed pass by pass."""

@@ -1,0 +1,227 @@
+"""ONNX in the operations that onnxruntime runs best on a CPU, for the same function.
+
+Its reductions over the channels of an NCHW map go through memory against the grain: a mean as a
+product of matrices takes a ninth to a fifth of the time, a maximum as pools a fifth to a third
+(`benchmarks/NOTES.md`). Of opset 18, where axes are an input, the reductions are left as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+# Of rows that onnxruntime pools as vectors.
+LONGEST_ROW = 2048
+SHORTEST_ROW = 16
+# Channels that one pool takes in; windows of more are slow.
+POOLED = 32
+
+Shapes = Mapping[str, list[int]]
+
+
+def lower_for_cpu(proto: Any, shapes: Shapes) -> Any:
+    """The model with what attention asks of its channels in operations that run fast.
+
+    Args:
+        proto: the model.
+        shapes: of its float32 tensors by name, 0 for the batch, which stays free, and for sizes
+            that are free too.
+
+    Returns:
+        The model, rewritten where the sizes of a feature map are known.
+    """
+    from onnxscript import rewriter
+
+    rules = [
+        _mean_as_product(shapes),
+        _max_as_pools(shapes),
+        _without_reshape(shapes),
+        _convolutions_of_two_maps(shapes),
+        _same_convolution_twice(shapes, biased=True),
+        _same_convolution_twice(shapes, biased=False),
+    ]
+    return rewriter.rewrite(proto, rules)
+
+
+def _mean_as_product(shapes: Shapes) -> Any:
+    """A mean over channels as the product of `1 / channels` with channels by places."""
+
+    def pattern(op: Any, x: Any) -> Any:
+        return op.ReduceMean(x, axes=[1], keepdims=1)
+
+    def replacement(op: Any, x: Any) -> Any:
+        channels, height, width = shapes[x.name][1:]
+        kernel = _constant(op, np.full((1, channels), 1 / channels, "float32"))
+        rows = op.Reshape(x, _shape(op, 0, channels, height * width))
+        return op.Reshape(op.MatMul(kernel, rows), _shape(op, 0, 1, height, width))
+
+    return _rule(pattern, replacement, lambda context, x, **_: bool(_known(shapes, x)))
+
+
+def _max_as_pools(shapes: Shapes) -> Any:
+    """A maximum over channels as maxima over a few of them at a time, then over these.
+
+    The same for all numbers; what is not a number may pass a pool otherwise.
+    """
+
+    def pattern(op: Any, x: Any) -> Any:
+        return op.ReduceMax(x, axes=[1], keepdims=1)
+
+    def fast(context: Any, x: Any, **_: Any) -> bool:
+        shape = _known(shapes, x)
+        return shape is not None and bool(_pools(shape[1]) and _rows(shape[2] * shape[3]))
+
+    def replacement(op: Any, x: Any) -> Any:
+        channels, height, width = shapes[x.name][1:]
+        rows = _rows(height * width)
+        pooled = op.Reshape(x, _shape(op, 0, 1, channels, *rows))
+        for size in _pools(channels):
+            kernel = [size, *(1 for _ in rows)]
+            pooled = op.MaxPool(pooled, kernel_shape=kernel, strides=kernel)
+        return op.Reshape(pooled, _shape(op, 0, 1, height, width))
+
+    return _rule(pattern, replacement, fast)
+
+
+def _without_reshape(shapes: Shapes) -> Any:
+    """A reshape to the shape that is there already is nothing."""
+
+    def pattern(op: Any, x: Any, shape: Any) -> Any:
+        return op.Reshape(x, shape)
+
+    def same(context: Any, x: Any, shape: Any, **_: Any) -> bool:
+        now, target = shapes.get(x.name, []), _values(shape)
+        if target is None or len(target) == 0 or now[1:] == []:
+            return False
+        # The batch is what the target leaves free, or takes over.
+        return bool(target[0] in (-1, 0) and [*target[1:]] == now[1:])
+
+    return _rule(pattern, lambda op, x, shape: op.Identity(x), same)
+
+
+def _convolutions_of_two_maps(shapes: Shapes) -> Any:
+    """The sum of convolutions of two single maps as one convolution of both."""
+
+    def pattern(op: Any, a: Any, b: Any, of_a: Any, of_b: Any) -> Any:
+        first = op.Conv(a, of_a, _allow_other_attributes=True, _outputs=["first"])
+        second = op.Conv(b, of_b, _allow_other_attributes=True, _outputs=["second"])
+        return op.Add(first, second)
+
+    def alike(
+        context: Any, a: Any, b: Any, first: Any, second: Any, of_a: Any, of_b: Any, **_: Any
+    ) -> bool:
+        kernels = [_values(of_a), _values(of_b)]
+        if not _of_one_shape(shapes, a, b):
+            return False
+        if any(each is None or each.shape[:2] != (1, 1) for each in kernels):
+            return False
+        one, other = (_attributes(each) for each in (first, second))
+        return kernels[0].shape == kernels[1].shape and one == other
+
+    def replacement(op: Any, a: Any, b: Any, of_a: Any, of_b: Any, first: Any, **_: Any) -> Any:
+        kernel = np.concatenate([_values(of_a), _values(of_b)], axis=1)
+        maps = op.Concat(a, b, axis=1)
+        return op.Conv(maps, _constant(op, kernel), **_attributes(first))
+
+    return _rule(pattern, replacement, alike)
+
+
+def _same_convolution_twice(shapes: Shapes, biased: bool) -> Any:
+    """The sum of one convolution's answers as its answer to the sum, its bias counted twice.
+
+    The last layer of the MLP that channel attention applies to each of its pools is such a one; a
+    bias of zeros is no longer there.
+    """
+
+    def with_bias(op: Any, a: Any, b: Any, kernel: Any, bias: Any, again: Any) -> Any:
+        first = op.Conv(a, kernel, bias, _allow_other_attributes=True, _outputs=["first"])
+        second = op.Conv(b, kernel, again, _allow_other_attributes=True, _outputs=["second"])
+        return op.Add(first, second)
+
+    def without(op: Any, a: Any, b: Any, kernel: Any) -> Any:
+        first = op.Conv(a, kernel, _allow_other_attributes=True, _outputs=["first"])
+        second = op.Conv(b, kernel, _allow_other_attributes=True, _outputs=["second"])
+        return op.Add(first, second)
+
+    def alike(context: Any, a: Any, b: Any, first: Any, second: Any, **given: Any) -> bool:
+        if biased and (_values(given["bias"]) is None or _values(given["again"]) is None):
+            return False
+        return _attributes(first) == _attributes(second) and _of_one_shape(shapes, a, b)
+
+    def replacement(op: Any, a: Any, b: Any, kernel: Any, first: Any, **given: Any) -> Any:
+        inputs = [op.Add(a, b), kernel]
+        if biased:
+            inputs.append(_constant(op, _values(given["bias"]) + _values(given["again"])))
+        return op.Conv(*inputs, **_attributes(first))
+
+    return _rule(with_bias if biased else without, replacement, alike)
+
+
+def _pools(channels: int) -> tuple[int, ...]:
+    """How many channels each pool in turn takes in; none if one would take in too many."""
+    sizes: list[int] = []
+    while channels > 1:
+        size = max(n for n in range(1, min(channels, POOLED) + 1) if not channels % n)
+        if size == 1:
+            return ()
+        sizes.append(size)
+        channels //= size
+    return tuple(sizes)
+
+
+def _rows(places: int) -> tuple[int, ...]:
+    """One row of all places, or several of equal lengths if it is too long; none if too short."""
+    if places <= LONGEST_ROW:
+        return (places,)
+    lengths = [n for n in range(SHORTEST_ROW, LONGEST_ROW + 1) if not places % n]
+    return (places // lengths[-1], lengths[-1]) if lengths else ()
+
+
+def _known(shapes: Shapes, x: Any) -> list[int] | None:
+    """The shape of a feature map whose sizes are known, but for the batch."""
+    shape = shapes.get(x.name, [])
+    return shape if len(shape) == 4 and 0 not in shape[1:] else None
+
+
+def _of_one_shape(shapes: Shapes, a: Any, b: Any) -> bool:
+    """Whether two maps are of one known shape, so that neither is broadcast."""
+    return _known(shapes, a) is not None and _known(shapes, a) == _known(shapes, b)
+
+
+def _rule(pattern: Any, replacement: Any, condition: Any) -> Any:
+    from onnxscript.rewriter import pattern as rules
+
+    return rules.RewriteRule(pattern, replacement, condition)
+
+
+def _values(constant: Any) -> Any:
+    """The values of a constant; `None` for what is computed."""
+    import onnx_ir
+
+    found = onnx_ir.convenience.get_const_tensor(constant)
+    return None if found is None else found.numpy()
+
+
+def _attributes(convolution: Any) -> dict[str, Any]:
+    return {name: each.value for name, each in convolution.producer().attributes.items()}
+
+
+def _shape(op: Any, *sizes: int) -> Any:
+    return _constant(op, np.array(sizes, "int64"))
+
+
+def _constant(op: Any, values: np.ndarray) -> Any:
+    import onnx_ir
+
+    return op.Constant(value=onnx_ir.tensor(values))
+
+
+# What is done, in turn, to a float32 ONNX file that will run there.
+LOWERINGS: dict[str, tuple[Callable[[Any, Shapes], Any], ...]] = {
+    "cpu": (lower_for_cpu,),
+    "npu": (),
+    # As the converter writes it.
+    "generic": (),
+}

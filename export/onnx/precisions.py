@@ -1,0 +1,95 @@
+"""ONNX in float16 and int8, made from the float32 file by onnxruntime's own tools."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from keras_cbam.errors import InputError
+
+from ..source.layer_names import operations_of
+from ..source.serving import Serving
+from .bias import correct_biases
+from .convert import finished, float32, silent
+
+# Calibration keeps what a batch gave at every tensor.
+BATCH_SIZE = 8
+# What onnxruntime's `reduce_range` makes of int8. Processors without VNNI add two products with
+# uint8 in 16 bits: 2 x 255 x 127 is more than these hold, 2 x 255 x 64 is not.
+LARGEST_WEIGHT = 64
+
+
+def write_float16(serving: Serving, path: Path) -> list[str]:
+    """Write float16 weights and arithmetic; inputs and outputs stay float32."""
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    half = convert_float_to_float16(onnx.load(float32(serving)), keep_io_types=True)
+    onnx.save(half, path)
+    return finished(serving, path)
+
+
+def write_int8(serving: Serving, path: Path) -> list[str]:
+    """Write QuantizeLinear and DequantizeLinear around int8 weights and uint8 activations.
+
+    Unsigned activations with signed weights are what x86-64's integer dot products take.
+    """
+    from onnxruntime import quantization
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    prepared = serving.scratch / "prepared.onnx"
+    try:
+        # Else it advises what has been done.
+        with silent(logging.WARNING):
+            quant_pre_process(str(float32(serving)), str(prepared), skip_symbolic_shape=True)
+            kept = _float_nodes(serving, prepared)
+            correct_biases(prepared, serving.calibration_samples(BATCH_SIZE), LARGEST_WEIGHT, kept)
+            quantization.quantize_static(
+                str(prepared),
+                str(path),
+                _reader(serving),
+                quant_format=quantization.QuantFormat.QDQ,
+                per_channel=True,
+                reduce_range=True,
+                activation_type=quantization.QuantType.QUInt8,
+                weight_type=quantization.QuantType.QInt8,
+                nodes_to_exclude=kept,
+            )
+    except (InputError, OSError):
+        raise
+    except Exception as error:  # what it raises is of many kinds
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise InputError(
+            f"onnxruntime's quantizer refuses the model: {reason}. Leave the precision int8 out of "
+            "the format onnx."
+        ) from error
+    return finished(serving, path)
+
+
+def _reader(serving: Serving) -> Any:
+    from onnxruntime.quantization import CalibrationDataReader
+
+    class Reader(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.samples = serving.calibration_samples(BATCH_SIZE)
+
+        def get_next(self) -> Any:
+            return next(self.samples, None)
+
+    return Reader()
+
+
+def _float_nodes(serving: Serving, path: Path) -> list[str]:
+    """The nodes of the layers that stay in float32."""
+    import onnx
+
+    # A convolution that a normalization was folded into has its name; its weights have their own.
+    graph = onnx.load(path).graph
+    constants = {each.name for each in graph.initializer}
+    nodes = {
+        ";".join((node.name, *(name for name in node.input if name in constants))): node.name
+        for node in graph.node
+    }
+    found = operations_of(serving.options.float_layers, serving.layer_names(), nodes)
+    return [nodes[operation] for operation in found]

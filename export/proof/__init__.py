@@ -1,0 +1,1 @@
+"""How artifacts are compared with Keras, and what is told of it."""

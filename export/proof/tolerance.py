@@ -1,0 +1,31 @@
+"""What an artifact must meet."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+
+# Of float32, as a share of the largest value of an output.
+FLOAT_ERROR = 1e-4
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What an artifact must meet to be shipped; `None` is reported but not judged.
+
+    Attributes:
+        largest_error: largest difference from Keras in any output, as a share of the largest value
+            that Keras gives there, or of 1 where that is less.
+        agreement: smallest share of answers that are the same, as `judging.JUDGES` tells.
+        accuracy_drop: largest loss of accuracy, as a share, where labels are given.
+        sqnr: smallest signal to quantization noise ratio, in dB, of outputs that are no classes.
+    """
+
+    largest_error: float | None
+    agreement: float | None
+    accuracy_drop: float | None = None
+    sqnr: float | None = None
+
+    @property
+    def asks(self) -> bool:
+        """Whether there is anything to meet."""
+        return any(bound is not None for bound in astuple(self))

@@ -1,0 +1,1 @@
+"""Where artifacts run, one file a runtime; and where their operations run."""

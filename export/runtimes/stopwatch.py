@@ -1,0 +1,64 @@
+"""In a child process: the time that files take on one input, run in turn."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..children.arrays import load_arrays, save_arrays
+from .litert import _quantize
+
+# Turns that do not count.
+WARM = 3
+
+
+def main(specification: str, inputs: str, results: str) -> None:
+    """Store the seconds of each run of each file.
+
+    Args:
+        specification: JSON of `threads`, `runs` and `files`, the runtime and the path of each.
+        inputs: path of one array for each input, one row of each.
+        results: where the seconds go, by the file's place in the list.
+    """
+    asked = json.loads(specification)
+    values = load_arrays(inputs)
+    steps = [STEPS[runtime](path, values, asked["threads"]) for runtime, path in asked["files"]]
+    seconds: list[list[float]] = [[] for _ in steps]
+    for turn in range(WARM + asked["runs"]):
+        for step, found in zip(steps, seconds, strict=True):
+            start = time.perf_counter()
+            step()
+            if turn >= WARM:
+                found.append(time.perf_counter() - start)
+    save_arrays(results, {str(i): np.array(found) for i, found in enumerate(seconds)})
+
+
+def _in_litert(path: str, inputs: dict[str, Any], threads: int) -> Callable[[], Any]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=path, num_threads=threads)
+    details = interpreter.get_signature_runner("serving_default").get_input_details()
+    for name, entry in details.items():
+        interpreter.resize_tensor_input(entry["index"], inputs[name].shape)
+    interpreter.allocate_tensors()
+    for name, entry in details.items():
+        interpreter.set_tensor(entry["index"], _quantize(inputs[name], entry))
+    return interpreter.invoke
+
+
+def _in_onnxruntime(path: str, inputs: dict[str, Any], threads: int) -> Callable[[], Any]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    # Threads of one file that spin would run against those of the next.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda: session.run(None, inputs)
+
+
+STEPS = {"litert": _in_litert, "onnxruntime": _in_onnxruntime}

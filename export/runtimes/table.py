@@ -1,0 +1,100 @@
+"""The runtimes that artifacts are verified in, each run in a child process of its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from keras_cbam.errors import InputError, require
+
+from ..children.arrays import load_arrays
+from ..children.batches import Outputs
+from ..children.process import NO_LIMITS, Limits, Refused, run_in_child
+
+
+class Runtime(NamedTuple):
+    """Where artifacts run.
+
+    Attributes:
+        module: of this folder, that runs them there.
+        package: what has to be installed for it.
+        installer: with what: `"pip"`, or `"npm"` for what node finds from the working directory.
+        most: on how many inputs it is asked to run an artifact whose own runtime is another.
+    """
+
+    module: str
+    package: str
+    installer: str = "pip"
+    most: int = 0
+
+
+RUNTIMES = {
+    "tensorflow": Runtime("tensorflow", "tensorflow"),
+    "litert": Runtime("litert", "ai_edge_litert"),
+    "onnxruntime": Runtime("onnxruntime", "onnxruntime"),
+    "openvino": Runtime("openvino", "openvino", most=200),
+    "onnxruntime-web": Runtime("onnxruntime_web", "onnxruntime-web", "npm", most=50),
+}
+
+
+def is_installed(runtime: str) -> bool:
+    """Whether artifacts can be run in it here."""
+    package, installer = RUNTIMES[runtime][1:3]
+    if installer == "pip":
+        return importlib.util.find_spec(package) is not None
+    return shutil.which("node") is not None and _node_finds(package, os.getcwd())
+
+
+@cache
+def _node_finds(package: str, directory: str) -> bool:
+    command = ["node", "-e", f"require.resolve('{package}')"]
+    return subprocess.run(command, cwd=directory, capture_output=True, check=False).returncode == 0
+
+
+def require_runtime(runtime: str) -> None:
+    """Raise an `InputError` that says what to install, unless artifacts can be run in it here."""
+    package, installer = RUNTIMES[runtime][1:3]
+    if installer == "pip":
+        require(package)
+    elif shutil.which("node") is None:
+        raise InputError(f"{runtime} runs in node, and there is no node on the path.")
+    elif not is_installed(runtime):
+        raise InputError(
+            f"node does not find {package} here: run `npm install {package}` in this directory."
+        )
+
+
+def run_artifact(
+    runtime: str, artifact: Path, inputs: Path, limits: Limits = NO_LIMITS
+) -> tuple[Outputs, list[str]]:
+    """Run an artifact on inputs that `save_arrays` stored by name, in a child process.
+
+    Args:
+        runtime: a key of `RUNTIMES`.
+        artifact: the file or directory.
+        inputs: path of one array for each input.
+        limits: of the child process.
+
+    Returns:
+        The outputs by name, and what the runtime reports about the artifact.
+
+    Raises:
+        InputError: if the artifact is not run, for what stands in it.
+        RuntimeFailure: if the runtime refuses the artifact, dies of it or reaches a limit.
+    """
+    with tempfile.TemporaryDirectory(dir=inputs.parent) as folder:
+        results = Path(folder) / "outputs.npz"
+        arguments = (RUNTIMES[runtime].module, artifact, inputs, results)
+        try:
+            run_in_child("runtimes.run", *arguments, limits=limits)
+        except Refused as error:
+            raise InputError(str(error)) from error
+        outputs = load_arrays(results)
+        return outputs, json.loads(str(outputs.pop("__notes__")))

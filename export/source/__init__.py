@@ -1,0 +1,1 @@
+"""Any Keras model and data, made ready to be converted."""

@@ -1,0 +1,1 @@
+"""TFLite files: converted, then changed pass by pass."""

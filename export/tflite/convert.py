@@ -1,0 +1,162 @@
+"""TFLite in every precision, of builtin operations only."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from keras_cbam.errors import InputError
+
+from ..children.process import RuntimeFailure
+from ..source import saved_model
+from ..source.layer_names import as_written
+from ..source.serving import Serving
+from .bias import IMAGES, correct_biases
+from .depthwise import float_depthwise
+from .float_layers import with_float_layers
+from .graph import QuantizedGraph, with_names
+from .metadata import with_metadata
+from .scales import repair_scales, separate_biases
+from .targets import lower
+
+
+def write_float32(serving: Serving, path: Path) -> list[str]:
+    """Write float32 weights and arithmetic."""
+    _store(serving, float32(serving).read_bytes(), path)
+    return []
+
+
+def write_float16(serving: Serving, path: Path) -> list[str]:
+    """Write float16 weights; runtimes without float16 arithmetic compute in float32."""
+    _store(serving, _convert(serving, _float16), path)
+    return []
+
+
+def write_dynamic(serving: Serving, path: Path) -> list[str]:
+    """Write int8 weights, whose inputs are quantized as they come; the rest is float32."""
+    content = separate_biases(_convert(serving, _dynamic))
+    content = float_depthwise(content, float32(serving).read_bytes())
+    if serving.representative:
+        content = _corrected(serving, content)
+    _store(serving, content, path)
+    return [] if serving.representative else ["no bias was corrected, for want of calibration"]
+
+
+def write_int8(serving: Serving, path: Path) -> list[str]:
+    """Write int8 weights and activations, calibrated on the representative set."""
+    finish = _finish
+    if serving.options.float_layers:
+        finish = partial(with_float_layers, serving, float32(serving))
+    content, notes = _repaired(serving, _convert(serving, _int8, finish))
+    _store(serving, _corrected(serving, content), path)
+    return notes
+
+
+def write_int16x8(serving: Serving, path: Path) -> list[str]:
+    """Write int8 weights and int16 activations, calibrated on the representative set."""
+    content, notes = _repaired(serving, _convert(serving, _int16x8))
+    _store(serving, _corrected(serving, content), path)
+    return notes
+
+
+def _store(serving: Serving, content: bytes, path: Path) -> None:
+    path.write_bytes(with_metadata(lower(content, serving.options.target), serving.metadata))
+
+
+def _corrected(serving: Serving, content: bytes) -> bytes:
+    samples = next(serving.calibration_samples(IMAGES))
+    try:
+        return correct_biases(content, float32(serving).read_bytes(), samples, serving.scratch)
+    except RuntimeFailure as error:
+        raise InputError(f"LiteRT does not run the float32 graph: {error}") from error
+
+
+def _repaired(serving: Serving, content: bytes) -> tuple[bytes, list[str]]:
+    """The file with scales that the runtime takes, and a note if some had to be raised."""
+    content, raised = repair_scales(separate_biases(content), float32(serving).read_bytes())
+    zero = QuantizedGraph(content).zero_scales()
+    if zero:
+        raise InputError(
+            f"The quantized graph has {len(zero)} tensors of scale 0, which abort the runtime, the "
+            f"first of them {zero[0]}; calibrate on more varied images."
+        )
+    count = len(raised)
+    return content, [f"{count} scales next to zero were raised"] if count else []
+
+
+def float32(serving: Serving) -> Path:
+    """The float32 file, converted once for all that need it."""
+    kept = serving.scratch / "float32.tflite"
+    if not kept.exists():
+        kept.write_bytes(_convert(serving, lambda converter, serving, tf: None))
+    return kept
+
+
+def _finish(converter: Any) -> bytes:
+    return converter.convert()
+
+
+def _convert(
+    serving: Serving,
+    setting: Callable[[Any, Serving, Any], None],
+    finish: Callable[[Any], bytes] = _finish,
+) -> bytes:
+    """Convert with builtin operations alone, and what `setting` asks of the converter."""
+    import tensorflow as tf
+
+    source = serving.scratch / "saved_model_batch"
+    if not source.exists():
+        saved_model.save(serving, source, serving.options.batch_size)
+    with warnings.catch_warnings():
+        # Calibration runs in TensorFlow's own interpreter, which warns that it is deprecated.
+        warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated.*")
+        converter = tf.lite.TFLiteConverter.from_saved_model(
+            str(source), signature_keys=[saved_model.SIGNATURE]
+        )
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        setting(converter, serving, tf)
+        try:
+            return with_names(finish(converter))
+        except (InputError, OSError):
+            raise
+        except Exception as error:  # the converter's own class is not public
+            raise InputError(
+                f"TFLite's converter refuses the model: {as_written(_reason(error))}. Leave the "
+                "format or the precision out, or replace what it names."
+            ) from error
+
+
+def _float16(converter: Any, serving: Serving, tf: Any) -> None:
+    _dynamic(converter, serving, tf)
+    converter.target_spec.supported_types = [tf.float16]
+
+
+def _dynamic(converter: Any, serving: Serving, tf: Any) -> None:
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+
+
+def _int8(converter: Any, serving: Serving, tf: Any) -> None:
+    _calibrated(converter, serving, tf, "TFLITE_BUILTINS_INT8")
+    converter.inference_input_type = tf.as_dtype(serving.options.integer_io)
+    converter.inference_output_type = tf.as_dtype(serving.options.integer_io)
+
+
+def _int16x8(converter: Any, serving: Serving, tf: Any) -> None:
+    operations = "EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8"
+    _calibrated(converter, serving, tf, operations)
+
+
+def _calibrated(converter: Any, serving: Serving, tf: Any, operations: str) -> None:
+    _dynamic(converter, serving, tf)
+    converter.representative_dataset = serving.calibration_samples
+    converter.target_spec.supported_ops = [getattr(tf.lite.OpsSet, operations)]
+
+
+def _reason(error: Exception) -> str:
+    """The line of the converter's message that names operations, or its first."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [line for line in lines if line.startswith(("TF Select ops:", "Custom ops:"))]
+    return next(iter(named or lines), type(error).__name__).rstrip(".")

@@ -1,0 +1,31 @@
+"""Layers that stay in float32 in an int8 TFLite file, by TensorFlow's quantization debugger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..source.layer_names import operations_of
+from ..source.serving import Serving
+from .graph import QuantizedGraph
+
+
+def with_float_layers(serving: Serving, float_file: Path, converter: Any) -> bytes:
+    """Convert with the operations of `serving.options.float_layers` in float32.
+
+    Args:
+        serving: the model.
+        float_file: its float32 file, whose operations are named alike.
+        converter: set up for int8.
+
+    Raises:
+        InputError: if no operation is of one of the layers.
+    """
+    import tensorflow as tf
+
+    graph = QuantizedGraph(float_file.read_bytes())
+    names = [graph.name(int(operation.Outputs(0))) for _, operation in graph.operations()]
+    kept = operations_of(serving.options.float_layers, serving.layer_names(), names)
+    options = tf.lite.experimental.QuantizationDebugOptions(denylisted_nodes=kept)
+    debugger = tf.lite.experimental.QuantizationDebugger(converter=converter, debug_options=options)
+    return debugger.get_nondebug_quantized_model()

@@ -1,0 +1,55 @@
+"""In a child process: the noise that quantization adds to each operation of a TFLite file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ..children.arrays import load_arrays
+from .graph import QuantizedGraph, each_input
+
+Operation = tuple[str, str]
+
+
+def main(path: str, twin: str, samples_path: str, found: str) -> None:
+    """Write SQNR in dB, kind and name of each operation that a file and its float32 twin have."""
+    samples = load_arrays(samples_path)
+    power: dict[Operation, np.ndarray] = {}
+    for ours, theirs in zip(_run(path, samples), _run(twin, samples), strict=True):
+        for operation in ours.keys() & theirs.keys():
+            value, true = ours[operation], theirs[operation]
+            if value.shape == true.shape:
+                each = np.array([np.square(true).sum(), np.square(value - true).sum()])
+                power[operation] = power.get(operation, 0) + each
+    errors = [
+        (10 * float(np.log10(signal / noise)), *operation)
+        for operation, (signal, noise) in power.items()
+        if signal and noise
+    ]
+    Path(found).write_text(json.dumps(errors))
+
+
+def _run(path: str, samples: dict[str, np.ndarray]) -> Iterator[dict[Operation, np.ndarray]]:
+    """For each input, what each operation, by kind and name, gives, in real units."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    graph = QuantizedGraph(Path(path).read_bytes())
+    interpreter = Interpreter(
+        model_path=path,
+        # A delegate keeps its tensors to itself.
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        experimental_preserve_all_tensors=True,
+    )
+    for _ in each_input(interpreter, samples, graph.quantize):
+        found: dict[Operation, np.ndarray] = {}
+        kinds: dict[int, str | None] = {}
+        for kind, operation in graph.operations():
+            tensor = int(operation.Outputs(0))
+            value = graph.dequantize(interpreter.get_tensor(tensor), tensor)
+            # A lowered operation leaves its name to the reshape after it.
+            kinds[tensor] = kinds.get(int(operation.Inputs(0))) if kind == "RESHAPE" else kind
+            found[kinds[tensor] or kind, graph.name(tensor)] = value
+        yield found

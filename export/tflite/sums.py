@@ -1,0 +1,76 @@
+"""Sums of one convolution's answers in a TFLite file, as its answer to the sum.
+
+The last layer of the MLP that channel attention applies to each of its pools is such a convolution.
+In integers the sum would want a scale that calibration has not seen, so it is of float features.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from typing import Any
+
+from .editing import add_constant, add_like, replace_operations
+from .graph import QuantizedGraph, Weighted, pack
+
+
+def one_convolution_of_sums(content: bytes) -> bytes:
+    """The file with each sum of one convolution's answers as the convolution of the sum."""
+    # A sum of three is a sum of a sum.
+    while (merged := _merged(content)) != content:
+        content = merged
+    return content
+
+
+def _merged(content: bytes) -> bytes:
+    from ai_edge_litert import schema_py_generated as schema
+
+    graph = QuantizedGraph(content)
+    model = schema.ModelT.InitFromPackedBuf(content)
+    operators = model.subgraphs[0].operators
+    read = Counter(int(tensor) for each in operators for tensor in each.inputs)
+    read.update(int(tensor) for tensor in model.subgraphs[0].outputs)
+    convolutions = {
+        each.output: each
+        for each in graph.weighted()
+        if each.kind == "CONV_2D" and read[each.output] == 1
+    }
+    written = {}
+    for index, (kind, _) in enumerate(graph.operations()):
+        inputs = [int(tensor) for tensor in operators[index].inputs]
+        terms = [convolutions[tensor] for tensor in inputs if tensor in convolutions]
+        if kind == "ADD" and len(terms) == 2 and _same(model, graph, *terms):
+            written[index] = _once(model, graph, operators[index], *terms)
+    if not written:
+        return content
+    replace_operations(model, written)
+    return pack(model)
+
+
+def _same(model: Any, graph: QuantizedGraph, one: Weighted, other: Weighted) -> bool:
+    """Whether two are one linear convolution of maps of one shape, in floating point."""
+    operators = model.subgraphs[0].operators
+    options = [vars(operators[each.index].builtinOptions) for each in (one, other)]
+    return (
+        one.weights == other.weights
+        and options[0] == options[1]
+        and not options[0]["fusedActivationFunction"]
+        and graph.shape(one.features) == graph.shape(other.features)
+        and graph.free_shape(one.features) == graph.free_shape(other.features)
+        and not len(graph.scales(one.features))
+        and all(each.bias >= 0 and graph.is_known(each.bias) for each in (one, other))
+    )
+
+
+def _once(model: Any, graph: QuantizedGraph, add: Any, one: Weighted, other: Weighted) -> list[Any]:
+    """The sum of the features, then the convolution, with the biases of both."""
+    convolution = copy.copy(model.subgraphs[0].operators[one.index])
+    convolution.builtinOptions = copy.copy(convolution.builtinOptions)
+    convolution.builtinOptions.fusedActivationFunction = add.builtinOptions.fusedActivationFunction
+    bias = graph.constant(one.bias) + graph.constant(other.bias)
+    total = add_like(model, one.features)
+    convolution.inputs = [total, one.weights, add_constant(model, bias)]
+    convolution.outputs = list(add.outputs)
+    add.inputs, add.outputs = [one.features, other.features], [total]
+    add.builtinOptions.fusedActivationFunction = 0
+    return [add, convolution]
