@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import zipfile
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -46,9 +47,18 @@ def read_arrays(path: Path, most: int) -> dict[str, np.ndarray]:
 def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
     """Read an array whose header tells its size: room is made for whatever a header says."""
     with archive.open(entry) as file:
-        shape, _, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
+        shape, _, dtype = _header(file, entry)
         size = math.prod(shape) * dtype.itemsize
         if dtype.hasobject or min(shape, default=0) < 0 or size != entry.file_size - file.tell():
             raise ValueError(f"{entry.filename} of shape {shape} and type {dtype}")
     with archive.open(entry) as file:
         return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _header(file: IO[bytes], entry: zipfile.ZipInfo) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether the first axis is the fastest, and type."""
+    try:
+        return _HEADERS[np.lib.format.read_magic(file)](file)
+    except MemoryError as error:
+        # So Python's parser says that brackets are nested too deep. NumPy bounds a header's length.
+        raise ValueError(f"{entry.filename} with a header of nested brackets") from error

@@ -71,7 +71,5 @@ def test_refusals(shipped, tmp_path):
     for entry in manifest["artifacts"]:
         entry["bytes"], entry["sha256"] = size_and_hash(other / entry["name"])
     (other / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(
-        InputError, match=r"cannot be timed: runtimes\.stopwatch ended with"
-    ):
+    with pytest.raises(InputError, match=r"cannot be timed: runtimes\.stopwatch ended with"):
         time_artifacts(other, runs=3)

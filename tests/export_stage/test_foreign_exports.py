@@ -138,6 +138,14 @@ def lying(shape, descr="<f4"):
     return {"input/x.npy": file.getvalue() + bytes(32)}
 
 
+def nested(depth):
+    """A header whose shape is nested so deep."""
+    shape = "(4," * depth + ")" * depth
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    length = len(header).to_bytes(2, "little")
+    return {"input/x.npy": np.lib.format.magic(1, 0) + length + header}
+
+
 REFERENCES = {
     "strings": (reference(input__x=np.full((4, 2), "x")), "Expected numbers of shapes"),
     "objects": (reference(input__x=np.array([{}], object)), "Expected arrays in .*Received: "),
@@ -158,6 +166,7 @@ REFERENCES = {
     "a lying header": (lying((2**40, 2)), "Expected arrays in .*Received: input/x.npy of shape"),
     "a negative one": (lying((-4, -2)), "Expected arrays in .*Received: input/x.npy of shape"),
     "no type": (lying((4, 2), "O"), "Expected arrays in .*Received: input/x.npy of shape"),
+    "nested brackets": (nested(500), "Received: input/x.npy with a header of nested brackets"),
     "no array": ({"input/x.npy": b"none"}, "Expected arrays in"),
 }
 
