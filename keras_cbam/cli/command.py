@@ -29,14 +29,14 @@ def command(
 
     def decorate(work: Command) -> Command:
         @functools.wraps(work)
-        def run(**given: object) -> None:
+        def run(*given: object, **named: object) -> None:
             if trains:
                 keep_freed_memory()
             if needs_tensorflow:
                 require("tensorflow")
                 os.environ["KERAS_BACKEND"] = "tensorflow"
             _import_keras()
-            work(**given)
+            work(*given, **named)
 
         return run
 

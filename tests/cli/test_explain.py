@@ -61,7 +61,7 @@ def shown(monkeypatch, **arguments):
     """What the command explains, by model."""
     found = {}
     monkeypatch.setattr(
-        "keras_cbam.cli.explain.draw", lambda explained, *rest: found.update(explained)
+        "keras_cbam.cli.explain_page.draw", lambda explained, *rest: found.update(explained)
     )
     explain(**arguments)
     return found

@@ -72,10 +72,3 @@ def test_what_keeps_keras_from_starting_is_shown(monkeypatch, tmp_path):
     failed = run("models", "ResNet18")
     assert "from C" in failed.stderr
     assert "no Keras" in failed.stderr
-
-
-def test_export_chooses_tensorflow(monkeypatch, tmp_path):
-    monkeypatch.setenv("KERAS_BACKEND", "jax")
-    found = run("export", tmp_path / "missing.keras", "--output", tmp_path / "out")
-    assert found.returncode == 2
-    assert "missing.keras" in found.stderr

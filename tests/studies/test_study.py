@@ -209,7 +209,7 @@ def test_options_change_the_scale(tmp_path):
         "--dtype-policy": ("mixed_bfloat16", "mixed_bfloat16", "dtype_policy"),
     }
     given = [word for name, (value, *_) in (options | recipe).items() for word in (name, value)]
-    with mock.patch("keras_cbam.cli.study.do_study", return_value=[]) as called:
+    with mock.patch("keras_cbam.studies.study", return_value=[]) as called:
         for more in ([], given):
             arguments = ["study", "all", "--data", "d", "--output", tmp_path, "--seeds", "2", *more]
             assert run_here(*arguments).returncode == 0
