@@ -1,4 +1,4 @@
-"""Bias correction of an ONNX file before its weights are rounded; `tflite_bias` says why."""
+"""Bias correction of an ONNX file before its weights are rounded; `source.rounding` says why."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-# That the means are taken over.
-IMAGES = 32
+from ..source.rounding import IMAGES, mean_shift
 
 
 def correct_biases(
@@ -45,7 +44,8 @@ def correct_biases(
     replaced: set[str] = set()
     for node in corrected:
         kernel, *bias = (onnx.numpy_helper.to_array(weights[name]) for name in node.input[1:])
-        shift = _shift(_rounding(kernel.astype("float64"), largest), means[node.input[0]])
+        error = _rounding(kernel.astype("float64"), largest)
+        shift = mean_shift(error.reshape(*error.shape[:2], -1), means[node.input[0]])
         name = f"{node.input[1]}__corrected_{len(changed)}"
         changed[name] = (sum(bias) - shift).astype(kernel.dtype)
         replaced.update(node.input[2:])
@@ -65,13 +65,6 @@ def _rounding(kernel: np.ndarray, largest: int) -> np.ndarray:
     ranges = np.abs(kernel).max(axis=(1, 2, 3), keepdims=True)
     scales = np.where(ranges > 0, ranges, 1) / largest
     return np.rint(kernel / scales) * scales - kernel
-
-
-def _shift(error: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """By how much an error of weights (out, in of a group, height, width) shifts each channel."""
-    groups = len(mean) // error.shape[1]
-    each = np.repeat(mean.reshape(groups, -1), len(error) // groups, axis=0)
-    return (error.sum((2, 3)) * each).sum(-1)
 
 
 def _channel_means(

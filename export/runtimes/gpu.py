@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ..tflite.graph import QuantizedGraph
+from ..tflite.graph import Graph
 
 # The kinds that the analyzer of TensorFlow 2.17 takes, whatever it asks of their arguments.
 _NAMES = """
@@ -33,11 +33,11 @@ def main(path: str, answer: str) -> None:
 
 def gpu_operations(content: bytes) -> tuple[int, list[str]]:
     """How many operations a TFLite file has, and the kind and type of each that the GPU lacks."""
-    graph = QuantizedGraph(content)
+    graph = Graph(content)
     count, found = 0, []
     for kind, operation in graph.operations():
         count += 1
-        dtype = graph.dtype(int(operation.Outputs(0))).name
+        dtype = graph.dtype(int(operation.outputs[0])).name
         if kind not in KINDS or dtype == "int16":
             found.append(f"{kind} of {dtype}")
     return count, found

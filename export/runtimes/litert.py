@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..children.batches import Outputs, in_batches
+from ..children.quantization import dequantize, quantize
 from .xnnpack import counted, xnnpack_partitions
 
 
@@ -20,8 +21,10 @@ def run(artifact: str, inputs: Outputs) -> tuple[Outputs, list[str]]:
     read, written = runner.get_input_details(), runner.get_output_details()
 
     def answer(batch: Outputs) -> Outputs:
-        found = runner(**{name: _quantize(value, read[name]) for name, value in batch.items()})
-        return {name: _dequantize(value, written[name]) for name, value in found.items()}
+        found = runner(**{name: quantized(value, read[name]) for name, value in batch.items()})
+        return {
+            name: dequantize(value, *written[name]["quantization"]) for name, value in found.items()
+        }
 
     batch = min(int(details["shape_signature"][0]) for details in read.values())
     outputs = in_batches(answer, inputs, batch if batch > 0 else None)
@@ -35,16 +38,7 @@ def _partitions(interpreter: Any) -> str:
     return f"{count}, outside: {counted(outside)}" if outside else f"{count}, all in it"
 
 
-def _quantize(value: np.ndarray, details: dict[str, Any]) -> np.ndarray:
+def quantized(value: np.ndarray, details: dict[str, Any]) -> np.ndarray:
+    """Return real values as an input takes them."""
     scale, zero_point = details["quantization"]
-    if not scale:
-        return value
-    limits = np.iinfo(details["dtype"])
-    return np.clip(np.rint(value / scale) + zero_point, limits.min, limits.max).astype(
-        details["dtype"]
-    )
-
-
-def _dequantize(value: np.ndarray, details: dict[str, Any]) -> np.ndarray:
-    scale, zero_point = details["quantization"]
-    return (value.astype("float32") - zero_point) * np.float32(scale) if scale else value
+    return quantize(value, scale, zero_point, details["dtype"])

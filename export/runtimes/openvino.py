@@ -63,9 +63,9 @@ def _name(port: Any) -> str:
 
 def _of_tflite(model: Any, artifact: str) -> Any:
     """OpenVINO knows a file's tensors, in their own units, and not its signature."""
-    from ..tflite.graph import QuantizedGraph
+    from ..tflite.graph import Graph
 
-    graph = QuantizedGraph(Path(artifact).read_bytes())
+    graph = Graph(Path(artifact).read_bytes())
     read, written = graph.signature()
 
     def answer(batch: Outputs) -> Outputs:

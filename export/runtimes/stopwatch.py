@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..children.arrays import load_arrays, save_arrays
-from .litert import _quantize
+from .litert import quantized
 
 # Turns that do not count.
 WARM = 3
@@ -46,7 +46,7 @@ def _in_litert(path: str, inputs: dict[str, Any], threads: int) -> Callable[[], 
         interpreter.resize_tensor_input(entry["index"], inputs[name].shape)
     interpreter.allocate_tensors()
     for name, entry in details.items():
-        interpreter.set_tensor(entry["index"], _quantize(inputs[name], entry))
+        interpreter.set_tensor(entry["index"], quantized(inputs[name], entry))
     return interpreter.invoke
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .editing import add_constant, add_like, replace_operations, reshape
-from .graph import QuantizedGraph, Weighted, pack
+from .graph import Graph, Weighted
 
 # Output channels that are computed at once; a processor with wider vectors computes sixteen.
 LANES = 8
@@ -26,21 +26,15 @@ WORTHWHILE = 0.7
 LARGEST_KERNEL = 2**16
 
 
-def columns_as_channels(content: bytes) -> bytes:
-    """The file with convolutions to one channel applied to several columns at a time."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    graph = QuantizedGraph(content)
-    model = schema.ModelT.InitFromPackedBuf(content)
+def columns_as_channels(graph: Graph) -> None:
+    """Apply convolutions to one channel to several columns at a time."""
+    widths = {each: _columns(graph, each) for each in graph.weighted()}
     written = {
-        each.index: _by_columns(model, graph, each)
-        for each in graph.weighted()
-        if _columns(model, graph, each) > 1
+        each.index: _by_columns(graph, each, columns)
+        for each, columns in widths.items()
+        if columns > 1
     }
-    if not written:
-        return content
-    replace_operations(model, written)
-    return pack(model)
+    replace_operations(graph, written)
 
 
 def band(kernel: np.ndarray, columns: int, groups: int) -> np.ndarray:
@@ -64,7 +58,7 @@ def band(kernel: np.ndarray, columns: int, groups: int) -> np.ndarray:
     return made.reshape(columns, height, groups, columns * channels)
 
 
-def _columns(model: Any, graph: QuantizedGraph, convolution: Weighted) -> int:
+def _columns(graph: Graph, convolution: Weighted) -> int:
     """How many columns are best taken at a time; 1 if the operation is to be left as it is."""
     shape, kernel = graph.shape(convolution.features), graph.shape(convolution.weights)
     if (
@@ -72,7 +66,7 @@ def _columns(model: Any, graph: QuantizedGraph, convolution: Weighted) -> int:
         or kernel[0] != 1
         or kernel[2] % 2 == 0
         or -1 in graph.free_shape(convolution.features)
-        or not _keeps_places(model.subgraphs[0].operators[convolution.index])
+        or not _keeps_places(graph.operators[convolution.index])
         or not graph.is_known(convolution.weights)
         or (convolution.bias >= 0 and not graph.is_known(convolution.bias))
         # Weights alone are quantized: their features are as they come, with a scale for all.
@@ -91,7 +85,7 @@ def _columns(model: Any, graph: QuantizedGraph, convolution: Weighted) -> int:
     return best if costs[best] < WORTHWHILE * costs[1] else 1
 
 
-def _quantized(graph: QuantizedGraph, tensor: int) -> bool:
+def _quantized(graph: Graph, tensor: int) -> bool:
     return len(graph.scales(tensor)) > 0
 
 
@@ -109,25 +103,24 @@ def _groups(width: int, kernel: int, columns: int) -> int:
     return 1 if columns == width else 2 * math.ceil(kernel // 2 / columns) + 1
 
 
-def _by_columns(model: Any, graph: QuantizedGraph, convolution: Weighted) -> list[Any]:
+def _by_columns(graph: Graph, convolution: Weighted, columns: int) -> list[Any]:
     """The convolution of groups of columns, between two reshapes."""
-    columns = _columns(model, graph, convolution)
     batch, height, width, channels = graph.shape(convolution.features)
     groups = _groups(width, graph.shape(convolution.weights)[2], columns)
     kernel = band(graph.constant(convolution.weights)[0], columns, groups)
     grouped = (batch, height, width // columns)
-    operator = model.subgraphs[0].operators[convolution.index]
-    before = reshape(model, convolution.features, (*grouped, columns * channels))
-    output = add_like(model, convolution.output, (*grouped, columns))
-    inputs = [before.outputs[0], _repeated(model, graph, convolution.weights, kernel)]
+    operator = graph.operators[convolution.index]
+    before = reshape(graph, convolution.features, (*grouped, columns * channels))
+    output = add_like(graph, convolution.output, (*grouped, columns))
+    inputs = [before.outputs[0], _repeated(graph, convolution.weights, kernel)]
     if convolution.bias >= 0:
         bias = np.repeat(graph.constant(convolution.bias), columns)
-        inputs.append(_repeated(model, graph, convolution.bias, bias))
+        inputs.append(_repeated(graph, convolution.bias, bias))
     operator.inputs, operator.outputs = inputs, [output]
-    after = reshape(model, output, graph.shape(convolution.output), convolution.output)
+    after = reshape(graph, output, graph.shape(convolution.output), convolution.output)
     return [before, operator, after]
 
 
-def _repeated(model: Any, graph: QuantizedGraph, tensor: int, values: np.ndarray) -> int:
+def _repeated(graph: Graph, tensor: int, values: np.ndarray) -> int:
     """A constant of one scale for each of the new channels, that of the tensor it is made of."""
-    return add_constant(model, values, np.repeat(graph.scales(tensor), len(values)))
+    return add_constant(graph, values, np.repeat(graph.scales(tensor), len(values)))

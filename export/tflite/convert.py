@@ -13,19 +13,20 @@ from keras_cbam.errors import InputError
 from ..children.process import RuntimeFailure
 from ..source import saved_model
 from ..source.layer_names import as_written
+from ..source.rounding import IMAGES
 from ..source.serving import Serving
-from .bias import IMAGES, correct_biases
+from .bias import correct_biases
 from .depthwise import float_depthwise
 from .float_layers import with_float_layers
-from .graph import QuantizedGraph, with_names
-from .metadata import with_metadata
-from .scales import repair_scales, separate_biases
+from .graph import Graph, name_as_signature
+from .metadata import packed_with_metadata
+from .scales import repair_scales, separate_biases, zero_scales
 from .targets import lower
 
 
 def write_float32(serving: Serving, path: Path) -> list[str]:
     """Write float32 weights and arithmetic."""
-    _store(serving, float32(serving).read_bytes(), path)
+    _store(serving, _twin(serving), path)
     return []
 
 
@@ -37,11 +38,12 @@ def write_float16(serving: Serving, path: Path) -> list[str]:
 
 def write_dynamic(serving: Serving, path: Path) -> list[str]:
     """Write int8 weights, whose inputs are quantized as they come; the rest is float32."""
-    content = separate_biases(_convert(serving, _dynamic))
-    content = float_depthwise(content, float32(serving).read_bytes())
+    graph, twin = _convert(serving, _dynamic), _twin(serving)
+    separate_biases(graph)
+    float_depthwise(graph, twin)
     if serving.representative:
-        content = _corrected(serving, content)
-    _store(serving, content, path)
+        _correct(serving, graph, twin)
+    _store(serving, graph, path)
     return [] if serving.representative else ["no bias was corrected, for want of calibration"]
 
 
@@ -49,49 +51,53 @@ def write_int8(serving: Serving, path: Path) -> list[str]:
     """Write int8 weights and activations, calibrated on the representative set."""
     finish = _finish
     if serving.options.float_layers:
-        finish = partial(with_float_layers, serving, float32(serving))
-    content, notes = _repaired(serving, _convert(serving, _int8, finish))
-    _store(serving, _corrected(serving, content), path)
-    return notes
+        finish = partial(with_float_layers, serving, _twin(serving))
+    return _write_integers(serving, _convert(serving, _int8, finish), path)
 
 
 def write_int16x8(serving: Serving, path: Path) -> list[str]:
     """Write int8 weights and int16 activations, calibrated on the representative set."""
-    content, notes = _repaired(serving, _convert(serving, _int16x8))
-    _store(serving, _corrected(serving, content), path)
-    return notes
+    return _write_integers(serving, _convert(serving, _int16x8), path)
 
 
-def _store(serving: Serving, content: bytes, path: Path) -> None:
-    path.write_bytes(with_metadata(lower(content, serving.options.target), serving.metadata))
-
-
-def _corrected(serving: Serving, content: bytes) -> bytes:
-    samples = next(serving.calibration_samples(IMAGES))
-    try:
-        return correct_biases(content, float32(serving).read_bytes(), samples, serving.scratch)
-    except RuntimeFailure as error:
-        raise InputError(f"LiteRT does not run the float32 graph: {error}") from error
-
-
-def _repaired(serving: Serving, content: bytes) -> tuple[bytes, list[str]]:
-    """The file with scales that the runtime takes, and a note if some had to be raised."""
-    content, raised = repair_scales(separate_biases(content), float32(serving).read_bytes())
-    zero = QuantizedGraph(content).zero_scales()
-    if zero:
+def _write_integers(serving: Serving, graph: Graph, path: Path) -> list[str]:
+    twin = _twin(serving)
+    separate_biases(graph)
+    raised = repair_scales(graph, twin)
+    if zero := zero_scales(graph):
         raise InputError(
             f"The quantized graph has {len(zero)} tensors of scale 0, which abort the runtime, the "
             f"first of them {zero[0]}; calibrate on more varied images."
         )
-    count = len(raised)
-    return content, [f"{count} scales next to zero were raised"] if count else []
+    _correct(serving, graph, twin)
+    _store(serving, graph, path)
+    return [f"{len(raised)} scales next to zero were raised"] if raised else []
+
+
+def _correct(serving: Serving, graph: Graph, twin: Graph) -> None:
+    samples = next(serving.calibration_samples(IMAGES))
+    try:
+        correct_biases(graph, twin, float32(serving), samples, serving.scratch)
+    except RuntimeFailure as error:
+        raise InputError(f"LiteRT does not run the float32 graph: {error}") from error
+
+
+def _store(serving: Serving, graph: Graph, path: Path) -> None:
+    lower(graph, serving.options.target)
+    path.write_bytes(packed_with_metadata(graph, serving.metadata))
+
+
+def _twin(serving: Serving) -> Graph:
+    """The float32 graph."""
+    return Graph(float32(serving).read_bytes())
 
 
 def float32(serving: Serving) -> Path:
-    """The float32 file, converted once for all that need it."""
+    """Return the float32 file, converted once for all that need it."""
     kept = serving.scratch / "float32.tflite"
     if not kept.exists():
-        kept.write_bytes(_convert(serving, lambda converter, serving, tf: None))
+        graph = _convert(serving, lambda converter, serving, tf: None)
+        kept.write_bytes(graph.packed())
     return kept
 
 
@@ -103,7 +109,7 @@ def _convert(
     serving: Serving,
     setting: Callable[[Any, Serving, Any], None],
     finish: Callable[[Any], bytes] = _finish,
-) -> bytes:
+) -> Graph:
     """Convert with builtin operations alone, and what `setting` asks of the converter."""
     import tensorflow as tf
 
@@ -119,7 +125,7 @@ def _convert(
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         setting(converter, serving, tf)
         try:
-            return with_names(finish(converter))
+            graph = Graph(finish(converter))
         except (InputError, OSError):
             raise
         except Exception as error:  # the converter's own class is not public
@@ -127,6 +133,8 @@ def _convert(
                 f"TFLite's converter refuses the model: {as_written(_reason(error))}. Leave the "
                 "format or the precision out, or replace what it names."
             ) from error
+    name_as_signature(graph)
+    return graph
 
 
 def _float16(converter: Any, serving: Serving, tf: Any) -> None:

@@ -6,25 +6,16 @@ delegate and cut the graph in two. They hold few of a network's weights: 2 % of 
 
 from __future__ import annotations
 
-from .graph import QuantizedGraph, pack, pairs
+from .graph import Graph, pairs
 
 
-def float_depthwise(content: bytes, float_content: bytes) -> bytes:
-    """Return the dynamic range file with the depthwise weights of the float32 file.
-
-    Args:
-        content: a dynamic range TFLite file.
-        float_content: the float32 file of the same network.
-    """
+def float_depthwise(graph: Graph, twin: Graph) -> None:
+    """Give a dynamic range graph the depthwise weights of its float32 twin."""
     from ai_edge_litert import schema_py_generated as schema
 
-    graph, reference = QuantizedGraph(content), QuantizedGraph(float_content)
-    model = schema.ModelT.InitFromPackedBuf(content)
-    for operation, counterpart in pairs(graph, reference):
-        if operation.kind == "DEPTHWISE_CONV_2D" and len(graph.scales(operation.weights)):
-            tensor = model.subgraphs[0].tensors[operation.weights]
+    for ours, theirs in pairs(graph, twin):
+        if ours.kind == "DEPTHWISE_CONV_2D" and len(graph.scales(ours.weights)):
+            tensor = graph.tensors[ours.weights]
             tensor.type = schema.TensorType.FLOAT32
             tensor.quantization = None
-            values = reference.values(counterpart.weights)
-            model.buffers[tensor.buffer].data = values.reshape(-1).view("uint8")
-    return pack(model)
+            graph.set_values(ours.weights, twin.values(theirs.weights))

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from ..source.layer_names import operations_of
 from ..source.serving import Serving
-from .graph import QuantizedGraph
+from .graph import Graph
 
 
-def with_float_layers(serving: Serving, float_file: Path, converter: Any) -> bytes:
+def with_float_layers(serving: Serving, twin: Graph, converter: Any) -> bytes:
     """Convert with the operations of `serving.options.float_layers` in float32.
 
     Args:
         serving: the model.
-        float_file: its float32 file, whose operations are named alike.
+        twin: its float32 graph, whose operations are named alike.
         converter: set up for int8.
 
     Raises:
@@ -23,8 +22,7 @@ def with_float_layers(serving: Serving, float_file: Path, converter: Any) -> byt
     """
     import tensorflow as tf
 
-    graph = QuantizedGraph(float_file.read_bytes())
-    names = [graph.name(int(operation.Outputs(0))) for _, operation in graph.operations()]
+    names = [twin.name(int(operation.outputs[0])) for _, operation in twin.operations()]
     kept = operations_of(serving.options.float_layers, serving.layer_names(), names)
     options = tf.lite.experimental.QuantizationDebugOptions(denylisted_nodes=kept)
     debugger = tf.lite.experimental.QuantizationDebugger(converter=converter, debug_options=options)

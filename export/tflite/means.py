@@ -7,24 +7,22 @@ from typing import Any
 import numpy as np
 
 from .editing import add_constant, operator_code
-from .graph import QuantizedGraph, pack
+from .graph import Graph
 
 # The first version of CONV_2D that takes each type.
 VERSIONS = {"float32": 1, "int8": 3, "int16": 4}
 
 
-def channel_means_as_convolutions(content: bytes) -> bytes:
+def channel_means_as_convolutions(graph: Graph) -> None:
     """Write each mean over the channels as a 1x1 convolution with the constant `1 / channels`.
 
     An NPU that has no reduction over channels, such as Arm's Ethos-U, has convolutions.
     """
     from ai_edge_litert import schema_py_generated as schema
 
-    graph = QuantizedGraph(content)
-    model = schema.ModelT.InitFromPackedBuf(content)
     means = [
-        model.subgraphs[0].operators[index]
-        for index, (kind, operation) in enumerate(graph.operations())
+        operation
+        for kind, operation in graph.operations()
         if kind == "MEAN" and _is_over_channels(graph, operation)
     ]
     constants: dict[tuple[int, float], list[int]] = {}
@@ -33,41 +31,36 @@ def channel_means_as_convolutions(content: bytes) -> bytes:
         scale = float(graph.scales(features)[0]) if len(graph.scales(features)) else 0.0
         key = (graph.shape(features)[-1], scale)
         if key not in constants:
-            constants[key] = _constants(model, graph, features)
+            constants[key] = _constants(graph, features)
         mean.inputs = [features, *constants[key]]
         version = VERSIONS[graph.dtype(features).name]
-        mean.opcodeIndex = operator_code(model, schema.BuiltinOperator.CONV_2D, version)
+        mean.opcodeIndex = operator_code(graph, schema.BuiltinOperator.CONV_2D, version)
         mean.builtinOptionsType = schema.BuiltinOptions.Conv2DOptions
         mean.builtinOptions = schema.Conv2DOptionsT()
         mean.builtinOptions.padding = schema.Padding.VALID
         mean.builtinOptions.strideH = mean.builtinOptions.strideW = 1
-    return pack(model) if means else content
 
 
-def _is_over_channels(graph: QuantizedGraph, operation: Any) -> bool:
+def _is_over_channels(graph: Graph, operation: Any) -> bool:
     """Whether a reduction of an image, real or quantized, is over its last axis and keeps it."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    features, axes = (int(tensor) for tensor in operation.InputsAsNumpy())
+    features, axes = (int(tensor) for tensor in operation.inputs)
     if graph.dtype(features).name not in VERSIONS or not graph.is_constant(axes):
         return False
     rank = len(graph.shape(features))
-    options = schema.ReducerOptions()
-    options.Init(operation.BuiltinOptions().Bytes, operation.BuiltinOptions().Pos)
     over = [int(axis) % rank for axis in np.atleast_1d(graph.values(axes))]
-    return rank == 4 and over == [3] and options.KeepDims()
+    return rank == 4 and over == [3] and bool(operation.builtinOptions.keepDims)
 
 
-def _constants(model: Any, graph: QuantizedGraph, features: int) -> list[int]:
+def _constants(graph: Graph, features: int) -> list[int]:
     """Add the weights of a mean over the channels of `features`, and a bias of zero."""
     channels = graph.shape(features)[-1]
     kernel = np.full((1, 1, 1, channels), 1 / channels, "float32")
     scales = graph.scales(features)
     if not len(scales):
-        return [add_constant(model, kernel), add_constant(model, np.zeros(1, "float32"))]
+        return [add_constant(graph, kernel), add_constant(graph, np.zeros(1, "float32"))]
     scale = 1 / channels / 127
     bias = np.zeros(1, "int32" if graph.dtype(features) == np.int8 else "int64")
     return [
-        add_constant(model, np.full(kernel.shape, 127, "int8"), [scale]),
-        add_constant(model, bias, [scale * float(scales[0])]),
+        add_constant(graph, np.full(kernel.shape, 127, "int8"), [scale]),
+        add_constant(graph, bias, [scale * float(scales[0])]),
     ]

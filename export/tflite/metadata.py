@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..source.metadata import LABELS_FILE, Metadata
-from .graph import pack
+from .graph import Graph
 
 NAME = "TFLITE_METADATA"
 IDENTIFIER = b"M001"
@@ -36,34 +36,33 @@ IMAGE = Byte(2)
 NORMALIZATION = Byte(1)
 
 
-def with_metadata(content: bytes, metadata: Metadata) -> bytes:
-    """The file of a TFLite model with its metadata, and its labels where there are any."""
+def packed_with_metadata(graph: Graph, metadata: Metadata) -> bytes:
+    """Return a file's bytes with its metadata, and its labels where there are any."""
     from ai_edge_litert import schema_py_generated as schema
 
-    model = schema.ModelT.InitFromPackedBuf(content)
+    model = graph.model
     buffer, entry = schema.BufferT(), schema.MetadataT()
-    buffer.data = np.frombuffer(_described(model, metadata), "uint8")
+    buffer.data = np.frombuffer(_described(graph, metadata), "uint8")
     entry.name, entry.buffer = NAME, len(model.buffers)
     model.buffers.append(buffer)
     model.metadata = [*(model.metadata or []), entry]
-    stored = io.BytesIO(pack(model))
+    stored = io.BytesIO(graph.packed())
     if metadata.labels:
         with zipfile.ZipFile(stored, "a") as archive:
             # Without the time, so that one model gives one file.
             archive.writestr(
-                zipfile.ZipInfo(LABELS_FILE), metadata.labels_text(_scores(model, metadata))
+                zipfile.ZipInfo(LABELS_FILE), metadata.labels_text(_scores(graph, metadata))
             )
     return stored.getvalue()
 
 
-def _scores(model: Any, metadata: Metadata) -> int:
+def _scores(graph: Graph, metadata: Metadata) -> int:
     """How many scores the output has that the labels are of; of a sigmoid it is one of two."""
-    (signature,) = model.signatureDefs
-    (index,) = (e.tensorIndex for e in signature.outputs if e.name.decode() == metadata.scores)
-    return int(model.subgraphs[0].tensors[index].shape[-1])
+    _, outputs = graph.signature()
+    return graph.shape(outputs[metadata.scores])[-1]
 
 
-def _described(model: Any, metadata: Metadata) -> bytes:
+def _described(graph: Graph, metadata: Metadata) -> bytes:
     """A `ModelMetadata` of the model: each line below is a table of the schema, in its order."""
     tables = _Tables()
     labels = images = normalization = None
@@ -73,11 +72,9 @@ def _described(model: Any, metadata: Metadata) -> bytes:
     if formula is not None:
         normalization = [tables.add(NORMALIZATION, tables.add(*formula))]
         images = tables.add(IMAGE, tables.add(RGB))
-    (signature,) = model.signatureDefs
-    graph = model.subgraphs[0]
-    sides = (*signature.inputs, *signature.outputs)
-    names = {each.tensorIndex: each.name.decode() for each in sides}
-    scores = [e.tensorIndex for e in signature.outputs if e.name.decode() == metadata.scores]
+    read, written = graph.signature()
+    names = {tensor: name for some in (read, written) for name, tensor in some.items()}
+    scores = [tensor for name, tensor in written.items() if name == metadata.scores]
     inputs = [tables.add(names[i], None, None, images, normalization) for i in graph.inputs]
     outputs = [
         tables.add(names[i], None, None, None, None, None, labels if i in scores else None)

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ..children.arrays import load_arrays
-from .graph import QuantizedGraph, each_input
+from .graph import Graph
+from .interpreter import runs
 
 Operation = tuple[str, str]
 
@@ -34,22 +35,14 @@ def main(path: str, twin: str, samples_path: str, found: str) -> None:
 
 def _run(path: str, samples: dict[str, np.ndarray]) -> Iterator[dict[Operation, np.ndarray]]:
     """For each input, what each operation, by kind and name, gives, in real units."""
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    graph = QuantizedGraph(Path(path).read_bytes())
-    interpreter = Interpreter(
-        model_path=path,
-        # A delegate keeps its tensors to itself.
-        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-        experimental_preserve_all_tensors=True,
-    )
-    for _ in each_input(interpreter, samples, graph.quantize):
+    graph = Graph(Path(path).read_bytes())
+    for interpreter in runs(path, samples, graph.quantize):
         found: dict[Operation, np.ndarray] = {}
         kinds: dict[int, str | None] = {}
         for kind, operation in graph.operations():
-            tensor = int(operation.Outputs(0))
+            tensor = int(operation.outputs[0])
             value = graph.dequantize(interpreter.get_tensor(tensor), tensor)
             # A lowered operation leaves its name to the reshape after it.
-            kinds[tensor] = kinds.get(int(operation.Inputs(0))) if kind == "RESHAPE" else kind
+            kinds[tensor] = kinds.get(int(operation.inputs[0])) if kind == "RESHAPE" else kind
             found[kinds[tensor] or kind, graph.name(tensor)] = value
         yield found

@@ -17,7 +17,8 @@ import math
 
 import numpy as np
 
-from .graph import QuantizedGraph, Weighted, clipped, pack, pairs
+from ..children.quantization import clipped
+from .graph import Graph, Weighted, pairs
 
 # XNNPACK's bound is 256, that of LiteRT's int16 convolutions 128; half leaves room for rounding.
 LARGEST_FACTOR = 64.0
@@ -35,44 +36,38 @@ LARGEST_RATIO = 2**20
 Pairs = list[tuple[Weighted, Weighted]]
 
 
-def separate_biases(content: bytes) -> bytes:
+def separate_biases(graph: Graph) -> None:
     """Give each operation a bias of its own, in the units that the runtime takes it in.
 
     The converter stores equal constants once. A bias can then not be changed without what else
     reads it; and with int16 activations a layer that is applied twice keeps the bias of the first
     time, in units that are wrong the second time.
     """
-    from ai_edge_litert import schema_py_generated as schema
-
-    graph = QuantizedGraph(content)
-    model = schema.ModelT.InitFromPackedBuf(content)
-    tensors = model.subgraphs[0].tensors
-    biases = {each.bias for each in graph.weighted()}
-    taken = {tensor.buffer for index, tensor in enumerate(tensors) if index not in biases}
+    biased = [each for each in graph.weighted() if each.bias >= 0]
+    units = [_in_units(graph, each) for each in biased]
     done: set[int] = set()
-    for operation in graph.weighted():
-        if operation.bias < 0:
-            continue
-        tensor = tensors[operation.bias]
-        if operation.bias in done:
-            tensor = copy.copy(tensor)
-            tensor.quantization = copy.copy(tensor.quantization)
-            reader = model.subgraphs[0].operators[operation.index]
-            reader.inputs = [*reader.inputs[:2], len(tensors), *reader.inputs[3:]]
-            tensors.append(tensor)
-        done.add(operation.bias)
-        values, scales = _in_units(graph, operation)
+    for operation, (values, scales) in zip(biased, units, strict=True):
+        bias = operation.bias
+        if bias in done:
+            bias = _copied(graph, operation)
+        done.add(bias)
         if len(scales):
-            tensor.quantization.scale = scales.astype("float32")
-        if tensor.buffer in taken:
-            tensor.buffer = len(model.buffers)
-            model.buffers.append(schema.BufferT())
-        taken.add(tensor.buffer)
-        model.buffers[tensor.buffer].data = values.view("uint8")
-    return pack(model)
+            graph.set_scales(bias, scales)
+        graph.own_buffer(bias)
+        graph.set_values(bias, values)
 
 
-def _in_units(graph: QuantizedGraph, operation: Weighted) -> tuple[np.ndarray, np.ndarray]:
+def _copied(graph: Graph, operation: Weighted) -> int:
+    """The bias of an operation, as a tensor that nothing else reads."""
+    tensor = copy.copy(graph.tensors[operation.bias])
+    tensor.quantization = copy.copy(tensor.quantization)
+    reader = graph.operators[operation.index]
+    reader.inputs = [*reader.inputs[:2], len(graph.tensors), *reader.inputs[3:]]
+    graph.tensors.append(tensor)
+    return len(graph.tensors) - 1
+
+
+def _in_units(graph: Graph, operation: Weighted) -> tuple[np.ndarray, np.ndarray]:
     """The bias of an operation and its scales, the product of those of features and weights."""
     values, scales = graph.values(operation.bias), graph.scales(operation.bias)
     if not len(scales):
@@ -85,43 +80,58 @@ def _in_units(graph: QuantizedGraph, operation: Weighted) -> tuple[np.ndarray, n
     return clipped(np.rint(steps), values.dtype), product
 
 
-def repair_scales(content: bytes, float_content: bytes) -> tuple[bytes, list[str]]:
+def repair_scales(graph: Graph, twin: Graph) -> list[str]:
     """Raise the output scales that a runtime would refuse to the smallest it takes.
 
     Such a tensor holds zero wherever calibration looked, and zero stays zero at any scale. The
-    weights and biases of what reads it are quantized anew from the float32 file.
+    weights and biases of what reads it are quantized anew from the float32 graph.
 
     Args:
-        content: an integer TFLite file.
-        float_content: the float32 file of the same network.
+        graph: of integer weights and activations.
+        twin: the float32 graph of the same network.
 
     Returns:
-        The file, repaired, and the names of the tensors whose scale was raised.
+        The names of the tensors whose scale was raised.
     """
-    reference = QuantizedGraph(float_content)
-    graph = QuantizedGraph(content)
-    for tensor in graph.zero_constants():
-        graph.scales(tensor)[:] = 1
-    content = bytes(graph.buffer)
-    matched = pairs(graph, reference)
-    raised = _raised(graph, reference, matched)
+    for tensor in _zero_constants(graph):
+        graph.set_scales(tensor, np.ones_like(graph.scales(tensor)))
+    matched = pairs(graph, twin)
+    raised = _raised(graph, twin, matched)
     constants = {
         ours.weights
         for ours, _ in matched
         if ours.features in raised or _is_spoiled(graph.scales(ours.weights))
     }
-    if not constants and not raised:
-        return content, []
-    graph = QuantizedGraph(_separate(content, constants))
     for tensor, scale in raised.items():
-        graph.scales(tensor)[:] = scale
+        graph.set_scales(tensor, scale)
     for constant in sorted(constants):
+        graph.own_buffer(constant)
         readers = [pair for pair in matched if pair[0].weights == constant]
-        _quantize_anew(graph, reference, readers)
-    return bytes(graph.buffer), [graph.name(tensor) for tensor in raised]
+        _quantize_anew(graph, twin, readers)
+    return [graph.name(tensor) for tensor in raised]
 
 
-def _raised(graph: QuantizedGraph, reference: QuantizedGraph, matched: Pairs) -> dict[int, float]:
+def _zero_constants(graph: Graph) -> list[int]:
+    """The constants of zeros that are quantized with the scale 0; weights are none of them."""
+    weights = {each.weights for each in graph.weighted()}
+    return [
+        tensor
+        for tensor in range(len(graph.tensors))
+        if tensor not in weights
+        and len(graph.scales(tensor))
+        and not graph.scales(tensor).any()
+        and graph.is_constant(tensor)
+        and not graph.values(tensor).any()
+    ]
+
+
+def zero_scales(graph: Graph) -> list[str]:
+    """Return the names of the tensors with a scale of zero."""
+    tensors = range(len(graph.tensors))
+    return [graph.name(tensor) for tensor in tensors if (graph.scales(tensor) == 0).any()]
+
+
+def _raised(graph: Graph, twin: Graph, matched: Pairs) -> dict[int, float]:
     """The tensors whose scale has to be raised, and to what."""
     raised: dict[int, float] = {}
     twins = {ours.index: (ours, theirs) for ours, theirs in matched}
@@ -130,17 +140,17 @@ def _raised(graph: QuantizedGraph, reference: QuantizedGraph, matched: Pairs) ->
         return raised.get(tensor, float(graph.scales(tensor)[0]))
 
     for index, (kind, operation) in enumerate(graph.operations()):
-        output = int(operation.Outputs(0))
+        output = int(operation.outputs[0])
         if not len(graph.scales(output)):
             continue
         if index in twins:
             ours, theirs = twins[index]
-            smallest = _smallest(graph, reference, ours, theirs, scale(ours.features))
+            smallest = _smallest(graph, twin, ours, theirs, scale(ours.features))
         elif kind in SUMS:
-            terms = max(scale(int(tensor)) for tensor in operation.InputsAsNumpy())
+            terms = max(scale(int(tensor)) for tensor in operation.inputs)
             smallest = terms / LARGEST_TERM[graph.dtype(output).name]
         elif kind == "MUL":
-            smallest = math.prod(scale(int(t)) for t in operation.InputsAsNumpy()) / LARGEST_FACTOR
+            smallest = math.prod(scale(int(t)) for t in operation.inputs) / LARGEST_FACTOR
         else:
             continue
         if scale(output) < smallest:
@@ -148,17 +158,15 @@ def _raised(graph: QuantizedGraph, reference: QuantizedGraph, matched: Pairs) ->
     return raised
 
 
-def _smallest(
-    graph: QuantizedGraph, reference: QuantizedGraph, ours: Weighted, theirs: Weighted, step: float
-) -> float:
+def _smallest(graph: Graph, twin: Graph, ours: Weighted, theirs: Weighted, step: float) -> float:
     """The smallest output scale that the runtime takes, with `step` as that of the features."""
     # Of the float file, since the converter may have spoiled these weights.
-    weights = np.abs(reference.values(theirs.weights).astype("float64"))
+    weights = np.abs(twin.values(theirs.weights).astype("float64"))
     others = tuple(a for a in range(weights.ndim) if a != graph.channel_axis(ours.weights))
     limits = np.iinfo(graph.dtype(ours.features))
     largest = step * (limits.max - limits.min) * weights.sum(others)
     if theirs.bias >= 0:
-        largest = largest + np.abs(reference.values(theirs.bias))
+        largest = largest + np.abs(twin.values(theirs.bias))
     return max(
         step * float(weights.max()) / 127 / LARGEST_FACTOR, float(largest.max()) / LARGEST_SUM
     )
@@ -169,42 +177,30 @@ def _is_spoiled(scales: np.ndarray) -> bool:
     return not (np.isfinite(scales) & (scales >= np.finfo("float32").tiny)).all()
 
 
-def _quantize_anew(graph: QuantizedGraph, reference: QuantizedGraph, readers: Pairs) -> None:
+def _quantize_anew(graph: Graph, twin: Graph, readers: Pairs) -> None:
     """Weights, symmetric in int8, and biases of the operations that share them."""
     ours, theirs = readers[0]
-    weights = reference.values(theirs.weights).astype("float64")
+    weights = twin.values(theirs.weights).astype("float64")
     axis = graph.channel_axis(ours.weights)
     scales = np.abs(weights).max(axis=tuple(a for a in range(weights.ndim) if a != axis)) / 127
     # A channel of next to nothing, whose scale only its bias is counted in, gets a usable one.
     scales = np.maximum(scales, scales.max() / LARGEST_RATIO or 1)
     biases = []
-    for each, twin in readers:
+    for each, other in readers:
         if each.bias >= 0:
-            values = reference.values(twin.bias).astype("float64")
+            values = twin.values(other.bias).astype("float64")
             step = float(graph.scales(each.features)[0])
             biases.append((each.bias, values, step))
             scales = np.maximum(scales, np.abs(values) / step / LARGEST_BIAS)
     if len(graph.scales(ours.weights)) == 1:
         scales = scales.max(keepdims=True)
     along = [-1 if a == axis else 1 for a in range(weights.ndim)]
-    graph.store(ours.weights, weights / scales.reshape(along), scales)
+    _store(graph, ours.weights, weights / scales.reshape(along), scales)
     for tensor, values, step in biases:
-        graph.store(tensor, values / (step * scales), step * scales)
+        _store(graph, tensor, values / (step * scales), step * scales)
 
 
-def _separate(content: bytes, constants: set[int]) -> bytes:
-    """Give each of these constants a buffer that no other tensor reads."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    model = schema.ModelT.InitFromPackedBuf(content)
-    tensors = model.subgraphs[0].tensors
-    taken = {tensor.buffer for index, tensor in enumerate(tensors) if index not in constants}
-    for constant in sorted(constants):
-        shared = tensors[constant].buffer
-        if shared in taken:
-            own = schema.BufferT()
-            own.data = model.buffers[shared].data
-            tensors[constant].buffer = len(model.buffers)
-            model.buffers.append(own)
-        taken.add(tensors[constant].buffer)
-    return pack(model)
+def _store(graph: Graph, tensor: int, steps: np.ndarray, scales: np.ndarray) -> None:
+    """Store a constant, given in units of its new scales."""
+    graph.set_values(tensor, clipped(np.rint(steps), graph.dtype(tensor)))
+    graph.set_scales(tensor, np.broadcast_to(scales, graph.scales(tensor).shape))

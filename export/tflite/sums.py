@@ -11,45 +11,38 @@ from collections import Counter
 from typing import Any
 
 from .editing import add_constant, add_like, replace_operations
-from .graph import QuantizedGraph, Weighted, pack
+from .graph import Graph, Weighted
 
 
-def one_convolution_of_sums(content: bytes) -> bytes:
-    """The file with each sum of one convolution's answers as the convolution of the sum."""
+def one_convolution_of_sums(graph: Graph) -> None:
+    """Write each sum of one convolution's answers as the convolution of the sum."""
     # A sum of three is a sum of a sum.
-    while (merged := _merged(content)) != content:
-        content = merged
-    return content
+    while _merge(graph):
+        pass
 
 
-def _merged(content: bytes) -> bytes:
-    from ai_edge_litert import schema_py_generated as schema
-
-    graph = QuantizedGraph(content)
-    model = schema.ModelT.InitFromPackedBuf(content)
-    operators = model.subgraphs[0].operators
-    read = Counter(int(tensor) for each in operators for tensor in each.inputs)
-    read.update(int(tensor) for tensor in model.subgraphs[0].outputs)
+def _merge(graph: Graph) -> bool:
+    """Merge sums of two, and tell whether there were any."""
+    read = Counter(int(tensor) for each in graph.operators for tensor in each.inputs)
+    read.update(graph.outputs)
     convolutions = {
         each.output: each
         for each in graph.weighted()
         if each.kind == "CONV_2D" and read[each.output] == 1
     }
     written = {}
-    for index, (kind, _) in enumerate(graph.operations()):
-        inputs = [int(tensor) for tensor in operators[index].inputs]
+    for index, (kind, operation) in enumerate(graph.operations()):
+        inputs = [int(tensor) for tensor in operation.inputs]
         terms = [convolutions[tensor] for tensor in inputs if tensor in convolutions]
-        if kind == "ADD" and len(terms) == 2 and _same(model, graph, *terms):
-            written[index] = _once(model, graph, operators[index], *terms)
-    if not written:
-        return content
-    replace_operations(model, written)
-    return pack(model)
+        if kind == "ADD" and len(terms) == 2 and _same(graph, *terms):
+            written[index] = _once(graph, operation, *terms)
+    replace_operations(graph, written)
+    return bool(written)
 
 
-def _same(model: Any, graph: QuantizedGraph, one: Weighted, other: Weighted) -> bool:
+def _same(graph: Graph, one: Weighted, other: Weighted) -> bool:
     """Whether two are one linear convolution of maps of one shape, in floating point."""
-    operators = model.subgraphs[0].operators
+    operators = graph.operators
     options = [vars(operators[each.index].builtinOptions) for each in (one, other)]
     return (
         one.weights == other.weights
@@ -62,14 +55,14 @@ def _same(model: Any, graph: QuantizedGraph, one: Weighted, other: Weighted) -> 
     )
 
 
-def _once(model: Any, graph: QuantizedGraph, add: Any, one: Weighted, other: Weighted) -> list[Any]:
+def _once(graph: Graph, add: Any, one: Weighted, other: Weighted) -> list[Any]:
     """The sum of the features, then the convolution, with the biases of both."""
-    convolution = copy.copy(model.subgraphs[0].operators[one.index])
+    convolution = copy.copy(graph.operators[one.index])
     convolution.builtinOptions = copy.copy(convolution.builtinOptions)
     convolution.builtinOptions.fusedActivationFunction = add.builtinOptions.fusedActivationFunction
     bias = graph.constant(one.bias) + graph.constant(other.bias)
-    total = add_like(model, one.features)
-    convolution.inputs = [total, one.weights, add_constant(model, bias)]
+    total = add_like(graph, one.features)
+    convolution.inputs = [total, one.weights, add_constant(graph, bias)]
     convolution.outputs = list(add.outputs)
     add.inputs, add.outputs = [one.features, other.features], [total]
     add.builtinOptions.fusedActivationFunction = 0

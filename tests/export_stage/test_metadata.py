@@ -8,7 +8,7 @@ import pytest
 from keras_cbam.errors import InputError
 from keras_cbam.export import export
 from keras_cbam.export.source.metadata import Metadata
-from keras_cbam.export.tflite.graph import QuantizedGraph
+from keras_cbam.export.tflite.graph import Graph
 from tests.conftest import BACKEND
 from tests.export_stage.conftest import LABELS
 
@@ -50,8 +50,8 @@ def test_mediapipe_classifies_as_keras(precision, for_mediapipe, network, images
 
 
 def test_integer_inputs_take_pixels_as_they_are(for_mediapipe):
-    graph = QuantizedGraph((for_mediapipe / "model_int8.tflite").read_bytes())
-    tensor = int(graph.graph.Inputs(0))
+    graph = Graph((for_mediapipe / "model_int8.tflite").read_bytes())
+    tensor = graph.inputs[0]
     assert graph.dtype(tensor) == "uint8"
     assert graph.scales(tensor) == pytest.approx(1)
     assert graph.quantize(np.array([0.0, 255.0]), tensor).tolist() == [0, 255]
@@ -59,13 +59,9 @@ def test_integer_inputs_take_pixels_as_they_are(for_mediapipe):
 
 def test_tflite_metadata_follows_its_schema(for_mediapipe):
     schema = pytest.importorskip("mediapipe.tasks.metadata.metadata_schema_py_generated")
-    model = QuantizedGraph((for_mediapipe / "model_float32.tflite").read_bytes()).model
-    (entry,) = [
-        each
-        for each in (model.Metadata(i) for i in range(model.MetadataLength()))
-        if each.Name() == b"TFLITE_METADATA"
-    ]
-    content = model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
+    model = Graph((for_mediapipe / "model_float32.tflite").read_bytes()).model
+    (entry,) = [each for each in model.metadata if each.name == b"TFLITE_METADATA"]
+    content = model.buffers[entry.buffer].data.tobytes()
     assert schema.ModelMetadata.ModelMetadataBufferHasIdentifier(content, 0)
     found = schema.ModelMetadataT.InitFromObj(schema.ModelMetadata.GetRootAs(content))
     (graph,) = found.subgraphMetadata

@@ -9,7 +9,7 @@ import pytest
 from keras_cbam.errors import InputError
 from keras_cbam.export import ARTIFACTS, export, verify
 from keras_cbam.export.source.layer_names import owners
-from keras_cbam.export.tflite.graph import QuantizedGraph
+from keras_cbam.export.tflite.graph import Graph
 from tests.conftest import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
@@ -159,9 +159,9 @@ def test_integer_io(integer_io, network, images, tmp_path):
         verification_data=images,
         integer_io=integer_io,
     )
-    graph = QuantizedGraph((tmp_path / "model_int8.tflite").read_bytes())
-    assert graph.dtype(int(graph.graph.Inputs(0))) == integer_io
-    assert graph.dtype(graph.graph.Outputs(0)) == integer_io
+    graph = Graph((tmp_path / "model_int8.tflite").read_bytes())
+    assert graph.dtype(graph.inputs[0]) == integer_io
+    assert graph.dtype(graph.outputs[0]) == integer_io
 
 
 def test_float_layers_stay_float(network, images, tmp_path):
@@ -172,8 +172,8 @@ def test_float_layers_stay_float(network, images, tmp_path):
         "integer_io": "float32",
     }
     report = export(network, tmp_path, float_layers=["conv1", "cbam1"], **arguments)
-    graph = QuantizedGraph((tmp_path / "model_int8.tflite").read_bytes())
-    outputs = [int(operation.Outputs(0)) for _, operation in graph.operations()]
+    graph = Graph((tmp_path / "model_int8.tflite").read_bytes())
+    outputs = [int(operation.outputs[0]) for _, operation in graph.operations()]
     types = {
         layer: {str(graph.dtype(o)) for o in outputs if [layer] in owners(graph.name(o), LAYERS)}
         for layer in LAYERS
@@ -197,9 +197,8 @@ def test_batches_of_tflite(batch_size, network, images, tmp_path):
         network, tmp_path, formats=["tflite"], verification_data=images[:50], batch_size=batch_size
     )
     assert report.verified
-    graph = QuantizedGraph((tmp_path / "model_float32.tflite").read_bytes())
-    signature = graph.graph.Tensors(int(graph.graph.Inputs(0))).ShapeSignatureAsNumpy()
-    found = graph.shape(int(graph.graph.Inputs(0)))[0] if batch_size else signature[0]
+    graph = Graph((tmp_path / "model_float32.tflite").read_bytes())
+    found = graph.free_shape(graph.inputs[0])[0]
     assert found == (batch_size or -1)
 
 

@@ -11,9 +11,9 @@ from keras_cbam.export.runtimes.table import run_artifact
 from keras_cbam.export.source.prepare import prepare
 from keras_cbam.export.source.serving import Serving
 from keras_cbam.export.tflite.bias import correct_biases
-from keras_cbam.export.tflite.convert import _convert, _int8, _int16x8, float32
-from keras_cbam.export.tflite.graph import QuantizedGraph, pack
-from keras_cbam.export.tflite.scales import repair_scales, separate_biases
+from keras_cbam.export.tflite.convert import _convert, _int8, _int16x8, _twin, float32, write_int8
+from keras_cbam.export.tflite.graph import Graph
+from keras_cbam.export.tflite.scales import repair_scales, separate_biases, zero_scales
 from tests.conftest import BACKEND, vary
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
@@ -44,10 +44,8 @@ def network_after(model):
 def test_the_dead_unit_is_repaired_and_its_reader_keeps_its_bias(dead_unit, tmp_path):
     images = np.random.default_rng(1).uniform(0, 1, (250, 8, 8, 3)).astype("float32")
     serving = Serving(prepare(dead_unit), tmp_path, [images])
-    content = _convert(serving, _int8)
-    fixed, repaired = repair_scales(content, float32(serving).read_bytes())
-    assert len(repaired) == 1
-    after = QuantizedGraph(fixed)
+    after = _convert(serving, _int8)
+    assert len(repair_scales(after, _twin(serving))) == 1
     for new in after.weighted():
         factor = (
             after.scales(new.features)[0]
@@ -63,7 +61,7 @@ def test_the_dead_unit_is_repaired_and_its_reader_keeps_its_bias(dead_unit, tmp_
     # In units of next to nothing no bias would fit, but for weights in steps of a third.
     assert (after.scales(reader.weights) < 0.05).all()
     path = tmp_path / "repaired.tflite"
-    path.write_bytes(fixed)
+    path.write_bytes(after.packed())
     save_arrays(tmp_path / "inputs.npz", {"image": images})
     found, _ = run_artifact("litert", path, tmp_path / "inputs.npz")
     expected = dead_unit.predict(images, verbose=0)
@@ -94,8 +92,7 @@ def test_channels_of_zeros_get_a_scale(tmp_path):
     kernel = rng.normal(0, 1, (3, 3, 3, 4)) * [1, 0, 1, 0]
     model.get_layer("half").set_weights([kernel, np.array([1.0, 0.0, 0.5, 0.0])])
     images = rng.uniform(0, 1, (20, 8, 8, 3)).astype("float32")
-    content = _convert(Serving(prepare(model), tmp_path, [images]), _int16x8)
-    assert QuantizedGraph(content).zero_scales()
+    assert zero_scales(_convert(Serving(prepare(model), tmp_path, [images]), _int16x8))
     (parity,) = exported(model, images, "int16x8", tmp_path).parity
     assert np.ptp(model.predict(images, verbose=0), axis=0)[[0, 2]].min() > 0.05
     assert parity.largest_error < 0.01
@@ -135,10 +132,23 @@ def test_attention_that_is_still_the_identity_is_exported(precision, tmp_path, r
 
 def test_a_healthy_graph_is_left_alone(network, images, tmp_path):
     serving = Serving(prepare(network), tmp_path, [images[:50]])
-    content = _convert(serving, _int8)
-    fixed, repaired = repair_scales(content, float32(serving).read_bytes())
-    assert repaired == []
-    assert fixed == content
+    graph = _convert(serving, _int8)
+    before = graph.packed()
+    assert repair_scales(graph, _twin(serving)) == []
+    assert graph.packed() == before
+
+
+def test_a_file_is_read_and_written_once(network, images, tmp_path, monkeypatch):
+    serving = Serving(prepare(network), tmp_path, [images[:50]])
+    twin = float32(serving).read_bytes()
+    read, written = [], []
+    before, packed = Graph.__init__, Graph.packed
+    monkeypatch.setattr(Graph, "__init__", lambda self, c: (read.append(c), before(self, c))[1])
+    monkeypatch.setattr(Graph, "packed", lambda self: (written.append(self), packed(self))[1])
+    write_int8(serving, tmp_path / "model.tflite")
+    assert len(read) == 2
+    assert read.count(twin) == 1
+    assert len(written) == 1
 
 
 def test_export_names_the_repair(dead_unit, tmp_path):
@@ -162,10 +172,10 @@ def test_biases_take_back_what_rounded_weights_shift(tmp_path):
     images = (rng.uniform(0, 1, (16, 1, 1, 4)) + np.arange(4)) * np.ones((16, 8, 8, 4))
     images = images.astype("float32")
     serving = Serving(prepare(model), tmp_path, [images])
-    content = separate_biases(_convert(serving, _int16x8))
-    twin = float32(serving).read_bytes()
-    before = QuantizedGraph(content)
-    after = QuantizedGraph(correct_biases(content, twin, {"image": images}, tmp_path))
+    after = _convert(serving, _int16x8)
+    separate_biases(after)
+    before = Graph(after.packed())
+    correct_biases(after, _twin(serving), float32(serving), {"image": images}, tmp_path)
     names = {(8, 3, 3, 4): "full", (8, 3, 3, 2): "grouped", (1, 3, 3, 8): "depthwise"}
     seen = 0
     for operation in before.weighted():
@@ -189,37 +199,35 @@ def test_biases_take_back_what_rounded_weights_shift(tmp_path):
     assert seen == 3
 
 
-def sharers(content):
+def sharers(graph):
     """How many tensors read each bias's buffer."""
-    graph = QuantizedGraph(content)
-    read = [graph.graph.Tensors(t).Buffer() for t in range(graph.graph.TensorsLength())]
+    read = [tensor.buffer for tensor in graph.tensors]
     return [read.count(read[o.bias]) for o in graph.weighted() if o.bias >= 0]
 
 
 def test_a_bias_is_separated_from_a_constant_that_is_none(network, images, tmp_path):
     """As one of -1 is stored with the axis of a reduction."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    content = separate_biases(_convert(Serving(prepare(network), tmp_path, [images[:50]]), _int8))
-    operation = next(o for o in QuantizedGraph(content).weighted() if o.bias >= 0)
-    model = schema.ModelT.InitFromPackedBuf(content)
-    tensors = model.subgraphs[0].tensors
-    tensors[operation.weights].buffer = tensors[operation.bias].buffer
-    shared = pack(model)
-    assert sharers(shared)[0] == 2
-    assert max(sharers(separate_biases(shared))) == 1
+    graph = _convert(Serving(prepare(network), tmp_path, [images[:50]]), _int8)
+    separate_biases(graph)
+    operation = next(o for o in graph.weighted() if o.bias >= 0)
+    graph.tensors[operation.weights].buffer = graph.tensors[operation.bias].buffer
+    assert sharers(graph)[0] == 2
+    separate_biases(graph)
+    assert max(sharers(graph)) == 1
 
 
 def test_equal_biases_are_separated(network, images, tmp_path):
     """The spatial convolutions have zero biases, which the converter stores once."""
-    content = _convert(Serving(prepare(network), tmp_path, [images[:50]]), _int8)
-    separated = separate_biases(content)
-    assert max(sharers(content)) > 1
-    assert max(sharers(separated)) == 1
+    graph = _convert(Serving(prepare(network), tmp_path, [images[:50]]), _int8)
+    assert max(sharers(graph)) > 1
+    contents = {"before": graph.packed()}
+    separate_biases(graph)
+    assert max(sharers(graph)) == 1
+    contents["after"] = graph.packed()
     answers = []
     save_arrays(tmp_path / "inputs.npz", {"image": images[:8]})
-    for name, each in (("before", content), ("after", separated)):
-        (tmp_path / f"{name}.tflite").write_bytes(each)
+    for name, content in contents.items():
+        (tmp_path / f"{name}.tflite").write_bytes(content)
         found, _ = run_artifact("litert", tmp_path / f"{name}.tflite", tmp_path / "inputs.npz")
         answers.append(found["probabilities"])
     assert np.array_equal(*answers)

@@ -1,0 +1,45 @@
+"""The mean of each channel of tensors of a TFLite file, over samples."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+
+from ..children.arrays import load_arrays, save_arrays
+from ..children.process import run_in_child
+from .interpreter import runs
+
+
+def channel_means(
+    path: Path, tensors: Collection[int], samples: dict[str, np.ndarray], scratch: Path
+) -> dict[int, np.ndarray]:
+    """Run a float32 file on the samples in a child process, and return the means by tensor.
+
+    Args:
+        path: of the file.
+        tensors: channels last.
+        samples: one array for each input of the network, by name.
+        scratch: a directory for temporary files.
+
+    Raises:
+        RuntimeFailure: if LiteRT cannot run the file.
+    """
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        given, found = Path(folder) / "samples.npz", Path(folder) / "means.npz"
+        save_arrays(given, samples)
+        run_in_child("tflite.channel_means", path, json.dumps(sorted(tensors)), given, found)
+        return {int(tensor): means for tensor, means in load_arrays(found).items()}
+
+
+def main(path: str, tensors: str, samples: str, found: str) -> None:
+    """In the child process: store the means by the index of the tensor."""
+    values: dict[int, list[np.ndarray]] = {tensor: [] for tensor in json.loads(tensors)}
+    for interpreter in runs(path, load_arrays(samples)):
+        for tensor, means in values.items():
+            value = interpreter.get_tensor(tensor)
+            means.append(value.reshape(-1, value.shape[-1]).mean(0, dtype="float64"))
+    save_arrays(found, {str(tensor): np.mean(means, axis=0) for tensor, means in values.items()})

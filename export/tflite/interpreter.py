@@ -1,0 +1,46 @@
+"""In a child process: every tensor that LiteRT computes of a TFLite file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+
+def runs(
+    path: str,
+    samples: dict[str, np.ndarray],
+    convert: Callable[[np.ndarray, int], np.ndarray] = lambda value, tensor: value,
+) -> Iterator[Any]:
+    """Run a file on the samples one by one, and yield the interpreter after each.
+
+    Args:
+        path: of a file with one signature.
+        samples: one array for each input, by name.
+        convert: function of a value and a tensor that gives what the tensor takes.
+    """
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    interpreter = Interpreter(
+        model_path=path,
+        num_threads=os.cpu_count(),
+        # A delegate keeps its tensors to itself.
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        experimental_preserve_all_tensors=True,
+    )
+    details = interpreter.get_signature_runner().get_input_details()
+    for index in range(len(next(iter(samples.values())))):
+        values = {
+            entry["index"]: np.repeat(samples[name][index : index + 1], entry["shape"][0], axis=0)
+            for name, entry in details.items()
+        }
+        if index == 0:
+            for tensor, value in values.items():
+                interpreter.resize_tensor_input(tensor, value.shape)
+            interpreter.allocate_tensors()
+        for tensor, value in values.items():
+            interpreter.set_tensor(tensor, convert(value, tensor))
+        interpreter.invoke()
+        yield interpreter
