@@ -1,4 +1,4 @@
-"""KerasHub's RetinaNet on backbones with attention, COCO's metrics, export with its decoder."""
+"""Object detection: KerasHub's RetinaNet with attention, COCO's metrics, export with a decoder."""
 
 from keras_cbam.config.detection import DetectionConfig
 from keras_cbam.detection.annotations import DetectionSplit, LeftOut, Photograph

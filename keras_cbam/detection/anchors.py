@@ -1,4 +1,4 @@
-"""How large the anchors have to be for the boxes of a data set."""
+"""Choice of the anchor size that fits the boxes of a data set."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from keras_cbam.detection.detector import anchor_generator, anchors
 from keras_cbam.detection.letterbox import letterbox
 
 SIZES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
-# From there on a box counts as one anchor's, as KerasHub's label encoder has it.
+# KerasHub's label encoder assigns a box to an anchor from this intersection over union on.
 POSITIVE = 0.5
-# About as many images tell the share, and as many of their boxes; so many are compared at once.
+# `coverage` samples about this many images and boxes, and compares `AT_ONCE` boxes at a time.
 MOST = 500
 MOST_BOXES = 5000
 AT_ONCE = 50
@@ -24,14 +24,14 @@ AT_ONCE = 50
 def choose_anchor_size(
     photographs: Sequence[Photograph], image_size: tuple[int, int]
 ) -> tuple[float, float]:
-    """The anchor size of `SIZES` that fits the most boxes.
+    """Return the anchor size of `SIZES` that fits the most boxes.
 
     Args:
         photographs: the images to learn from.
         image_size: height and width of the detector's input, in pixels.
 
     Returns:
-        The size, and the share of boxes that have an anchor of an intersection over union of at
+        The size, and the share of boxes that have an anchor with an intersection over union of at
         least 0.5.
     """
     shares = {size: coverage(photographs, image_size, size) for size in SIZES}
@@ -42,7 +42,7 @@ def choose_anchor_size(
 def coverage(
     photographs: Sequence[Photograph], image_size: tuple[int, int], anchor_size: float
 ) -> float:
-    """Share of boxes that have an anchor to learn from, of some from all over."""
+    """Return the share of boxes that have an anchor, measured on an evenly spaced sample."""
     candidates = anchors(anchor_generator(anchor_size), image_size)
     annotated = [image for image in photographs if len(image.single[1])]
     some = annotated[:: max(1, len(annotated) // MOST)]

@@ -1,4 +1,4 @@
-"""Photographs with boxes: as annotations give them, and as they are used."""
+"""Photographs with boxes, as the annotations give them and as the package uses them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import numpy as np
 from keras_cbam.detection.text import brief
 from keras_cbam.image_reader import STORED
 
-# Called with the number of images checked and the number of all.
+# Called with the number of images checked so far and the number of all images.
 Progress = Callable[[int, int], None] | None
 
 
 class LeftOut(NamedTuple):
-    """Something that an annotation says and that is not used.
+    """A part of an annotation that is not used.
 
     Attributes:
         where: the annotation, or the image.
-        what: what is left out, and why.
+        what: the part that is left out, and the reason.
     """
 
     where: str
@@ -33,8 +33,8 @@ class RawBox(NamedTuple):
 
     Attributes:
         corners: left, top, right and bottom, in pixels.
-        name: its class.
-        crowd: whether it stands for many objects, or one too difficult to count.
+        name: the name of its class.
+        crowd: whether it stands for many objects, or for one too difficult to count.
     """
 
     corners: tuple[float, float, float, float]
@@ -47,12 +47,12 @@ class Photograph:
     """One image and its boxes.
 
     Attributes:
-        path: the image.
-        size: its height and width, in pixels, after the turn.
+        path: the image file.
+        size: height and width in pixels, after the image is turned by `orientation`.
         boxes: `(boxes, 4)` float32, left, top, right and bottom, in pixels.
         labels: `(boxes,)` int32, indices into the classes.
-        crowd: `(boxes,)` bool: those not counted as found or missed, and background to training.
-        orientation: of EXIF, by which its pixels are turned; 1 if they are as they are stored.
+        crowd: `(boxes,)` bool, the boxes that scoring ignores and training treats as background.
+        orientation: EXIF orientation by which the pixels are turned; 1 leaves them as stored.
     """
 
     path: Path
@@ -64,7 +64,7 @@ class Photograph:
 
     @property
     def single(self) -> tuple[np.ndarray, np.ndarray]:
-        """The boxes and labels of single objects."""
+        """The boxes and labels of single objects, without crowds."""
         return self.boxes[~self.crowd], self.labels[~self.crowd]
 
 
@@ -74,7 +74,7 @@ class DetectionSplit:
 
     Attributes:
         photographs: its images.
-        left_out: what of its annotations is not used.
+        left_out: the parts of its annotations that are not used.
     """
 
     photographs: tuple[Photograph, ...]
@@ -85,16 +85,16 @@ class DetectionSplit:
 
     @property
     def boxes(self) -> int:
-        """How many boxes of single objects there are."""
+        """The number of boxes of single objects."""
         return sum(len(image.single[1]) for image in self.photographs)
 
     @property
     def empty(self) -> tuple[Path, ...]:
-        """The images without a single box: all that is found in them is wrong."""
+        """The images without boxes. Every detection in them is a false positive."""
         return tuple(image.path for image in self.photographs if not len(image.boxes))
 
     def described(self) -> dict[str, Any]:
-        """How much there is, and what is not used, as JSON keeps it."""
+        """Return the numbers of images and boxes, and the parts left out, as JSON values."""
         return {
             "images": len(self),
             "boxes": self.boxes,
@@ -107,10 +107,10 @@ class Entry(NamedTuple):
     """One image as an annotation gives it.
 
     Attributes:
-        path: the image.
-        where: what its annotation is called.
+        path: the image file.
+        where: name of the annotation, for messages.
         boxes: its boxes.
-        size: its height and width, in pixels; `None` where the annotation does not say.
+        size: height and width in pixels; `None` if the annotation does not give them.
     """
 
     path: Path
@@ -120,11 +120,11 @@ class Entry(NamedTuple):
 
 
 class Annotated(NamedTuple):
-    """What the annotations of a split say.
+    """The annotations of a split, as they were read.
 
     Attributes:
         entries: its images.
-        left_out: what cannot be used already.
+        left_out: the parts that could not be read.
         classes: the names of the classes that have a box.
     """
 
@@ -134,7 +134,7 @@ class Annotated(NamedTuple):
 
 
 def annotated_size(height: Any, width: Any) -> tuple[float, float] | None:
-    """The size that an annotation gives, if it is one."""
+    """Return the size that an annotation gives, or `None` if it is not a valid size."""
     try:
         size = float(height), float(width)
     except (TypeError, ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""Keras's random layers that move boxes along with their images."""
+"""Augmentation by Keras's random layers, which transform the boxes along with the images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from keras_cbam.errors import InputError
 
 BOX_FORMAT = "xyxy"
-# Where a box that is no box stands, and its label: KerasHub's padding.
+# Coordinates and label of padding boxes, as in KerasHub.
 NO_BOX = -1
 
 AUGMENTATIONS: dict[str, Callable[[int], list[Any]]] = {
@@ -48,19 +48,19 @@ def check_augmentations(names: Sequence[str]) -> None:
 def augment(
     images: np.ndarray, boxes: np.ndarray, labels: np.ndarray, names: Sequence[str], seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Augment a batch; the same seed gives the same.
+    """Augment a batch. The same seed gives the same result.
 
     Args:
         images: `(batch, height, width, 3)` in 0..255.
         boxes: `(batch, boxes, 4)` left, top, right, bottom, in pixels.
-        labels: `(batch, boxes)`, -1 where there is no box.
-        names: out of `AUGMENTATIONS`.
+        labels: `(batch, boxes)`, -1 for padding.
+        names: names from `AUGMENTATIONS`.
         seed: an integer below 2^31.
 
     Returns:
-        The three, changed; boxes that have left their image are none.
+        The augmented images, boxes and labels. Boxes that have left their image become padding.
     """
-    # A copy, since the layers write into what they get.
+    # A new dictionary, because the layers write into their input.
     data: dict[str, Any] = {"images": images, "bounding_boxes": {"boxes": boxes, "labels": labels}}
     for index, name in enumerate(names):
         for layer in AUGMENTATIONS[name]((seed + 1000 * index) % 2**31):

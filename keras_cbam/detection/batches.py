@@ -1,4 +1,4 @@
-"""Batches of photographs and boxes; the same seed, epoch and position always give the same one."""
+"""Batches of photographs and boxes. Seed, epoch and position determine a batch."""
 
 from __future__ import annotations
 
@@ -15,26 +15,29 @@ from keras_cbam.errors import InputError
 
 
 class DetectionBatches(keras.utils.PyDataset):
-    """Images with boxes as KerasHub's detectors take them.
+    """Batches of images with boxes, in the format of KerasHub's detectors.
 
-    A batch is `(images, {"boxes": boxes, "labels": labels})`: `(batch, height, width, 3)` RGB
-    float32 in 0..255, `(batch, most, 4)` float32 left, top, right and bottom in pixels of the
-    input, and `(batch, most)` float32 class indices; -1 where an image has fewer boxes than the one
-    with most. Crowds are left out. Images are shuffled and augmented, and the last, incomplete
-    batch is left out.
+    A batch is `(images, {"boxes": boxes, "labels": labels})`:
+
+    - images: `(batch, height, width, 3)` RGB float32 in 0..255
+    - boxes: `(batch, most, 4)` float32 left, top, right and bottom, in pixels of the input
+    - labels: `(batch, most)` float32 class indices
+
+    `most` is the largest number of boxes in one image; images with fewer are padded with -1. Crowds
+    are left out. Images are shuffled and augmented. An incomplete last batch is dropped.
 
     Args:
         photographs: the images.
-        size: height and width that they are made to fit, in pixels.
-        batch_size: images a batch.
-        augmentations: names out of `AUGMENTATIONS`.
-        seed: seed of order and augmentation.
-        epoch: which epoch's order and augmentation.
-        first_batch: how many of the epoch's batches are left out at its beginning.
-        workers: threads that decode.
+        size: height and width of the input, in pixels.
+        batch_size: number of images per batch.
+        augmentations: names from `AUGMENTATIONS`.
+        seed: seed of the order and the augmentation.
+        epoch: index of the epoch, which changes the order and the augmentation.
+        first_batch: number of batches to skip at the beginning of the epoch.
+        workers: number of threads that decode images.
 
     Raises:
-        InputError: on an unknown augmentation, or fewer images than a batch has.
+        InputError: on an unknown augmentation, or if there are fewer images than `batch_size`.
     """
 
     def __init__(
@@ -68,7 +71,7 @@ class DetectionBatches(keras.utils.PyDataset):
 
     @property
     def batches_per_epoch(self) -> int:
-        """Batches of a whole epoch, whatever `first_batch` is."""
+        """The number of batches of a whole epoch, regardless of `first_batch`."""
         return len(self.photographs) // self.batch_size
 
     def __len__(self):
@@ -95,7 +98,7 @@ class DetectionBatches(keras.utils.PyDataset):
 def in_batches(
     photographs: Sequence[Photograph], size: tuple[int, int], batch_size: int
 ) -> keras.utils.PyDataset:
-    """The images alone, as they are, in their order."""
+    """Return batches of the images alone, in the given order, without augmentation."""
     return _Images(photographs, size, batch_size)
 
 

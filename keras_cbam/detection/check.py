@@ -1,4 +1,4 @@
-"""What of images and boxes can be used: every image is decoded once, every box is measured."""
+"""Check of images and boxes: every image is decoded once, every box is measured."""
 
 from __future__ import annotations
 
@@ -22,35 +22,39 @@ from keras_cbam.detection.annotations import (
 from keras_cbam.detection.text import brief
 from keras_cbam.image_reader import STORED, decodable_mode, open_image, orientation, turned_size
 
-# Annotations count pixels from 0 or from 1, so a box that touches the edge may reach this far over.
+# Some annotations count pixels from 1, so a box at the edge may reach this far over it.
 EDGE = 1.0
 
 
 class _File(NamedTuple):
-    """Height and width of an image as it is stored, and the orientation that EXIF gives it."""
+    """Height and width of an image as it is stored, and its EXIF orientation."""
 
     size: tuple[int, int]
     orientation: int
 
     @property
     def turned(self) -> tuple[int, int]:
-        """Height and width as viewers show it."""
+        """Height and width of the image as viewers show it."""
         return turned_size(self.size, self.orientation)
 
 
 def check(
     annotated: Annotated, classes: Sequence[str], progress: Progress = None
 ) -> DetectionSplit:
-    """Keep what can be used of images and boxes, and list what cannot.
+    """Keep the images and boxes that can be used, and list the others.
 
-    Whether boxes are counted in the pixels as they are stored, or turned as EXIF says, is told by
-    the size that the annotation gives. Where it does not tell, as for an image upside down, the
-    image is as most of those that tell; where none does, it is turned, as viewers show it.
+    The boxes of an image refer either to the pixels as they are stored, or to the pixels as EXIF
+    turns them. The annotated size tells which. Some sizes do not tell, such as that of an image
+    that is stored upside down. Such an image follows the majority of the images whose size tells;
+    if there are none, it is turned, as viewers show it.
 
     Args:
-        annotated: what the annotations say.
+        annotated: the annotations.
         classes: the names of the classes.
-        progress: called with the number of images checked and the number of all.
+        progress: called with the number of images checked so far and the number of all images.
+
+    Returns:
+        The usable images with their usable boxes, and the list of the parts left out.
     """
     indices = {name: index for index, name in enumerate(classes)}
     photographs: list[Photograph] = []
@@ -71,8 +75,8 @@ def check(
 
 
 def _files(entries: Sequence[Entry], progress: Progress) -> list[_File | str]:
-    """Each image, or why it cannot be used."""
-    # Unlike that of a path, it takes every text for a name.
+    """Return each image's size and orientation, or the reason why it cannot be used."""
+    # Unlike `Path.is_file`, this accepts any text as a name.
     there = [os.path.isfile(entry.path) for entry in entries]
     files: list[_File | str] = []
     with ThreadPoolExecutor() as pool:
@@ -93,17 +97,17 @@ def _file(path: Path) -> _File | str:
 
 
 def _wrong(entry: Entry, file: _File | str) -> str | None:
-    """Why an image and its boxes cannot be used."""
+    """Return the reason why an image cannot be used with its boxes; `None` if it can."""
     if isinstance(file, str):
         return file
     if entry.size in (None, file.size, file.turned):
         return None
     annotated, stored = (f"{size[1]:g}x{size[0]:g}" for size in (entry.size or (), file.size))
-    return f"annotated as of {annotated} pixels, but it has {stored}"
+    return f"annotated as {annotated} pixels, but it has {stored}"
 
 
 def _tells_turned(entry: Entry, file: _File) -> bool | None:
-    """Whether boxes are of the image turned; `None` where the annotated size does not tell."""
+    """Return whether the boxes refer to the turned image; `None` if the size does not tell."""
     if entry.size is None or file.size == file.turned:
         return None
     return entry.size == file.turned
@@ -125,7 +129,7 @@ def _photograph(
     indices: Mapping[str, int],
     left_out: list[LeftOut],
 ) -> Photograph:
-    """The image with the boxes that can be used; the others are appended to what is left out."""
+    """Return the image with its usable boxes, and append the others to `left_out`."""
     height, width = size
     limits = np.array([width, height, width, height])
     corners = np.array([box.corners for box in entry.boxes], "float64").reshape(-1, 4)

@@ -1,4 +1,4 @@
-"""Data sets in COCO's JSON."""
+"""Data sets in COCO's JSON format."""
 
 from __future__ import annotations
 
@@ -24,15 +24,18 @@ Row = dict[str, Any]
 
 
 def read_coco(root: Path, split: str, path: Path) -> Annotated:
-    """Read a split of a COCO folder. Crowds are no objects.
+    """Read a split of a COCO folder.
 
     Args:
         root: the folder.
-        split: the split's name.
-        path: its file.
+        split: the name of the split.
+        path: the annotation file of the split.
+
+    Returns:
+        The images and boxes. Boxes with `iscrowd` are marked as crowds.
 
     Raises:
-        InputError: if its file is malformed.
+        InputError: if the file is malformed.
     """
     images, annotations, categories = _load(path)
     names = _category_names(categories, path)
@@ -47,8 +50,8 @@ def read_coco(root: Path, split: str, path: Path) -> Annotated:
 
 
 def _load(path: Path) -> list[list[Row]]:
-    """The three lists of a file, of objects each."""
-    # Anything else, such as a pipe, might be read for ever.
+    """Return the three lists of a file, each a list of JSON objects."""
+    # Only regular files: reading a pipe, for example, might never end.
     if not path.is_file():
         raise InputError(f"Expected a file of annotations. Received: {path}")
     try:
@@ -65,7 +68,7 @@ def _load(path: Path) -> list[list[Row]]:
 
 
 def _expect(path: Path, name: str, rows: Sequence[Any], fits: Any) -> None:
-    """Raise an `InputError` for the first row that does not fit."""
+    """Raise an `InputError` for the first row that `fits` rejects."""
     for index, row in enumerate(rows):
         if not fits(row):
             raise _malformed(path, f"{name}[{index}] is {brief(row)}")
@@ -78,7 +81,7 @@ def _malformed(path: Path, why: str) -> InputError:
 
 
 def _is_id(value: Any) -> bool:
-    """Whether a value can be the id of something: an integer, or text."""
+    """Return whether a value can be an id: an integer or text."""
     return isinstance(value, (int, str)) and not isinstance(value, bool)
 
 
@@ -87,7 +90,7 @@ def _is_file_name(value: Any) -> bool:
 
 
 def _category_names(categories: list[Row], path: Path) -> dict[Any, str]:
-    """The names of the categories by their ids."""
+    """Return the names of the categories by their ids."""
     _expect(
         path,
         "categories",
@@ -98,7 +101,7 @@ def _category_names(categories: list[Row], path: Path) -> dict[Any, str]:
     for row in categories:
         if row["id"] in names:
             raise InputError(
-                f"Expected one category of each id in {path}. "
+                f"Expected one category per id in {path}. "
                 f"Received: {names[row['id']]} and {row['name']} of id {brief(row['id'])}"
             )
         names[row["id"]] = row["name"]
@@ -106,16 +109,17 @@ def _category_names(categories: list[Row], path: Path) -> dict[Any, str]:
 
 
 def _classes(names: Mapping[Any, str], used: set[Any], path: Path) -> tuple[str, ...]:
-    """The categories that have a box, by their ids, numbers first.
+    """Return the names of the categories that have a box, sorted by id, numbers before text.
 
-    A name may stand twice where one is never used: some programs list their groups too.
+    Two categories may share a name if only one of them has boxes: some programs also list groups
+    of categories.
     """
     ids = sorted(used & names.keys(), key=lambda each: (isinstance(each, str), each))
     found: dict[str, Any] = {}
     for each in ids:
         if names[each] in found:
             raise InputError(
-                f"Expected one id of each category in {path}. "
+                f"Expected one id per category in {path}. "
                 f"Received: {names[each]} of ids {brief(found[names[each]])} and {brief(each)}"
             )
         found[names[each]] = each
@@ -125,7 +129,7 @@ def _classes(names: Mapping[Any, str], used: set[Any], path: Path) -> tuple[str,
 def _boxes(
     annotations: list[Row], names: Mapping[Any, str]
 ) -> tuple[dict[Any, list[RawBox]], list[LeftOut]]:
-    """The boxes of each image by its id, and what is none."""
+    """Return the boxes of each image by its id, and the annotations that hold no valid box."""
     boxes: dict[Any, list[RawBox]] = defaultdict(list)
     left_out: list[LeftOut] = []
     for row in annotations:
@@ -138,10 +142,10 @@ def _boxes(
 
 
 def _box(row: Row, names: Mapping[Any, str]) -> RawBox | str:
-    """The box of an annotation; or what is wrong with it."""
+    """Return the box of an annotation, or a text that says what is wrong with it."""
     number, image, crowd = row.get("category_id"), row.get("image_id"), row.get("iscrowd")
     if not _is_id(number) or not _is_id(image):
-        return f"box of image {brief(image)}, category {brief(number)}: these are no ids"
+        return f"box of image {brief(image)}, category {brief(number)}: these are not ids"
     name = names.get(number) or f"number {brief(number)}"
     corners = _corners(row.get("bbox"))
     if corners is None:
@@ -152,7 +156,7 @@ def _box(row: Row, names: Mapping[Any, str]) -> RawBox | str:
 
 
 def _corners(bbox: Any) -> tuple[float, float, float, float] | None:
-    """Left, top, right and bottom of four numbers: left, top, width and height."""
+    """Return left, top, right and bottom from COCO's left, top, width and height."""
     if not isinstance(bbox, list) or len(bbox) != 4:
         return None
     if not all(type(value) in (int, float) for value in bbox):
@@ -171,9 +175,10 @@ def _entries(
     left_out: list[LeftOut],
     path: Path,
 ) -> list[Entry]:
-    """The images with their boxes, which are taken out of all boxes.
+    """Return the images with their boxes, and remove these boxes from `boxes`.
 
-    Where two have one id, or are one file, nothing says whose the boxes are: both are left out.
+    If two images share an id or a file name, it is not clear which boxes belong to which. Both are
+    left out.
     """
     _expect(
         path,

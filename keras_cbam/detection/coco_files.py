@@ -1,4 +1,4 @@
-"""Where COCO's files lie: the annotations of each split, and their images."""
+"""Locations of COCO's files: the annotations of each split, and the images."""
 
 from __future__ import annotations
 
@@ -15,20 +15,23 @@ BESIDE = "_annotations.coco.json"
 
 
 def coco_splits(root: Path) -> dict[str, Path]:
-    """The annotations of each split of a COCO folder; none if it is not one.
+    """Return the annotation file of each split; empty if the folder is not a COCO folder.
 
     Raises:
-        InputError: if two files are of one split.
+        InputError: if two files belong to the same split.
     """
     folders = (root / ANNOTATIONS, root)
     loose = [path for folder in folders for path in sorted(folder.glob("*.json"))]
     found = one_each([*_named(loose), *_in_folders(root)])
-    # One file of any name is of all images.
+    # A single file, whatever its name, covers all images.
     return {WHOLE: loose[0]} if not found and len(loose) == 1 else found
 
 
 def image_folders(root: Path, split: str, annotations: Path) -> list[str]:
-    """Where images may be: beside the annotations, in a folder of the split's, in `images/`."""
+    """Return the folders to search for images.
+
+    These are the folder of the annotations, folders named after the split, and `images/`.
+    """
     if annotations.parent not in (root, root / ANNOTATIONS):
         return [str(annotations.parent), str(annotations.parent / "images")]
     name = annotations.stem.removeprefix(PREFIX)
@@ -38,8 +41,8 @@ def image_folders(root: Path, split: str, annotations: Path) -> list[str]:
 
 
 def image_path(folders: list[str], name: str) -> Path:
-    """The image of that name in the first folder that has it; in the first if none has."""
-    # A million names are looked for, some of which no file can have: no paths until one is found.
+    """Return an image's path in the first folder that has it; in the first folder if none has."""
+    # There may be a million names, some of them invalid: make a `Path` only for a file that exists.
     for each in _spellings(name):
         for folder in folders:
             path = os.path.join(folder, each)
@@ -49,7 +52,7 @@ def image_path(folders: list[str], name: str) -> Path:
 
 
 def _named(loose: list[Path]) -> Iterator[tuple[str, Path]]:
-    """The files whose names tell their split."""
+    """Yield the files whose names tell their split."""
     for path in loose:
         split = split_name(path.stem.removeprefix(PREFIX))
         if path.stem.startswith(PREFIX) or split in SPLIT_NAMES:
@@ -57,7 +60,7 @@ def _named(loose: list[Path]) -> Iterator[tuple[str, Path]]:
 
 
 def _in_folders(root: Path) -> Iterator[tuple[str, Path]]:
-    """The file beside the images in each split's folder."""
+    """Yield the annotation file in the folder of each split."""
     for folder in sorted(path for path in root.glob("*") if path.is_dir()):
         split = split_name(folder.name)
         files = sorted(folder.glob("*.json"))
@@ -68,7 +71,7 @@ def _in_folders(root: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _spellings(name: str) -> Iterator[str]:
-    """A name as it is, with slashes for backslashes, and of a path of another machine its end."""
+    """Yield a name as it is, with slashes for backslashes, and as the end of an absolute path."""
     yield name
     if "\\" in name:
         yield name.replace("\\", "/")

@@ -1,17 +1,18 @@
-"""Boxes out of a detector's raw outputs, in NumPy alone.
+"""Decode a detector's raw outputs into boxes, with NumPy alone.
 
-This file ships beside exported detectors, and needs nothing else of the package:
+This file ships beside exported detectors and does not need the rest of the package:
 
     import json, numpy, decoder
     settings = json.load(open("detector.json"))
     anchors = numpy.load("anchors.npy")
-    # pixels: the image scaled as a whole to fit height x width of `settings`, black at the right
-    # and at the bottom; RGB float32 in 0..255.
+    # Input of the detector: RGB float32 in 0..255, height x width as in settings["decoding"]. The
+    # image is scaled to fit with its aspect ratio, and padded with black at right and bottom.
     found = decoder.decode(bbox_regression[0], cls_logits[0], anchors, **settings["decoding"])
+    # x_scale, y_scale: pixels of the input per pixel of the image.
     boxes = found.boxes / (x_scale, y_scale, x_scale, y_scale)
 
-It computes what KerasHub's `RetinaNetObjectDetector.decode_predictions` does, cuts the boxes off at
-the edges of the input, and leaves out those of which nothing remains.
+The result is that of KerasHub's `RetinaNetObjectDetector.decode_predictions`, with boxes clipped to
+the input. Boxes without area after clipping are dropped.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Of the logarithm of width and height: what no box exceeds.
+# Upper limit of the predicted logarithm of a box's width or height relative to its anchor's.
 LARGEST = np.log(1000 / 16)
 
 
 class Detections(NamedTuple):
-    """What was found in one image, the surest first.
+    """Detections of one image, sorted by score, the highest first.
 
     Attributes:
-        boxes: `(found, 4)` float32, left, top, right and bottom, in pixels.
+        boxes: `(found, 4)` float32: left, top, right and bottom, in pixels.
         scores: `(found,)` float32, in 0..1.
         labels: `(found,)` int32, indices into the classes.
     """
@@ -51,19 +52,19 @@ def decode(
 ) -> Detections:
     """Decode the outputs for one image.
 
-    Each anchor is of the class with its highest score. Of boxes that overlap, of whatever class,
-    the surest is kept. What is left is cut off at the edges of the input, and left out where no
-    area remains.
+    Each anchor predicts the class with its highest score. Non-maximum suppression runs over all
+    classes together: among boxes that overlap, the one with the highest score is kept. The
+    remaining boxes are clipped to the input, and boxes without area are dropped.
 
     Args:
-        deltas: `(anchors, 4)`, output `bbox_regression`.
-        logits: `(anchors, classes)`, output `cls_logits`.
-        anchors: `(anchors, 4)`, left, top, right and bottom, in pixels.
-        height: of the detector's input, in pixels.
-        width: likewise.
-        confidence_threshold: score below which nothing is found.
-        iou_threshold: intersection over union from which two boxes are the same object.
-        max_detections: the most that are found.
+        deltas: `(anchors, 4)`, the output `bbox_regression`.
+        logits: `(anchors, classes)`, the output `cls_logits`.
+        anchors: `(anchors, 4)`: left, top, right and bottom, in pixels.
+        height: height of the detector's input, in pixels.
+        width: width of the detector's input, in pixels.
+        confidence_threshold: boxes with a score above this are kept.
+        iou_threshold: intersection over union from which two boxes count as the same object.
+        max_detections: largest number of detections.
     """
     surest = logits.max(-1).astype("float64")
     scores = 1 / (1 + np.exp(-surest))
@@ -81,13 +82,13 @@ def decode(
 
 
 def without_empty(found: Detections) -> Detections:
-    """What is left without boxes of no area, as of those that lie outside of the image."""
+    """Drop boxes without area, such as clipped boxes that lay outside the image."""
     some = (found.boxes[:, 2:] > found.boxes[:, :2]).all(-1)
     return Detections(found.boxes[some], found.scores[some], found.labels[some])
 
 
 def to_boxes(deltas: np.ndarray, anchors: np.ndarray) -> np.ndarray:
-    """Boxes of anchors moved and stretched by `deltas`."""
+    """Return the anchors moved and scaled by `deltas`."""
     sizes = anchors[:, 2:] - anchors[:, :2]
     centers = (anchors[:, :2] + anchors[:, 2:]) / 2 + deltas[:, :2] * sizes
     halves = np.exp(np.minimum(deltas[:, 2:], LARGEST)) * sizes / 2
@@ -95,7 +96,10 @@ def to_boxes(deltas: np.ndarray, anchors: np.ndarray) -> np.ndarray:
 
 
 def suppress(boxes: np.ndarray, iou_threshold: float, most: int) -> np.ndarray:
-    """Indices of boxes, given surest first, that no surer one overlaps too much."""
+    """Return the indices of the boxes that remain after non-maximum suppression.
+
+    `boxes` are sorted by score, the highest first. At most `most` indices are returned.
+    """
     kept: list[int] = []
     left = np.arange(len(boxes))
     while len(left) and len(kept) < most:
@@ -106,8 +110,8 @@ def suppress(boxes: np.ndarray, iou_threshold: float, most: int) -> np.ndarray:
 
 
 def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union of each box, `(boxes, 4)`, with each other, `(others, 4)`."""
-    # A side at a time: reductions over two are slow.
+    """Return the intersection over union of `boxes` and `others`, `(boxes, others)`."""
+    # One axis at a time, because reductions over an axis of two values are slow.
     across, down = (
         np.minimum(boxes[:, None, side + 2], others[None, :, side + 2])
         - np.maximum(boxes[:, None, side], others[None, :, side])

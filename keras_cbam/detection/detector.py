@@ -1,4 +1,4 @@
-"""KerasHub's RetinaNet on any backbone, with attention or without."""
+"""KerasHub's RetinaNet on any backbone, with or without attention."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from keras_cbam.training.backbones import build_backbone, preprocess
 from keras_cbam.training.classifier import check_attention
 
 MIN_LEVEL, MAX_LEVEL = 3, 7
-# Where the maps of all levels that come from the backbone meet.
+# The largest stride of the backbone's levels. Multiples of it keep the levels aligned.
 MULTIPLE = 32
 SCALES = 3
 ASPECT_RATIOS = (0.5, 1.0, 2.0)
-# Probability of an object at the start, and spread of the kernels: RetinaNet, section 4.1.
+# Initial probability of an object, and standard deviation of the kernels: RetinaNet, section 4.1.
 PRIOR = 0.01
 SPREAD = 0.01
 
@@ -41,21 +41,21 @@ def build_detector(
 ) -> keras.Model:
     """Build a detector on a `keras.applications` backbone with attention attached.
 
-    The model takes raw RGB: its graph applies the backbone's own preprocessing.
+    The model takes raw RGB pixels: its graph applies the backbone's own preprocessing.
 
     Args:
         backbone: name of a `keras.applications` builder.
-        classes: how many classes.
+        classes: number of classes.
         weights: `"imagenet"`, `"none"` or the path of a weights file.
         attention: a name that `attach_attention` knows, or `"none"` for the plain backbone.
         image_size: height and width of the input, in pixels, multiples of 32.
-        anchor_size: side of the smallest anchor at each level, in steps of that level.
-        head_layers: convolutions in each head before its last.
-        seed: seed of the heads.
+        anchor_size: side of the smallest anchor at each level, in strides of that level.
+        head_layers: number of convolutions in each head before its last.
+        seed: seed of the heads' initialization.
         options: further arguments of the builder.
 
     Returns:
-        A `keras_hub.models.RetinaNetObjectDetector`, as `retinanet` builds it.
+        A `keras_hub.models.RetinaNetObjectDetector`, built by `retinanet`.
 
     Raises:
         InputError: on a backbone, weights, attention, option or size that does not exist or fit.
@@ -67,7 +67,7 @@ def build_detector(
     network = build_backbone(backbone, weights, preprocess(image, backbone), options)
     if attention != "none":
         network = attach_attention(network, attention)
-    # The rescaling belongs to the graph.
+    # The graph starts at the raw image, so it includes the rescaling.
     network = keras.Model(network.inputs[0], network.output, name=network.name)
     try:
         return retinanet(
@@ -79,7 +79,7 @@ def build_detector(
             seed=seed,
         )
     except ValueError as error:
-        raise InputError(f"Backbone {backbone} makes no detector: {error}") from error
+        raise InputError(f"Backbone {backbone} cannot be used for a detector: {error}") from error
 
 
 def retinanet(
@@ -93,27 +93,27 @@ def retinanet(
 ) -> keras.Model:
     """Build KerasHub's RetinaNet on a functional backbone.
 
-    Boxes are left, top, right and bottom, in pixels (`"xyxy"`). The heads start as the paper says,
-    which KerasHub's do not: it gives the prior of objects to the boxes. Nothing is copied: what
-    trains the detector trains the layers of `backbone`.
+    Boxes are left, top, right and bottom, in pixels (`"xyxy"`). The heads are initialized as in the
+    paper. KerasHub differs here: it gives the bias of the object prior to the box head. The
+    backbone is not copied: training the detector trains the layers of `backbone`.
 
     Args:
-        backbone: a functional `keras.Model` from `(batch, height, width, 3)` to feature maps; one
-            without `pyramid_outputs` gets those that `feature_pyramid` finds.
-        classes: how many classes.
+        backbone: a functional `keras.Model` from `(batch, height, width, 3)` to feature maps. If it
+            has no `pyramid_outputs`, `feature_pyramid` finds them.
+        classes: number of classes.
         image_size: height and width of the input, in pixels, multiples of 32.
-        anchor_size: side of the smallest anchor at each level, in steps of that level.
-        head_layers: convolutions of 256 filters in each head before its last.
-        seed: seed of the heads.
+        anchor_size: side of the smallest anchor at each level, in strides of that level.
+        head_layers: number of convolutions, of 256 filters, in each head before its last.
+        seed: seed of the heads' initialization.
 
     Returns:
-        A `keras_hub.models.RetinaNetObjectDetector`, not compiled, whose graph gives
+        A `keras_hub.models.RetinaNetObjectDetector`, not compiled. Its outputs are
         `"bbox_regression"`, `(batch, anchors, 4)`, and `"cls_logits"`, `(batch, anchors, classes)`.
 
     Raises:
-        ValueError: if the backbone has no feature maps at 8, 16 and 32 pixels, or on a size that is
-            not of multiples of 32.
-        MissingPackageError: without KerasHub.
+        ValueError: if the backbone has no feature maps at strides 8, 16 and 32, or if a side of
+            `image_size` is not a multiple of 32.
+        MissingPackageError: if KerasHub is not installed.
 
     Source: [RetinaNet](https://arxiv.org/abs/1708.02002).
     """
@@ -136,7 +136,7 @@ def retinanet(
         anchor_generator=anchor_generator(anchor_size),
         pre_logits_num_conv_layers=head_layers,
     )
-    # What is right is told in pixels, which half precision would round.
+    # The label encoder works in pixels, which half precision would round.
     for layer in (detector.label_encoder, detector.label_encoder.box_matcher):
         layer.dtype_policy = "float32"
     _start(detector, seed)
@@ -144,7 +144,7 @@ def retinanet(
 
 
 def anchor_generator(anchor_size: float) -> Any:
-    """KerasHub's anchors: three sizes and three shapes at each place of each level."""
+    """Return KerasHub's anchor generator: 3 sizes and 3 shapes at each place of each level."""
     import keras_hub
 
     return keras_hub.layers.AnchorGenerator(
@@ -158,29 +158,29 @@ def anchor_generator(anchor_size: float) -> Any:
 
 
 def anchors(generator: Any, image_size: tuple[int, int]) -> np.ndarray:
-    """All anchors of an input, `(anchors, 4)` left, top, right, bottom, in the order of outputs."""
+    """Return all anchors, `(anchors, 4)` left, top, right, bottom, in the order of the outputs."""
     levels = generator(keras.ops.zeros((1, *image_size, 3)))
     parts = [keras.ops.convert_to_numpy(part) for part in levels.values()]
     return np.concatenate(parts).astype("float32")
 
 
 def load_detector(path: str | Path) -> keras.Model:
-    """Load a detector that `.keras` holds, in safe mode.
+    """Load a detector from a `.keras` file, in safe mode.
 
     Raises:
-        InputError: if there is no such file, or it holds no such detector.
+        InputError: if the file does not exist, or does not hold a KerasHub RetinaNet.
     """
     require("keras_hub")
     import keras_hub
 
     model = load_model(path)
     if not isinstance(model, keras_hub.models.RetinaNetObjectDetector):
-        raise InputError(f"Expected a RetinaNet of KerasHub in {path}. Received: {model.name}")
+        raise InputError(f"Expected a KerasHub RetinaNet in {path}. Received: {model.name}")
     return model
 
 
 def check_classes(detector: keras.Model, classes: Sequence[str]) -> None:
-    """Raise an `InputError` unless there is a name for each class of a detector."""
+    """Raise an `InputError` unless there is one name for each class of the detector."""
     if len(classes) != detector.num_classes:
         raise InputError(
             f"Expected the names of the detector's {detector.num_classes} classes. "
@@ -189,23 +189,23 @@ def check_classes(detector: keras.Model, classes: Sequence[str]) -> None:
 
 
 def raw_heads(detector: keras.Model) -> keras.Model:
-    """The detector as a plain model of its two outputs, with nothing decoded."""
+    """Return the detector as a plain model of its two raw outputs, without decoding."""
     return keras.Model(detector.inputs[0], detector.output, name="detector")
 
 
 def misfit(image_size: tuple[int, int]) -> str | None:
-    """Why a detector cannot have inputs of that size; `None` if it can."""
+    """Return why a detector cannot have inputs of that size; `None` if it can."""
     if not any(side < MULTIPLE or side % MULTIPLE for side in image_size):
         return None
     return (
-        f"Expected an image size of multiples of {MULTIPLE}, where the levels of the pyramid meet. "
-        f"Received: {image_size[0]}x{image_size[1]}"
+        f"Expected an image size of multiples of {MULTIPLE}, so that the levels of the pyramid "
+        f"align. Received: {image_size[0]}x{image_size[1]}"
     )
 
 
 def _start(detector: keras.Model, seed: int) -> None:
-    """Give the heads the start of section 4.1: small kernels, and rare objects."""
-    # Each kernel draws its own: with a number for a seed all would be alike.
+    """Initialize the heads as in section 4.1: small kernels, and a low probability of objects."""
+    # A `SeedGenerator` gives each kernel its own values; an integer seed would make them all equal.
     normal = keras.initializers.RandomNormal(stddev=SPREAD, seed=keras.random.SeedGenerator(seed))
     for head, bias in (
         (detector.box_head, 0.0),

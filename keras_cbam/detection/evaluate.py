@@ -1,4 +1,4 @@
-"""A detector's scores on a split, with what it found, as files."""
+"""Evaluation of a detector on a split: its scores and its detections, as files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from keras_cbam.files import staging_directory
 
 REPORT = "evaluation.md"
 FOUND = "detections.json"
-# Characters of an image's name in that of its picture.
+# Largest number of characters that a picture's name takes from the name of its image.
 NAME = 50
 
 
@@ -34,21 +34,21 @@ def evaluate_detector(
     name: str = "test",
     pictures: int = PICTURES,
 ) -> dict[str, Any]:
-    """Score a detector on a split, and write what it found.
+    """Score a detector on a split, and write its scores and detections to files.
 
-    Writes `metrics.json`, `detections.json`, `detections.png` with the first images beside their
-    annotations, and `evaluation.md`.
+    The files are `metrics.json`, `detections.json`, `detections.png` with the detections in the
+    first images beside their annotations, and `evaluation.md`.
 
     Args:
-        detector: what `retinanet` builds.
+        detector: a detector that `retinanet` built.
         split: the images and their boxes.
         classes: the names of the classes.
-        output: directory of the files; those of an earlier evaluation are replaced.
-        name: what the split is called.
-        pictures: how many images to draw.
+        output: directory of the files. Files of an earlier evaluation are replaced.
+        name: name of the split, for the report.
+        pictures: number of images to draw.
 
     Returns:
-        What `coco_metrics` returns.
+        The metrics, as `coco_metrics` returns them.
     """
     check_classes(detector, classes)
     found = Predictor(detector)(split.photographs)
@@ -81,14 +81,14 @@ def write_predictions(
     *,
     threshold: float,
 ) -> None:
-    """Write a picture of what was found in each image, and `detections.json`.
+    """Write a picture of the detections in each image, and `detections.json`.
 
-    Pictures of an earlier call that are not written again stay.
+    Pictures of an earlier call stay unless they are overwritten.
     """
     with staging_directory(output) as staging:
         for index, (image, each) in enumerate(zip(photographs, found, strict=True)):
             figure = side_by_side([image], [each], classes, threshold=threshold, truth=False)
-            # A name may be as long as a file system allows.
+            # The image's name may already have the greatest length that a file system allows.
             stem = image.path.stem[:NAME]
             figure.savefig(staging / f"{index:03d}-{stem}.png", dpi=DPI)
         _write_json(staging / FOUND, detection_rows(photographs, found, classes))
@@ -98,9 +98,10 @@ def write_predictions(
 def detection_rows(
     photographs: Sequence[Photograph], found: Sequence[Detections], classes: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """What was found, a row a box: the image, the class, left, top, width and height, the score.
+    """Return one row per detection: the image, the class, left, top, width, height and the score.
 
-    As COCO's results, but with names, since the numbers of images and classes are each data set's.
+    The rows resemble COCO's results. They hold names instead of ids, because ids of images and
+    classes differ from data set to data set.
     """
     rows = []
     for image, each in zip(photographs, found, strict=True):
@@ -118,7 +119,7 @@ def detection_rows(
 
 
 def publish(staging: Path, output: Path) -> None:
-    """Put files under their final names, the report last."""
+    """Move the files to their final names, the report last."""
     for path in sorted(staging.iterdir(), key=lambda path: path.name == REPORT):
         os.replace(path, output / path.name)
 

@@ -1,4 +1,4 @@
-"""A detector's raw heads as proven files, with what makes boxes of their outputs."""
+"""Export of a detector's raw heads as verified files, with a decoder that turns them into boxes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from keras_cbam.export import Report
 from keras_cbam.export import export as export_model
 
 FORMATS = ("tflite", "onnx")
-# The largest loss of mAP, as a share, by precision; and the smallest share of boxes that match.
+# By precision: the largest loss of mAP, as a share, and the smallest share of boxes that match.
 FLOAT_LOSS, INTEGER_LOSS = 0.005, 0.03
 LOSSES = {"float32": FLOAT_LOSS, "float16": FLOAT_LOSS}
 MATCHED = {"float32": 0.99}
@@ -36,12 +36,12 @@ COLUMNS = ("artifact", "mAP", "mAP50", "mAP75", "boxes matched at IoU 0.99", "me
 
 @dataclass(frozen=True)
 class Agreement:
-    """What an exported detector finds on the verification images, beside Keras.
+    """Detections of an exported detector on the verification images, compared with Keras's.
 
     Attributes:
-        precision: of the artifact.
-        metrics: what `coco_metrics` returns.
-        match: of Keras's boxes of a score of at least 0.5.
+        precision: precision of the artifact.
+        metrics: the metrics, as `coco_metrics` returns them.
+        match: comparison with Keras's boxes with a score of at least 0.5.
     """
 
     precision: str
@@ -51,11 +51,11 @@ class Agreement:
 
 @dataclass(frozen=True)
 class DetectorExport:
-    """What an export came to.
+    """Result of the export of a detector.
 
     Attributes:
-        report: of the raw outputs.
-        agreements: what is found, by Keras under `"Keras"` and by each artifact under its name.
+        report: report on the raw outputs.
+        agreements: comparison of the detections by artifact name; Keras itself is `"Keras"`.
     """
 
     report: Report
@@ -63,7 +63,7 @@ class DetectorExport:
 
 
 def table(agreements: Mapping[str, Agreement]) -> list[tuple[str, ...]]:
-    """What is found, a row each, under `COLUMNS`."""
+    """Return one row per entry of `agreements`, with the columns of `COLUMNS`."""
     rows = []
     for name, each in agreements.items():
         scores = [each.metrics[metric] for metric in ("mAP", "mAP50", "mAP75")]
@@ -85,26 +85,31 @@ def export_detector(
     progress: Callable[[str], None] | None = None,
     **options: Any,
 ) -> DetectorExport:
-    """Write a detector's raw heads in several formats, each proven to find what Keras finds.
+    """Export a detector's raw heads, and verify that each artifact finds what Keras finds.
 
-    Beside the artifacts, and what `keras_cbam.export.export` writes, lie `decoder.py`, which makes
-    boxes of the outputs with NumPy alone, `anchors.npy` and `detector.json`, which hold what it
-    takes, and `detections.md`. Each artifact is run in its real runtime on the photographs, its
-    outputs are decoded with `decoder.py`, and scored by pycocotools: with float artifacts mAP falls
-    by at most 0.5 points, with integer ones by at most 3, and of Keras's boxes of a score of at
-    least 0.5 the float32 artifacts find 99 % of the same class at an intersection over union of at
-    least 0.99. Where Keras itself has no such box, nothing is proven, and nothing exported.
+    The directory also gets the files of `keras_cbam.export.export`; `decoder.py`, which turns the
+    outputs into boxes with NumPy alone; its inputs `anchors.npy` and `detector.json`; and
+    `detections.md` with the metrics of each artifact.
+
+    Each artifact runs in its real runtime on the photographs. Its outputs are decoded by
+    `decoder.py` and scored by pycocotools. Required of an artifact:
+
+    - mAP falls by at most 0.5 points in floating point, and by at most 3 points in integers.
+    - A float32 artifact finds 99 % of Keras's boxes with a score of at least 0.5, with the same
+      class and an intersection over union of at least 0.99.
+
+    If Keras itself has no box of such a score, nothing can be verified, and nothing is exported.
 
     Args:
-        detector: what `retinanet` builds.
-        directory: where the artifacts go.
-        photographs: the images and boxes to prove them on; all of them are in memory at once.
+        detector: a detector that `retinanet` built.
+        directory: directory of the artifacts.
+        photographs: verification images with boxes; all of them are in memory at once.
         classes: the names of the classes.
-        formats: of `"saved_model"`, `"tflite"` and `"onnx"`.
-        precisions: as of `export`; `None` means float32, and int8 when there are images to
-            calibrate on.
-        calibration: images to calibrate integer artifacts on, apart from the others.
-        progress: called with a line for each step.
+        formats: any of `"saved_model"`, `"tflite"` and `"onnx"`.
+        precisions: as in `export`; `None` means float32, and int8 too if `calibration` is given.
+        calibration: representative images for the calibration of integer artifacts, other than
+            the verification images.
+        progress: called with a line of text for each step.
         **options: further arguments of `export`.
 
     Returns:
@@ -112,14 +117,14 @@ def export_detector(
 
     Raises:
         InputError: on arguments that cannot be used.
-        VerificationError: if an artifact misses what is asked; nothing is left of it.
+        VerificationError: if an artifact misses a requirement; then nothing is exported.
     """
     require("pycocotools")
     if not photographs:
-        raise InputError("Expected images with boxes to prove the artifacts on. Received: none")
+        raise InputError("Expected images with boxes to verify the artifacts on. Received: none")
     check_classes(detector, classes)
     predictor = Predictor(detector)
-    # Keras's own under its name, then each artifact's.
+    # First the entry of Keras, then one of each artifact.
     agreements: dict[str, Agreement] = {}
 
     def agreement(precision: str, found: Sequence[Detections]) -> Agreement:
@@ -156,9 +161,9 @@ def export_detector(
 
 
 def _misses(found: Agreement, ours: Agreement) -> list[str]:
-    """What an artifact misses, in words."""
+    """Return the requirements that an artifact misses, in words."""
     if not ours.match.reference:
-        return [f"Keras finds no box of a score of at least {SHOWN}, so nothing is proven"]
+        return [f"Keras finds no box with a score of at least {SHOWN}, so nothing is proven"]
     missed = []
     allowed = LOSSES.get(found.precision, INTEGER_LOSS)
     loss = (ours.metrics["mAP"] or 0.0) - (found.metrics["mAP"] or 0.0)
@@ -177,7 +182,7 @@ def _pixels(photographs: Sequence[Photograph], predictor: Predictor) -> np.ndarr
 def _beside(
     predictor: Predictor, classes: Sequence[str], agreements: dict[str, Agreement]
 ) -> dict[str, Callable[[Path], None]]:
-    """What lies beside the artifacts: each file's name, and what writes it."""
+    """Return the further files of an export: the name of each, and the function that writes it."""
     settings = {
         "classes": list(classes),
         "outputs": list(OUTPUTS),

@@ -1,4 +1,4 @@
-"""A folder of photographs with boxes, in VOC's or COCO's format, whichever it is."""
+"""Read a folder of photographs with boxes, in VOC's or COCO's format."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from keras_cbam.training.image_folder import find_images
 
 @dataclass(frozen=True)
 class DetectionFolder:
-    """A data set, read.
+    """A data set that was read from a folder.
 
     Attributes:
         classes: the names of the classes; a label is an index into them.
-        splits: the parts that were asked for, by name.
+        splits: the requested splits, by name.
     """
 
     classes: tuple[str, ...]
@@ -48,31 +48,40 @@ def read_detection_folder(
     val_split: float | None = None,
     progress: Progress = None,
 ) -> DetectionFolder:
-    """Read photographs with boxes from a folder as Pascal VOC or COCO have it.
+    """Read photographs with boxes from a folder in the format of Pascal VOC or COCO.
 
-    VOC: `Annotations/*.xml`, `JPEGImages/`, and lists of names in `ImageSets/Main/<split>.txt`.
-    COCO: `annotations/instances_<split>.json`, or `<split>.json`, with the images in `<split>/` or
-    `images/` or beside it; or one file beside the images in each folder `<split>/`. A split may be
-    called `Training`, `valid` or the like. What has no splits, such as VOC's folders without lists,
-    CVAT's `instances_default.json` or one JSON file of any name, is the split `default`. Every
-    image is decoded once.
+    - VOC: `Annotations/*.xml`, `JPEGImages/`, and lists of names in `ImageSets/Main/<split>.txt`.
+    - COCO: `annotations/instances_<split>.json` or `<split>.json`, with the images in `<split>/`,
+      in `images/` or beside it; or one file beside the images in each folder `<split>/`.
 
-    What cannot be used is left out and listed, and stops nothing: images that are missing or cannot
-    be decoded, or are of another size than annotated, annotations that cannot be read, boxes of
-    unknown class, out of the image by more than a pixel, or of zero area. Images without a box are
-    kept: all that is found there is wrong.
+    A split may also be called `Training`, `valid` or the like. A data set without splits is read
+    as the split `default`. Examples are VOC folders without lists, CVAT's `instances_default.json`,
+    and a single JSON file of any name. Every image is decoded once.
+
+    Some parts cannot be used. They are left out and listed, and reading goes on:
+
+    - images that are missing, cannot be decoded, or differ in size from their annotation
+    - annotations that cannot be read
+    - boxes of an unknown class, of zero area, or more than a pixel outside of the image
+
+    Images without boxes are kept. Every detection in them is a false positive.
 
     Args:
         folder: the folder.
-        splits: which parts to read.
-        classes: names of the classes, in the order of their indices. By default those of
-            `splits[0]`: VOC's sorted, COCO's by their number.
-        val_split: share of the images set apart as `val`, in (0, 1), where there is no such list;
-            the rest is `train`. The same share of the same list gives the same images.
-        progress: called with the number of images of a split checked and the number of all.
+        splits: names of the splits to read.
+        classes: names of the classes, in the order of their indices. Defaults to the classes of
+            `splits[0]`: VOC's sorted by name, COCO's sorted by id.
+        val_split: share of the images to set apart as `val`, in (0, 1), if the folder has no such
+            split; the rest is `train`. The same share of the same list gives the same images.
+        progress: called for each split with the number of images checked so far and the number of
+            all its images.
+
+    Returns:
+        A `DetectionFolder`.
 
     Raises:
-        InputError: if the folder is neither, or a split is missing or has no single object.
+        InputError: if the folder has neither format, or if a split is missing or has no usable box
+            of a single object.
     """
     require("PIL")
     root = Path(folder)
@@ -94,7 +103,7 @@ def read_detection_folder(
 
 @dataclass(frozen=True)
 class _Lists:
-    """The lists of a folder, by split, and what reads them."""
+    """The annotation lists of a folder, by split, and the function that reads them."""
 
     root: Path
     paths: dict[str, Path]
@@ -111,7 +120,7 @@ class _Lists:
     def _hint(self, split: str) -> str:
         if split not in ("train", "val") or "val" in self.paths:
             return ""
-        return "; or state the share of the images to score on, such as --val-split 0.2"
+        return "; or set apart a share of the images for val, such as --val-split 0.2"
 
 
 def _lists(root: Path) -> _Lists:
@@ -126,7 +135,7 @@ def _lists(root: Path) -> _Lists:
 
 
 def _divided(lists: _Lists, val_split: float) -> dict[str, Annotated]:
-    """`train` and `val` of a folder that has no such list of val."""
+    """Divide the images of a folder without a split `val` into `train` and `val`."""
     if not 0 < val_split < 1:
         raise InputError(f"Expected a val split between 0 and 1. Received: {val_split}")
     if "val" in lists.paths:
@@ -135,7 +144,7 @@ def _divided(lists: _Lists, val_split: float) -> dict[str, Annotated]:
     count = max(round(val_split * len(whole.entries)), 1)
     if count >= len(whole.entries):
         raise InputError(
-            f"A val split of {val_split} leaves no image to train on, of {len(whole.entries)}."
+            f"A val split of {val_split} leaves no image to train on. Images: {len(whole.entries)}."
         )
     drawn = np.random.default_rng(0).permutation(len(whole.entries))[:count]
     val = set(drawn.tolist())
@@ -149,7 +158,10 @@ def _divided(lists: _Lists, val_split: float) -> dict[str, Annotated]:
 
 
 def unannotated(paths: Sequence[Path]) -> tuple[tuple[Photograph, ...], tuple[Path, ...]]:
-    """Images without annotations: files, and all below folders; turned as EXIF says.
+    """Read images without annotations, turned by their EXIF orientation.
+
+    Args:
+        paths: image files, and folders whose images are read recursively.
 
     Returns:
         The images, and the files that cannot be decoded.

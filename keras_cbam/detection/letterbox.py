@@ -1,4 +1,4 @@
-"""An image made to fit a detector's input, and its boxes moved with it."""
+"""Letterboxing: scale and pad an image to a detector's input, and transform its boxes with it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from keras_cbam.image_reader import STORED, open_image, settle, to_rgb, turned, 
 
 
 class Letterbox(NamedTuple):
-    """How an image fits into a detector's input: scaled as a whole, black at right and bottom.
+    """How an image fits into a detector's input.
+
+    The image is scaled with its aspect ratio, and padded with black at the right and bottom.
 
     Attributes:
         size: height and width of the input, in pixels.
-        inside: height and width that the image takes of it.
-        scale: input pixels to one of the image, down and across.
+        inside: height and width of the scaled image within the input, in pixels.
+        scale: pixels of the input per pixel of the image, vertically and horizontally.
     """
 
     size: tuple[int, int]
@@ -25,11 +27,11 @@ class Letterbox(NamedTuple):
     scale: tuple[float, float]
 
     def boxes_in(self, boxes: np.ndarray) -> np.ndarray:
-        """Boxes of the image, `(boxes, 4)` left, top, right, bottom, as boxes of the input."""
+        """Return boxes of the image, `(boxes, 4)` left, top, right, bottom, in input pixels."""
         return (boxes * self._factors).astype("float32")
 
     def boxes_out(self, boxes: np.ndarray) -> np.ndarray:
-        """Boxes of the input as boxes of the image, cut off at its edges."""
+        """Return boxes of the input in pixels of the image, clipped to the image."""
         height, width = self.inside
         clipped = np.clip(boxes, 0, np.array([width, height, width, height], "float32"))
         return (clipped / self._factors).astype("float32")
@@ -41,7 +43,7 @@ class Letterbox(NamedTuple):
 
 
 def letterbox(image_size: tuple[int, int], size: tuple[int, int]) -> Letterbox:
-    """How an image of so many rows and columns fits into an input of `size`."""
+    """Return how an image of this height and width fits into an input of `size`."""
     scale = min(size[0] / image_size[0], size[1] / image_size[1])
     height, width = (max(round(extent * scale), 1) for extent in image_size)
     return Letterbox(size, (height, width), (height / image_size[0], width / image_size[1]))
@@ -50,12 +52,15 @@ def letterbox(image_size: tuple[int, int], size: tuple[int, int]) -> Letterbox:
 def read_letterboxed(
     path: Path, size: tuple[int, int], orientation: int = STORED
 ) -> tuple[np.ndarray, Letterbox]:
-    """Read an image as `(height, width, 3)` RGB float32 in 0..255, antialiased bilinear.
+    """Read an image and letterbox it, with antialiased bilinear resizing.
 
     Args:
-        path: the image.
-        size: height and width that it is made to fit, in pixels.
-        orientation: of EXIF, by which it is turned.
+        path: the image file.
+        size: height and width of the input, in pixels.
+        orientation: EXIF orientation by which the image is turned.
+
+    Returns:
+        The pixels, `(height, width, 3)` RGB float32 in 0..255, and the `Letterbox`.
     """
     from PIL import Image
 
@@ -63,7 +68,7 @@ def read_letterboxed(
         settle(file)
         box = letterbox(turned_size((file.height, file.width), orientation), size)
         height, width = box.inside
-        # At least twice the pixels that are wanted are decoded, so that there are some to average.
+        # Decode at least twice the size, so that resizing has pixels to average.
         file.draft("RGB", turned_size((2 * width, 2 * height), orientation))
         image = turned(to_rgb(file), orientation)
         image = image.resize((width, height), Image.Resampling.BILINEAR)
@@ -73,5 +78,5 @@ def read_letterboxed(
 
 
 def letterboxed(image: Photograph, size: tuple[int, int]) -> tuple[np.ndarray, Letterbox]:
-    """Read a photograph as its boxes count its pixels."""
+    """Read and letterbox a photograph, turned in the way that its boxes refer to."""
     return read_letterboxed(image.path, size, image.orientation)

@@ -1,4 +1,4 @@
-"""How what one detector finds compares with what another does."""
+"""Comparison of the detections of two detectors."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import numpy as np
 
 from keras_cbam.detection.decoder import Detections, overlaps
 
-# Of two boxes that are the same.
+# Intersection over union from which two boxes count as the same.
 SAME = 0.99
 
 
 class Match(NamedTuple):
-    """What two detectors find in the same images.
+    """Comparison of the boxes of a detector with those of a reference, in the same images.
 
     Attributes:
-        reference: how many boxes the first one finds.
-        matched: how many of them the other one finds too: of the same class, at an intersection
-            over union of at least 0.99, each once.
-        mean_iou: mean over the boxes of the first of their best intersection over union with one of
-            the same class; 1.0 where there are none.
+        reference: number of boxes of the reference.
+        matched: number of these that the detector finds too, with the same class and an
+            intersection over union of at least 0.99. Each of its boxes matches once.
+        mean_iou: mean over the reference's boxes of the largest intersection over union with a box
+            of the same class; 1.0 if the reference has no boxes.
     """
 
     reference: int
@@ -30,14 +30,14 @@ class Match(NamedTuple):
 
     @property
     def share(self) -> float:
-        """The share of boxes that both find."""
+        """The share of the reference's boxes that are matched."""
         return self.matched / self.reference if self.reference else 1.0
 
 
 def match(
     reference: Sequence[Detections], found: Sequence[Detections], *, threshold: float
 ) -> Match:
-    """Compare the boxes of a score of at least `threshold` with all that another detector finds."""
+    """Compare the reference's boxes with a score of at least `threshold` with all boxes found."""
     ious: list[float] = []
     matched = 0
     for ours, theirs in zip(reference, found, strict=True):

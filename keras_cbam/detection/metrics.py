@@ -1,4 +1,4 @@
-"""COCO's metrics, by pycocotools."""
+"""COCO's metrics, computed by pycocotools."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keras_cbam.detection.annotations import Photograph
 from keras_cbam.detection.decoder import Detections
 from keras_cbam.errors import require
 
-# The names of the metrics, and where COCOeval's summary has each.
+# Names of the metrics, and their positions in COCOeval's summary.
 SUMMARY = {
     "mAP": 0,
     "mAP50": 1,
@@ -30,21 +30,25 @@ def coco_metrics(
     found: Sequence[Detections],
     classes: Sequence[str],
 ) -> dict[str, float | None]:
-    """Score detections as COCO does, at most 100 an image.
+    """Score detections as COCO does, with at most 100 detections per image.
 
-    The size of an object is that of its box; COCO's own files give that of its outline.
+    The size of an object is the area of its box. COCO's own files give the area of its outline.
 
     Args:
-        photographs: the images; what is found within their crowds is not counted.
-        found: what was found in each, in pixels of the image.
+        photographs: the images with their boxes. Detections within their crowds are ignored.
+        found: the detections in each image, in pixels of the image.
         classes: the names of the classes.
 
     Returns:
-        `"mAP"`, the mean over classes and intersections over union .5 to .95 of the average
-        precision, `"mAP50"` and `"mAP75"` at .5 and .75; by COCO's sizes of objects, `"mAP small"`,
-        below 32x32 pixels, `"mAP medium"` and `"mAP large"`, from 96x96; `"mAR"`, the mean of
-        recall; and `"AP50 <class>"` for each class. All in [0, 1]; `None` where there is no such
-        object.
+        A dictionary of metrics in [0, 1]; `None` if there is no object to score.
+
+        - `"mAP"`: average precision, averaged over the classes and over intersections over union
+          from .5 to .95
+        - `"mAP50"`, `"mAP75"`: the same at .5 and at .75
+        - `"mAP small"`, `"mAP medium"`, `"mAP large"`: mAP by COCO's sizes of objects, below 32x32
+          pixels, between, and from 96x96 pixels
+        - `"mAR"`: mean recall
+        - `"AP50 <class>"`: average precision of each class at .5
 
     Source: the detection evaluation of [COCO](https://cocodataset.org/#detection-eval).
     """
@@ -52,7 +56,7 @@ def coco_metrics(
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    # pycocotools tells its steps on standard output.
+    # pycocotools prints its progress to standard output.
     with contextlib.redirect_stdout(io.StringIO()):
         sides = []
         for annotations in (_truth(photographs), _results(found)):
@@ -69,7 +73,7 @@ def coco_metrics(
         evaluation.accumulate()
         evaluation.summarize()
     metrics = {name: _known(evaluation.stats[place]) for name, place in SUMMARY.items()}
-    # (thresholds, recalls, classes, sizes, most detections)
+    # Axes: thresholds, recalls, classes, sizes, numbers of detections.
     precision = evaluation.eval["precision"][0, :, :, 0, -1]
     for index, name in enumerate(classes):
         known = precision[:, index][precision[:, index] > -1]
@@ -78,7 +82,7 @@ def coco_metrics(
 
 
 def _known(value: Any) -> float | None:
-    """COCO says -1 where there is nothing to score."""
+    """Return a metric, or `None` for COCO's -1, which means that there is nothing to score."""
     return float(value) if value > -1 else None
 
 
@@ -107,7 +111,7 @@ def _results(found: Sequence[Detections]) -> list[dict[str, Any]]:
 
 
 def _row(index: int, number: int, box: np.ndarray, label: int) -> dict[str, Any]:
-    # COCO counts annotations from 1: a 0 would say that nothing was matched.
+    # Ids start at 1, because COCO reads 0 as no match.
     left, top, right, bottom = (float(value) for value in box)
     width, height = right - left, bottom - top
     return {

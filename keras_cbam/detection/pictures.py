@@ -1,4 +1,4 @@
-"""What a detector finds, drawn beside what there is."""
+"""Pictures of detections beside the annotations."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from keras_cbam.detection.decoder import Detections
 from keras_cbam.errors import require
 from keras_cbam.image_reader import open_image, to_rgb, turned
 
-# Below this score nothing is drawn: mAP counts far less sure boxes than one wants to see.
+# Boxes below this score are not drawn. mAP counts boxes with much lower scores.
 SHOWN = 0.5
 WIDTH = 4.6
-# The most of an image's height and of all, and the least, as the picture shows them; in inches.
+# Largest height of one image, largest height of all, and smallest height of one, in inches.
 TALLEST, ALL, FLATTEST = 3 * WIDTH, 400.0, 0.3
-# Both sides of what is drawn of an image, at most, in pixels.
+# Largest side of an image as it is drawn, in pixels.
 DRAWN = 2000
-# Boxes of classes in turn.
+# Colors of the classes, used in turn.
 COLORS = tuple(f"C{number}" for number in (1, 0, 2, 3, 4, 5, 6, 8, 9))
 PLAIN: dict[str, Any] = {"parse_math": False}
 
@@ -32,20 +32,20 @@ def side_by_side(
     threshold: float = SHOWN,
     truth: bool = True,
 ) -> Any:
-    """Draw images with what was found in them, beside their annotations.
+    """Draw images with their detections, beside their annotations.
 
     Args:
-        photographs: the images, a row each.
-        found: what was found in each, in pixels of the image.
+        photographs: the images, one per row.
+        found: the detections in each image, in pixels of the image.
         classes: the names of the classes.
         threshold: score from which a box is drawn.
-        truth: whether to draw the annotations beside it. Crowds are dashed.
+        truth: whether to draw the annotations in a second column. Crowds are dashed.
 
     Returns:
         A `matplotlib.figure.Figure`.
 
     Raises:
-        MissingPackageError: without matplotlib or pillow.
+        MissingPackageError: if matplotlib or pillow is not installed.
     """
     require("matplotlib", "PIL")
     from matplotlib.figure import Figure
@@ -80,14 +80,14 @@ def side_by_side(
 
 
 def _heights(photographs: Sequence[Photograph]) -> list[float]:
-    """The height of each image in inches, as its sides are, within limits."""
+    """Return the height of each image in inches, by its aspect ratio, within limits."""
     heights = [WIDTH * image.size[0] / image.size[1] for image in photographs]
     most = min(TALLEST, ALL / len(photographs))
     return [min(max(height, FLATTEST), most) for height in heights]
 
 
 def _pixels(image: Photograph) -> np.ndarray:
-    """The image as it is drawn."""
+    """Return the pixels of an image as they are drawn."""
     with open_image(image.path) as file:
         file.draft("RGB", (DRAWN, DRAWN))
         pixels = to_rgb(file)

@@ -1,4 +1,4 @@
-"""Running a detector on photographs."""
+"""Prediction: run a detector on photographs."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from keras_cbam.detection.detector import anchors, raw_heads
 from keras_cbam.detection.letterbox import letterbox
 
 CONFIDENCE = 0.05
-# Batches whose raw outputs are kept until they are decoded.
+# Number of batches whose raw outputs are in memory at once.
 AT_ONCE = 16
 OUTPUTS = ("bbox_regression", "cls_logits")
 
 
 class Decoding(NamedTuple):
-    """What turns raw outputs into boxes, beside the anchors.
+    """Settings of the decoder.
 
     Attributes:
-        height: of the detector's input, in pixels.
-        width: likewise.
-        confidence_threshold: score below which nothing is found.
-        iou_threshold: intersection over union from which two boxes are the same object.
-        max_detections: the most that are found in an image.
+        height: height of the detector's input, in pixels.
+        width: width of the detector's input, in pixels.
+        confidence_threshold: boxes with a score above this are kept.
+        iou_threshold: intersection over union from which two boxes count as the same object.
+        max_detections: largest number of detections in an image.
     """
 
     height: int
@@ -39,12 +39,15 @@ class Decoding(NamedTuple):
 
 
 class Predictor:
-    """Finds objects with a detector, by the weights that it has when it is called.
+    """Detects objects with a detector.
+
+    Each call uses the weights that the detector has at that time.
 
     Args:
-        detector: what `retinanet` builds.
-        batch_size: images that are run at once.
-        confidence_threshold: score below which nothing is found. COCO's metrics want a low one.
+        detector: a detector that `retinanet` built.
+        batch_size: number of images per batch.
+        confidence_threshold: boxes with a score above this are kept. COCO's metrics need a low
+            threshold.
     """
 
     def __init__(
@@ -61,9 +64,9 @@ class Predictor:
         self.heads = raw_heads(detector)
 
     def __call__(self, photographs: Sequence[Photograph]) -> list[Detections]:
-        """What is found in each image, in pixels of the image, cut off at its edges."""
+        """Return the detections in each image, in pixels of the image, clipped to the image."""
         found: list[Detections] = []
-        # The raw outputs of many images would fill the memory.
+        # In groups, because the raw outputs of many images would fill the memory.
         for start in range(0, len(photographs), AT_ONCE * self.batch_size):
             some = photographs[start : start + AT_ONCE * self.batch_size]
             images = in_batches(some, self.size, self.batch_size)
@@ -78,7 +81,7 @@ def decode_all(
     all_anchors: np.ndarray,
     decoding: Decoding,
 ) -> Iterator[Detections]:
-    """Decode the outputs for each image, and move the boxes to its own pixels."""
+    """Decode the outputs for each image, and convert the boxes to pixels of the image."""
     rows: Any = zip(photographs, *(outputs[name] for name in OUTPUTS), strict=True)
     for image, deltas, logits in rows:
         found = decode(deltas, logits, all_anchors, **decoding._asdict())

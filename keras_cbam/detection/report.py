@@ -1,4 +1,4 @@
-"""The files of a finished detector: model, labels, history, curves, predictions, report."""
+"""Files of a finished training run: model, labels, history, curves, predictions, report."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def write_outputs(
 
 
 def draw_curves(record: dict[str, Any], path: Path) -> None:
-    """Draw the loss on train and the metrics on val by epoch."""
+    """Draw the loss on train and the metrics on val for each epoch."""
     from matplotlib.figure import Figure
 
     rows = record["epochs"]
@@ -62,7 +62,7 @@ def draw_curves(record: dict[str, Any], path: Path) -> None:
 
 
 def report_text(record: dict[str, Any]) -> str:
-    """The report as Markdown."""
+    """Return the report as Markdown."""
     config, best = record["config"], record["best"]
     train, val = record["splits"]["train"], record["splits"]["val"]
     height, width = config["image_size"]
@@ -106,7 +106,7 @@ def report_text(record: dict[str, Any]) -> str:
 def metrics_table(
     metrics: Mapping[str, Mapping[str, float | None]], classes: Sequence[str]
 ) -> list[str]:
-    """COCO's metrics, a row for each that was scored, as lines of Markdown."""
+    """Return a Markdown table of COCO's metrics as lines, with one row per entry of `metrics`."""
     names = [*CURVES, *(f"AP50 {name}" for name in classes)]
     lines = [f"| | {' | '.join(map(as_markdown, names))} |", "|---" * (len(names) + 1) + "|"]
     for what, scores in metrics.items():
@@ -115,7 +115,7 @@ def metrics_table(
 
 
 def left_out_lines(splits: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What of the annotations was not used, and where nothing is annotated."""
+    """Return lines that list the annotations left out and the images without boxes."""
     left_out = [(name, *each) for name, split in splits.items() for each in split["left_out"]]
     empty = [(name, image) for name, split in splits.items() for image in split["without_boxes"]]
     return [
@@ -128,5 +128,5 @@ def left_out_lines(splits: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def shown(value: float | None) -> str:
-    """A metric, in percent."""
+    """Return a metric as text, in percent."""
     return "-" if value is None else f"{value:.1%}"

@@ -1,4 +1,4 @@
-"""The lists of a data set, by the split that each is of."""
+"""Names of splits, and the file of each split."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from pathlib import Path
 from keras_cbam.errors import InputError
 from keras_cbam.training.split_names import split_of
 
-# What is not divided, as CVAT calls it.
+# CVAT's name for a data set without splits.
 WHOLE = "default"
 YEAR = re.compile(r"[_-]?(19|20)\d\d$")
 
 
 def split_name(name: str) -> str:
-    """The split of a list of that name, whatever its year and case."""
+    """Return the split that a name stands for, regardless of its year and case."""
     without_year = YEAR.sub("", name)
     return split_of(without_year) or without_year
 
 
 def one_each(named: Iterable[tuple[str, Path]]) -> dict[str, Path]:
-    """The file of each split.
+    """Return the file of each split.
 
     Raises:
-        InputError: if two files are of one split.
+        InputError: if two files belong to the same split.
     """
     found: dict[str, Path] = {}
     for split, path in named:

@@ -1,4 +1,4 @@
-"""Text that others wrote: lists of lines in any encoding, and what is shown of it."""
+"""Text from files of users: reading lines in any encoding, and showing values in messages."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from typing import Any
 
 from keras_cbam.text import is_seen, printable
 
-# The most characters of it that a message shows, of its beginning and its end.
+# Number of characters that a message shows of the beginning and of the end of a long text.
 BEGINNING, END = 200, 100
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file: UTF-8 or, by its byte-order mark, UTF-16; otherwise Latin-1.
+    """Read the lines of a text file.
+
+    A byte-order mark of UTF-16 selects UTF-16. Any other file is read as UTF-8. If that fails, it
+    is read as Latin-1.
 
     Raises:
-        OSError: if it cannot be read.
+        OSError: if the file cannot be read.
     """
     data = path.read_bytes()
     try:
@@ -28,12 +31,12 @@ def read_lines(path: Path) -> list[str]:
 
 
 def is_name(value: Any) -> bool:
-    """Whether a value can be the name of a class: a line of a text file, not blank."""
+    """Return whether a value can be the name of a class: one line of text, not blank."""
     return isinstance(value, str) and bool(value.strip()) and all(map(is_seen, value))
 
 
 def brief(value: Any) -> str:
-    """A value as a message shows it: one line of text, not too long."""
+    """Return a value as a message shows it: one line of text of limited length."""
     text = value if isinstance(value, str) else reprlib.repr(value)
     long = len(text) > BEGINNING + END
     shown = f"{text[:BEGINNING]}...{text[-END:]}" if long else text

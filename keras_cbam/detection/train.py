@@ -1,4 +1,4 @@
-"""Training a detector: photographs with boxes in, COCO's metrics after each epoch."""
+"""Training of a detector on photographs with boxes, scored by COCO's metrics after each epoch."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ from keras_cbam.training.recalibrate import first_images
 from keras_cbam.training.recipe import dtype_policy, jit_compile, optimizer
 
 Metrics = dict[str, float | None]
-# What KerasHub calls the network below the pyramid.
+# KerasHub's name for the network below the pyramid.
 ENCODER = "backbone"
-# The gates start from what they see of so many images.
+# Number of training images from which `start_gates` starts the gates.
 START_IMAGES = 128
 
 
 @dataclass(frozen=True)
 class DetectionResult:
-    """What a run came to.
+    """Result of a training run.
 
     Attributes:
         detector: the detector with the best weights by mAP on val, compiled with KerasHub's
             defaults.
         folder: the data set.
-        record: configuration, epochs, best epoch and scores: what `history.json` holds.
+        record: content of `history.json`: configuration, epochs, best epoch and scores.
     """
 
     detector: keras.Model
@@ -66,18 +66,19 @@ def train_detector(
 ) -> DetectionResult:
     """Train KerasHub's RetinaNet with attention in its backbone.
 
-    Writes `model.keras`, `labels.txt`, `history.json`, `curves.png`, `predictions.png` and
-    `report.md` to `config.output` when the run is complete. Until then its state is in `.state/`
+    A complete run writes `model.keras`, `labels.txt`, `history.json`, `curves.png`,
+    `predictions.png` and `report.md` to `config.output`. Until then its state is in `.state/`
     there.
 
     Args:
-        config: the run.
-        resume: whether to go on with an interrupted run in `config.output`, from its last saved
-            step. Where there is none, the run starts from the beginning. It ends as the
-            uninterrupted run would have.
-        callbacks: Keras callbacks, such as a progress bar. Each epoch is a call of `fit`.
-        progress: called with the number of images of a split checked and the number of all.
-        scored: called with the metrics on val after each epoch.
+        config: configuration of the run.
+        resume: whether to resume an interrupted run in `config.output` from its last saved step.
+            The resumed run ends as the uninterrupted run would have. If there is no such run,
+            training starts from the beginning.
+        callbacks: Keras callbacks, such as a progress bar. Each epoch is one call of `fit`.
+        progress: called for each split with the number of images checked so far and the number of
+            all its images.
+        scored: called after each epoch with the metrics on val.
 
     Returns:
         A `DetectionResult`.
@@ -113,14 +114,15 @@ def train_detector(
         rank=_rank,
         checkpoint_seconds=config.checkpoint_seconds,
     )
-    # Not as the start of the loop, which would be scored: a new head finds nothing.
+    # Not within the loop's `start`, which would score the detector: a new head finds nothing.
     if loop.state is None and config.weights != "none":
         images = first_images(batches(0, 0, 0), START_IMAGES)
         start_gates(detector, images, batch_size=config.batch_size)
     history = loop.run(callbacks)
     weights, best = loop.best()
     detector.set_weights(weights)
-    # As KerasHub's constructor leaves it: the optimizer's state would be saved, and not be loaded.
+    # Compiled as KerasHub's constructor does. A trained optimizer's state would be saved, but it
+    # could not be loaded.
     detector.compile()
     record = {
         "config": asdict(config),
@@ -139,15 +141,15 @@ def train_detector(
 
 
 def compile_detector(detector: keras.Model, config: DetectionConfig, steps: int) -> None:
-    """Choose the layers that learn, and compile the detector with all its training variables.
+    """Choose the trainable layers, compile the detector, and create its training variables.
 
-    The losses are KerasHub's focal one for the classes and, as torchvision has it, the absolute
-    error for the boxes.
+    The losses are KerasHub's focal loss for the classes and, as in torchvision, the absolute error
+    for the boxes.
 
     Args:
-        detector: what `retinanet` builds.
-        config: the run.
-        steps: batches of all its training, over which the rate decays.
+        detector: a detector that `retinanet` built.
+        config: configuration of the run.
+        steps: number of batches of the whole run, over which the learning rate decays.
     """
     if config.weights != "none":
         for layer in detector.backbone.get_layer(ENCODER).layers:
@@ -157,7 +159,7 @@ def compile_detector(detector: keras.Model, config: DetectionConfig, steps: int)
         box_loss=keras.losses.MeanAbsoluteError(reduction="sum"),
         jit_compile=jit_compile(),
     )
-    # Variables that exist can be restored.
+    # A saved state can only be restored into variables that exist.
     detector.optimizer.build(detector.trainable_variables)
     images = keras.ops.zeros((1, *detector.inputs[0].shape[1:]))
     nothing = {
@@ -174,7 +176,7 @@ def _check(config: DetectionConfig, resume: bool) -> None:
     check_output(Path(config.output), resume)
     if config.epochs < 1 or config.batch_size < 1 or config.head_layers < 0:
         raise InputError(
-            "Expected at least one epoch, one image a batch, and no fewer than 0 head layers. "
+            "Expected at least one epoch, one image per batch and 0 head layers. "
             f"Received: {config.epochs}, {config.batch_size} and {config.head_layers}"
         )
     if config.anchor_size is not None and not config.anchor_size > 0:
@@ -188,7 +190,7 @@ def _check(config: DetectionConfig, resume: bool) -> None:
 
 
 def _anchor_size(config: DetectionConfig, train: DetectionSplit) -> tuple[float, float]:
-    """The anchors' size, and the share of boxes that have one to learn from."""
+    """Return the anchor size, and the share of boxes that have an anchor."""
     if config.anchor_size is None:
         return choose_anchor_size(train.photographs, config.image_size)
     return config.anchor_size, coverage(train.photographs, config.image_size, config.anchor_size)
@@ -229,7 +231,7 @@ def _rank(scores: Any) -> tuple[float, float]:
 
 
 def _digests(config: DetectionConfig, folder: DetectionFolder) -> dict[str, Any]:
-    """What tells the images and boxes of a run from others."""
+    """Return digests that identify the images and boxes of a run."""
     digests: dict[str, Any] = {"classes": list(folder.classes)}
     for name, part in folder.splits.items():
         paths = (image.path for image in part.photographs)

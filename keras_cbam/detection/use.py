@@ -1,4 +1,4 @@
-"""What the attention of a detector is worth."""
+"""Measure how much a detector uses its attention."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from keras_cbam.surgery.use_inputs import evenly_spaced
 
 # An anchor whose highest score is below this finds nothing.
 SCORE = 0.3
-# The most answers of anchors, over all images and classes, that are kept at once, in float64 some
-# 200 MB of each kind.
+# Largest number of anchor answers, over all images and classes, that are kept at once: some 200 MB
+# of each kind in float64.
 MOST_ANSWERS = 20_000_000
 MOST_IMAGES = 100
 IMAGES_PER_GATE = 32
@@ -30,17 +30,17 @@ IMAGES_PER_GATE = 32
 def detector_use(
     predictor: Predictor, photographs: Sequence[Photograph], classes: Sequence[str], mean_ap: float
 ) -> dict[str, Any] | None:
-    """Measure the use of attention by the answers of the anchors that find something, and by mAP.
+    """Measure how much attention changes the answers of the anchors that find objects, and mAP.
 
     Args:
-        predictor: runs the detector.
-        photographs: with their boxes.
+        predictor: predictor of the detector.
+        photographs: images with their boxes.
         classes: names of the classes.
-        mean_ap: COCO's mAP of the detector as it is on those images.
+        mean_ap: COCO's mAP of the detector on these images, with its attention.
 
     Returns:
-        What `AttentionUse.record` tells, with `"mAP"` and `"mAP_without"`; `None` for a detector
-        without attention.
+        The record of `AttentionUse.record` with `"mAP"` and `"mAP_without"` added; `None` for a
+        detector without attention.
     """
     if not model_gates(predictor.heads):
         return None
@@ -68,21 +68,21 @@ def detector_use(
 
 
 def _answers(outputs: Any) -> Any:
-    """What each anchor finds: shares of the classes, and last that of nothing."""
+    """Return the answer of each anchor: a share for each class, and last one for no object."""
     scores = ops.sigmoid(ops.cast(outputs[OUTPUTS[1]], "float32"))
     shares = ops.concatenate([scores, ops.full_like(scores[..., :1], SCORE)], axis=-1)
     return shares / ops.sum(shares, axis=-1, keepdims=True)
 
 
 def _finds(answers: np.ndarray) -> np.ndarray:
-    """Whether an anchor finds something."""
+    """Return whether an anchor finds an object."""
     return answers.argmax(-1) != answers.shape[-1] - 1
 
 
 def _without_attention(
     predictor: Predictor, photographs: Sequence[Photograph], use: AttentionUse
 ) -> list[Detections]:
-    """What is found in each image with every gate replaced by its constants."""
+    """Return the detections in each image with every gate replaced by its constants."""
     switch = GateSwitch(predictor.heads)
     constants = [gate.constants for gate in use.gates]
     batches = in_batches(photographs, predictor.size, predictor.batch_size)

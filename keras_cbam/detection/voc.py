@@ -1,4 +1,4 @@
-"""Data sets in the folders of Pascal VOC: `Annotations/`, `JPEGImages/`, `ImageSets/Main/`."""
+"""Data sets in Pascal VOC's format: `Annotations/`, `JPEGImages/`, `ImageSets/Main/`."""
 
 from __future__ import annotations
 
@@ -25,19 +25,21 @@ IMAGES = "JPEGImages"
 ANNOTATIONS = "Annotations"
 BOTH = "trainval"
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
-# In the lists of one class it follows the name.
+# VOC's lists of one class have this flag after each name.
 FLAG = re.compile(r"\s+(-1|0|1)$")
 BLANK = codecs.BOM_UTF8 + b" \t\r\n"
 
 
 def voc_splits(root: Path) -> dict[str, Path]:
-    """The list of each split of a VOC folder, or all its annotations; none if it is not one.
+    """Return the list of each split, or the folder of all annotations if there are no lists.
+
+    The result is empty if the folder is not a VOC folder.
 
     Raises:
-        InputError: if two lists are of one split.
+        InputError: if two lists belong to the same split.
     """
     lists = {path.stem: path for path in sorted((root / LISTS).glob("*.txt"))}
-    # VOC's lists of one class, `<class>_train.txt`, are no splits.
+    # VOC's lists of one class, `<class>_train.txt`, are not splits.
     named = [(split_name(name), path) for name, path in lists.items() if "_" not in name]
     found = one_each((name, path) for name, path in named if name != BOTH)
     if not found and BOTH in lists:
@@ -50,13 +52,13 @@ def voc_splits(root: Path) -> dict[str, Path]:
 def read_voc(root: Path, split: str, path: Path) -> Annotated:
     """Read a split of a VOC folder.
 
-    Boxes that VOC calls difficult are treated as COCO's crowds. An annotation that cannot be read
-    is left out with its image; one that is an empty file is of an image without boxes.
+    Boxes that VOC calls difficult are treated like COCO's crowds. An annotation that cannot be read
+    is left out with its image. An empty annotation file stands for an image without boxes.
 
     Args:
         root: the folder.
-        split: the split's name.
-        path: its list, or the folder of all annotations.
+        split: the name of the split.
+        path: the list of the split, or the folder of all annotations.
 
     Raises:
         InputError: if the list cannot be read.
@@ -79,7 +81,7 @@ def read_voc(root: Path, split: str, path: Path) -> Annotated:
 
 
 def _names(root: Path, path: Path) -> list[str]:
-    """The names that a list has, each once."""
+    """Return the names in a list, each once."""
     folder = root / ANNOTATIONS
     if path == folder:
         return sorted(each.stem for each in folder.glob("*.xml"))
@@ -90,7 +92,7 @@ def _names(root: Path, path: Path) -> list[str]:
 
 
 def _name(folder: Path, line: str) -> str:
-    """The name in a line of a list: with spaces, with a suffix, with a flag behind it."""
+    """Return the name in a line of a list. It may have spaces, a suffix, and a flag after it."""
     names = [line, _without_suffix(line)]
     unflagged = FLAG.sub("", line)
     names += [unflagged, _without_suffix(unflagged)]
@@ -103,22 +105,26 @@ def _without_suffix(name: str) -> str:
 
 
 def _images(root: Path) -> dict[str, Path]:
-    """The images by name, whatever their suffix: annotations often name another file."""
+    """Return the images by name without suffix: annotations often give a wrong file name."""
     folder = root / IMAGES
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     return {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
 
 
 def _read(annotation: Path) -> tuple[Entry, list[str]]:
-    """What an annotation says of its image, and what in it cannot be used.
+    """Read an annotation.
+
+    Returns:
+        The boxes and size of its image, and texts about the boxes that cannot be used.
 
     Raises:
-        ValueError: if there is none, or it is malformed; `OSError` if it cannot be read.
+        ValueError: if the file is missing or malformed.
+        OSError: if the file cannot be read.
     """
-    # Anything else, such as a pipe, might be read for ever.
+    # Only regular files: reading a pipe, for example, might never end.
     if not os.path.isfile(annotation):
         there = os.path.lexists(annotation)
-        raise ValueError(f"its annotation is {'no file' if there else 'missing'}")
+        raise ValueError(f"its annotation is {'not a file' if there else 'missing'}")
     data = annotation.read_bytes()
     if not data.strip(BLANK):
         return Entry(annotation, annotation.name, []), []
@@ -138,12 +144,12 @@ def _read(annotation: Path) -> tuple[Entry, list[str]]:
 
 
 def _box(element: ElementTree.Element) -> RawBox | str:
-    """The box of an object; or what is wrong with it."""
+    """Return the box of an object, or a text that says what is wrong with it."""
     name = (element.findtext("name") or "").strip()
     corners = [(element.findtext(f"bndbox/{corner}") or "").strip() for corner in CORNERS]
     shown = f"box ({', '.join(corners)})"
     if not is_name(name):
-        return f"{shown} has no name in one line"
+        return f"{shown} has no name of one line"
     try:
         left, top, right, bottom = map(float, corners)
     except ValueError:

@@ -75,7 +75,7 @@ def test_saved_and_loaded(detector, rng, tmp_path):
         anchors(loaded.anchor_generator, SIZE), anchors(detector.anchor_generator, SIZE)
     )
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]).save(tmp_path / "other.keras")
-    with pytest.raises(InputError, match="Expected a RetinaNet of KerasHub"):
+    with pytest.raises(InputError, match="Expected a KerasHub RetinaNet"):
         load_detector(tmp_path / "other.keras")
     with pytest.raises(InputError, match="No file at"):
         load_detector(tmp_path / "none.keras")

@@ -111,7 +111,7 @@ def test_what_is_asked(precision, mean_average_precision, matched, missed):
     found = exporting.Agreement(precision, metrics, Match(100, matched, 0.9))
     assert exporting._misses(found, ours) == missed
     assert exporting._misses(found, unsure) == [
-        "Keras finds no box of a score of at least 0.5, so nothing is proven"
+        "Keras finds no box with a score of at least 0.5, so nothing is proven"
     ]
 
 

@@ -255,7 +255,7 @@ def test_what_is_not_divided_is_by_a_share(write, name, tmp_path):
         (0.5, {"train": ["a"], "val": ["b"]}, "has .*val.txt, so no val split can be stated"),
         (0.0, {"train": ["a", "b"]}, "Expected a val split between 0 and 1. Received: 0"),
         (float("nan"), {"train": ["a", "b"]}, "Expected a val split between 0 and 1"),
-        (0.9, {"train": ["a", "b"]}, "leaves no image to train on, of 2"),
+        (0.9, {"train": ["a", "b"]}, "leaves no image to train on. Images: 2"),
         (0.5, {"test": ["a", "b"]}, "Expected a split of test in .* Received: default"),
     ],
 )

@@ -38,10 +38,10 @@ def told(root):
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        (row(image_id=[100]), "box of image [100], category 9: these are no ids"),
-        (row(category_id={"a": 9}), "box of image 100, category {'a': 9}: these are no ids"),
-        (row(image_id=None), "box of image None, category 9: these are no ids"),
-        (row(category_id=True), "box of image 100, category True: these are no ids"),
+        (row(image_id=[100]), "box of image [100], category 9: these are not ids"),
+        (row(category_id={"a": 9}), "box of image 100, category {'a': 9}: these are not ids"),
+        (row(image_id=None), "box of image None, category 9: these are not ids"),
+        (row(category_id=True), "box of image 100, category True: these are not ids"),
         (row(category_id="9"), "box (1, 2, 6, 7) of number 9: unknown class"),
         (row(bbox=[float("inf"), 1, 5, 5]), "box (inf, 1, inf, 6) of red: not numbers"),
         (row(bbox=[1, 1, float("nan"), 5]), "box (1, 1, nan, 6) of red: not numbers"),
@@ -101,7 +101,7 @@ def category(**changes):
         ("categories", category(name="a\nb"), r"categories\[2\] is"),
         ("categories", category(name="a\u2028b"), r"categories\[2\] is"),
         ("categories", category(name="half\ud800"), r"categories\[2\] is"),
-        ("categories", category(id=9), "Expected one category of each id .* red and green"),
+        ("categories", category(id=9), "Expected one category per id .* red and green"),
     ],
 )
 def test_lists_of_coco_that_are_malformed_are_refused(name, extra, message, tmp_path):
@@ -163,9 +163,7 @@ def test_a_name_of_two_categories_is_refused_if_both_have_boxes(tmp_path):
     assert read_detection_folder(tmp_path, ["train"]).classes == ("blue", "red")
     record["annotations"][0]["category_id"] = 0
     (tmp_path / "train.json").write_text(json.dumps(record))
-    with pytest.raises(
-        InputError, match=r"one id of each category .* Received: red of ids 0 and 9"
-    ):
+    with pytest.raises(InputError, match=r"one id per category .* Received: red of ids 0 and 9"):
         read_detection_folder(tmp_path, ["train"])
 
 
@@ -204,8 +202,8 @@ def laughs():
         (b"<a>" * 200_000, "malformed XML, "),
         (b"\0" * 100, "malformed XML, "),
         (laughs().encode(), "malformed XML, "),
-        (annotation([("", 1, 2, 3, 4)]).encode(), "box (1, 2, 3, 4) has no name in one line"),
-        (annotation([("a\nb", 1, 2, 3, 4)]).encode(), "has no name in one line"),
+        (annotation([("", 1, 2, 3, 4)]).encode(), "box (1, 2, 3, 4) has no name of one line"),
+        (annotation([("a\nb", 1, 2, 3, 4)]).encode(), "has no name of one line"),
         (annotation([("red", LONG, 2, 3, 4)]).encode(), "box (xxx"),
         (annotation([("red", "1e999", 2, 3, 4)]).encode(), "box (inf, 2, 3, 4) of red: not numb"),
         (annotation([("red", BIG, 2, 3, 4)]).encode(), "box (inf, 2, 3, 4) of red: not numb"),
@@ -241,7 +239,7 @@ def test_what_is_no_file_is_not_read(kind, tmp_path):
     write_voc(voc, {"train": ["a", "b", "empty"]})
     (voc / "Annotations" / "empty.xml").unlink()
     kind(voc / "Annotations" / "empty.xml")
-    assert told(voc) == ["empty.xml: image empty: its annotation is no file"]
+    assert told(voc) == ["empty.xml: image empty: its annotation is not a file"]
     list_path = voc / "ImageSets" / "Main" / "train.txt"
     list_path.unlink()
     kind(list_path)

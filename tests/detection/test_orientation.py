@@ -111,8 +111,8 @@ def test_a_size_that_is_neither_is_named_and_left_out(write, tmp_path):
     part = write(tmp_path, rows)
     assert [image.path.stem for image in part.photographs] == ["c"]
     assert [what for _, what in part.left_out] == [
-        "image a.jpg: annotated as of 48x32 pixels, but it has 96x64",
-        "image b.jpg: annotated as of 64x96 pixels, but it has 96x64",
+        "image a.jpg: annotated as 48x32 pixels, but it has 96x64",
+        "image b.jpg: annotated as 64x96 pixels, but it has 96x64",
     ]
 
 
