@@ -20,6 +20,7 @@ from keras_cbam.detection.annotations import (
     Progress,
 )
 from keras_cbam.detection.text import brief
+from keras_cbam.image_files import check_name
 from keras_cbam.image_reader import STORED, decodable_mode, open_image, orientation, turned_size
 
 # Some annotations count pixels from 1, so a box at the edge may reach this far over it.
@@ -55,6 +56,9 @@ def check(
 
     Returns:
         The usable images with their usable boxes, and the list of the parts left out.
+
+    Raises:
+        InputError: if the name of an image is not UTF-8, since no report could hold it.
     """
     indices = {name: index for index, name in enumerate(classes)}
     photographs: list[Photograph] = []
@@ -78,6 +82,8 @@ def _files(entries: Sequence[Entry], progress: Progress) -> list[_File | str]:
     """Return each image's size and orientation, or the reason why it cannot be used."""
     # Unlike `Path.is_file`, this accepts any text as a name.
     there = [os.path.isfile(entry.path) for entry in entries]
+    for entry in compress(entries, there):
+        check_name(entry.path)
     files: list[_File | str] = []
     with ThreadPoolExecutor() as pool:
         read = pool.map(_file, [entry.path for entry in compress(entries, there)])

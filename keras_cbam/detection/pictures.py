@@ -75,7 +75,9 @@ def side_by_side(
                 _draw(row[1], box, label, "", dashed=bool(crowd))
             row[1].set_title(f"annotated: {len(image.boxes)}", fontsize=8)
     handles = [Line2D([], [], color=_color(i), label=name) for i, name in enumerate(classes)]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(classes), 8))
+    legend = figure.legend(handles=handles, loc="outside lower center", ncols=min(len(classes), 8))
+    for text in legend.get_texts():
+        text.set(**PLAIN)
     return figure
 
 

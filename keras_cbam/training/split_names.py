@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from keras_cbam.errors import InputError
 from keras_cbam.image_files import folders_in
 
-# The names of each split, in any case; "-" and spaces count as "_".
+# The names of each split, in any case, with one of `SUFFIXES` or none.
 SPLIT_NAMES = {
-    "train": ("train", "training", "train_set", "trainset", "training_set"),
-    "val": ("val", "valid", "validation", "val_set", "valid_set", "validation_set", "dev"),
-    "test": ("test", "testing", "test_set", "testset", "testing_set", "eval", "evaluation"),
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing", "eval", "evaluation"),
 }
+SUFFIXES = ("set", "data", "dataset", "images")
 
 
 def split_of(name: str) -> str | None:
     """Which split of `SPLIT_NAMES` a name says; `None` for none."""
-    plain = name.strip().casefold().replace("-", "_").replace(" ", "_")
+    plain = re.sub(r"[-_ ]", "", name.casefold())
+    for suffix in SUFFIXES:
+        plain = plain.removesuffix(suffix)
     return next((split for split, names in SPLIT_NAMES.items() if plain in names), None)
 
 

@@ -118,6 +118,13 @@ def explain(
     ]
 
 
+def _check_weights(model: keras.Model) -> None:
+    """Raise an `InputError` for weights that are not finite, which a ReLU may hide from scores."""
+    for weight in model.weights:
+        if not np.isfinite(np.asarray(keras.ops.convert_to_numpy(weight), "float32")).all():
+            raise InputError(f"Expected finite weights. Received: NaN or infinity in {weight.path}")
+
+
 def probabilities(model: keras.Model, inputs: Any, *, batch_size: int = 32) -> np.ndarray:
     """What a classifier says of images, `(images, classes)`.
 
@@ -132,6 +139,7 @@ def probabilities(model: keras.Model, inputs: Any, *, batch_size: int = 32) -> n
             "Received: one output without a sigmoid"
         )
     check_names(model)
+    _check_weights(model)
     scores = np.asarray(model.predict(inputs, batch_size=batch_size, verbose=0), "float32")
     wrong = np.flatnonzero(~np.isfinite(scores).all(-1))
     if len(wrong):

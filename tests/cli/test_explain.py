@@ -243,11 +243,14 @@ def test_names_that_tensorflow_does_not_take(folder, tmp_path, name):
         explain(tmp_path / "model.keras", [folder / "images"], tmp_path / "out")
 
 
-def test_weights_that_are_no_numbers(folder, tmp_path):
+@pytest.mark.parametrize("layer", [1, -1], ids=["before a ReLU", "last"])
+def test_weights_that_are_no_numbers(folder, tmp_path, layer):
+    """A ReLU turns NaN into 0, so that the scores do not always tell."""
     model = of_form((24, 24, 3), 2, "softmax")
-    model.layers[-1].bias.assign([np.nan, 0])
+    weight = model.layers[layer].weights[0]
+    weight.assign(np.full(weight.shape, np.nan))
     model.save(tmp_path / "model.keras")
-    with pytest.raises(InputError, match=r"Expected finite scores. Received: NaN or infinity"):
+    with pytest.raises(InputError, match=r"Expected finite weights. Received: NaN or infinity in"):
         explain(tmp_path / "model.keras", [folder / "images"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

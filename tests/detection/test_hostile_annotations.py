@@ -268,3 +268,19 @@ def test_time_grows_with_the_number_of_boxes_alone(tmp_path):
     part = read_detection_folder(tmp_path, ["train"])["train"]
     assert (part.boxes, len(part.left_out)) == (50_000, 9_998)
     assert time.process_time() - start < 4.0
+
+
+@pytest.mark.parametrize("form", ["VOC", "COCO"])
+def test_a_name_that_is_not_utf_8_is_refused(form, tmp_path):
+    name = os.fsdecode(b"caf\xe9")
+    if form == "VOC":
+        draw(tmp_path / "JPEGImages" / f"{name}.png", BOXES["a"])
+        (tmp_path / "Annotations").mkdir()
+        (tmp_path / "Annotations" / f"{name}.xml").write_text(annotation(BOXES["a"]))
+    else:
+        record = coco_record(["a"])
+        record["images"][0]["file_name"] = f"{name}.png"
+        draw(tmp_path / f"{name}.png", BOXES["a"])
+        (tmp_path / "default.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match=r"Expected names in UTF-8\. Received: b'.*caf\\xe9"):
+        read_detection_folder(tmp_path, ["default"])

@@ -29,3 +29,13 @@ def test_long_images_and_many_are_drawn_within_limits(size, count, tmp_path):
     # Many are one picture, whose sides Matplotlib limits to 65,536 pixels.
     figure = side_by_side([image] * count, [EMPTY] * count, ["blue"], truth=False)
     assert figure.get_size_inches().max() * 110 < 2**16
+
+
+def test_names_with_dollars_are_no_mathematics(tmp_path):
+    from PIL import Image
+
+    path = tmp_path / r"a$\b$.png"
+    Image.new("RGB", (32, 32), COLORS["blue"]).save(path)
+    nothing = (np.zeros((0, 4), "float32"), np.zeros(0, "int32"), np.zeros(0, bool))
+    image = Photograph(path, (32, 32), *nothing)
+    side_by_side([image], [EMPTY], [r"us$\cash$"]).savefig(tmp_path / "drawn.png")

@@ -196,6 +196,8 @@ def test_a_split_alone_is_no_class(others, tmp_path, rng):
         ("train", "valid"),
         ("train", "test"),
         ("TRAINING SET", "validation-set"),
+        ("training_data", "testing_data"),
+        ("trainDataset", "test-images"),
     ],
 )
 def test_splits_have_many_names(names, tmp_path, rng):
