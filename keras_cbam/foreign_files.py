@@ -91,7 +91,7 @@ def is_archive(path: Path) -> bool:
 
 
 def check_archive(file: IO[bytes] | Path, size: int, most: int, name: str | Path) -> None:
-    """Unpack a ZIP archive in memory, chunk by chunk, to check the sizes that it states.
+    """Unpack a ZIP archive chunk by chunk, without keeping it, to check the sizes that it states.
 
     Args:
         file: the archive.

@@ -1,4 +1,4 @@
-"""Assigns a state dict to layers: all of its weights, or none with a list of those not fitting."""
+"""Assigns the weights of a state dict to layers, either all of them or none."""
 
 from __future__ import annotations
 
