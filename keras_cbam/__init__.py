@@ -56,5 +56,5 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__, *_MODULES})
 
 
-# Keras loads a layer only if its class is registered, which the import of these modules does.
+# Keras can load a layer only if its class is registered. Importing the modules registers it.
 when_keras_is_imported("keras_cbam.surgery")

@@ -1,4 +1,4 @@
-"""Functions of a model compiled by the backend, their gradients, and runs over many images."""
+"""Compiled functions of a model, their gradients, and runs over many images in batches."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 
 
 def compiled(function: Callable[..., Any], variables: Sequence[keras.Variable]) -> Callable:
-    """The function of tensors, compiled by TensorFlow or JAX, without gradients on PyTorch.
+    """Compile a function of tensors on TensorFlow and JAX. On PyTorch, turn off its gradients.
 
     Args:
-        function: takes and returns tensors, and reads variables.
-        variables: all that it reads. It changes none.
+        function: takes and returns tensors. It may read variables, but must not change them.
+        variables: all variables that the function reads.
     """
     backend = keras.config.backend()
     if backend == "tensorflow":
@@ -24,7 +24,7 @@ def compiled(function: Callable[..., Any], variables: Sequence[keras.Variable]) 
     if backend == "jax":
         import jax
 
-        # The values are arguments: as constants they would be compiled in.
+        # The values are passed as arguments. As constants, they would be compiled in.
         @jax.jit
         def stateless(values: Any, *args: Any) -> Any:
             with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
@@ -39,7 +39,7 @@ def compiled(function: Callable[..., Any], variables: Sequence[keras.Variable]) 
 
 
 def gradient(function: Callable[[Any], tuple[Any, Any]], x: Any) -> tuple[Any, Any]:
-    """The gradient of the first of a function's two answers, a scalar, at x; and the second."""
+    """Return the gradient at `x` of a function's first output, a scalar, and its second output."""
     backend = keras.config.backend()
     if backend == "tensorflow":
         import tensorflow as tf
@@ -64,18 +64,18 @@ def gradient(function: Callable[[Any], tuple[Any, Any]], x: Any) -> tuple[Any, A
 
 
 def in_batches(function: Callable[..., Any], arrays: Sequence[np.ndarray], size: int) -> Any:
-    """Run a function of a batch over all rows of arrays, and join what it returns.
+    """Run a function batch by batch over all rows of arrays, and join the results.
 
-    The last batch is filled up to the size of the others, since a shape more is compiled anew.
+    The last batch is padded to the size of the others, since a new shape would be compiled again.
 
     Args:
-        function: takes as many tensors as there are arrays, and returns a structure of tensors of
-            as many rows.
-        arrays: of equal lengths, at least one row.
-        size: rows of a batch.
+        function: takes one tensor per array, and returns a structure of tensors with the same
+            number of rows.
+        arrays: arrays of equal length, with at least one row.
+        size: rows in a batch.
 
     Returns:
-        The structure, of NumPy arrays.
+        The structure that `function` returns, with NumPy arrays.
     """
     count = len(arrays[0])
     size = min(size, count)

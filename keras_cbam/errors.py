@@ -1,24 +1,24 @@
-"""The exceptions the command line turns into one sentence and an exit code."""
+"""The exceptions that the command line turns into one sentence and an exit code."""
 
 import importlib.util
 
 
 class InputError(ValueError):
-    """Something the user gave cannot be used: a path, an option, a file. Exit code 2."""
+    """The user gave a path, an option or a file that cannot be used. Exit code 2."""
 
 
 class LostProcessError(RuntimeError):
-    """Another process of a run is gone. What was saved is complete; the run can be resumed."""
+    """Another process of a run is gone. Saved files are complete, and the run can be resumed."""
 
 
 class MissingPackageError(ImportError):
-    """An optional package is not installed; the message carries the pip command. Exit code 2."""
+    """An optional package is not installed. The message has the pip command. Exit code 2."""
 
     def __init__(self, package: str, extra: str):
         super().__init__(f"{package} is not installed; run: pip install 'keras-cbam[{extra}]'")
 
 
-# The extra that brings a module which is imported only where it is used.
+# The extra that installs each optional module. These modules are imported only where needed.
 EXTRAS = {
     "PIL": "viz",
     "ai_edge_litert": "tflite",
@@ -38,7 +38,7 @@ EXTRAS = {
 
 
 def require(*modules: str) -> None:
-    """Raise a `MissingPackageError` now for a module that long work would miss at its end."""
+    """Raise a `MissingPackageError` if a module is not installed. Call this before long work."""
     for module in modules:
         if importlib.util.find_spec(module) is None:
             raise MissingPackageError(module, EXTRAS[module])

@@ -19,11 +19,11 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-# What the names of unfinished files and directories begin with.
+# Prefix of the names of unfinished files and directories.
 PARTIAL = ".partial-"
 # Age in seconds at which a partial file counts as abandoned on Windows, which has no `flock`.
 ABANDONED = 86400.0
-# Attempts at a directory that other processes remove.
+# How often to try to make a directory that other processes keep removing.
 TRIES = 1000
 
 
@@ -31,21 +31,21 @@ TRIES = 1000
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path near `path`, and rename it to `path` if nothing was raised.
 
-    The temporary name ends as `path` does, since some writers go by the suffix.
+    The temporary file is also called `path.name`, since some writers choose the format by suffix.
     """
     final = Path(path)
     with _own_directory(final.parent) as folder:
         temporary = folder / final.name
         yield temporary
         if temporary.is_file():
-            # Without this a power cut may leave the new name on old, or no, content.
+            # Without this, a power cut may leave the new name on old or missing content.
             with temporary.open("r+b") as file:
                 os.fsync(file.fileno())
         os.replace(temporary, final)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, complete or not at all."""
+    """Write a text file completely or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -54,8 +54,8 @@ def write_text(path: Path, text: str) -> None:
 def staging_directory(directory: str | Path) -> Iterator[Path]:
     """Yield a hidden directory within `directory`, and remove it at the end.
 
-    Where `directory` did not exist, it and its parents are made, and removed again if they stay
-    empty. What killed processes left of earlier stagings is removed first.
+    If `directory` does not exist, it is made with its parents. They are removed again if they stay
+    empty. Staging directories that killed processes left behind are removed first.
     """
     directory = Path(directory)
     made = [path for path in (directory, *directory.parents) if not path.exists()]
@@ -65,7 +65,7 @@ def staging_directory(directory: str | Path) -> Iterator[Path]:
             yield folder
     finally:
         for path in made:
-            # Another process may have written to it, or removed it.
+            # Another process may have written to the directory, or removed it.
             with contextlib.suppress(OSError):
                 path.rmdir()
 
@@ -83,14 +83,14 @@ def _own_directory(parent: Path, make_parent: bool = False) -> Iterator[Path]:
 
 
 def _locked_directory(parent: Path, make_parent: bool) -> tuple[Path, int | None]:
-    """Make a directory and lock it. The system releases the lock when the process dies."""
+    """Make a directory and lock it. The system releases the lock when the process ends."""
     for tries_left in reversed(range(TRIES)):
         try:
             if make_parent:
                 parent.mkdir(parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=parent))
         except FileNotFoundError:
-            # Another process has just removed its parent, which was empty.
+            # Another process has just removed the parent, which was empty.
             if make_parent and tries_left:
                 continue
             raise
@@ -102,15 +102,15 @@ def _locked_directory(parent: Path, make_parent: bool) -> tuple[Path, int | None
                 fcntl.flock(lock, fcntl.LOCK_EX)
             if folder.exists():
                 return folder, lock
-            # Before it was locked it looked abandoned, and another process has removed it.
+            # The directory looked abandoned before the lock, and another process removed it.
             os.close(lock)
     raise OSError(f"Cannot keep a directory in {parent}; other processes remove it")
 
 
 def remove_abandoned(directory: str | Path) -> None:
-    """Remove what killed processes left unfinished in `directory`, and nothing that is in use."""
+    """Remove unfinished files of killed processes from `directory`, but none that is in use."""
     for left in Path(directory).glob(f"{PARTIAL}*"):
-        # It may be another user's, or another process removes it at the same time.
+        # The file may belong to another user, or another process may remove it at the same time.
         with contextlib.suppress(OSError), _abandoned(left) as abandoned:
             if abandoned:
                 remove(left)
@@ -118,7 +118,7 @@ def remove_abandoned(directory: str | Path) -> None:
 
 @contextmanager
 def _abandoned(path: Path) -> Iterator[bool]:
-    """Yield whether nobody is at a partial file or directory, and keep others from it meanwhile."""
+    """Yield whether no process uses a partial file or directory, and lock it meanwhile."""
     if fcntl is None:
         yield time.time() - path.stat().st_mtime > ABANDONED
         return
@@ -143,33 +143,33 @@ def remove(path: Path) -> None:
 
 
 def is_full(error: Exception) -> bool:
-    """Whether an error is that of a full disk, whichever library met it."""
+    """Return whether an error means that the disk is full, whichever library raised it."""
     full = isinstance(error, OSError) and error.errno == errno.ENOSPC
     return full or os.strerror(errno.ENOSPC) in str(error)
 
 
 def describe(error: Exception) -> str:
-    """An error of the system in one sentence."""
+    """Return a system error as one sentence."""
     if is_full(error):
         return "No space is left on the disk. Files under their final names are complete."
     name, reason = getattr(error, "filename", None), getattr(error, "strerror", None)
-    # Libraries that are not Python's own say all in one text.
+    # Errors from other libraries have only a message.
     reason = reason or str(error).partition("\n")[0]
     reason = reason or type(error).__name__
     return f"{name}: {reason}." if name else f"{reason}."
 
 
 def told(error: Exception) -> str | None:
-    """What an error tells a user, in one sentence; `None` of a fault in the program."""
+    """Return an error as one sentence for the user, or `None` for a bug in the program."""
     if isinstance(error, InputError | MissingPackageError):
         return str(error)
     return describe(error) if isinstance(error, OSError) or is_full(error) else None
 
 
 def check_writable(directory: str | Path) -> None:
-    """Raise an `InputError` unless `directory` is, or could be made, a directory to write to.
+    """Raise an `InputError` unless `directory` is writable, or can be made.
 
-    Nothing is left behind.
+    The check leaves nothing behind.
     """
     directory = Path(directory)
     existing = directory
@@ -185,7 +185,7 @@ def check_writable(directory: str | Path) -> None:
         with tempfile.TemporaryFile(dir=existing):
             pass
         with contextlib.suppress(FileNotFoundError):
-            # Says when a name is longer than the file system allows.
+            # This raises if the name is longer than the file system allows.
             os.lstat(directory)
     except OSError as error:
         raise InputError(f"Cannot write to directory {directory}: {error.strerror}.") from error

@@ -1,4 +1,4 @@
-"""Files that somebody else may have made, read within bounds."""
+"""Reading files from untrusted sources, within limits."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from typing import IO, Any
 from keras_cbam.errors import InputError
 from keras_cbam.text import sentence
 
-# An archive of weights packs hardly at all. One that is small unpacked may pack as it likes.
+# Weights hardly compress, so the ratio of unpacked to packed bytes is limited. An archive that is
+# SMALL when unpacked may have any ratio.
 LARGEST_EXPANSION = 20
 SMALL = 64 * 2**20
 _CHUNK = 2**20
 
 
 def check_file(path: Path) -> None:
-    """See that there is a file, and neither a folder, a pipe nor a device.
+    """Check that a path is a regular file, not a folder, a pipe or a device.
 
     Raises:
-        FileNotFoundError: if there is nothing.
-        InputError: if it is something else.
+        FileNotFoundError: if the path does not exist.
+        InputError: if it is not a regular file.
     """
     try:
         mode = path.stat().st_mode
@@ -38,11 +39,11 @@ def check_file(path: Path) -> None:
 
 
 def read_bounded(path: Path, most: int) -> bytes:
-    """Read a file of at most `most` bytes, and no pipe or device.
+    """Read a regular file of at most `most` bytes.
 
     Raises:
-        FileNotFoundError: if there is nothing.
-        InputError: if it is no such file, or cannot be read.
+        FileNotFoundError: if the path does not exist.
+        InputError: if it is not a regular file, has more bytes, or cannot be read.
     """
     check_file(path)
     try:
@@ -56,11 +57,11 @@ def read_bounded(path: Path, most: int) -> bytes:
 
 
 def read_json(path: Path, most: int) -> Any:
-    """Read JSON of at most `most` bytes, in which every number is finite.
+    """Read a JSON file of at most `most` bytes in which every number is finite.
 
     Raises:
-        FileNotFoundError: if there is no file.
-        InputError: if it is anything else.
+        FileNotFoundError: if the path does not exist.
+        InputError: if it is not such a file, or cannot be read.
     """
     content = read_bounded(path, most)
     try:
@@ -81,25 +82,26 @@ def _no_number(text: str) -> None:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a ZIP archive, by its end."""
+    """Return whether a file is a ZIP archive. Only the end of the file decides."""
     try:
         return zipfile.is_zipfile(path)
     except zipfile.BadZipFile:
-        # It is one, of a kind that Python does not read.
+        # It is a ZIP archive, but of a kind that Python does not read.
         return False
 
 
 def check_archive(file: IO[bytes] | Path, size: int, most: int, name: str | Path) -> None:
-    """Unpack a ZIP archive and keep nothing, to see that it is no larger than it says.
+    """Unpack a ZIP archive chunk by chunk, without keeping it, to check the sizes that it states.
 
     Args:
         file: the archive.
-        size: its bytes.
-        most: the bytes that it may have unpacked.
-        name: what it is called, for errors.
+        size: size of the archive in bytes.
+        most: largest unpacked size in bytes.
+        name: name of the archive in error messages.
 
     Raises:
-        InputError: if it unpacks to more, to far more than it weighs, or not at all.
+        InputError: if the archive cannot be unpacked, is too large when unpacked, or expands by
+            too large a factor.
     """
     try:
         with zipfile.ZipFile(file) as archive:
@@ -110,14 +112,14 @@ def check_archive(file: IO[bytes] | Path, size: int, most: int, name: str | Path
                     raise ValueError(f"its entry {entry.filename!r} has another size than it says")
     except InputError:
         raise
-    except Exception as error:  # whatever damage makes the readers raise
+    except Exception as error:  # a damaged file makes the readers raise nearly anything
         raise InputError(
             f"Expected an archive that unpacks. Received: {name}, {sentence(error)}"
         ) from error
 
 
 def check_expansion(unpacked: int, size: int, most: int, name: str | Path) -> None:
-    """Raise an `InputError` if something is larger than `most`, or than it can have been packed."""
+    """Raise an `InputError` if an unpacked size is above `most`, or implausible for its `size`."""
     bound = min(most, max(SMALL, LARGEST_EXPANSION * size))
     if unpacked > bound:
         raise InputError(
@@ -127,14 +129,14 @@ def check_expansion(unpacked: int, size: int, most: int, name: str | Path) -> No
 
 
 def _unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> int:
-    """How many bytes an entry has, whatever it says; at most a chunk more than that is unpacked."""
+    """Count the unpacked bytes of an entry, but stop one chunk after the size that it states."""
     if entry.compress_type == zipfile.ZIP_STORED:
         return entry.compress_size
     if entry.compress_type != zipfile.ZIP_DEFLATED:
         raise ValueError(f"its entry {entry.filename!r} is compressed in another way than deflate")
     packed = copy.copy(entry)
     packed.compress_type, packed.file_size = zipfile.ZIP_STORED, entry.compress_size
-    packed.CRC = None  # type: ignore[assignment]  # It is that of the unpacked bytes.
+    packed.CRC = None  # type: ignore[assignment]  # The CRC is that of the unpacked bytes.
     unpacker, count = zlib.decompressobj(-zlib.MAX_WBITS), 0
     with archive.open(packed) as file:
         while not unpacker.eof and count <= entry.file_size:

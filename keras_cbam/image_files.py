@@ -1,4 +1,4 @@
-"""Which files of a folder are images, and what they may be called."""
+"""Finding the images in a folder, and checking their names."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import NamedTuple, NoReturn
 
 from keras_cbam.errors import InputError
 
-# Pillow's formats that are read, and the suffixes of their files. Others are not opened, whatever
-# the name: the decoder of EPS, for one, starts another program.
+# The Pillow formats that are read, with their file suffixes. A file in any other format is not
+# opened, whatever its name: the EPS decoder, for example, starts another program.
 FORMATS = {
     "AVIF": (".avif",),
     "BMP": (".bmp",),
@@ -21,7 +21,7 @@ FORMATS = {
     "WEBP": (".webp",),
 }
 SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
-# Images too, but not read.
+# Suffixes of images that are not read.
 UNREAD = frozenset(
     (
         *(".3fr", ".arw", ".cr2", ".cr3", ".dng", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw"),
@@ -30,7 +30,8 @@ UNREAD = frozenset(
         *(".pcx", ".psd", ".qoi", ".sgi", ".tga", ".emf", ".eps", ".svg", ".wmf"),
     )
 )
-# What systems put beside images, with the hidden folders: never classes, never images.
+# Folders that systems put beside images. Like hidden folders, they are not searched and are not
+# classes.
 LITTER = frozenset(("@eaDir", "__MACOSX"))
 
 
@@ -38,8 +39,8 @@ class Files(NamedTuple):
     """The images of a folder, sorted.
 
     Attributes:
-        images: those of a suffix that is read.
-        unread: those of another suffix.
+        images: the images with a suffix that is read.
+        unread: the images with another suffix.
     """
 
     images: tuple[Path, ...]
@@ -47,7 +48,7 @@ class Files(NamedTuple):
 
 
 def find_files(folder: Path) -> Files:
-    """Find all images below a folder, by their suffixes; hidden folders and files are left out.
+    """Find all images below a folder by their suffixes. Hidden folders and files are left out.
 
     Raises:
         InputError: if a folder cannot be read, or the name of an image is not UTF-8.
@@ -65,7 +66,7 @@ def find_files(folder: Path) -> Files:
 
 
 def folders_in(folder: Path) -> list[str]:
-    """The names of the folders in a folder, hidden ones left out; none where it does not exist."""
+    """Return the names of the visible folders in a folder; none if the folder does not exist."""
     if not folder.is_dir():
         return []
     try:
@@ -75,7 +76,7 @@ def folders_in(folder: Path) -> list[str]:
 
 
 def check_name(path: Path) -> None:
-    """Raise an `InputError` for a name that no text file can hold: one that is not UTF-8."""
+    """Raise an `InputError` for a name that is not UTF-8. No text file could hold it."""
     try:
         str(path).encode()
     except UnicodeEncodeError as error:
@@ -83,7 +84,7 @@ def check_name(path: Path) -> None:
 
 
 def check_class_names(names: tuple[str, ...], folder: Path) -> None:
-    """Raise an `InputError` for names that `labels.txt` cannot hold, one a line, in UTF-8."""
+    """Raise an `InputError` for names that cannot be lines of `labels.txt`, a UTF-8 file."""
     for name in names:
         check_name(folder / name)
         if name.splitlines() != [name]:

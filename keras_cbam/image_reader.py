@@ -1,4 +1,4 @@
-"""Images as pixels: formats that are read, the right way up, in 8 bits a channel."""
+"""Reading images as pixels: upright, in RGB with 8 bits per channel."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import numpy as np
 from keras_cbam.errors import InputError
 from keras_cbam.image_files import FORMATS
 
-# EXIF's tag; its value for images that are stored upright; what turns others upright, by the value;
-# and the values of images that lie on their side.
+# The EXIF tag of the orientation, and its value for images that are stored upright.
 ORIENTATION = 0x0112
 STORED = 1
+# The transposition that turns an image upright, by the other values of the tag.
 TURNS = {
     2: "FLIP_LEFT_RIGHT",
     3: "ROTATE_180",
@@ -27,10 +27,12 @@ TURNS = {
     7: "TRANSVERSE",
     8: "ROTATE_90",
 }
+# The values for images that lie on their side.
 LYING = (5, 6, 7, 8)
-# Formats that can be decoded at a part of their size.
+# Formats that can be decoded at a fraction of their size.
 SHRINKING = ("JPEG", "MPO")
-# Rows and columns that are averaged in evaluation, so that no answer hangs on how a JPEG is shrunk.
+# How many rows and columns evaluation averages into one. With 2, no result depends on how a JPEG
+# was shrunk.
 DETAIL = 2
 
 Source = Path | BytesIO
@@ -40,11 +42,10 @@ Crop = Callable[[int, int], Box]
 
 @contextmanager
 def open_image(source: Source) -> Iterator[Any]:
-    """Open an image of one of `FORMATS` with Pillow, and decode it within the context.
+    """Open an image in one of `FORMATS` with Pillow. Use the context only to decode the image.
 
     Raises:
-        InputError: if the source is no regular file, or whatever fails within the context, which
-            is for decoding alone.
+        InputError: if the source is not a regular file, or if anything fails within the context.
     """
     from PIL import Image
 
@@ -63,10 +64,10 @@ def open_image(source: Source) -> Iterator[Any]:
 
 
 def decodable_mode(path: Path) -> str | None:
-    """Pillow's mode of an image that `read_image` can read, `None` for any other file."""
+    """Return Pillow's mode of an image that `read_image` can read, or `None` for other files."""
     try:
         with open_image(path) as file:
-            # A JPEG is read whole at an eighth of its size too, at a fraction of the cost.
+            # At an eighth of its size, a JPEG is still read to the end, at a fraction of the cost.
             _decode(file, orientation(file), (1, 1))
             return file.mode
     except InputError:
@@ -74,12 +75,12 @@ def decodable_mode(path: Path) -> str | None:
 
 
 def is_deep(mode: str) -> bool:
-    """Whether images of a mode have values of more than 8 bits, whose range nothing tells."""
+    """Return whether images of a mode have values of more than 8 bits. Their range is unknown."""
     return mode.startswith(("I", "F"))
 
 
 def central(aspect: float) -> Crop:
-    """The largest crop of so many times its height in width, in the middle of an image."""
+    """Return the largest central crop whose width is `aspect` times its height."""
 
     def crop(width: int, height: int) -> Box:
         across, down = min(width, height * aspect), min(height, width / aspect)
@@ -90,22 +91,22 @@ def central(aspect: float) -> Crop:
 
 
 def read_image(source: Source, size: tuple[int, int], crop: Crop, detail: int) -> Any:
-    """Read an image, crop it and resize the crop to RGB, antialiased bilinear.
+    """Read an image in RGB, crop it, and resize the crop by antialiased bilinear interpolation.
 
-    A JPEG is decoded at a half, a quarter or an eighth where the crop still has `detail` times as
-    many rows and columns as are wanted.
+    A JPEG is decoded at a half, a quarter or an eighth of its size if the crop then still has
+    `detail` times as many rows and columns as `size`.
 
     Args:
         source: the file, or its bytes.
-        size: height and width.
-        crop: gives left, top, right and bottom for a width and a height.
-        detail: how many rows and columns to average.
+        size: height and width of the result.
+        crop: takes the width and height of the image, and returns left, top, right and bottom.
+        detail: how many rows and columns to average into one.
 
     Returns:
-        An image of Pillow.
+        A Pillow image.
 
     Raises:
-        InputError: if it cannot be decoded.
+        InputError: if the image cannot be decoded.
     """
     from PIL import Image
 
@@ -122,7 +123,7 @@ def read_image(source: Source, size: tuple[int, int], crop: Crop, detail: int) -
 
 
 def orientation(file: Any) -> int:
-    """Which way up an opened image is stored, as EXIF counts; `STORED` if EXIF is damaged."""
+    """Return the EXIF orientation of an opened image; `STORED` if EXIF is missing or damaged."""
     settle(file)
     try:
         found = file.getexif().get(ORIENTATION, STORED)
@@ -132,31 +133,32 @@ def orientation(file: Any) -> int:
 
 
 def settle(file: Any) -> None:
-    """Load an opened image, unless it can be decoded at a part of its size, so that its size holds.
+    """Load an opened image, so that its size and EXIF are final.
 
-    PNG has EXIF behind the pixels, and Pillow turns TIFF with them.
+    PNG stores EXIF after the pixels, and Pillow turns a TIFF upright when it loads the pixels.
+    Formats of `SHRINKING` are not loaded, since they can be decoded at a fraction of their size.
     """
     if file.format not in SHRINKING:
         file.load()
 
 
 def turned(image: Any, turn: int) -> Any:
-    """The image, turned upright from an orientation."""
+    """Return an image upright, given its orientation."""
     from PIL import Image
 
     return image if turn == STORED else image.transpose(Image.Transpose[TURNS[turn]])
 
 
 def turned_size(size: tuple[int, int], turn: int) -> tuple[int, int]:
-    """Two sides of an image after the turn, or before it."""
+    """Convert the size of a stored image to that of the upright image, or back."""
     return size[::-1] if turn in LYING else size
 
 
 def to_rgb(image: Any) -> Any:
-    """An image in 8 bits a channel.
+    """Return an image in RGB with 8 bits per channel.
 
-    Gray values of more bits are scaled: the lowest of the image to 0, the highest to 255. Of 16
-    bits in color Pillow has kept the upper 8.
+    Gray values of more than 8 bits are scaled: the lowest of the image to 0, the highest to 255.
+    For color images of 16 bits, Pillow has already kept only the upper 8.
     """
     from PIL import Image
 
@@ -165,12 +167,12 @@ def to_rgb(image: Any) -> Any:
     values = np.asarray(image, "float64")
     low, high = values.min(), values.max()
     if not np.isfinite((low, high)).all():
-        raise ValueError("values that are no numbers")
+        raise ValueError("values that are not finite")
     shares = (values - low) / ((high - low) or 1.0)
     return Image.fromarray(np.rint(255 * shares).astype("uint8")).convert("RGB")
 
 
 def _decode(file: Any, turn: int, least: tuple[int, int]) -> Any:
-    """An opened image in RGB and upright; where it can be smaller, of so many pixels at least."""
+    """Decode an opened image upright in RGB. Shrink a JPEG, but not below the size `least`."""
     file.draft("RGB", least)
     return turned(to_rgb(file), turn)

@@ -1,4 +1,4 @@
-"""What a `.keras` file would take to load, told before it is."""
+"""Checks of a `.keras` file before it is loaded: its contents, its size and its input shapes."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from keras_cbam.errors import InputError
 from keras_cbam.foreign_files import check_archive, check_expansion
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
-# No vision model comes near these: bytes of a file unpacked, bytes of its configuration, and
-# values of an input.
+# Limits that no vision model comes near: the unpacked bytes of a file, the bytes of its
+# configuration, and the values of an input.
 LARGEST_UNPACKED = 8 * 2**30
 LARGEST_CONFIG = 64 * 2**20
 LARGEST_INPUT = 2**28
 
 
 def check_keras_archive(path: Path) -> None:
-    """Raise an `InputError` if a `.keras` file is no archive, or takes more than a model does."""
+    """Raise an `InputError` if a `.keras` file is not an archive, or exceeds one of the limits."""
     size = path.stat().st_size
     check_archive(path, size, LARGEST_UNPACKED, path)
     with zipfile.ZipFile(path) as archive:
@@ -40,7 +40,7 @@ def check_keras_archive(path: Path) -> None:
 
 
 def check_input(shape: Sequence[Any]) -> None:
-    """Raise an `InputError` if the input of a model, the batch first, has no values or too many."""
+    """Raise an `InputError` if an input shape, batch axis first, has no values or too many."""
     sizes = [each for each in shape[1:] if each is not None]
     if not all(isinstance(each, int) and each > 0 for each in sizes):
         raise InputError(f"Expected a model whose inputs have sizes above 0. Received: {shape}")
@@ -52,7 +52,7 @@ def check_input(shape: Sequence[Any]) -> None:
 
 
 def _input_shapes(config: Any) -> Iterator[list[Any]]:
-    """The shapes of the inputs of a model and of the models in it."""
+    """Yield the input shapes of a model and of the models nested in it."""
     pending = [config]
     while pending:
         each = pending.pop()
@@ -60,7 +60,7 @@ def _input_shapes(config: Any) -> Iterator[list[Any]]:
             pending += each
         elif isinstance(each, dict):
             pending += each.values()
-            # A Sequential without an InputLayer has its shape here.
+            # A Sequential without an InputLayer stores its shape here.
             if isinstance(each.get("build_input_shape"), list):
                 yield each["build_input_shape"]
             layer = each.get("config")
@@ -70,7 +70,7 @@ def _input_shapes(config: Any) -> Iterator[list[Any]]:
 
 
 def _unpacked_weights(archive: zipfile.ZipFile) -> int:
-    """The bytes that the weights have in memory; in the file they may be packed again."""
+    """Return the bytes of the weights in memory. HDF5 may compress them within the archive."""
     import h5py
 
     stored = archive.getinfo(WEIGHTS).compress_type == zipfile.ZIP_STORED

@@ -1,4 +1,4 @@
-"""Loading a `.keras` file that somebody else may have made."""
+"""Loading a `.keras` file from an untrusted source."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from keras_cbam.keras_archive import check_keras_archive
 
 
 def load_model(path: str | Path) -> keras.Model:
-    """Load a Keras model, in safe mode: nothing in the file is run as code.
+    """Load a Keras model in safe mode: no code in the file is run.
 
     Args:
         path: a `.keras` file. `.h5` models and SavedModels are refused, since loading them is not
             safe.
 
     Raises:
-        InputError: if there is no such file, or it is not a Keras model that can be loaded.
+        InputError: if the file does not exist, or is not a Keras model that can be loaded.
     """
     path = Path(path)
     if not path.is_file():

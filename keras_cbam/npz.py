@@ -1,4 +1,4 @@
-"""Arrays of an `.npz` file that somebody else may have made."""
+"""Reading the arrays of an `.npz` file from an untrusted source."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _HEADERS = {
 
 
 def read_arrays(path: Path, most: int) -> dict[str, np.ndarray]:
-    """Read the arrays by name, none of them of objects.
+    """Read the arrays of a file by name. Arrays of objects are refused.
 
     Args:
-        path: of the file.
-        most: the bytes that it may have unpacked.
+        path: path of the file.
+        most: largest unpacked size in bytes.
 
     Raises:
-        FileNotFoundError: if there is none.
-        InputError: if it is no such file, is damaged or unpacks to more.
+        FileNotFoundError: if the path does not exist.
+        InputError: if the file is not an `.npz` file, is damaged, or unpacks to more than `most`.
     """
     check_file(path)
     check_archive(path, path.stat().st_size, most, path)
@@ -40,12 +40,12 @@ def read_arrays(path: Path, most: int) -> dict[str, np.ndarray]:
             }
     except (PermissionError, MemoryError):
         raise
-    except Exception as error:  # whatever damage makes the readers raise
+    except Exception as error:  # a damaged file makes the readers raise nearly anything
         raise InputError(f"Expected arrays in {path}. Received: {sentence(error)}") from error
 
 
 def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
-    """Read an array whose header tells its size: room is made for whatever a header says."""
+    """Read an array if its header fits its size. NumPy allocates whatever a header states."""
     with archive.open(entry) as file:
         shape, _, dtype = _header(file, entry)
         size = math.prod(shape) * dtype.itemsize
@@ -56,9 +56,10 @@ def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
 
 
 def _header(file: IO[bytes], entry: zipfile.ZipInfo) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, whether the first axis is the fastest, and type."""
+    """Return the shape, whether the first axis varies fastest, and the type."""
     try:
         return _HEADERS[np.lib.format.read_magic(file)](file)
     except MemoryError as error:
-        # So Python's parser says that brackets are nested too deep. NumPy bounds a header's length.
+        # Python's parser raises this for brackets that are nested too deep. It is no lack of
+        # memory, since NumPy limits the length of a header.
         raise ValueError(f"{entry.filename} with a header of nested brackets") from error

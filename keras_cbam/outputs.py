@@ -1,4 +1,4 @@
-"""What makes an output of a model."""
+"""The operations that compute an output of a model."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import Any
 import keras
 
 SIGMOIDS = ("Sigmoid", "HardSigmoid", "sigmoid", "hard_sigmoid")
-# Operations that leave values as they are, wherever they put them.
+# Operations that move values without changing them.
 MOVING = ("Cast", "Concatenate", "Dropout", "ExpandDims", "Flatten", "GetItem", "Identity")
 PLACING = ("Permute", "Reshape", "Squeeze", "Transpose")
 
 
 def is_one_sigmoid(tensor: Any) -> bool:
-    """Whether an output is `(batch, 1)`, of a sigmoid: one score, which tells two classes apart."""
+    """Return whether an output is `(batch, 1)` from a sigmoid: one score for two classes."""
     return len(tensor.shape) == 2 and tensor.shape[1] == 1 and ends_in_sigmoid(tensor)
 
 
 def ends_in_sigmoid(tensor: Any) -> bool:
-    """Whether sigmoids make an output, and what follows them only moves values."""
+    """Return whether an output comes from sigmoids, followed only by moves of values."""
     made = list(makers(tensor))
     return bool(made) and all(map(_is_sigmoid, made))
 
 
 def makers(tensor: Any) -> Iterator[Any]:
-    """The operations that compute an output, those behind them that only move values left out.
+    """Yield the operations that compute an output, in nested models too.
 
-    They are looked for in nested models too.
+    Operations after them that only move values are skipped.
     """
     history: Any = getattr(tensor, "_keras_history", None)
     if history is None or history.operation is None:
@@ -44,7 +44,7 @@ def makers(tensor: Any) -> Iterator[Any]:
 
 
 def activation_name(operation: Any) -> str:
-    """The name of an operation's activation; that of nothing where it has none."""
+    """Return the name of an operation's activation; `"nonetype"` if it has none."""
     activation = getattr(operation, "activation", None)
     return getattr(activation, "__name__", type(activation).__name__.lower())
 

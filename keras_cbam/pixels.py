@@ -1,4 +1,4 @@
-"""What pixels networks expect: the rules of `keras.applications`, one of which is the paper's."""
+"""The pixel values that networks expect: the rules of `keras.applications`, and so the paper's."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from keras_cbam.errors import InputError
 
 
 class PixelRule(NamedTuple):
-    """What a family does to RGB pixels in 0..255 before its first layer: `pixels * scale + offset`.
+    """How a family scales RGB pixels in 0..255 before its first layer: `pixels * scale + offset`.
 
     Attributes:
-        scale: one factor for each channel, red first.
-        offset: one summand for each channel, red first.
+        scale: one factor per channel, red first.
+        offset: one offset per channel, red first.
         reverse_channels: whether published weights expect blue first.
     """
 
@@ -23,10 +23,10 @@ class PixelRule(NamedTuple):
     reverse_channels: bool = False
 
 
-# Of ImageNet's pixels in 0..1, red first.
+# Mean and standard deviation of ImageNet's pixels in 0..1, red first.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-# What PyTorch's networks expect, the paper's among them.
+# The rule of PyTorch's networks, including the paper's.
 TORCH = PixelRule(
     tuple(1 / 255 / s for s in IMAGENET_STD),
     tuple(-m / s for m, s in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)),
@@ -39,7 +39,7 @@ PIXEL_RULES: dict[str, PixelRule | None] = {
     "caffe": PixelRule((1.0,) * 3, (-123.68, -116.779, -103.939), reverse_channels=True),
 }
 
-# The rule of each family; the longest prefix of the builder's name that stands here decides.
+# The rule of each family. The longest key that is a prefix of the builder's name decides.
 FAMILIES = {
     "ConvNeXt": "inside",
     "DenseNet": "torch",
@@ -58,22 +58,22 @@ FAMILIES = {
 
 
 def pixel_rule(backbone: str) -> PixelRule | None:
-    """Return what `backbone` does to pixels in 0..255, `None` if its graph does it itself."""
+    """Return the pixel rule of `backbone`, or `None` if its graph scales pixels itself."""
     family = max((f for f in FAMILIES if backbone.startswith(f)), key=len, default=None)
     if family is None:
         raise InputError(
-            f"The pixel range of backbone {backbone} is not known; known are the builders of "
-            f"keras.applications, and {', '.join(PIXEL_RULES)}."
+            f"The pixel range of backbone {backbone} is not known. Expected a builder of "
+            f"keras.applications, or one of {', '.join(PIXEL_RULES)}."
         )
     return PIXEL_RULES[FAMILIES[family]]
 
 
 def preprocessed(pixels: np.ndarray, preprocessing: str) -> np.ndarray:
-    """What a network expects of RGB pixels in 0..255.
+    """Return RGB pixels in 0..255, scaled as a network expects them.
 
     Args:
         pixels: `(images, height, width, 3)`.
-        preprocessing: name of a builder of `keras.applications`, or of one of `PIXEL_RULES`.
+        preprocessing: name of a builder of `keras.applications`, or a key of `PIXEL_RULES`.
     """
     rule = named_rule(preprocessing)
     if rule is None:
@@ -83,7 +83,7 @@ def preprocessed(pixels: np.ndarray, preprocessing: str) -> np.ndarray:
 
 
 def named_rule(preprocessing: str) -> PixelRule | None:
-    """The rule of a builder of `keras.applications`, or of that name."""
+    """Return the rule of a builder of `keras.applications`, or of a key of `PIXEL_RULES`."""
     if preprocessing in PIXEL_RULES:
         return PIXEL_RULES[preprocessing]
     return pixel_rule(preprocessing)

@@ -1,4 +1,4 @@
-"""Layers are registered as soon as Keras is imported, and nobody waits for Keras before."""
+"""Registers the layers as soon as Keras is imported, without importing Keras itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from types import ModuleType
 
 
 def when_keras_is_imported(then: str) -> None:
-    """Import the module `then`: at once if Keras is loaded, otherwise right after Keras."""
+    """Import the module `then` at once if Keras is loaded, otherwise right after Keras."""
     if "keras" in sys.modules:
         importlib.import_module(then)
     else:
@@ -19,7 +19,7 @@ def when_keras_is_imported(then: str) -> None:
 
 
 class _KerasFinder(MetaPathFinder):
-    """Finds Keras where the other finders do, and has a module imported after it."""
+    """Finds Keras through the other finders, and has a module imported after it."""
 
     def __init__(self, then: str):
         self.then = then
@@ -38,7 +38,7 @@ class _KerasFinder(MetaPathFinder):
 
 
 class _KerasLoader(Loader):
-    """Loads Keras, then the finder's module, and leaves no trace of both."""
+    """Loads Keras, then the finder's module, and removes the finder and itself."""
 
     def __init__(self, loader: Loader, finder: _KerasFinder):
         self.loader = loader

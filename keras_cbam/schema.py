@@ -1,4 +1,4 @@
-"""Values of JSON in the types that they were written from, each checked on the way."""
+"""Decoding of JSON into typed records, with a check of every value."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from keras_cbam.errors import InputError
 
-# Whole numbers beyond it are not the same in every reader of JSON.
+# JSON readers do not agree on larger integers.
 LARGEST_INTEGER = 2**53
 
 
 def decode(kind: Any, value: Any, where: str) -> Any:
-    """The value as `kind`: a dataclass, a `NamedTuple`, a `TypedDict`, or what they are made of.
+    """Return a JSON value as a dataclass, a `NamedTuple`, a `TypedDict`, or a type of their fields.
 
     Args:
-        kind: the type, a dataclass or so of types that are plain, optional, `tuple[X, ...]`,
-            `list[X]`, `dict[str, X]` or again one.
-        value: what `json.loads` returned.
-        where: what the value is called, for errors.
+        kind: the type. The fields of a record are plain, optional, `tuple[X, ...]`, `list[X]`,
+            `dict[str, X]`, or records again.
+        value: the value from `json.loads`.
+        where: name of the value in error messages.
 
     Raises:
-        InputError: if it is of another type, has too few fields or too many.
+        InputError: if the value has another type, misses a field, or has an unknown one.
     """
     origin, of = get_origin(kind) or kind, get_args(kind)
     if kind is Any:
@@ -42,7 +42,7 @@ def decode(kind: Any, value: Any, where: str) -> Any:
     if kind in _PLAIN:
         name, fits = _PLAIN[kind]
         _expect(fits(value), name, value, where)
-        # JSON has no number for what is not finite, and null stands for it.
+        # JSON has no numbers that are not finite. They are written as null.
         return kind(inf if value is None else value)
     return _record(kind, value, where)
 
@@ -67,12 +67,12 @@ def _expect(fits: bool, what: str, value: Any, where: str) -> None:
 
 
 def short(value: Any) -> str:
-    """A value for a sentence."""
+    """Return a value as short text for a sentence."""
     return reprlib.repr(value)
 
 
 def _is_text(value: Any) -> bool:
-    """Whether it is text that can be written; half of a surrogate pair cannot."""
+    """Return whether a value is text without lone surrogates, which cannot be written."""
     return isinstance(value, str) and not any("\ud800" <= each <= "\udfff" for each in value)
 
 
@@ -85,7 +85,7 @@ def _is_number(value: Any) -> bool:
     return value is None or _is_integer(value) or (isinstance(value, float) and isfinite(value))
 
 
-# By type: its name in a sentence, and whether a value is of it.
+# For each plain type, its name in a sentence and the check of a value.
 _PLAIN: dict[Any, tuple[str, Callable[[Any], bool]]] = {
     str: ("text", _is_text),
     bool: ("true or false", lambda value: isinstance(value, bool)),

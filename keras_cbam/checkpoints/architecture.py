@@ -1,4 +1,4 @@
-"""Which network a state dict belongs to, told from the names and shapes of its weights."""
+"""Recognition of the network of a state dict from the names and shapes of its weights."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from keras_cbam.models.attention import Attention
 from keras_cbam.models.description import STEMS, Network, Unit
 from keras_cbam.surgery import AttentionPoint
 
-# A block of three convolutions, a bottleneck, widens by 4; a basic block of two does not.
+# How much a block widens, by its number of convolutions: a basic block does not, a bottleneck
+# widens by 4.
 EXPANSIONS = {2: 1, 3: 4}
 # Weights that every ResNet has.
 NEEDED = ("conv1.weight", "layer1.0.conv1.weight", "layer1.0.conv2.weight", "fc.weight")
-# The first layer of an attention's MLP, of (hidden, channels).
+# The first layer of an attention's MLP, of shape (hidden, channels).
 CBAM_MLP = r"layer\d+\.\d+\.cbam\.ChannelGate\.mlp\.1\.weight"
 BAM_MLP = r"bam(\d+)\.channel_att\.gate_c\.gate_c_fc_0\.weight"
 SPATIAL_KERNEL = "layer1.0.cbam.SpatialGate.spatial.conv.weight"
@@ -29,15 +30,15 @@ Arrays = Mapping[str, np.ndarray]
 
 
 class Architecture(NamedTuple):
-    """A ResNet of the authors' code, or of torchvision's.
+    """A ResNet of the authors' code or of torchvision.
 
     Attributes:
-        network: its blocks, depths and widths.
-        attention: what stands in it, and where.
-        suffix: what the attention is called.
+        network: the blocks, depths and widths of the network.
+        attention: the attention layers and their positions.
+        suffix: suffix of the network's name for the attention.
         stem: `"imagenet"` or `"cifar"`.
-        classes: how many classes it tells apart.
-        channels: channels of its images.
+        classes: number of classes.
+        channels: number of channels of the images.
     """
 
     network: Network
@@ -49,17 +50,17 @@ class Architecture(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The network's name by its depth, such as `resnet50_cbam`."""
+        """The name of the network, which states its depth, such as `resnet50_cbam`."""
         depth = sum(self.network.depths) * len(self.network.block) + 2
         grouped = any(unit.groups != 1 for unit in self.network.block)
         return f"{'resnext' if grouped else 'resnet'}{depth}{self.suffix}"
 
 
 def read_architecture(arrays: Arrays) -> Architecture:
-    """Return the architecture that weights of these names and shapes are of.
+    """Return the architecture for weights of these names and shapes.
 
     Raises:
-        InputError: if they are of no ResNet that the authors' code or torchvision's builds.
+        InputError: if neither the authors' code nor torchvision builds a ResNet with such weights.
     """
     absent = [name for name in NEEDED if name not in arrays]
     if absent:
@@ -117,7 +118,7 @@ def _network(arrays: Arrays, stem_filters: int) -> Network:
     channels = stem_filters
     for index in range(1, count + 1):
         outputs, inputs, size, _ = _shape(arrays, f"layer1.0.conv{index}.weight", 4)
-        # The first 3x3 convolution halves the map, in basic blocks and in bottlenecks.
+        # The first 3x3 convolution halves the map, both in basic blocks and in bottlenecks.
         strided = size == 3 and not any(unit.strided for unit in units)
         units.append(Unit(size, outputs / filters[0], max(channels // inputs, 1), strided))
         channels = outputs
@@ -129,7 +130,7 @@ def _network(arrays: Arrays, stem_filters: int) -> Network:
 
 
 def _attention(arrays: Arrays) -> tuple[Attention, str]:
-    """What stands in a network, and what it is called."""
+    """Return the attention of a network, and the suffix for the network's name."""
     bams = [int(found[1]) for name in arrays if (found := re.fullmatch(BAM_MLP, name))]
     if bams:
         ratio = _reduction_ratio(arrays, BAM_MLP)
@@ -148,7 +149,7 @@ def _attention(arrays: Arrays) -> tuple[Attention, str]:
 
 
 def _reduction_ratio(arrays: Arrays, pattern: str) -> int:
-    """The ratio that makes all hidden layers of the MLPs under `pattern`; 16 if it does."""
+    """Return a ratio that fits all hidden layers of the MLPs under `pattern`; 16 if it fits."""
     shapes = {_shape(arrays, name, 2) for name in arrays if re.fullmatch(pattern, name)}
     widest = max(channels for _, channels in shapes)
     for ratio in (16, *range(1, widest + 1)):

@@ -1,4 +1,4 @@
-"""Weights out of a state dict into layers: all of them, or none and a list of what does not fit."""
+"""Assigns the weights of a state dict to layers, either all of them or none."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_cbam.checkpoints.layouts import TABLES, Layout
 
-# PyTorch counts the batches that a normalization has seen; nothing here needs the number.
+# PyTorch's count of the batches that a normalization has seen. It is not needed here.
 COUNTER = "num_batches_tracked"
 
 
@@ -20,14 +20,14 @@ def assign_weights(
     """Give layers the weights of their counterparts in PyTorch.
 
     Args:
-        layers: built layers of the classes in `TABLES`, by what stands before their names in
-            the state dict, such as `"layer1.0.cbam."`.
+        layers: built layers of the classes in `TABLES`, by the prefix of their names in the state
+            dict, such as `"layer1.0.cbam."`.
         state_dict: tensors or arrays by name.
-        receiver: what the weights are for, as the error calls it.
+        receiver: name of the layers in the error message.
 
     Raises:
-        ValueError: if names or shapes do not fit, with a list of all that do not; no weight is
-            changed then.
+        ValueError: if names or shapes do not fit. The message lists all of them, and no weight is
+            changed.
     """
     table: dict[str, tuple[keras.Variable, Layout]] = {}
     unmatched: list[str] = []
@@ -61,7 +61,7 @@ def assign_weights(
 
 
 def as_array(value: Any) -> np.ndarray:
-    """Return a tensor or an array as an array."""
+    """Return a tensor or an array as a NumPy array."""
     if hasattr(value, "detach"):
         value = value.detach().cpu().double()
     return np.asarray(value)

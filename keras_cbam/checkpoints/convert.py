@@ -1,4 +1,4 @@
-"""convert: a PyTorch checkpoint into a .keras file, written only if PyTorch gives its logits."""
+"""Conversion of a PyTorch checkpoint to a .keras file, written only if the logits agree."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ from keras_cbam.files import atomic_path, check_writable
 from keras_cbam.pixels import IMAGENET_MEAN, IMAGENET_STD
 
 IMAGES = 4
-# Side of the images where the model leaves it open.
+# Side of the images if the model leaves it open.
 OPEN_SIZE = 224
-# The largest error of a logit, relative to the range of the logits.
+# The largest allowed error of a logit, relative to the range of the logits.
 TOLERANCE = 1e-4
-# How much of that range a logit must vary between images for agreement to mean anything.
+# How much a logit must vary between images, relative to the same range. With less variation,
+# agreement means nothing.
 VARIATION = 100 * TOLERANCE
 
 
 class LogitParity(NamedTuple):
-    """How a converted network agrees with PyTorch.
+    """How well a converted network agrees with PyTorch.
 
     Attributes:
-        images: how many images both were run on.
-        error: the largest difference of a logit, relative to the range of PyTorch's.
-        variation: how far a logit varies between the images, relative to the same range.
+        images: number of images that both networks were run on.
+        error: largest difference of a logit, relative to the range of PyTorch's logits.
+        variation: largest variation of a logit between the images, relative to the same range.
     """
 
     images: int
@@ -40,7 +41,7 @@ class LogitParity(NamedTuple):
 
     @property
     def agrees(self) -> bool:
-        """Whether the error is within the tolerance; an error of NaN is not."""
+        """Whether the error is within the tolerance. NaN is not."""
         return self.error <= TOLERANCE
 
     @property
@@ -50,7 +51,7 @@ class LogitParity(NamedTuple):
 
 
 class ConversionError(RuntimeError):
-    """The converted network does not give the logits that PyTorch gives."""
+    """The logits of the converted network differ from PyTorch's."""
 
 
 def convert(
@@ -62,23 +63,24 @@ def convert(
 ) -> LogitParity:
     """Write the Keras model of a PyTorch checkpoint, if its logits agree with PyTorch's.
 
-    Both are run on random images: the converted network, and the authors' network in PyTorch, in
-    float64, with the weights of the checkpoint. The file does not hold the network that it came
-    from; where that did something else than the authors', as `load_reference` lists, neither shows
-    it. The model that is written ends in a softmax.
+    Two networks are run on random images: the converted network, and the authors' network in
+    PyTorch in float64 with the weights of the checkpoint. The checkpoint does not contain its
+    original network. If that network differs from the authors' in one of the points that
+    `load_reference` lists, neither of the two shows it. The written model ends in a softmax.
 
     Args:
         checkpoint: as for `load_reference`.
-        output: the `.keras` file to write; it appears complete, or not at all.
+        output: the `.keras` file to write. It is written completely or not at all.
         image_size: as for `load_reference`.
         include_preprocessing: as for `load_reference`.
 
     Returns:
-        How the logits agree.
+        How well the logits agree, as a `LogitParity`.
 
     Raises:
-        ConversionError: if they do not.
-        InputError: as `load_reference`, or if `output` is no place for a `.keras` file.
+        ConversionError: if the logits do not agree.
+        InputError: in the same cases as `load_reference`, or if `output` is not the path of a
+            `.keras` file that can be written.
         MissingPackageError: if PyTorch is not installed.
     """
     output = Path(output)
@@ -106,11 +108,11 @@ def convert(
 
 
 def compare_with_torch(model: keras.Model, state_dict: Mapping[str, np.ndarray]) -> LogitParity:
-    """Compare a network's logits with those of the authors' network in PyTorch, on random images.
+    """Compare a network's logits with those of the authors' network in PyTorch on random images.
 
     Args:
-        model: a network that ends in logits, of `build_reference`.
-        state_dict: the weights it was made of, as `read_state_dict` gives them.
+        model: a network from `build_reference` that ends in logits.
+        state_dict: the weights of the network, as `read_state_dict` returns them.
     """
     include_preprocessing = any(layer.name == PREPROCESSING for layer in model.layers)
     shape = (IMAGES, *(size or OPEN_SIZE for size in model.inputs[0].shape[1:]))

@@ -1,4 +1,4 @@
-"""Names and layouts of weights in PyTorch, for each layer of the authors' networks."""
+"""Names and layouts of the PyTorch weights of each layer of the authors' networks."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ import numpy as np
 
 from keras_cbam.layers import BAM, CBAM, ChannelAttention, SpatialAttention, SqueezeExcite
 
-# The pooled maps that the authors' spatial convolution reads, in their order.
+# The pooled maps that the authors' spatial convolution reads, in this order.
 POOLED_MAPS = ("max", "avg")
 
 
 class Layout(NamedTuple):
-    """How a PyTorch parameter becomes a Keras weight, and the shape it has for a weight's shape."""
+    """The conversion of a PyTorch parameter to a Keras weight, and of the weight's shape back."""
 
     to_keras: Callable[[np.ndarray], np.ndarray]
     torch_shape: Callable[[tuple[int, ...]], tuple[int, ...]]
 
 
 VECTOR = Layout(lambda w: w, lambda shape: shape)
-# nn.Linear, (out, in), as a matrix, (in, out), and as a 1x1 convolution, (1, 1, in, out).
+# nn.Linear of shape (out, in), as a matrix (in, out) and as a 1x1 convolution (1, 1, in, out).
 LINEAR = Layout(lambda w: w.T, lambda shape: shape[::-1])
 LINEAR_CONV = Layout(lambda w: w.T[None, None], lambda shape: (shape[3], shape[2]))
-# nn.Conv2d, (out, in, height, width), as (height, width, in, out).
+# nn.Conv2d of shape (out, in, height, width), as (height, width, in, out).
 CONV = Layout(
     lambda w: w.transpose(2, 3, 1, 0), lambda shape: (shape[3], shape[2], shape[0], shape[1])
 )
 
-# From names there to the path of the weight within the layer here, and the layout it comes in.
+# For each PyTorch name, the path of the weight within the Keras layer, and the layout.
 Table = dict[str, tuple[str, Layout]]
 
 
 def _affine(name: str, path: str, layout: Layout) -> Table:
-    """A convolution or a matrix: a kernel, and a bias if the layer has one."""
+    """Return the table of a convolution or a matrix: a kernel, and a bias if there is one."""
     return _within(name, path, {"weight": ("kernel", layout), "bias": ("bias", VECTOR)})
 
 
@@ -53,7 +53,7 @@ def _norm(name: str, path: str) -> Table:
 
 
 def _within(name: str, folder: str, table: Table) -> Table:
-    """A table for what stands deeper, there under `name` and here under `folder`."""
+    """Return a table nested one level deeper: in PyTorch under `name`, in Keras under `folder`."""
     return {
         f"{name}.{n}".lstrip("."): (f"{folder}/{path}".lstrip("/"), layout)
         for n, (path, layout) in table.items()

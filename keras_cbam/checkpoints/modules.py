@@ -1,4 +1,4 @@
-"""The weights of one attention module, from the names and layouts of the authors' PyTorch code."""
+"""Loading the weights of one attention module of the authors' PyTorch code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from keras_cbam.checkpoints.assign import assign_weights
 from keras_cbam.checkpoints.layouts import TABLES
 from keras_cbam.layers import AttentionLayer
 
-# What the authors' code computes, where a layer has the option.
+# The values of a layer's options for which it computes the same as the authors' code.
 AUTHORS_OPTIONS: dict[str, tuple[Any, ...]] = {
     "identity_init": (False,),
     "gate_activation": (keras.activations.sigmoid,),
@@ -26,24 +26,24 @@ def load_reference_module(
 ) -> None:
     """Give an attention layer the weights of its counterpart in the authors' PyTorch code.
 
-    Names and layouts are those of [the authors' code](https://github.com/Jongchan/attention-module):
-    `ChannelGate.mlp.1.weight` and so on for `CBAM`, without the leading `ChannelGate.` or
-    `SpatialGate.` for `ChannelAttention` and `SpatialAttention` alone, `channel_att.gate_c...` and
-    `spatial_att.gate_s...` for `BAM`. `SqueezeExcite` takes the names of a `ChannelGate`. The
-    spatial convolution there reads the maximum, then the mean; its kernel is put into the order of
-    the layer's `pooling`.
+    Names and layouts are those of [the authors' code](https://github.com/Jongchan/attention-module).
+    `CBAM` takes names such as `ChannelGate.mlp.1.weight`. `ChannelAttention` and `SpatialAttention`
+    take the same names without the leading `ChannelGate.` or `SpatialGate.`. `SqueezeExcite` takes
+    the names of `ChannelAttention`. `BAM` takes the names `channel_att.gate_c...` and
+    `spatial_att.gate_s...`. The authors' spatial convolution reads the maximum, then the mean. Its
+    kernel is converted to the order of the layer's `pooling`.
 
     Args:
-        layer: a built attention layer that computes what the authors' code does: without
-            `identity_init`, with ReLU and sigmoid, CBAM in the order channel, spatial or one half
-            of it, BAM that multiplies its branches.
-        state_dict: PyTorch tensors or NumPy arrays by name, as `module.state_dict()` gives them.
-        prefix: what comes before the module's own names, such as `"layer1.0.cbam."`; other names
-            are left alone. Defaults to `""`.
+        layer: a built attention layer that computes the same as the authors' code: without
+            `identity_init`, and with ReLU and sigmoid. CBAM must have the order channel, spatial,
+            or only one half. BAM must multiply its branches.
+        state_dict: PyTorch tensors or NumPy arrays by name, as `module.state_dict()` returns them.
+        prefix: prefix of the module's names, such as `"layer1.0.cbam."`. Names without it are
+            ignored. Defaults to `""`.
 
     Raises:
         ValueError: if the layer is not built or computes something else, or if names or shapes do
-            not fit; all that do not are listed, and no weight is changed.
+            not fit. The message lists all of them, and no weight is changed.
 
     Example:
         >>> import numpy as np

@@ -1,4 +1,4 @@
-"""load_reference: a checkpoint of the authors' PyTorch code as a Keras model with its weights."""
+"""Loading a checkpoint of the authors' PyTorch code as a Keras model with its weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from keras_cbam.models.builder import SIZES, classifier, features
 from keras_cbam.pixels import TORCH
 
 PREPROCESSING = "preprocessing"
-# Names of layers here, and what stands before the names of their weights there.
+# Names of the Keras layers, and the prefixes of their weights' names in PyTorch.
 ADDRESSES = (
     (r"stem_(conv|bn)", r"\g<1>1."),
     (r"stage(\d+)_block(\d+)_(conv|bn)(\d)", r"layer\1.\2.\3\4."),
@@ -41,33 +41,37 @@ def load_reference(
 ) -> keras.Model:
     """Return the Keras model of a PyTorch checkpoint, with its weights.
 
-    The network is told from names and shapes: a ResNet of any depth of
-    [the authors' code](https://github.com/Jongchan/attention-module), with CBAM, BAM or plain, for
-    ImageNet or for small images; or a plain ResNet, wide ResNet or ResNeXt of torchvision, which
-    has the same names. What these cannot tell is taken to be as in that code: strides, dilation,
-    paddings and the epsilon of normalization; that CBAM stands in every block and pools by mean and
-    maximum, and its spatial convolution reads the maximum first; that a bottleneck widens 4 times.
+    The network is recognized by the names and shapes of its weights. It may be a ResNet of any
+    depth of [the authors' code](https://github.com/Jongchan/attention-module), plain or with CBAM
+    or BAM, for ImageNet or for small images. It may also be a plain ResNet, wide ResNet or ResNeXt
+    of torchvision, which uses the same names. Names and shapes do not tell everything. These points
+    are assumed to be as in the authors' code:
+
+    - strides, dilation, paddings and the epsilon of normalization;
+    - CBAM stands in every block and pools by mean and maximum, and its spatial convolution reads
+      the maximum first;
+    - a bottleneck widens 4 times.
 
     Args:
-        path: a file that `torch.save` wrote: a state dict, alone or under `"state_dict"` or
-            `"model"`, its names with or without `module.` before them. It is read by
+        path: a file that `torch.save` wrote. It holds a state dict, alone or under `"state_dict"`
+            or `"model"`. The names may start with `module.`. The file is read by
             `torch.load(weights_only=True)`, which runs no code.
-        image_size: side of square images, or their height and width, `(None, None)` for open
-            ones. Defaults to 224, or 32 where the stem is that for small images.
+        image_size: side of square images, or height and width. `(None, None)` leaves them open.
+            Defaults to 224, or to 32 if the stem is the one for small images.
         classifier_activation: activation of the classifier; `None` gives logits, as PyTorch's
             networks do. Defaults to `"softmax"`.
         include_preprocessing: whether the model takes RGB pixels in 0..255 and scales them itself,
-            as published networks expect. Defaults to `False`: images scaled by
+            as published networks expect. Defaults to `False`: the model expects images scaled by
             `keras.applications.imagenet_utils.preprocess_input(x, mode="torch")`.
-        name: name of the model. Defaults to that of the network, such as `"resnet50_cbam"`.
+        name: name of the model. Defaults to the name of the network, such as `"resnet50_cbam"`.
 
     Returns:
         A functional `keras.Model`, not compiled, with the layer names of `keras_cbam.models`.
 
     Raises:
-        InputError: a ValueError, if the file cannot be read without running code, or is of another
-            network; all names and shapes that do not fit are listed.
-        ValueError: if `image_size` is no size of images, or one too small.
+        InputError: a ValueError, if the file cannot be read without running code, or has the
+            weights of another network. The message lists all names and shapes that do not fit.
+        ValueError: if `image_size` is not a size of images, or is too small.
         MissingPackageError: an ImportError, if PyTorch is not installed.
 
     Example:
@@ -99,10 +103,10 @@ def build_reference(
     include_preprocessing: bool = False,
     name: str | None = None,
 ) -> keras.Model:
-    """Return what `load_reference` does, of weights that `read_state_dict` has read.
+    """Return the model of `load_reference` for weights that `read_state_dict` has read.
 
     Raises:
-        InputError: as `load_reference` does.
+        InputError: in the same cases as `load_reference`.
     """
     architecture = read_architecture(arrays)
     network, stem = architecture.network, architecture.stem
@@ -112,8 +116,8 @@ def build_reference(
     if include_preprocessing:
         if architecture.channels != len(TORCH.scale):
             raise InputError(
-                "Argument `include_preprocessing` goes with a network of RGB images. Received: one "
-                f"of {architecture.channels} channels"
+                "Argument `include_preprocessing` needs a network for RGB images. Received: a "
+                f"network for images of {architecture.channels} channels"
             )
         scaled = keras.layers.Rescaling(TORCH.scale, TORCH.offset, name=PREPROCESSING)(pixels)
     try:
@@ -127,12 +131,12 @@ def build_reference(
 
 
 def _addressed(model: keras.Model) -> dict[str, keras.layers.Layer]:
-    """The layers of a model that have weights, by what stands before their names in PyTorch."""
+    """Return the layers of a model that have weights, by the prefix of their names in PyTorch."""
     return {_address(layer.name): layer for layer in model.layers if layer.weights}
 
 
 def _address(name: str) -> str:
-    # Blocks count from 1 here, from 0 there.
+    # Keras names count blocks from 1, PyTorch names from 0.
     name = re.sub(r"(?<=_block)\d+", lambda found: str(int(found[0]) - 1), name)
     found = ((re.fullmatch(pattern, name), address) for pattern, address in ADDRESSES)
     return next(match.expand(address) for match, address in found if match)

@@ -1,4 +1,4 @@
-"""Tensors out of a PyTorch checkpoint file; a file that wants to run code is refused."""
+"""Reading the tensors of a PyTorch checkpoint file. A file that would run code is refused."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from keras_cbam.errors import InputError, require
 from keras_cbam.foreign_files import check_archive, is_archive
 
 LARGEST = 16 * 2**30
-# Where training scripts keep the weights beside the epoch, the optimizer and the like.
+# Keys under which training scripts store the weights, beside the epoch, the optimizer and so on.
 WRAPPERS = ("state_dict", "model")
-# What `torch.nn.DataParallel` puts before every name.
+# The prefix that `torch.nn.DataParallel` puts before every name.
 PARALLEL = "module."
-# Why PyTorch refuses a file, by what its error says.
+# Why PyTorch refuses a file, by a word of its error.
 CAUSES = {
-    "GLOBAL": "which holds more than tensors and was not read, since that may run code of its "
-    "author's. Where you trust it, save its state dict alone, torch.save(model.state_dict(), path)",
-    "TorchScript": "a TorchScript archive. Save its state dict, torch.save(model.state_dict(), "
+    "GLOBAL": "which holds more than tensors and was not read, since reading it may run code. If "
+    "you trust the file, save only its state dict, by torch.save(model.state_dict(), path)",
+    "TorchScript": "a TorchScript archive. Save its state dict, by torch.save(model.state_dict(), "
     "path)",
 }
 
@@ -30,12 +30,12 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
     """Return the weights of a checkpoint file by name.
 
     Args:
-        path: a file that `torch.save` wrote: a state dict, alone or under `"state_dict"` or
-            `"model"`, its names with or without `module.` before them.
+        path: a file that `torch.save` wrote. It holds a state dict, alone or under `"state_dict"`
+            or `"model"`. The names may start with `module.`.
 
     Raises:
         InputError: if there is no such file, if it holds no weights, or if reading it would run
-            code, which it then does not.
+            code. The code is not run.
         MissingPackageError: if PyTorch is not installed.
     """
     require("torch")
@@ -59,7 +59,7 @@ def _load(path: Path) -> Any:
     if not path.is_file():
         raise InputError(f"Expected a checkpoint file. Received: {path}, which is no file")
     with path.open("rb") as file:
-        # PyTorch takes for an archive what begins as one, even if Python does not.
+        # PyTorch reads a file that begins like an archive as one, even if Python does not.
         begins = file.read(4) == b"PK\x03\x04"
     if begins or is_archive(path):
         check_archive(path, path.stat().st_size, LARGEST, path)
@@ -76,9 +76,9 @@ def _load(path: Path) -> Any:
 
 
 def _check_size(found: dict[str, Any], path: Path) -> None:
-    """Raise an `InputError` if the tensors have more values than the file, such as expanded ones.
+    """Raise an `InputError` if the tensors are much larger than the file, as expanded ones are.
 
-    Some weights may be in it under two names.
+    Twice the size of the file is allowed, since some weights may be in it under two names.
     """
     size = sum(value.numel() * value.element_size() for value in found.values())
     bound = 2 * path.stat().st_size

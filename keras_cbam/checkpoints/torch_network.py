@@ -1,4 +1,4 @@
-"""The authors' networks in PyTorch, straight from a state dict, to compare with."""
+"""The authors' networks in PyTorch, run directly from a state dict, as a reference."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ EPSILON = 1e-5
 
 
 def torch_logits(state_dict: Mapping[str, np.ndarray], images: np.ndarray) -> np.ndarray:
-    """Return the logits of the authors' ResNet with these weights, by PyTorch in float64.
+    """Return the logits of the authors' ResNet with these weights, computed by PyTorch in float64.
 
     Args:
-        state_dict: weights by name, as `read_state_dict` gives them.
+        state_dict: weights by name, as `read_state_dict` returns them.
         images: an array of shape (N, C, H, W), scaled as the network expects.
     """
     import torch
@@ -27,7 +27,7 @@ def torch_logits(state_dict: Mapping[str, np.ndarray], images: np.ndarray) -> np
 
 
 class _TorchResNet:
-    """A ResNet straight from its weights; every method takes the name that they stand under."""
+    """A ResNet run directly from its weights. Methods take the name of the part they compute."""
 
     def __init__(self, weights: Mapping[str, Any]):
         from torch.nn import functional
@@ -107,6 +107,6 @@ class _TorchResNet:
         return self.f.linear(x, self.w[f"{name}.weight"], self.w[f"{name}.bias"])
 
     def names(self, pattern: str) -> list[str]:
-        """What matches the pattern as the beginning of a name, each once, in order of numbers."""
+        """Return the distinct prefixes of names that match a pattern, in order of their numbers."""
         found = {match[0] for name in self.w if (match := re.match(rf"{pattern}(?=\.)", name))}
         return sorted(found, key=lambda name: [int(part) for part in re.findall(r"\d+", name)])

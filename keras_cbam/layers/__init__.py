@@ -1,4 +1,4 @@
-"""Attention layers: `keras.ops` only, every backend, either data format."""
+"""Attention layers, written with `keras.ops` for every backend and both data formats."""
 
 from keras_cbam.layers.bam import BAM
 from keras_cbam.layers.base import AttentionLayer

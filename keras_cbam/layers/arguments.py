@@ -1,4 +1,4 @@
-"""Checks of what users pass to a layer: one sentence, with what was expected and what came."""
+"""Checks of the arguments of a layer. Each error says what was expected and what was received."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def get_activation(argument: str, value: Any) -> Any:
     """Return `value` as a callable.
 
     Raises:
-        ValueError: if it is neither a callable nor the name of a Keras activation, or is a layer,
-            whose weights would not be saved.
+        ValueError: if it is neither a callable nor the name of a Keras activation, or if it is a
+            layer, whose weights would not be saved.
     """
     try:
         found = keras.activations.get(value)
@@ -37,7 +37,7 @@ def validate_choice(argument: str, value: Any, known: Iterable[str]) -> None:
 
 
 def validate_positive(argument: str, value: Any, *, odd: bool = False) -> None:
-    """Raise ValueError unless `value` is an integer of at least 1, and odd where asked."""
+    """Raise ValueError unless `value` is an integer of at least 1, and odd if `odd` is set."""
     integer = isinstance(value, Integral) and not isinstance(value, bool)
     if not integer or value < 1 or (odd and value % 2 == 0):
         raise ValueError(
@@ -47,10 +47,10 @@ def validate_positive(argument: str, value: Any, *, odd: bool = False) -> None:
 
 
 def validate_pooling(argument: str, value: Any, known: Iterable[str]) -> tuple[str, ...]:
-    """Return `value` as a tuple of pools.
+    """Return `value` as a tuple of names of pools.
 
     Raises:
-        ValueError: if it is empty, names a pool twice, or one that is not in `known`.
+        ValueError: if it is empty, or names a pool twice or one that is not in `known`.
     """
     names = (value,) if isinstance(value, str) else value
     listed = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)

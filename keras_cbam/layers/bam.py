@@ -1,4 +1,4 @@
-"""BAM: one gate for every value, from a channel branch and a dilated spatial branch."""
+"""BAM: one gate per value, from a channel branch and a dilated spatial branch."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from keras import ops
 from keras_cbam.layers.arguments import get_activation, validate_choice, validate_positive
 from keras_cbam.layers.base import AttentionLayer, hidden_channels
 
-# How the logits of the two branches become one: in the authors' code, and in the paper's text.
+# How the logits of the two branches are combined: in the authors' code, and in the paper's text.
 FUSIONS = {"multiply": ops.multiply, "add": ops.add}
 
-# PyTorch's defaults, as the authors' code leaves them; its momentum is one minus Keras's.
+# PyTorch's defaults, which the authors' code uses. PyTorch's momentum is one minus Keras's.
 BATCH_NORM = {"momentum": 0.9, "epsilon": 1e-5}
 
 DILATED_CONVOLUTIONS = 2
@@ -23,25 +23,27 @@ DILATED_CONVOLUTIONS = 2
 class BAM(AttentionLayer):
     """Bottleneck Attention Module: `x * (1 + sigmoid(Mc(x) * Ms(x)))`.
 
-    [BAM](https://arxiv.org/abs/1807.06514), by the authors of CBAM, for the ends of a network's
-    stages. `Mc` is an MLP on the channels' means, with batch normalization between its layers, and
-    `Ms` a 1x1 convolution to `C / reduction_ratio` channels, two dilated 3x3 convolutions and a
-    1x1 convolution to one channel, each but the last followed by batch normalization. The authors'
-    code, whose parameters this has one by one, multiplies the branches; equation 2 of the text adds
-    them.
+    [BAM](https://arxiv.org/abs/1807.06514) is by the authors of CBAM, and stands at the end of a
+    network's stages. `Mc` is an MLP on the channel means, with batch normalization between its
+    layers. `Ms` is a 1x1 convolution to `C / reduction_ratio` channels, two dilated 3x3
+    convolutions and a 1x1 convolution to one channel. Batch normalization follows each of these
+    convolutions except the last. The layer has exactly the parameters of the authors' code. That
+    code multiplies the branches; equation 2 of the paper adds them.
 
     Args:
         reduction_ratio: integer of at least 1. Both bottlenecks have
             `max(channels // reduction_ratio, 1)` channels. Defaults to `16`.
-        dilation: integer of at least 1, of the two 3x3 convolutions. Defaults to `4`.
-        fusion: `"multiply"`, the authors' code, or `"add"`, their text. Defaults to `"multiply"`.
+        dilation: integer of at least 1, the dilation of the two 3x3 convolutions. Defaults to
+            `4`.
+        fusion: `"multiply"`, as in the authors' code, or `"add"`, as in the paper's text. Defaults
+            to `"multiply"`.
         hidden_activation: activation after each normalization. Defaults to `"relu"`.
-        gate_activation: activation of the branches' product or sum. Defaults to `"sigmoid"`.
+        gate_activation: activation of the product or sum of the branches. Defaults to `"sigmoid"`.
         identity_init: whether the layer starts as the identity, bit for bit for numbers up to
-            1e15: gates are `2 * gate_activation(z)` in place of `1 + gate_activation(z)`, and the
-            MLP's last kernel and bias start at zero; with `fusion="add"` those of the spatial
-            branch too. Defaults to `False`, the paper, which scales its input by about 1.5 at the
-            start.
+            1e15. Gates are then `2 * gate_activation(z)` instead of `1 + gate_activation(z)`. The
+            MLP's last kernel and bias start at zero, and with `fusion="add"` those of the spatial
+            branch too. Defaults to `False`, as in the paper, where the layer scales its input by
+            about 1.5 at the start.
         kernel_initializer: initializer of the kernels. Defaults to `"glorot_uniform"`.
         bias_initializer: initializer of the biases. Defaults to `"zeros"`.
         kernel_regularizer: regularizer of the kernels. Defaults to `None`.
@@ -51,17 +53,17 @@ class BAM(AttentionLayer):
 
     Input shape:
         `(batch, height, width, channels)` for `channels_last`,
-        `(batch, channels, height, width)` for `channels_first`; channels defined. The channel
-        branch normalizes over the batch alone: in training mode with a batch of one it sees nothing
-        of its input.
+        `(batch, channels, height, width)` for `channels_first`. The number of channels must be
+        defined. The channel branch normalizes over the batch only. In training mode with a batch
+        of one, its output does not depend on the input.
 
     Output shape:
-        That of the input. `attention(x)` has that shape too; a sigmoid gate is in (1, 2), or in
+        Same as the input. `attention(x)` has this shape too. A sigmoid gate is in (1, 2), or in
         (0, 2) with `identity_init`.
 
     Raises:
-        ValueError: on a reduction ratio or dilation below 1, an unknown fusion or activation, an
-            undefined channel dimension or an input that is not of rank 4.
+        ValueError: if the reduction ratio or dilation is below 1, the fusion or an activation is
+            unknown, the channel dimension is undefined, or the input is not of rank 4.
 
     Example:
         >>> x = keras.random.normal((2, 8, 8, 32))
@@ -116,7 +118,7 @@ class BAM(AttentionLayer):
         for i in range(DILATED_CONVOLUTIONS):
             self.dilated.append(self._conv(f"dilated_{i}", hidden, 3, dilation=self.dilation))
             self.dilated_norms.append(self._batch_norm(f"dilated_{i}_norm", **BATCH_NORM))
-        # A product is zero by one factor; with both at zero no gradient would reach either.
+        # One zero factor makes the product zero. With both at zero, neither would get a gradient.
         zero = self.identity_init and self.fusion == "add"
         self.score = self._conv("score", 1, zero=zero)
         for layer in (self.squeeze, self.reduce):

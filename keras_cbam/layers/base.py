@@ -1,4 +1,4 @@
-"""What every attention layer shares: its options, the precision of gates, the multiplication."""
+"""The base of all attention layers: shared options, the precision of gates, the multiplication."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from keras import ops
 
 from keras_cbam.layers.arguments import get_activation, validate_choice
 
-# The axes of a feature map, and the permutations that bring it to channels_last and back again.
+# The axes of a feature map, and the permutations to channels_last and back.
 AXES = {
     "channels_last": "(batch, height, width, channels)",
     "channels_first": "(batch, channels, height, width)",
 }
 _TO_CHANNELS_LAST = {"channels_last": None, "channels_first": (0, 2, 3, 1)}
 _FROM_CHANNELS_LAST = {"channels_last": None, "channels_first": (0, 3, 1, 2)}
-# Gates that `identity_init` need not try out, which it cannot while a model is being traced.
+# Activations that are known to be 0.5 at zero. `identity_init` evaluates all others, which is
+# impossible while a model is traced.
 HALF_AT_ZERO = (keras.activations.sigmoid, keras.activations.hard_sigmoid)
 
 
 class Refinement(keras.layers.Layer):
-    """A layer that is put into a network: it learns beside a frozen backbone, at a rate of its own.
+    """A layer that is inserted into a network, and trained with its own learning rate.
 
-    `freeze_backbone` lets it learn, and `training.group_variables` counts it as attention.
+    `freeze_backbone` keeps it trainable, and `training.group_variables` counts it as attention.
     """
 
 
@@ -32,38 +33,40 @@ class AttentionLayer(Refinement):
     """Base of the attention layers: `call` multiplies the inputs by `attention(inputs)`.
 
     Gates and their product with the inputs are computed in float32, or in float64 under that
-    policy, and only the result is cast to the compute dtype: pools of a half precision map, what an
-    MLP or a convolution makes of them, and the gradient of a gate, a sum over the map, soon pass
-    65504, where float16 ends. Weights are of that type too. (On JAX and PyTorch Keras's own mean
-    and batch normalization pass through float32 under a float64 policy too.)
+    policy. Only the result is cast to the compute dtype. Float16 ends at 65504. The pools of a
+    half-precision map, the outputs of an MLP or a convolution on them, and the gradient of a gate,
+    a sum over the map, soon exceed that. Weights have the dtype of the gates too. (On JAX and
+    PyTorch, Keras's own mean and batch normalization go through float32 even under a float64
+    policy.)
 
-    Convolutions inside a gate run `channels_last`, whatever the data format of the feature map:
-    TensorFlow has no `channels_first` convolution on a CPU, and what most of them read is a pooled
-    vector or a map of few channels, so the transposition costs next to nothing.
+    Convolutions inside a gate run in `channels_last`, whatever the data format of the feature map.
+    TensorFlow has no `channels_first` convolution on a CPU. Most of these convolutions read a
+    pooled vector or a map of few channels, so the transposition costs almost nothing.
 
     Args:
-        gate_activation: name or callable, the function that turns logits into gates.
+        gate_activation: name or callable. The function that turns logits into gates.
         identity_init: whether gates are `2 * gate_activation(logits)` with logits that start at
-            exactly zero, so that the new layer returns its input bit for bit, in training mode too.
-            It trains as any other: within three steps gradients reach every weight that no dead
-            hidden unit cuts off, and an Adam step of 1e-4 moves the outputs by less than 0.5 % of
-            their range on maps of 16 channels, less than 2 % at 2048; with `lp`, whose pools grow
-            with the map, less than 4 % at 28x28x512. The factor of 2 stays for the layer's life.
-            Compilers may reorder the constants of a hard sigmoid, which costs a bit; a sigmoid is
-            exact compiled too, but for float32 numbers below 1e-38, which some take for zero. It
-            ends where float32 does: sums and squares over the map must be finite, as those of
-            numbers up to 1e15 are; beyond, gates may be NaN.
-        kernel_initializer: initializer of the kernels, but for a last one that `identity_init`
+            exactly zero. The new layer then returns its input bit for bit, in training mode too.
+            It trains like any other layer. Within three steps, gradients reach every weight that
+            no dead hidden unit cuts off. An Adam step of 1e-4 moves the outputs by less than 0.5 %
+            of their range on maps of 16 channels, and by less than 2 % at 2048. With `lp`, whose
+            pools grow with the map, it moves them by less than 4 % at 28x28x512. The factor of 2
+            stays for the layer's life. Compilers may reorder the constants of a hard sigmoid,
+            which costs a bit. A sigmoid stays exact when compiled, except for float32 numbers
+            below 1e-38, which some compilers treat as zero. The sums and squares over the map must
+            be finite in float32, as they are for numbers up to 1e15. Beyond that, gates may be
+            NaN.
+        kernel_initializer: initializer of the kernels, except a last kernel that `identity_init`
             starts at zero.
-        bias_initializer: initializer of the biases, likewise.
+        bias_initializer: initializer of the biases, with the same exception.
         kernel_regularizer: regularizer of the kernels.
         bias_regularizer: regularizer of the biases.
         data_format: `"channels_last"`, `"channels_first"`, or `None` for Keras's own default.
         **kwargs: `name`, `dtype` and `trainable`, as for any Keras layer.
 
     Raises:
-        ValueError: on an unknown activation or data format, or where `identity_init` is asked of a
-            gate whose value at zero is not 0.5.
+        ValueError: if an activation or the data format is unknown, or if `identity_init` is set
+            and the gate activation is not 0.5 at zero.
     """
 
     def __init__(
@@ -86,7 +89,7 @@ class AttentionLayer(Refinement):
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)
         self.data_format = keras.config.image_data_format() if data_format is None else data_format
-        # Set for a while to watch gates and inputs of this layer, or to put other gates in place.
+        # Set temporarily, to observe the gates and inputs of this layer or to replace the gates.
         self._replace_gates: Callable[[Any, Any], Any] | None = None
         validate_choice("data_format", self.data_format, AXES)
         if identity_init and self.gate_activation not in HALF_AT_ZERO:
@@ -110,7 +113,7 @@ class AttentionLayer(Refinement):
 
     @property
     def gate_dtype(self) -> str:
-        """The type that gates are computed in, and that the weights have."""
+        """The dtype of the weights, in which gates are computed."""
         return "float64" if self.compute_dtype == "float64" else "float32"
 
     def build(self, input_shape):
@@ -121,16 +124,16 @@ class AttentionLayer(Refinement):
         """Return the gates that `call` multiplies the inputs by.
 
         Args:
-            inputs: a feature map, as `call` takes it.
-            training: whether batch normalization, where the layer has it, works in training mode.
+            inputs: a feature map, as for `call`.
+            training: whether batch normalization, if the layer has it, runs in training mode.
 
         Returns:
-            Gates that broadcast against the feature map, rounded to the layer's compute dtype; the
-            shape is in the docstring of each layer.
+            Gates that broadcast against the feature map, rounded to the layer's compute dtype. The
+            docstring of each layer gives their shape.
 
         Raises:
-            TypeError: if `inputs` is symbolic. A graph of gates would leave out the weights that no
-                layer of the graph owns.
+            TypeError: if `inputs` is symbolic. No layer of a graph of gates would own the weights,
+                so the graph would lack them.
         """
         if isinstance(inputs, keras.KerasTensor):
             raise TypeError(
@@ -146,8 +149,8 @@ class AttentionLayer(Refinement):
     def _gates(self, inputs: Any, training: bool | None) -> Any:
         """Return the gates that the inputs are multiplied by."""
         if inputs.shape[0] == 0:
-            # TensorFlow has no maximum of an empty batch, nor convolutions of it with oneDNN, and
-            # statistics of no image are none.
+            # For an empty batch, TensorFlow has no maximum and, with oneDNN, no convolution. Batch
+            # statistics are undefined.
             one = ops.zeros((1, *inputs.shape[1:]), inputs.dtype)
             return keras.tree.map_structure(_no_rows, self._attention(one, False))
         gates = self._attention(inputs, training)
@@ -184,7 +187,7 @@ class AttentionLayer(Refinement):
             )
 
     def _channels(self, input_shape) -> int:
-        """Return the number of channels, and hold further inputs to it."""
+        """Return the number of channels, and require it of all further inputs."""
         channels = input_shape[self.channel_axis]
         if channels is None:
             raise ValueError(
@@ -207,7 +210,7 @@ class AttentionLayer(Refinement):
         return 2 * gates if self.identity_init else gates
 
     def _conv(self, name, filters, kernel_size=1, *, dilation=1, use_bias=True, zero=False):
-        """A convolution of the gate; `zero` starts it at zero, where `identity_init` needs that."""
+        """Return a convolution of the gate. With `zero`, its weights start at zero."""
         kind = Pointwise if kernel_size == 1 else keras.layers.Conv2D
         return kind(
             filters,
@@ -238,18 +241,19 @@ class AttentionLayer(Refinement):
 
 @keras.saving.register_keras_serializable(package="keras_cbam")
 class Pointwise(keras.layers.Conv2D):
-    """A 1x1 convolution of a gate, in training as a product of matrices.
+    """A 1x1 convolution of a gate, computed as a matrix product in training.
 
-    XLA calls a routine for each convolution, which costs more than the multiplications of a pooled
-    map; a product it compiles. Otherwise it stays a convolution, from which converters make no
-    reshapes. The input is `channels_last`; there are no strides and no activation.
+    XLA calls a library routine for each convolution. On a pooled map, the call costs more than the
+    multiplications, while XLA compiles a matrix product. Outside training, the layer stays a
+    convolution, for which converters add no reshapes. The input is `channels_last`. There are no
+    strides and no activation.
     """
 
     def call(self, inputs, training=None):
         if not training:
             return super().call(inputs)
         outputs = ops.matmul(inputs, ops.squeeze(self.kernel, (0, 1)))
-        # On PyTorch Keras's own product of float64 is float32.
+        # On PyTorch, Keras's own matrix product of float64 tensors is float32.
         outputs = ops.cast(outputs, self.compute_dtype)
         return outputs + self.bias if self.use_bias else outputs
 
@@ -259,10 +263,13 @@ def _no_rows(x: Any) -> Any:
 
 
 def hidden_channels(channels: int, reduction_ratio: int) -> int:
-    """Return the width of a bottleneck: the authors' `C // r`, but at least one channel."""
+    """Return the width of a bottleneck: `C // r` as in the authors' code, but at least 1."""
     return max(channels // reduction_ratio, 1)
 
 
 def fresh(initializer: Any) -> Any:
-    """Return a copy, which draws anew unless seeded; a Keras initializer used twice repeats."""
+    """Return a copy of an initializer. A Keras initializer that is used twice repeats its values.
+
+    The copy draws new values, unless it is seeded.
+    """
     return initializer.clone() if isinstance(initializer, keras.Initializer) else initializer

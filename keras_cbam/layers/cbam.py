@@ -12,8 +12,8 @@ from keras_cbam.layers.base import AttentionLayer
 from keras_cbam.layers.channel_attention import POOLS, ChannelAttention
 from keras_cbam.layers.spatial_attention import POOLINGS, SpatialAttention
 
-# The halves of each order, as they multiply the feature map. Each sees the map that the one before
-# it has refined, but for PARALLEL, where both see the input.
+# The halves of each order, in the order in which they multiply the feature map. Each half sees the
+# map that the half before it has refined. With PARALLEL, both see the input.
 PARALLEL = "parallel"
 ORDERS = {
     "channel_spatial": ("channel", "spatial"),
@@ -26,35 +26,37 @@ ORDERS = {
 
 @keras.saving.register_keras_serializable(package="keras_cbam")
 class CBAM(AttentionLayer):
-    """Convolutional Block Attention Module: refines a feature map by channel, then by place.
+    """Convolutional Block Attention Module: refines a feature map by channel, then by position.
 
-    `x' = Mc(x) * x; x'' = Ms(x') * x'`, equation 1 of [CBAM](https://arxiv.org/abs/1807.06521),
-    with `Mc` of `ChannelAttention` and `Ms` of `SpatialAttention`. In a residual network it belongs
-    on the residual branch, after its last normalization and before the addition;
-    `keras_cbam.attach_attention` puts it there.
+    `x' = Mc(x) * x; x'' = Ms(x') * x'`, equation 1 of [CBAM](https://arxiv.org/abs/1807.06521).
+    `ChannelAttention` computes `Mc`, and `SpatialAttention` computes `Ms`. In a residual network,
+    the layer belongs on the residual branch, after the branch's last normalization and before the
+    addition. `keras_cbam.attach_attention` puts it there.
 
     Args:
-        reduction_ratio: integer of at least 1, of the channel attention's MLP. Defaults to `16`.
-        kernel_size: odd integer, of the spatial attention's convolution. Defaults to `7`.
-        order: `"channel_spatial"`, `"spatial_channel"`, or `"parallel"`, which is
-            `x * Mc(x) * Ms(x)`: the paper's table 3; or one half alone, `"channel"` or `"spatial"`.
-            Defaults to `"channel_spatial"`, the best of that table.
-        channel_pooling: pools of the channel attention, of `"avg"`, `"max"`, `"lp"` and `"lse"`.
-            Defaults to `("avg", "max")`.
-        spatial_pooling: pools of the spatial attention, of `"avg"`, `"max"` and `"conv"`. Defaults
-            to `("avg", "max")`.
+        reduction_ratio: integer of at least 1, the reduction ratio of the channel attention's MLP.
+            Defaults to `16`.
+        kernel_size: odd integer, the kernel size of the spatial attention's convolution. Defaults
+            to `7`.
+        order: `"channel_spatial"`, `"spatial_channel"` or `"parallel"`, the orders of the paper's
+            table 3, or only one half, `"channel"` or `"spatial"`. `"parallel"` computes
+            `x * Mc(x) * Ms(x)`. Defaults to `"channel_spatial"`, the best of that table.
+        channel_pooling: one or several pools of the channel attention: `"avg"`, `"max"`, `"lp"` and
+            `"lse"`. Defaults to `("avg", "max")`.
+        spatial_pooling: one or several pools of the spatial attention: `"avg"`, `"max"` and
+            `"conv"`. Defaults to `("avg", "max")`.
         hidden_activation: activation between the two layers of the MLP. Defaults to `"relu"`.
         gate_activation: activation of both gates. Defaults to `"sigmoid"`.
         use_bias: whether the MLP has biases. Defaults to `True`.
-        use_batch_norm: whether the spatial convolution is followed by batch normalization; without
-            it, it has a bias. Defaults to `True`.
+        use_batch_norm: whether batch normalization follows the spatial convolution. Without it, the
+            convolution has a bias. Defaults to `True`.
         identity_init: whether the layer starts as the identity, bit for bit for numbers up to
-            1e15. Defaults to `False`, the paper, which scales its input down to about a quarter at
-            the start.
+            1e15. Defaults to `False`, as in the paper, where the layer scales its input down to
+            about a quarter at the start.
         kernel_initializer: initializer of the kernels. Defaults to `"glorot_uniform"`.
         bias_initializer: initializer of the biases. Defaults to `"zeros"`.
-        gamma_initializer: initializer of the normalization's gamma, which the authors' networks
-            start at zero. Defaults to `"ones"`.
+        gamma_initializer: initializer of the normalization's gamma. The authors' networks start it
+            at zero. Defaults to `"ones"`.
         kernel_regularizer: regularizer of the kernels. Defaults to `None`.
         bias_regularizer: regularizer of the biases. Defaults to `None`.
         data_format: `"channels_last"` or `"channels_first"`; `None` means Keras's default.
@@ -62,15 +64,16 @@ class CBAM(AttentionLayer):
 
     Input shape:
         `(batch, height, width, channels)` for `channels_last`,
-        `(batch, channels, height, width)` for `channels_first`; channels defined.
+        `(batch, channels, height, width)` for `channels_first`. The number of channels must be
+        defined.
 
     Output shape:
-        That of the input. `attention(x)` is the tuple `(channel, spatial)` of what
-        `ChannelAttention.attention` and `SpatialAttention.attention` give, each for the feature map
-        that it sees in this order; `None` stands for a half that the order leaves out.
+        Same as the input. `attention(x)` is the tuple `(channel, spatial)` of the results of
+        `ChannelAttention.attention` and `SpatialAttention.attention`, each for the feature map that
+        it sees in this order. A half that the order leaves out is `None`.
 
     Raises:
-        ValueError: on an unknown order, and as the two halves do.
+        ValueError: if the order is unknown, or if one of the halves raises it.
 
     Example:
         >>> x = keras.random.normal((2, 8, 8, 32))
@@ -128,8 +131,8 @@ class CBAM(AttentionLayer):
             "kernel_regularizer": self.kernel_regularizer,
             "bias_regularizer": self.bias_regularizer,
             "data_format": self.data_format,
-            # Between the halves the map stays wide: the product of input and first gate may pass
-            # float16's range where the output does not.
+            # Between the halves, the map stays in the wider dtype: the product of input and first
+            # gate may exceed float16's range even where the output does not.
             "dtype": self.gate_dtype,
         }
         channel = ChannelAttention(
@@ -182,7 +185,7 @@ class CBAM(AttentionLayer):
         return gates.get("channel"), gates.get("spatial")
 
     def _refine(self, inputs, training):
-        """Return the refined feature map, and the gates by half."""
+        """Return the refined feature map, and the gates of each half."""
         refined, gates = inputs, {}
         for half in ORDERS[self.order]:
             seen = inputs if self.order == PARALLEL else refined

@@ -13,11 +13,11 @@ from keras_cbam.layers.base import AttentionLayer, hidden_channels
 
 
 def _root_of_sum_of_squares(x, axis, keepdims):
-    # The addend, lost beside any other sum, keeps the gradient of a channel of zeros finite.
+    # The constant keeps the gradient finite for a channel of zeros. It vanishes in any other sum.
     return ops.sqrt(ops.sum(ops.square(x), axis=axis, keepdims=keepdims) + 1e-36)
 
 
-# The authors' pools over height and width; `lp` and `lse` are sums there, not means.
+# The authors' pools over height and width. In their code, `lp` and `lse` are sums, not means.
 POOLS = {
     "avg": ops.mean,
     "max": ops.max,
@@ -32,23 +32,23 @@ class ChannelAttention(AttentionLayer):
 
     `x * sigmoid(MLP(AvgPool(x)) + MLP(MaxPool(x)))`, equation 2 of
     [CBAM](https://arxiv.org/abs/1807.06521), with an MLP `C -> C / reduction_ratio -> C`.
-    The MLP is a pair of 1x1 convolutions on the pooled `1x1` maps: the same numbers as dense
-    layers, without the reshapes that converters keep.
+    The MLP consists of two 1x1 convolutions on the pooled `1x1` maps. They give the same numbers as
+    dense layers, but need no reshapes, which converters would keep.
 
     Args:
         reduction_ratio: integer of at least 1. The hidden layer has
             `max(channels // reduction_ratio, 1)` units. Defaults to `16`.
-        pooling: a pool or a sequence of pools over height and width; the MLP's answers to each are
-            added. `"avg"` is the mean, `"max"` the maximum, `"lp"` the square root of the sum of
-            squares, `"lse"` the logarithm of the sum of exponentials. Defaults to
+        pooling: a pool or a sequence of pools over height and width. The MLP's outputs for all
+            pools are added. `"avg"` is the mean, `"max"` the maximum, `"lp"` the square root of the
+            sum of squares, `"lse"` the logarithm of the sum of exponentials. Defaults to
             `("avg", "max")`, the best of the paper's table 1.
         hidden_activation: activation between the two layers of the MLP. Defaults to `"relu"`.
-        gate_activation: activation that makes gates of the sum. Defaults to `"sigmoid"`.
-        use_bias: whether the MLP has biases, as in the authors' code. The last one is added once
+        gate_activation: activation that turns the sum into gates. Defaults to `"sigmoid"`.
+        use_bias: whether the MLP has biases, as in the authors' code. The last bias is added once
             for each pool. Defaults to `True`.
         identity_init: whether the layer starts as the identity, bit for bit for numbers up to
-            1e15: the MLP's last kernel and bias start at zero and gates are
-            `2 * gate_activation(z)`. Defaults to `False`, the paper.
+            1e15. The MLP's last kernel and bias then start at zero, and gates are
+            `2 * gate_activation(z)`. Defaults to `False`, as in the paper.
         kernel_initializer: initializer of the MLP's kernels. Defaults to `"glorot_uniform"`.
         bias_initializer: initializer of the MLP's biases. Defaults to `"zeros"`.
         kernel_regularizer: regularizer of the MLP's kernels. Defaults to `None`.
@@ -58,15 +58,16 @@ class ChannelAttention(AttentionLayer):
 
     Input shape:
         `(batch, height, width, channels)` for `channels_last`,
-        `(batch, channels, height, width)` for `channels_first`; channels defined.
+        `(batch, channels, height, width)` for `channels_first`. The number of channels must be
+        defined.
 
     Output shape:
-        That of the input. `attention(x)` has `(batch, 1, 1, channels)` or
-        `(batch, channels, 1, 1)`; a sigmoid gate is in (0, 1), or in (0, 2) with `identity_init`.
+        Same as the input. `attention(x)` has the shape `(batch, 1, 1, channels)` or
+        `(batch, channels, 1, 1)`. A sigmoid gate is in (0, 1), or in (0, 2) with `identity_init`.
 
     Raises:
-        ValueError: on a reduction ratio below 1, an unknown pool or activation, an undefined
-            channel dimension or an input that is not of rank 4.
+        ValueError: if the reduction ratio is below 1, a pool or an activation is unknown, the
+            channel dimension is undefined, or the input is not of rank 4.
 
     Example:
         >>> x = keras.random.normal((2, 8, 8, 32))

@@ -1,4 +1,4 @@
-"""Spatial attention: which places matter."""
+"""Spatial attention: which positions matter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keras_cbam.layers.arguments import validate_pooling, validate_positive
 from keras_cbam.layers.base import AttentionLayer, fresh
 
 POOLS = {"avg": ops.mean, "max": ops.max}
-# A pool with weights, beside those of the table.
+# A pool with weights, in addition to those in POOLS.
 CONV = "conv"
 POOLINGS = (*POOLS, CONV)
 
@@ -22,29 +22,29 @@ BATCH_NORM = {"momentum": 0.99, "epsilon": 1e-5}
 
 @keras.saving.register_keras_serializable(package="keras_cbam")
 class SpatialAttention(AttentionLayer):
-    """Spatial attention of CBAM: a gate for each place from features pooled over the channels.
+    """Spatial attention of CBAM: a gate for each position from features pooled over the channels.
 
     `x * sigmoid(conv([mean over C; max over C]))`, equation 3 of
-    [CBAM](https://arxiv.org/abs/1807.06521), with batch normalization after the convolution as in
+    [CBAM](https://arxiv.org/abs/1807.06521), with batch normalization after the convolution, as in
     the authors' code.
 
     Args:
-        kernel_size: odd integer of at least 1, the convolution's side. Defaults to `7`.
-        pooling: a pool or a sequence of pools over the channels; their maps are concatenated in
-            this order. `"avg"` is the mean, `"max"` the maximum, `"conv"` a 1x1 convolution to one
-            channel, without a bias, the variant of the paper's table 2. Defaults to
+        kernel_size: odd integer of at least 1, the kernel size of the convolution. Defaults to `7`.
+        pooling: a pool or a sequence of pools over the channels. Their maps are concatenated in
+            this order. `"avg"` is the mean, `"max"` the maximum. `"conv"` is a 1x1 convolution to
+            one channel without a bias, the variant of the paper's table 2. Defaults to
             `("avg", "max")`, the best of that table.
-        gate_activation: activation that makes gates of the logits. Defaults to `"sigmoid"`.
-        use_batch_norm: whether the convolution is followed by batch normalization; without it, it
-            has a bias. Defaults to `True`.
+        gate_activation: activation that turns logits into gates. Defaults to `"sigmoid"`.
+        use_batch_norm: whether batch normalization follows the convolution. Without it, the
+            convolution has a bias. Defaults to `True`.
         identity_init: whether the layer starts as the identity, bit for bit for numbers up to
-            1e15: gates are `2 * gate_activation(z)`, and z starts at zero through the
-            normalization's gamma, or through the kernel and bias where there is no normalization.
-            Defaults to `False`, the paper.
+            1e15. Gates are then `2 * gate_activation(z)`. For z to start at zero, the
+            normalization's gamma starts at zero, or without normalization the kernel and bias do.
+            Defaults to `False`, as in the paper.
         kernel_initializer: initializer of the kernels. Defaults to `"glorot_uniform"`.
         bias_initializer: initializer of the bias. Defaults to `"zeros"`.
-        gamma_initializer: initializer of the normalization's gamma, which the authors' networks
-            start at zero. Defaults to `"ones"`.
+        gamma_initializer: initializer of the normalization's gamma. The authors' networks start it
+            at zero. Defaults to `"ones"`.
         kernel_regularizer: regularizer of the kernels. Defaults to `None`.
         bias_regularizer: regularizer of the bias. Defaults to `None`.
         data_format: `"channels_last"` or `"channels_first"`; `None` means Keras's default.
@@ -52,16 +52,16 @@ class SpatialAttention(AttentionLayer):
 
     Input shape:
         `(batch, height, width, channels)` for `channels_last`,
-        `(batch, channels, height, width)` for `channels_first`; height and width may be dynamic,
-        channels too unless pooled by `"conv"`.
+        `(batch, channels, height, width)` for `channels_first`. Height and width may be dynamic.
+        The number of channels may be dynamic too, unless `"conv"` pools them.
 
     Output shape:
-        That of the input. `attention(x)` has `(batch, height, width, 1)` or
-        `(batch, 1, height, width)`; a sigmoid gate is in (0, 1), or in (0, 2) with `identity_init`.
+        Same as the input. `attention(x)` has the shape `(batch, height, width, 1)` or
+        `(batch, 1, height, width)`. A sigmoid gate is in (0, 1), or in (0, 2) with `identity_init`.
 
     Raises:
-        ValueError: on an even or non-positive kernel, an unknown pool or activation, or an input
-            that is not of rank 4.
+        ValueError: if the kernel size is even or below 1, a pool or the activation is unknown, or
+            the input is not of rank 4.
 
     Example:
         >>> x = keras.random.normal((2, 8, 8, 32))
@@ -107,8 +107,8 @@ class SpatialAttention(AttentionLayer):
         if CONV in self.pools:
             self.pool = self._conv("pool", 1, use_bias=False)
             self.pool.build((None, None, None, self._channels(input_shape)))
-        # Zero either the normalization's gamma or the kernel, never both: batch normalization
-        # rescales a zero kernel to unit variance at the first training step.
+        # Start either the normalization's gamma or the kernel at zero, never both: at the first
+        # training step, batch normalization rescales a zero kernel to unit variance.
         zero = self.identity_init and not self.use_batch_norm
         self.kernel = self.add_weight(
             shape=(self.kernel_size, self.kernel_size, len(self.pools), 1),
@@ -160,11 +160,11 @@ class SpatialAttention(AttentionLayer):
         return self._to_channels_last(POOLS[name](inputs, axis=self.channel_axis, keepdims=True))
 
     def _convolve(self, pooled):
-        """Convolve each pooled map with its slice of the kernel, and add.
+        """Convolve each pooled map with its slice of the kernel, and add the results.
 
-        The sum over the maps is the convolution of their concatenation. Written as a concatenation,
-        TFLite's quantizer gives the maps one scale and carries it back through the maximum to the
-        feature map, whose negative values it then cuts off.
+        The sum equals the convolution of the concatenated maps. For a concatenation, TFLite's
+        quantizer would give all maps one scale. It would carry that scale back through the maximum
+        to the feature map, and cut off the feature map's negative values.
         """
         return sum(
             ops.conv(

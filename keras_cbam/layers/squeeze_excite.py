@@ -1,4 +1,4 @@
-"""Squeeze-and-excitation: channel attention from the mean alone."""
+"""Squeeze-and-excitation: channel attention from the mean only."""
 
 from __future__ import annotations
 
@@ -13,28 +13,29 @@ from keras_cbam.layers.channel_attention import ChannelAttention
 class SqueezeExcite(ChannelAttention):
     """Squeeze-and-excitation: `x * sigmoid(MLP(AvgPool(x)))`.
 
-    The module that the paper's tables compare with, equations 2 to 4 of
-    [SE](https://arxiv.org/abs/1709.01507): `ChannelAttention` with `pooling="avg"`. The MLP has
-    biases, without which the tables' parameter counts are not met.
+    Equations 2 to 4 of [SE](https://arxiv.org/abs/1709.01507): `ChannelAttention` with
+    `pooling="avg"`. The paper on CBAM compares with this module in its tables. The MLP has biases;
+    without them, the parameter counts would not match those tables.
 
     Args:
         reduction_ratio: integer of at least 1. The hidden layer has
             `max(channels // reduction_ratio, 1)` units. Defaults to `16`.
-        **kwargs: every other argument of `ChannelAttention` but `pooling`: `hidden_activation`,
+        **kwargs: all other arguments of `ChannelAttention` except `pooling`: `hidden_activation`,
             `gate_activation`, `use_bias`, `identity_init`, the initializers and regularizers of
-            kernels and biases, `data_format`; `name`, `dtype` and `trainable`, as for any Keras
-            layer.
+            kernels and biases, and `data_format`. Also `name`, `dtype` and `trainable`, as for any
+            Keras layer.
 
     Input shape:
         `(batch, height, width, channels)` for `channels_last`,
-        `(batch, channels, height, width)` for `channels_first`; channels defined.
+        `(batch, channels, height, width)` for `channels_first`. The number of channels must be
+        defined.
 
     Output shape:
-        That of the input. `attention(x)` has `(batch, 1, 1, channels)` or
-        `(batch, channels, 1, 1)`; a sigmoid gate is in (0, 1), or in (0, 2) with `identity_init`.
+        Same as the input. `attention(x)` has the shape `(batch, 1, 1, channels)` or
+        `(batch, channels, 1, 1)`. A sigmoid gate is in (0, 1), or in (0, 2) with `identity_init`.
 
     Raises:
-        ValueError: as `ChannelAttention` does.
+        ValueError: in the same cases as `ChannelAttention`.
 
     Example:
         >>> x = keras.random.normal((2, 8, 8, 32))

@@ -1,4 +1,4 @@
-"""The paper's networks, with attention or without, with the arguments of `keras.applications`."""
+"""The paper's networks, with or without attention, with the arguments of `keras.applications`."""
 
 from keras_cbam.models.networks import (
     MobileNet,

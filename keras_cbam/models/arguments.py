@@ -1,4 +1,4 @@
-"""Checks of what users pass to a builder: one sentence, with what was expected and what came."""
+"""Checks of the arguments of a builder. Each error says what was expected and what was received."""
 
 from __future__ import annotations
 
@@ -11,31 +11,32 @@ import keras
 
 
 def with_channels(size: tuple[int | None, int | None], channels: int) -> tuple[int | None, ...]:
-    """Return the shape of images of a height and width, in Keras's own data format."""
+    """Return the shape of images of a height and width in Keras's default data format."""
     last = keras.config.image_data_format() == "channels_last"
     return (*size, channels) if last else (channels, *size)
 
 
 def image_input(input_shape: Any, input_tensor: Any, smallest: int) -> keras.KerasTensor:
-    """Return the images that a network is built on: `input_tensor`, or an input of `input_shape`.
+    """Return the image input of a network: `input_tensor`, or a new input of `input_shape`.
 
     Raises:
-        ValueError: if either is of no image, or of one smaller than `smallest`, or if they differ.
-        TypeError: if `input_tensor` is no Keras tensor.
+        ValueError: if one of them does not have the shape of an image, is smaller than `smallest`,
+            or if the two differ.
+        TypeError: if `input_tensor` is not a Keras tensor of rank 4.
     """
     if input_tensor is None:
         _validate_shape("input_shape", input_shape, smallest)
         return keras.Input(tuple(input_shape))
     if not isinstance(input_tensor, keras.KerasTensor) or len(input_tensor.shape) != 4:
         raise TypeError(
-            "Argument `input_tensor` must be a Keras tensor of images, such as `keras.Input` "
-            f"returns, of rank 4. Received: input_tensor={input_tensor}"
+            "Argument `input_tensor` must be a Keras tensor of rank 4, such as `keras.Input` "
+            f"returns. Received: input_tensor={input_tensor}"
         )
     shape = tuple(input_tensor.shape[1:])
     _validate_shape("input_tensor", shape, smallest)
     if input_shape is not None and tuple(input_shape) != shape:
         raise ValueError(
-            "Argument `input_shape` must be that of `input_tensor`, or be left out. Received: "
+            "Argument `input_shape` must equal the shape of `input_tensor`, or be None. Received: "
             f"input_shape={input_shape} with an input_tensor of {shape}"
         )
     return input_tensor
@@ -49,7 +50,7 @@ def _validate_shape(argument: str, shape: Any, smallest: int) -> None:
     if not fits or not _at_least(channels[0], 1):
         axes = "(height, width, channels)" if last else "(channels, height, width)"
         raise ValueError(
-            f"Argument `{argument}` must be of {axes}, height and width None or at least "
+            f"Argument `{argument}` must be of {axes}, with height and width None or at least "
             f"{smallest}. Received: {argument}={shape}"
         )
 
@@ -62,7 +63,7 @@ def height_and_width(image_size: Any, smallest: int) -> tuple[Any, Any]:
     """Return `image_size`, one number or a height and a width, as a height and a width.
 
     Raises:
-        ValueError: if it is neither, or smaller than `smallest`.
+        ValueError: if it is neither, or if a side is smaller than `smallest`.
     """
     pair = (image_size, image_size) if isinstance(image_size, Integral) else image_size
     if (
@@ -83,17 +84,17 @@ def validate_weights(weights: Any) -> None:
         return
     if not isinstance(weights, str | Path) or not Path(weights).is_file():
         raise ValueError(
-            "Argument `weights` must be None or the path of a weights file. None are published in "
-            "Keras's format; keras_cbam.checkpoints.load_reference reads the authors'. "
-            f"Received: weights={weights}"
+            "Argument `weights` must be None or the path of a weights file. No weights are "
+            "published in Keras's format; keras_cbam.checkpoints.load_reference reads the "
+            f"authors' checkpoints. Received: weights={weights}"
         )
 
 
 def scaled(filters: tuple[int, ...], argument: str, factor: float) -> tuple[int, ...]:
-    """Return `filters` times `factor`, cut off to whole numbers.
+    """Return `filters` times `factor`, rounded down.
 
     Raises:
-        ValueError: if `factor` is no number that leaves every layer a filter.
+        ValueError: if `factor` is not a number, or leaves a layer without a filter.
     """
     number = isinstance(factor, Real) and not isinstance(factor, bool) and math.isfinite(factor)
     if not number or factor * min(filters) < 1:

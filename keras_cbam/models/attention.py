@@ -1,4 +1,4 @@
-"""The attention of a network: which layers, with the authors' settings, and where they stand."""
+"""The attention of a network: its layers, with the authors' settings, and their positions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from keras_cbam.models import initializers
 from keras_cbam.surgery import ATTENTIONS, AttentionPoint
 from keras_cbam.surgery.plan import PLACES, Factory, Insertion
 
-# Makes the layer for a point, from the point and the address of its block or stage.
+# Makes the attention layer for a point. It receives the point and the address of its block or
+# stage.
 Make = Callable[[AttentionPoint, str], keras.layers.Layer]
 
 # The authors' networks start the normalization of the spatial gate at zero.
@@ -22,11 +23,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 class Attention:
-    """Puts attention into a network while it is built.
+    """Inserts attention into a network while it is built.
 
     Args:
         make: makes the layers; `None` for no attention.
-        stages: the stages behind which they stand; in every block if there are none.
+        stages: the stages after which the layers stand. If empty, they stand in every block.
     """
 
     def __init__(self, make: Make | None = None, stages: tuple[int, ...] = ()):
@@ -36,15 +37,15 @@ class Attention:
 
     @classmethod
     def resolve(cls, attention: str | Factory | None, bam_stages: tuple[int, ...]) -> Attention:
-        """Return what the argument `attention` of a builder stands for.
+        """Return the `Attention` for the argument `attention` of a builder.
 
         Args:
-            attention: `None`, a name, or a factory of an `AttentionPoint`.
-            bam_stages: the stages behind which a name stands that does not go into the blocks.
+            attention: `None`, a name, or a factory that receives an `AttentionPoint`.
+            bam_stages: the stages after which attention stands if its name does not go into blocks.
 
         Raises:
-            ValueError: on an unknown name.
-            TypeError: if `attention` is a layer, a class, or nothing that can be called.
+            ValueError: if the name is unknown.
+            TypeError: if `attention` is a layer, a class, or not callable.
         """
         if attention is None:
             return cls()
@@ -67,7 +68,7 @@ class Attention:
         return x if self.stages else self._refine(x, layer, address, stage)
 
     def after_stage(self, x: Any, layer: str, *, stage: int) -> Any:
-        """Refine the output of `layer`, the last of `stage`."""
+        """Refine the output of `layer`, the last layer of `stage`."""
         return self._refine(x, layer, f"stage{stage}", stage) if stage in self.stages else x
 
     def _refine(self, x: Any, layer: str, address: str, stage: int) -> Any:
@@ -79,11 +80,11 @@ class Attention:
 
 
 def _named(attention: str) -> Make:
-    """The attention as the authors start it.
+    """Return a maker of attention layers that are initialized as in the authors' code.
 
-    A layer has one initializer, here that of their MLPs. They start spatial convolutions as other
-    convolutions; those are normalized, so that their scale is no matter, but for BAM's last, which
-    starts smaller here.
+    A layer has one kernel initializer, here that of the authors' MLPs. The authors initialize
+    spatial convolutions like other convolutions. Normalization makes the scale of these irrelevant,
+    except for BAM's last convolution, which starts smaller here.
     """
     settings = SETTINGS.get(attention, {})
 

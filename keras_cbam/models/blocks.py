@@ -1,4 +1,4 @@
-"""The two blocks that the networks are made of, residual and separable, and what both stand on."""
+"""The two blocks of the networks, residual and separable, and their convolution."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import keras
 from keras_cbam.models import initializers
 from keras_cbam.models.description import Network, Unit
 
-# PyTorch's defaults, in Keras's convention.
+# PyTorch's defaults in Keras's convention.
 BATCH_NORM = {"momentum": 0.9, "epsilon": 1e-5}
 PARTS = ("depthwise", "pointwise")
 
-# Refines the output of a layer: the feature map, the layer's name, the address of its block.
+# Refines a layer's output. It receives the feature map, the layer's name and its block's address.
 Refine = Callable[[Any, str, str], Any]
-# Builds a block, and returns its output and the name of the layer that gives it.
+# Builds a block, and returns its output and the name of its last layer.
 Block = Callable[[Any, Network, int, int, str, Refine], tuple[Any, str]]
 
 
 def channel_axis() -> int:
-    """The axis of channels in Keras's own data format."""
+    """Return the channel axis in Keras's default data format."""
     return -1 if keras.config.image_data_format() == "channels_last" else 1
 
 
 def residual_block(
     x: Any, network: Network, filters: int, strides: int, address: str, refine: Refine
 ) -> tuple[Any, str]:
-    """Add to `x`, or to its projection, what the block's convolutions make of it, refined."""
+    """Add the refined output of the block's convolutions to `x`, or to a projection of `x`."""
     shortcut = x
     for index, unit in enumerate(network.block, 1):
         if index > 1:
@@ -51,7 +51,7 @@ def residual_block(
 def separable_block(
     x: Any, network: Network, filters: int, strides: int, address: str, refine: Refine
 ) -> tuple[Any, str]:
-    """Convolve depthwise, then pointwise, each normalized, activated and refined."""
+    """Convolve depthwise, then pointwise. Normalize, activate and refine after each."""
     for unit, part in zip(network.block, PARTS, strict=True):
         name = f"{address}_{part}"
         x = convolve(x, unit, filters, strides, name)
@@ -69,7 +69,7 @@ def convolve(
     index: str = "",
     initializer: Callable[[], keras.Initializer] = initializers.convolution,
 ) -> Any:
-    """Convolve and normalize, padded alike on all sides as PyTorch does."""
+    """Convolve and normalize, with equal padding on all sides as in PyTorch."""
     strides = strides if unit.strided else 1
     settings: dict[str, Any] = {
         "kernel_size": unit.kernel_size,
@@ -79,7 +79,7 @@ def convolve(
         "name": f"{address}_conv{index}",
     }
     if strides > 1 and unit.kernel_size > 1:
-        # Keras's own padding of a strided convolution lies to the right and below.
+        # With "same", Keras pads a strided convolution at the right and bottom only.
         x = keras.layers.ZeroPadding2D(unit.kernel_size // 2, name=f"{address}_pad{index}")(x)
         settings["padding"] = "valid"
     if unit.groups is None:

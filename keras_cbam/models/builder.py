@@ -1,4 +1,4 @@
-"""From the description of a network to its builder, with the arguments of `keras.applications`."""
+"""Makes builders of networks from their descriptions, with `keras.applications`' arguments."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ POOLINGS: dict[str, type[keras.layers.Layer]] = {
     "avg": keras.layers.GlobalAveragePooling2D,
     "max": keras.layers.GlobalMaxPooling2D,
 }
-# Side of the images that a classifier takes by default.
+# Default side of the images of a classifier, by stem.
 SIZES = {"imagenet": 224, "cifar": 32}
 
 
 def builder(describe: Callable[..., Network]):
     """Turn a function that describes a network into one that builds it.
 
-    The builder has the arguments of `keras.applications`, `attention` before and `stem` after them,
-    and those of `describe` as keywords.
+    The builder has the arguments of `keras.applications`, with `attention` before them and `stem`
+    after them. The arguments of `describe` follow as keywords.
     """
 
     def build(
@@ -89,7 +89,7 @@ def features(images: Any, network: Network, stem: str, attention: Attention) -> 
     x = convolve(images, unit, network.stem_filters, first.strides, "stem")
     x = keras.layers.ReLU(name="stem_relu")(x)
     if first.pool:
-        # Zeros are no more than what a ReLU gives, so that they change no maximum.
+        # A ReLU's outputs are never below zero, so padding with zeros changes no maximum.
         x = keras.layers.ZeroPadding2D(1, name="stem_pool_pad")(x)
         x = keras.layers.MaxPooling2D(3, 2, name="stem_pool")(x)
     block: Block = residual_block if network.residual else separable_block
@@ -103,7 +103,7 @@ def features(images: Any, network: Network, stem: str, attention: Attention) -> 
 
 
 def classifier(x: Any, classes: int, activation: Any) -> Any:
-    """Return the scores of the classes for a feature map."""
+    """Return the class scores of a feature map."""
     x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
     return keras.layers.Dense(
         classes, activation, kernel_initializer=initializers.classifier(), name="predictions"

@@ -1,4 +1,4 @@
-"""Every network and variant of the paper's tables 4 and 5: as built here, and as printed there."""
+"""All networks of the paper's tables 4 and 5: as built here, and as printed in the paper."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Published(NamedTuple):
     """A row of the paper's tables.
 
     Attributes:
-        parameters: in millions.
-        multiply_adds: in billions, which the paper calls GFLOPs.
-        top1_error: single-crop error on ImageNet's validation set, in %.
-        top5_error: likewise, of the five best.
+        parameters: parameters in millions.
+        multiply_adds: multiply-adds in billions, which the paper calls GFLOPs.
+        top1_error: single-crop top-1 error on ImageNet's validation set, in %.
+        top5_error: single-crop top-5 error on the same images, in %.
     """
 
     parameters: float
@@ -47,7 +47,7 @@ def _rows(*rows: tuple[float, float, float, float]) -> dict[str | None, Publishe
     return {attention: Published(*row) for attention, row in zip(TABULATED, rows, strict=False)}
 
 
-# Plain, with squeeze-and-excitation and with CBAM; the paper has no BAM.
+# Plain, with squeeze-and-excitation and with CBAM. The paper has no rows with BAM.
 PUBLISHED: dict[str, dict[str | None, Published]] = {
     "ResNet18": _rows(
         (11.69, 1.814, 29.60, 10.55), (11.78, 1.814, 29.41, 10.22), (11.78, 1.815, 29.27, 10.09)
@@ -83,14 +83,14 @@ PUBLISHED: dict[str, dict[str | None, Published]] = {
 
 
 class Entry(NamedTuple):
-    """A network with its attention: what it costs, and what the paper printed.
+    """The costs of a network with its attention, and the paper's row.
 
     Attributes:
-        network: a name of `VARIANTS`.
+        network: a key of `VARIANTS`.
         attention: `None`, `"se"`, `"cbam"` or `"bam"`.
-        parameters: trainable parameters.
-        multiply_adds: of one image of 224x224 pixels.
-        published: the row of the paper, `None` where it has none.
+        parameters: number of trainable parameters.
+        multiply_adds: multiply-adds for one image of 224x224 pixels.
+        published: the row of the paper, `None` if it has no such row.
     """
 
     network: str
@@ -104,14 +104,14 @@ def catalogue(
     variants: Collection[str] = tuple(VARIANTS),
     attentions: Collection[str | None] = TABULATED,
 ) -> Iterator[Entry]:
-    """Build each network with each attention in turn, and return the `Entry` of each.
+    """Build each network with each attention in turn, and return an iterator of their entries.
 
     Args:
-        variants: names of `VARIANTS`.
-        attentions: of `None`, `"se"`, `"cbam"` and `"bam"`.
+        variants: keys of `VARIANTS`.
+        attentions: one or several of `None`, `"se"`, `"cbam"` and `"bam"`.
 
     Raises:
-        ValueError: on another name.
+        ValueError: if a name is unknown.
     """
     for argument, given, known in (
         ("variants", variants, VARIANTS),
@@ -120,7 +120,7 @@ def catalogue(
         unknown = [name for name in given if name not in known]
         if unknown:
             raise ValueError(
-                f"Argument `{argument}` must be of {tuple(known)}. Received: {unknown}"
+                f"Argument `{argument}` must contain only {tuple(known)}. Received: {unknown}"
             )
     return (
         measure(VARIANTS[variant](attention), variant, attention)
@@ -130,7 +130,7 @@ def catalogue(
 
 
 def measure(model: keras.Model, variant: str, attention: str | None) -> Entry:
-    """Return the entry of a network that has been built."""
+    """Return the entry of a built network."""
     return Entry(
         variant,
         attention,

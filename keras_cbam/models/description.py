@@ -1,4 +1,4 @@
-"""What a network of the paper is, as data: a block, how often it stands in each stage, a stem."""
+"""Descriptions of the paper's networks as data: a block, the depth of each stage, a stem."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ class Unit(NamedTuple):
 
     Attributes:
         kernel_size: side of the kernel.
-        width: its filters, as a multiple of those of the stage.
-        groups: in how many groups it convolves; `None` for depthwise, each channel by itself.
-        strided: whether it is the one that halves the map in the first block of a stage.
+        width: number of filters, as a multiple of the stage's filters.
+        groups: number of groups; `None` for a depthwise convolution.
+        strided: whether this convolution halves the map in the first block of a stage.
     """
 
     kernel_size: int
@@ -29,7 +29,7 @@ class Stem(NamedTuple):
     pool: bool
 
 
-# The 7x7 convolution of the paper's ResNets, and what stands in its place for small images.
+# The stem of the paper's ResNets with its 7x7 convolution, and the stem for small images.
 STEMS = {"imagenet": Stem(7, 2, pool=True), "cifar": Stem(3, 1, pool=False)}
 
 
@@ -37,13 +37,13 @@ class Network(NamedTuple):
     """A network of the paper.
 
     Attributes:
-        block: the convolutions of its block.
-        depths: how many blocks each stage has.
-        filters: filters of each stage; every stage but the first halves the map.
+        block: the convolutions of a block.
+        depths: number of blocks of each stage.
+        filters: filters of each stage. Every stage except the first halves the map.
         stem_filters: filters of the stem.
-        stems: the stem for each kind of images.
-        residual: whether a shortcut leads around each block.
-        bam_stages: the stages that BAM stands behind.
+        stems: the stem for each kind of image.
+        residual: whether each block has a shortcut.
+        bam_stages: the stages after which BAM stands.
     """
 
     block: tuple[Unit, ...]
@@ -56,17 +56,17 @@ class Network(NamedTuple):
 
     @property
     def projection(self) -> Unit:
-        """The convolution of a shortcut whose ends differ."""
+        """The convolution of a shortcut whose ends have different shapes."""
         return Unit(1, self.block[-1].width, strided=True)
 
     def stride(self, stem: str) -> int:
-        """Pixels of the image to one place of the last feature map."""
+        """Return the stride of the last feature map, in pixels of the image."""
         first = self.stems[stem]
         return first.strides * (2 if first.pool else 1) * 2 ** (len(self.depths) - 1)
 
 
-# The authors' code halves the map in the 3x3 convolution of a bottleneck; the paper counted the
-# operations of networks that halve it in the 1x1 convolution before (docs/models.md).
+# The authors' code halves the map in the 3x3 convolution of a bottleneck. The paper counted the
+# operations of networks that halve it in the 1x1 convolution before that (docs/models.md).
 BASIC = (Unit(3, strided=True), Unit(3))
 BOTTLENECK = (Unit(1), Unit(3, strided=True), Unit(1, 4))
 RESNEXT = (Unit(1, 2), Unit(3, 2, groups=32, strided=True), Unit(1, 4))

@@ -1,4 +1,4 @@
-"""How the authors' code starts its weights; each call returns a new initializer, unseeded."""
+"""The initializers of the authors' code. Each call returns a new initializer without a seed."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import keras
 
 
 def convolution() -> keras.Initializer:
-    """He's normal distribution by fan-out, of convolutions."""
+    """Return the initializer of convolutions: He's normal distribution by fan-out."""
     return keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
 
 
 def classifier() -> keras.Initializer:
-    """He's normal distribution by fan-in, of the classifier."""
+    """Return the initializer of the classifier: He's normal distribution by fan-in."""
     return keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")
 
 
 def default() -> keras.Initializer:
-    """PyTorch's default, uniform by fan-in, of all that the code does not start itself.
+    """Return PyTorch's default initializer: a uniform distribution by fan-in.
 
-    These are the projections of shortcuts and the MLPs of attention.
+    The authors' code leaves the projections of shortcuts and the MLPs of attention to it.
     """
     return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")

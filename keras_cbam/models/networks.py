@@ -1,4 +1,4 @@
-"""The paper's networks: each a block, depths and widths."""
+"""The paper's networks, each described by a block, depths and widths."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def ResNet34() -> Network:
 def ResNet50() -> Network:
     """ResNet50 of [He et al.](https://arxiv.org/abs/1512.03385): bottlenecks.
 
-    25,557,032 trainable parameters, with CBAM 28,089,624, as in the paper's tables 2 and 4. Its
-    table 1 prints 25.92M for channel attention, which cannot be: 16 bottlenecks of 256 to 2048
-    channels with a reduction ratio of 16 add 2.53M.
+    25,557,032 trainable parameters, with CBAM 28,089,624, as in the paper's tables 2 and 4. The
+    paper's table 1 prints 25.92M for channel attention. This cannot be right: 16 bottlenecks of 256
+    to 2048 channels with a reduction ratio of 16 add 2.53M.
     """
     return Network(BOTTLENECK, (3, 4, 6, 3))
 
@@ -50,10 +50,10 @@ def WideResNet18(width: float = 1.5) -> Network:
     """ResNet18 with wider blocks, of [Zagoruyko and Komodakis](https://arxiv.org/abs/1605.07146).
 
     25,875,816 trainable parameters with `width=1.5`, 45,618,216 with `width=2.0`, as in the paper's
-    table 4: they come out only if the stem stays at 64 filters.
+    table 4. These numbers come out only if the stem keeps 64 filters.
 
     Args:
-        width: how many times as wide as those of ResNet18 the blocks are. Defaults to `1.5`.
+        width: width of the blocks, as a multiple of those of ResNet18. Defaults to `1.5`.
     """
     return Network(BASIC, (2, 2, 2, 2), scaled((64, 128, 256, 512), "width", width))
 
@@ -82,13 +82,13 @@ def MobileNet(alpha: float = 1.0) -> Network:
 
     4,231,976 trainable parameters, with CBAM 5,074,714, and with `alpha=0.7` 2,298,747 and
     2,707,194, as in the paper's table 5. With squeeze-and-excitation and `alpha=0.7` it has
-    2,704,594, where the table prints 2.71M, as with CBAM. The two differ by 26 spatial gates of 100
-    parameters, and the authors' code rounds hidden widths, here 1.4 to 44.75, down; rounded to the
-    nearest they would give 2.710M and 2.712M, which both print as 2.71M.
+    2,704,594. For this network the table prints 2.71M, the same as with CBAM, which has 26 spatial
+    gates of 100 parameters more. The authors' code rounds the hidden widths, here 1.4 to 44.75,
+    down. Rounded to the nearest integer, they would give 2.710M and 2.712M, both printed as 2.71M.
 
     Args:
-        alpha: how many times as wide as those of the full network all layers are, cut off to whole
-            filters. Defaults to `1.0`.
+        alpha: width of all layers, as a multiple of the full network's. The number of filters is
+            rounded down. Defaults to `1.0`.
     """
     widths = scaled((32, 64, 128, 256, 512, 1024), "alpha", alpha)
     return Network(

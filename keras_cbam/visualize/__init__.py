@@ -1,4 +1,4 @@
-"""Pictures of what a network attends to, and figures of how well they tell it."""
+"""Pictures of what a network attends to, and measures of how faithful they are."""
 
 from keras_cbam.visualize.attention_maps import AttentionMap, attention_maps
 from keras_cbam.visualize.explanation import Explanation, explain

@@ -1,4 +1,4 @@
-"""The gates of every attention layer on images, spatial ones at the size of the image."""
+"""The gates of every attention layer on images, with spatial gates scaled to the image size."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class AttentionMap(NamedTuple):
     """The gates of one attention layer on some images.
 
     Attributes:
-        spatial: `(images, height, width)` float32, scaled to the size of the images bilinearly;
-            `None` of a layer that has no gate for each place.
-        channel: `(images, channels)` float32; `None` of a layer that has no gate for each channel.
-            For BAM, whose gates are for each place of each channel, both are means of them. Inside
-            `TimeDistributed` both have an axis of frames after the first.
+        spatial: `(images, height, width)` float32, scaled bilinearly to the size of the images.
+            `None` if the layer has no gate per position.
+        channel: `(images, channels)` float32. `None` if the layer has no gate per channel. BAM has
+            a gate for each position of each channel, and both attributes are means of its gates.
+            Inside `TimeDistributed`, both have an axis of frames after the first.
         shape: height and width of the feature map.
     """
 
@@ -43,23 +43,25 @@ def attention_maps(
     """Return the gates of every attention layer of keras_cbam in a model.
 
     Args:
-        model: a functional or a built Sequential `keras.Model`, nested models and all; it stays as
-            it was.
-        images: what the model takes, `(images, height, width, 3)`, `(images, 3, height, width)` if
-            its first layer with a data format is `channels_first`; at least one. If it takes clips,
-            an axis of frames follows the first. Of several inputs a structure of arrays; maps have
-            the size of the first input of the highest rank. The first call for a model and a size
-            of images compiles; later ones read the weights anew, and run.
-        batch_size: images that are run at once. Defaults to `32`.
+        model: a functional or a built Sequential `keras.Model`, which may contain nested models.
+            It is not changed.
+        images: inputs of the model, at least one: `(images, height, width, 3)`, or
+            `(images, 3, height, width)` if the first layer with a data format is `channels_first`.
+            For clips, an axis of frames follows the first. A model of several inputs takes a
+            structure of arrays, and maps have the size of the first input of the highest rank. The
+            first call for a model and an image size compiles. Later calls only run, with the
+            weights that the model then has.
+        batch_size: number of images in a batch. Defaults to `32`.
 
     Returns:
-        An `AttentionMap` for each layer, in the model's order; by name, inside a nested model, a
-        wrapper or a block of one's own by that one's name, a slash, and its own.
+        A dictionary with an `AttentionMap` for each layer, in the model's order. Keys are layer
+        names. A layer inside a nested model, a wrapper or a custom block is named by the name of
+        that one, a slash, and its own name.
 
     Raises:
-        TypeError: if the model has no graph, or a layer that cannot be copied.
-        ValueError: if there are no images, or an attention layer is used several times or not at
-            all.
+        TypeError: if the model has no graph, or has a layer that cannot be copied.
+        ValueError: if there are no images, or if an attention layer is used several times or not
+            at all.
     """
     arrays = input_arrays(model, images)
     if not len(arrays[0]):
@@ -78,7 +80,7 @@ def attention_maps(
 def _probed(
     model: keras.Model, shapes: tuple[tuple[int, ...], ...]
 ) -> tuple[Probe, Callable[..., Any]]:
-    """A probe of the model, and the function from inputs of these shapes to the maps by layer."""
+    """Return a probe of the model, and a function from inputs of these shapes to maps by layer."""
     probe = Probe(model)
     first = first_data_format(model) == "channels_first"
     shape = shapes[largest_input(model)]
@@ -95,7 +97,7 @@ def _probed(
 
 
 def _maps(gate: SeenGate, size: tuple[int, ...]) -> dict[str, Any]:
-    """The maps that one gate makes, by kind; BAM's gate makes both."""
+    """Return the maps of one gate by kind. BAM's gate gives both kinds."""
     values = ops.cast(gate.values, "float32")
     found = {}
     if gate.kind != "spatial":

@@ -1,4 +1,4 @@
-"""The classes that a model tells apart, and its scores of them: a lone sigmoid stands for two."""
+"""The classes of a classifier and their scores. A single sigmoid stands for two classes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from keras_cbam.visualize.probe import one_output
 
 
 def class_count(model: keras.Model) -> int:
-    """How many classes a classifier tells apart: as many as outputs, of one sigmoid two.
+    """Return the number of classes: that of the outputs, or two for a single sigmoid.
 
     Raises:
-        ValueError: if its output is not `(batch, classes)`.
+        ValueError: if the output of the model is not `(batch, classes)`.
     """
     output = one_output(model)
     shape = tuple(output.shape)
@@ -25,10 +25,10 @@ def class_count(model: keras.Model) -> int:
 
 
 def both_probabilities(scores: Any, known: int) -> Any:
-    """The probabilities of all classes; of one sigmoid those of class 0 and of class 1."""
+    """Return the probabilities of all classes; for a single sigmoid, those of classes 0 and 1."""
     return ops.concatenate([1 - scores, scores], -1) if scores.shape[-1] < known else scores
 
 
 def both_scores(scores: Any, known: int) -> Any:
-    """The scores of all classes before the activation; what speaks against class 1 is class 0's."""
+    """Return the scores of all classes before the activation; class 0 has minus class 1's."""
     return ops.concatenate([-scores, scores], -1) if scores.shape[-1] < known else scores

@@ -1,4 +1,4 @@
-"""What a classifier says of images, and what it attends to, in one go."""
+"""The predictions of a classifier for images, with what it attends to, in one call."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from keras_cbam.visualize.attention_maps import attention_maps
 from keras_cbam.visualize.classes import both_probabilities, class_count
 from keras_cbam.visualize.grad_cam import grad_cam, grad_cam_plus_plus
 
-# What TensorFlow takes as the name of a layer within a model.
+# The names that TensorFlow accepts for a layer within a model.
 SCOPE = re.compile(r"[A-Za-z0-9_.\\/>-]+")
 
 METHODS: dict[str, Callable[..., np.ndarray]] = {
@@ -27,15 +27,15 @@ METHODS: dict[str, Callable[..., np.ndarray]] = {
 
 @dataclass(frozen=True)
 class Explanation:
-    """One image, what the model says of it, and what it attends to.
+    """One image, the model's prediction for it, and what the model attends to.
 
     Attributes:
         image: `(height, width, 3)` uint8.
         predicted: the class that the model predicts.
-        probability: its probability.
-        shown: the class that the heat is of.
-        shown_probability: its probability.
-        heat: `(height, width)` in [0, 1].
+        probability: probability of the predicted class.
+        shown: the class that the heat map explains.
+        shown_probability: probability of the shown class.
+        heat: heat map `(height, width)` in [0, 1].
         spatial: the spatial gates of each attention layer, `(height, width)`, by layer.
         channel: the channel gates of each attention layer, `(channels,)`, by layer.
         places: height and width of each attention layer's feature map, by layer.
@@ -63,29 +63,31 @@ def explain(
     preprocess: Callable[[np.ndarray], np.ndarray] | None = None,
     batch_size: int = 32,
 ) -> list[Explanation]:
-    """Explain what a classifier says of images.
+    """Explain the predictions of a classifier for images.
 
     Args:
-        model: a functional or a built Sequential classifier of `channels_last` images, of
-            probabilities, or of scores, of which the softmax is taken; or of one sigmoid, which
-            stands for two classes, 0 and 1.
+        model: a functional or a built Sequential classifier of `channels_last` images. Its output
+            is probabilities, or scores, to which a softmax is applied. A single sigmoid stands for
+            two classes, 0 and 1.
         pixels: `(images, height, width, 3)` RGB in 0..255, or `(images, height, width, 1)` gray.
-        labels: names of the classes; by default their numbers.
-        class_index: a class for all images, or one for each; `None` for those that the model
-            predicts.
+        labels: names of the classes. Defaults to their numbers.
+        class_index: one class for all images, or one class for each. `None` takes the predicted
+            class.
         layer: as for `grad_cam`.
         method: `"grad-cam"` or `"grad-cam++"`.
-        preprocess: what the model's inputs are of pixels; by default the pixels.
-        batch_size: images that are run at once. Defaults to `32`.
+        preprocess: function from pixels to the inputs of the model. Without it, the inputs are the
+            pixels.
+        batch_size: number of images in a batch. Defaults to `32`.
 
     Returns:
-        An `Explanation` for each image.
+        A list with an `Explanation` for each image.
 
     Raises:
-        InputError: on an unknown method, labels that are not as many as classes, one class, scores
-            that are not finite, or names of layers that TensorFlow does not take.
-        TypeError: as `grad_cam` does.
-        ValueError: as `grad_cam` does.
+        InputError: if the method is unknown, the number of labels differs from that of classes,
+            there is only one class, scores are not finite, or TensorFlow does not accept the name
+            of a layer.
+        TypeError: in the same cases as `grad_cam`.
+        ValueError: in the same cases as `grad_cam`.
     """
     if method not in METHODS:
         raise InputError(f"Expected a method of {', '.join(METHODS)}. Received: {method}")
@@ -94,7 +96,9 @@ def explain(
     scores = probabilities(model, inputs, batch_size=batch_size)
     names = list(map(str, range(scores.shape[-1]))) if labels is None else list(labels)
     if len(names) != scores.shape[-1]:
-        raise InputError(f"Expected {scores.shape[-1]} labels, one a class. Received: {len(names)}")
+        raise InputError(
+            f"Expected {scores.shape[-1]} labels, one per class. Received: {len(names)}"
+        )
     predicted = scores.argmax(-1)
     shown = predicted if class_index is None else np.broadcast_to(class_index, len(pixels))
     heat = METHODS[method](model, inputs, class_index=shown, layer=layer, batch_size=batch_size)
@@ -126,16 +130,16 @@ def _check_weights(model: keras.Model) -> None:
 
 
 def probabilities(model: keras.Model, inputs: Any, *, batch_size: int = 32) -> np.ndarray:
-    """What a classifier says of images, `(images, classes)`.
+    """Return the probabilities `(images, classes)` of a classifier for images.
 
     Raises:
-        InputError: as `explain` does.
+        InputError: in the same cases as `explain`.
         ValueError: if the output is not `(batch, classes)`.
     """
     known = class_count(model)
     if known == 1:
         raise InputError(
-            "Expected a classifier of at least 2 classes, one output each, or of one sigmoid. "
+            "Expected a classifier with at least 2 outputs, one per class, or with one sigmoid. "
             "Received: one output without a sigmoid"
         )
     check_names(model)
@@ -145,7 +149,7 @@ def probabilities(model: keras.Model, inputs: Any, *, batch_size: int = 32) -> n
     if len(wrong):
         raise InputError(
             f"Expected finite scores. Received: NaN or infinity for image {wrong[0]}, and for "
-            f"{len(wrong)} of {len(scores)} in all; weights of the model may be NaN"
+            f"{len(wrong)} of {len(scores)} images in all; weights of the model may be NaN"
         )
     scores = np.asarray(both_probabilities(scores, known))
     if scores.min() < 0 or scores.max() > 1:
@@ -155,12 +159,12 @@ def probabilities(model: keras.Model, inputs: Any, *, batch_size: int = 32) -> n
 
 
 def check_names(model: keras.Model) -> None:
-    """Raise an `InputError` for a layer whose name TensorFlow does not take."""
+    """Raise an `InputError` for a layer whose name TensorFlow does not accept."""
     if keras.config.backend() != "tensorflow":
         return
     for address, layer in walk(model):
         if not SCOPE.fullmatch(layer.name):
             raise InputError(
-                "Expected names of layers of letters, digits and _ . \\ / > -, which TensorFlow "
-                f"takes. Received: {address!r}; rename the layer and save the model again"
+                "Expected layer names of letters, digits and _ . \\ / > -, as TensorFlow requires. "
+                f"Received: {address!r}; rename the layer and save the model again"
             )

@@ -1,4 +1,4 @@
-"""How well a heat map tells what a classifier looks at, as numbers."""
+"""Measures of how faithfully a heat map shows what a classifier looks at."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from keras_cbam.visualize.classes import both_probabilities, class_count
 from keras_cbam.visualize.probe import first_data_format
 
 STEPS = 20
-# What hides the places that an insertion has not come to yet: a Gaussian blur, in pixels of an
-# image of 224, and scaled with the image.
+# Sigma of the Gaussian blur that hides positions not yet inserted, in pixels of an image of 224. It
+# is scaled with the image.
 BLUR = 5.0
 BLUR_SIDE = 224
 
@@ -22,15 +22,15 @@ Box = tuple[float, float, float, float]
 
 
 class Faithfulness(NamedTuple):
-    """What deletion and insertion give, for each image.
+    """The results of deletion and insertion for each image.
 
     Attributes:
-        deletion: area under the curve of the class's probability while the hottest places are
-            replaced by the mean color first, `(images,)` in [0, 1]; lower is better.
-        insertion: area under the curve while the hottest places of the image appear first in a
-            blurred one, `(images,)` in [0, 1]; higher is better.
+        deletion: area under the curve of the class's probability, `(images,)` in [0, 1], while
+            positions are replaced by the mean color, the hottest first. Lower is better.
+        insertion: area under the curve, `(images,)` in [0, 1], while positions of the image appear
+            in a blurred image, the hottest first. Higher is better.
         deletion_curves: probabilities, `(images, steps + 1)`, from nothing deleted to all.
-        insertion_curves: likewise, from nothing inserted to all.
+        insertion_curves: probabilities, `(images, steps + 1)`, from nothing inserted to all.
     """
 
     deletion: np.ndarray
@@ -52,22 +52,23 @@ def faithfulness(
     """Measure heat maps by the deletion and insertion of [RISE](https://arxiv.org/abs/1806.07421).
 
     Args:
-        model: a classifier of one output of probabilities, `(batch, classes)`; one sigmoid stands
-            for two classes.
-        images: what the model takes, `(images, height, width, channels)`, or `(images, channels,
-            height, width)` if its first layer with a data format is `channels_first`.
-        heat: `(images, height, width)`; equally hot places are taken in an order drawn once.
-        class_index: the class of each image, or one for all.
-        steps: how many shares of equal size the places are taken in. Defaults to `20`.
-        batch_size: images that are run at once. Defaults to `32`.
-        progress: called with the number of steps done and the number of all.
+        model: a classifier with one output of probabilities, `(batch, classes)`. A single sigmoid
+            stands for two classes.
+        images: inputs of the model, `(images, height, width, channels)`, or `(images, channels,
+            height, width)` if the first layer with a data format is `channels_first`.
+        heat: heat maps, `(images, height, width)`. Equally hot positions are taken in a fixed
+            random order.
+        class_index: the class of each image, or one class for all.
+        steps: number of steps of equal size in which the positions are taken. Defaults to `20`.
+        batch_size: number of images in a batch. Defaults to `32`.
+        progress: called with the number of steps done and the number of all steps.
 
     Returns:
         A `Faithfulness`.
 
     Raises:
-        ValueError: if the shapes of images and heat do not fit, on heat that is not finite, a class
-            that does not exist, or without a step.
+        ValueError: if the shapes of images and heat do not fit, the heat is not finite, a class
+            does not exist, or `steps` is below 1.
     """
     images, heat = np.asarray(images, "float32"), np.asarray(heat, "float64")
     first = first_data_format(model) == "channels_first"
@@ -79,7 +80,7 @@ def faithfulness(
     known = class_count(model)
     if steps < 1 or not np.isin(class_index, np.arange(known)).all():
         raise ValueError(
-            f"Expected steps of at least 1 and classes of {known}, counted from 0. "
+            f"Expected at least 1 step, and class numbers of at least 0 and below {known}. "
             f"Received: steps={steps}, class_index={class_index}"
         )
     classes = np.broadcast_to(np.asarray(class_index), len(images))
@@ -104,18 +105,18 @@ def faithfulness(
 def energy_inside(heat: Any, boxes: Sequence[Sequence[Box]]) -> np.ndarray:
     """Return the share of each map's heat that lies inside the image's boxes.
 
-    The [energy-based pointing game](https://arxiv.org/abs/1910.01279).
+    This is the [energy-based pointing game](https://arxiv.org/abs/1910.01279).
 
     Args:
-        heat: `(images, height, width)`, not negative.
-        boxes: for each image its boxes, `(left, top, right, bottom)` in pixels; a pixel counts
-            where its center lies in any of them.
+        heat: heat maps, `(images, height, width)`, not negative.
+        boxes: boxes of each image, `(left, top, right, bottom)` in pixels. A pixel counts if its
+            center lies in any of them.
 
     Returns:
-        `(images,)` in [0, 1]; 0 where there is no heat.
+        `(images,)` in [0, 1]; 0 for an image without heat.
 
     Raises:
-        ValueError: on heat that is not finite.
+        ValueError: if the heat is not finite.
     """
     heat = np.asarray(heat, "float64")
     _check_finite(heat)
@@ -140,7 +141,7 @@ def _check_finite(heat: np.ndarray) -> None:
 
 
 def _ranks(heat: np.ndarray) -> np.ndarray:
-    """For each place the share of the places that are hotter."""
+    """Return the share of hotter positions for each position."""
     flat = heat.reshape(len(heat), -1)
     drawn = np.random.default_rng(0).permutation(flat.shape[1])
     order = drawn[np.argsort(-flat[:, drawn], axis=1, kind="stable")]
@@ -150,7 +151,7 @@ def _ranks(heat: np.ndarray) -> np.ndarray:
 
 
 def _blurred(images: np.ndarray, axes: tuple[int, int]) -> np.ndarray:
-    """A Gaussian blur; what lies beyond the border is as the border."""
+    """Blur images with a Gaussian kernel. The border is repeated outside the image."""
     for axis in axes:
         sigma = BLUR * images.shape[axis] / BLUR_SIDE
         reach = max(int(3 * sigma), 1)

@@ -1,4 +1,4 @@
-"""The colors of spatial gates, which show no more than there is."""
+"""The colors of spatial gates, chosen so that rounding does not look like attention."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from typing import Any
 
 import numpy as np
 
-# Gates that differ by less are drawn flat: stretched over all colors, rounding would look like
-# attention.
+# Gates that differ by less are drawn in one color. Stretched over all colors, rounding would look
+# like attention.
 FLAT = 0.01
 
 
 def is_flat(gates: np.ndarray) -> bool:
-    """Whether all gates are within `FLAT` of one another."""
+    """Return whether all gates differ by less than `FLAT`."""
     return float(np.ptp(gates)) < FLAT
 
 
 def range_text(gates: np.ndarray) -> str:
-    """The range of gates in words, such as `flat, 1.0000 to 1.0003`."""
+    """Return the range of gates in words, such as `flat, 1.0000 to 1.0003`."""
     flat = "flat, " if is_flat(gates) else ""
     return f"{flat}{gates.min():.4f} to {gates.max():.4f}"
 
@@ -29,11 +29,11 @@ def draw_gates(axes: Any, gates: np.ndarray, middle: float, away: float, *, flat
         axes: matplotlib axes.
         gates: `(height, width)`.
         middle: the gate that is drawn white.
-        away: distance from it, in either direction, at which the colors end.
-        flat: whether the map has one color.
+        away: distance from `middle`, in both directions, at which the colors end.
+        flat: whether to draw the map in one color.
 
     Returns:
-        What `imshow` returns.
+        The image that `imshow` returns.
     """
     if flat:
         gates, middle, away = np.zeros_like(gates), 0.0, 1.0

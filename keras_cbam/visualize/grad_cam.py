@@ -1,4 +1,4 @@
-"""Grad-CAM and Grad-CAM++: where in the image a class score comes from."""
+"""Grad-CAM and Grad-CAM++: heat maps of where in the image a class score comes from."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from keras_cbam.visualize.kept import kept
 from keras_cbam.visualize.probe import Probe, first_data_format
 
 BATCH_SIZE = 32
-# Stands for the class that the model itself predicts.
+# Stands for the class that the model predicts.
 PREDICTED = -1
 
 
@@ -33,34 +33,34 @@ def grad_cam(
 ) -> np.ndarray:
     """Return heat maps of where the score of a class comes from.
 
-    [Grad-CAM](https://arxiv.org/abs/1610.02391): the channels of a feature map, each weighted by
-    the mean of the score's gradient over its places, are added, and what is negative is cut off.
-    The score is that before the softmax or sigmoid of the last layer. The heat is scaled to the
-    image bilinearly, then divided by its maximum.
+    [Grad-CAM](https://arxiv.org/abs/1610.02391) weights each channel of a feature map by the mean
+    of the score's gradient over the channel's positions. It adds the weighted channels and sets
+    negative values to zero. The score is the one before the softmax or sigmoid of the last layer.
+    The heat is scaled bilinearly to the image, then divided by its maximum.
 
     Args:
-        model: a functional or a built Sequential classifier, nested models and all; it stays as it
-            was.
-        images: `(images, height, width, 3)`, `(images, 3, height, width)` if the model's first
-            layer with a data format is `channels_first`, what the model takes.
-            A model of several inputs takes a structure of arrays, or a dictionary by the names of
-            its inputs; the heat is that of the first image that the layer reads.
-        class_index: a class for all images, or one for each; `None` for those that the model
-            predicts. A model of one sigmoid has two: class 1 is what its output says yes to, and
-            the heat of class 0 is what speaks against it.
-        layer: the layer whose output is the feature map, or its name; a layer inside a nested model
-            is named by that model's name, a slash, and its own. Defaults to the last one with more
-            than one place.
-        batch_size: images that are explained at once. Defaults to `32`.
+        model: a functional or a built Sequential classifier, which may contain nested models. It is
+            not changed.
+        images: inputs of the model, `(images, height, width, 3)`, or `(images, 3, height, width)`
+            if the first layer with a data format is `channels_first`. A model of several inputs
+            takes a structure of arrays, or a dictionary by the names of its inputs. The heat then
+            belongs to the first image that the layer reads.
+        class_index: one class for all images, or one class for each. `None` takes the predicted
+            class. A model with a single sigmoid has two classes: the heat of class 1 speaks for a
+            high output, the heat of class 0 against it.
+        layer: the layer whose output is the feature map, or its name. A layer inside a nested model
+            is named by that model's name, a slash, and its own name. Defaults to the last layer
+            with more than one position.
+        batch_size: number of images in a batch. Defaults to `32`.
 
     Returns:
-        `(images, height, width)` float32 in [0, 1]; all zeros where no place speaks for the class.
+        `(images, height, width)` float32 in [0, 1]; all zeros if no position speaks for the class.
 
     Raises:
-        TypeError: if the model has no graph, or a layer that cannot be copied.
-        ValueError: on a layer that is not there, has no feature map or is used several times, on
-            classes that do not exist, if the model has several outputs or its output is not
-            `(batch, classes)`, or if heat is not finite, as that of weights that are NaN.
+        TypeError: if the model has no graph, or has a layer that cannot be copied.
+        ValueError: if the layer does not exist, has no feature map or is used several times, if a
+            class does not exist, if the model has several outputs or its output is not
+            `(batch, classes)`, or if the heat is not finite, for example because weights are NaN.
 
     Example:
         >>> model = keras.applications.MobileNetV2(weights=None, input_shape=(96, 96, 3))
@@ -80,11 +80,12 @@ def grad_cam_plus_plus(
 ) -> np.ndarray:
     """Return heat maps by [Grad-CAM++](https://arxiv.org/abs/1710.11063).
 
-    As `grad_cam`, but a channel's weight is a weighted sum of the positive gradients, equation 19
-    with the exponential of the score, so that several objects of a class all count.
+    It differs from `grad_cam` in the weight of a channel: a weighted sum of the positive gradients,
+    equation 19 with the exponential of the score. With this weight, several objects of a class all
+    count.
 
     Args:
-        model: as for `grad_cam`, as the other arguments are.
+        model: as for `grad_cam`.
         images: as for `grad_cam`.
         class_index: as for `grad_cam`.
         layer: as for `grad_cam`.
@@ -94,8 +95,8 @@ def grad_cam_plus_plus(
         `(images, height, width)` float32 in [0, 1].
 
     Raises:
-        TypeError: as `grad_cam` does.
-        ValueError: as `grad_cam` does.
+        TypeError: in the same cases as `grad_cam`.
+        ValueError: in the same cases as `grad_cam`.
     """
     return _heat(_weighted_gradient, model, images, class_index, layer, batch_size)
 
@@ -105,8 +106,9 @@ def _mean_gradient(features: Any, slopes: Any) -> Any:
 
 
 def _weighted_gradient(features: Any, slopes: Any) -> Any:
-    # The derivatives of exp(score) are powers of the slope g times exp(score), which cancels, and
-    # g**2 / (2 * g**2 + sum(A) * g**3) is this where g is not zero; where it is, it counts nothing.
+    # The derivatives of exp(score) are powers of the slope g times exp(score), which cancels. What
+    # remains is g**2 / (2 * g**2 + sum(A) * g**3). It equals `shares` if g is not zero. If g is
+    # zero, the position adds nothing.
     below = 2 + ops.sum(features, axis=(1, 2), keepdims=True) * slopes
     shares = ops.where(below == 0, 0.0, 1 / ops.where(below == 0, 1.0, below))
     return ops.sum(shares * ops.relu(slopes), axis=(1, 2), keepdims=True)
@@ -134,7 +136,7 @@ def _heat(
     if len(wrong):
         raise ValueError(
             "Expected heat of finite numbers. Received: NaN or infinity for image "
-            f"{wrong[0]}, from weights or pixels that are none"
+            f"{wrong[0]}; weights or pixels may not be finite"
         )
     return heat
 
@@ -142,7 +144,7 @@ def _heat(
 def _size(
     model: keras.Model, layer: keras.layers.Layer, shapes: tuple[tuple[int, ...], ...]
 ) -> tuple[int, ...]:
-    """Height and width of the image that a layer sees."""
+    """Return height and width of the image that a layer sees."""
     shape = shapes[image_input(model, layer)]
     return shape[1:] if first_data_format(model) == "channels_first" else shape[:2]
 
@@ -153,7 +155,7 @@ def _probed(
     weigh: Callable[[Any, Any], Any],
     shapes: tuple[tuple[int, ...], ...],
 ) -> tuple[Probe, Callable[..., Any]]:
-    """A probe of the layer, and the function from inputs of these shapes and classes to heat."""
+    """Return a probe of the layer, and a function from inputs and classes to heat maps."""
     probe = Probe(model, after=lambda each: each is layer, scores=True)
     (tap,) = probe.taps.values()
     ((_, *places),) = probe.shapes([(1, *shape) for shape in shapes]).values()
@@ -186,10 +188,10 @@ def _probed(
 def feature_layer(
     model: keras.Model, layer: str | keras.layers.Layer | None = None
 ) -> keras.layers.Layer:
-    """Return the layer whose output is explained; by default the last that has places.
+    """Return the layer whose output is explained; by default the last one with a feature map.
 
     Raises:
-        ValueError: if there is none, or the one given is none of the model's.
+        ValueError: if no layer has a feature map, or if `layer` is not one of them.
     """
     first = first_data_format(model) == "channels_first"
     layers = {address: each for address, each in walk(model, has_graph) if _has_places(each, first)}
@@ -224,7 +226,7 @@ def _classes(class_index: Any, count: int, known: int) -> np.ndarray:
     whole = given.dtype.kind in "iu" and given.shape in ((), (count,))
     if not whole or not np.isin(given, np.arange(known)).all():
         raise ValueError(
-            f"Argument `class_index` must be one of {known} classes, counted from 0, or one for "
-            f"each of {count} images. Received: class_index={class_index}"
+            f"Argument `class_index` must be one of {known} classes, counted from 0, or one class "
+            f"for each of {count} images. Received: class_index={class_index}"
         )
     return np.broadcast_to(given, (count,)).astype("int32")

@@ -1,4 +1,4 @@
-"""The inputs of a model as arrays, and which of them is the image that a layer sees."""
+"""The inputs of a model as arrays, and the choice of the input that a layer sees."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from keras_cbam.surgery.graph import as_functional, read_graph
 
 
 def input_arrays(model: keras.Model, images: Any) -> list[np.ndarray]:
-    """What a model takes, an array for each of its inputs, in their order.
+    """Return an array for each input of a model, in the order of the inputs.
 
     Args:
         model: a functional or a built Sequential model.
-        images: an array; for a model of several inputs a structure of arrays, as the model takes
+        images: an array. For a model of several inputs, a structure of arrays, as the model takes
             it, or a dictionary by the names of the inputs.
 
     Raises:
-        ValueError: if there are not as many arrays as inputs, or not of equal lengths.
+        ValueError: if the number of arrays or a rank does not fit the inputs, or if the arrays
+            differ in length.
     """
     inputs = as_functional(model).inputs
     if len(inputs) == 1 and not isinstance(images, dict):
@@ -40,15 +41,15 @@ def input_arrays(model: keras.Model, images: Any) -> list[np.ndarray]:
 
 
 def packed(model: keras.Model, tensors: Sequence[Any]) -> Any:
-    """Tensors in the structure that a model takes."""
+    """Return tensors in the structure that a model takes."""
     return keras.tree.pack_sequence_as(model.input, list(tensors))
 
 
 def image_input(model: keras.Model, layer: keras.layers.Layer) -> int:
-    """The index of the first input with places that a layer reads.
+    """Return the index of the first image input that a layer reads.
 
     Raises:
-        ValueError: if it reads none.
+        ValueError: if the layer reads no image.
     """
     inputs = as_functional(model).inputs
     if len(inputs) == 1:
@@ -70,6 +71,6 @@ def image_input(model: keras.Model, layer: keras.layers.Layer) -> int:
 
 
 def largest_input(model: keras.Model) -> int:
-    """The index of the first input of the highest rank."""
+    """Return the index of the first input of the highest rank."""
     ranks = [len(tensor.shape) for tensor in as_functional(model).inputs]
     return ranks.index(max(ranks))

@@ -1,4 +1,4 @@
-"""What is built and compiled of a model once, and used again as long as the model is the same."""
+"""A cache of the probes and compiled functions of a model, valid while the model is the same."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from keras_cbam.visualize.probe import Probe
 
 
 class Kept(NamedTuple):
-    """A probe of a model, and a function of it.
+    """A probe of a model, and a compiled function that uses it.
 
     Attributes:
-        layers: the model's layers, as their configurations tell, when the probe was made.
-        key: what else it was made for.
+        layers: the configurations of the model's layers when the probe was made.
+        key: everything else that the probe depends on.
         probe: the probe.
         function: the compiled function.
     """
@@ -30,23 +30,23 @@ class Kept(NamedTuple):
     function: Callable[..., Any]
 
 
-# For each model, as long as it lives, one probe of each kind.
+# One probe of each kind for each model that is still alive.
 _KEPT: weakref.WeakKeyDictionary[keras.Model, dict[str, Kept]] = weakref.WeakKeyDictionary()
 
 
 def kept(
     model: keras.Model, kind: str, key: Hashable, make: Callable[[], tuple[Probe, Callable]]
 ) -> Kept:
-    """Return a model's probe with its weights of now and a compiled function.
+    """Return a probe with the model's present weights, and a compiled function.
 
-    They are those of the last call for this model and kind, if its key and the model's layers, by
-    their configurations, were the same; else they are made.
+    Both are reused from the last call for this model and kind, if the key, the configurations of
+    the model's layers and the model's variables are the same. Otherwise they are made.
 
     Args:
         model: the model.
-        kind: what the function does.
-        key: all that the function depends on besides the model and its arguments.
-        make: returns a probe of the model, and the function, of tensors.
+        kind: name of what the function does.
+        key: everything that the function depends on, apart from the model and its arguments.
+        make: returns a probe of the model, and the function of tensors.
     """
     layers = repr([_description(layer) for _, layer in walk(model, has_graph)])
     found = _KEPT.setdefault(model, {}).get(kind)
@@ -59,8 +59,8 @@ def kept(
 
 
 def _description(layer: keras.layers.Layer) -> Any:
-    """All of a layer that a compiled function takes for constant."""
+    """Return everything of a layer that a compiled function treats as constant."""
     if isinstance(layer, keras.layers.Normalization):
-        # It computes with values derived from its weights.
+        # This layer computes with values derived from its weights.
         return layer.get_config(), [keras.ops.convert_to_numpy(w).tolist() for w in layer.weights]
     return layer.get_config()

@@ -1,4 +1,4 @@
-"""Figures of explanations: one image by stage, models side by side, channel gates by class."""
+"""Figures of explanations: an image with its gates, models side by side, channel gates by class."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from keras_cbam.errors import require
 from keras_cbam.visualize.explanation import Explanation
 from keras_cbam.visualize.gate_colors import FLAT, draw_gates, is_flat, range_text
 
-# Of the heat in an overlay, where it is hottest; the image shows through everywhere.
+# Opacity of the heat in an overlay where it is hottest. The image shows through everywhere.
 STRENGTH = 0.6
 TILE = 1.9
-# Ranked channel gates that are drawn as bars.
+# Largest number of channel gates that are drawn as bars.
 MOST_BARS = 64
-# Of names that are not ours: a dollar sign is one.
+# Settings for names from outside, in which a dollar sign does not start mathematics.
 PLAIN: dict[str, Any] = {"parse_math": False}
 
 
@@ -31,7 +31,7 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
         `(height, width, 3)` uint8.
 
     Raises:
-        MissingPackageError: without matplotlib, as all that draws here.
+        MissingPackageError: if matplotlib is not installed.
     """
     require("matplotlib")
     from matplotlib import colormaps
@@ -42,7 +42,7 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def panel(explanation: Explanation) -> Any:
-    """Draw one image, its heat, and the last spatial gate of each resolution with channel gates.
+    """Draw one image, its heat, the last spatial gate of each resolution, and the channel gates.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -80,12 +80,12 @@ def comparison(explanations: Mapping[str, Sequence[Explanation]], titles: Sequen
     """Draw the heat of several models side by side, as the paper does.
 
     Args:
-        explanations: for each model's name, one explanation for each image, of the same class.
-        titles: what each image is called.
+        explanations: for the name of each model, one explanation per image, of the same class.
+        titles: titles of the images.
 
     Returns:
-        A `matplotlib.figure.Figure`: a row an image, a column a model; below each the probability
-        of the class.
+        A `matplotlib.figure.Figure` with a row per image and a column per model. The probability of
+        the class stands below each picture.
     """
     figure, grid = _grid(
         len(titles), 1 + len(explanations), height=(TILE + 0.3) * len(titles) + 0.3
@@ -106,16 +106,16 @@ def comparison(explanations: Mapping[str, Sequence[Explanation]], titles: Sequen
 def channel_gate_histograms(
     explanations: Sequence[Explanation], classes: Sequence[str], layer: str
 ) -> Any:
-    """Draw how a layer's channel gates are spread, for each class of images.
+    """Draw the distribution of a layer's channel gates for each class of images.
 
     Args:
-        explanations: of images, by the same model.
+        explanations: explanations of images by the same model.
         classes: the class of each image.
-        layer: an attention layer with channel gates.
+        layer: name of an attention layer with channel gates.
 
     Returns:
-        A `matplotlib.figure.Figure`: for each class the histogram of its images' gates, and above
-        it the channels that differ most from their mean over all images.
+        A `matplotlib.figure.Figure` with a histogram of the gates for each class. Above each stand
+        the channels that differ most from their mean over all images.
     """
     require("matplotlib")
     from matplotlib.figure import Figure
@@ -151,7 +151,7 @@ def _grid(rows: int, columns: int, height: float) -> tuple[Any, Any]:
 
 
 def _bars(axes: Any, layer: str, gates: np.ndarray) -> None:
-    """The gates of some channels, ranked."""
+    """Draw the gates of up to `MOST_BARS` channels, ranked."""
     ranked = np.sort(gates)[::-1]
     ranked = ranked[
         np.linspace(0, len(ranked) - 1, min(len(ranked), MOST_BARS)).round().astype(int)
@@ -166,7 +166,7 @@ def _bars(axes: Any, layer: str, gates: np.ndarray) -> None:
 
 
 def _last_of_each_size(explanation: Explanation) -> dict[str, np.ndarray]:
-    """The spatial gates of the last layer of each resolution with more than one place."""
+    """Return the spatial gates of the last layer of each resolution above 1x1."""
     last = {
         explanation.places[layer]: layer
         for layer in explanation.spatial

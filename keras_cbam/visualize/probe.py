@@ -1,4 +1,4 @@
-"""A copy of a model whose inner feature maps can be read, and moved to see what follows."""
+"""A copy of a model whose inner feature maps can be read, and shifted to take gradients."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from keras_cbam.surgery.addresses import walk
 from keras_cbam.surgery.copying import Copier
 from keras_cbam.surgery.graph import as_functional, has_graph
 
-# What turns scores into probabilities: activations by name, and classes of operations.
+# Names of the activations and classes of the operations that turn scores into probabilities.
 PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid")
 PROBABILITY_OPERATIONS = ("Softmax", "Sigmoid", "HardSigmoid")
 
 
 class Tap(keras.layers.Layer):
-    """Passes a feature map on, keeps it, and adds `added` to it if that is set.
+    """Stores a feature map, and passes it on with `added` added to it if that is set.
 
-    The sum is how the gradient of what follows is had on every backend: by `added`, at zero.
+    The gradient by `added`, at zero, is the gradient by the feature map. This works on every
+    backend.
     """
 
     def __init__(self, **kwargs: Any):
@@ -38,18 +39,18 @@ class Tap(keras.layers.Layer):
 
 
 class Probe:
-    """A copy of a model with taps; the model itself stays as it was.
+    """A copy of a model with taps. The model itself is not changed.
 
     Args:
-        model: a functional or a built Sequential `keras.Model` of one output, nested models and
-            all.
-        after: whether the answer of a layer is tapped.
-        scores: whether the softmax or sigmoid that makes the output is left out.
+        model: a functional or a built Sequential `keras.Model`, which may contain nested models. It
+            must have one output if `scores` is set or the probe is called.
+        after: returns whether the output of a layer is tapped.
+        scores: whether to leave out the softmax or sigmoid that computes the output.
 
     Attributes:
         model: the copy.
-        taps: each tapped layer's tap, by address.
-        places: height and width of feature maps, by address, for the functions of a probe to keep.
+        taps: the tap of each tapped layer, by address.
+        places: height and width of feature maps, by address. Functions of a probe store them here.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class Probe:
         def call(original: Any, copied: Any, /, *args: Any, **kwargs: Any) -> Any:
             if original is last:
                 if type(original).__name__ in PROBABILITY_OPERATIONS:
-                    # Called, for the copy to be one of all layers, and not read.
+                    # Called so that the copy contains all layers. The result is not used.
                     copied(*args, **kwargs)
                     return args[0]
                 if activation_name(original) in PROBABILITIES:
@@ -90,8 +91,8 @@ class Probe:
         """Run the copy in inference mode.
 
         Raises:
-            ValueError: if a tap was passed more than once, as in a nested model that is called
-                twice.
+            ValueError: if a tap did not run exactly once, for example because a nested model is
+                called twice.
         """
         for tap in self.taps.values():
             tap.calls = 0
@@ -102,18 +103,18 @@ class Probe:
         return outputs
 
     def mirrors(self, model: keras.Model) -> bool:
-        """Whether the model's variables are those that it had when it was copied."""
+        """Return whether the model still has the variables that it had when it was copied."""
         ours = {id(original) for original, _ in self._variables}
         return ours == {id(weight) for weight in model.weights}
 
     def refresh(self) -> None:
         """Give the copy the weights that the model has now."""
         for original, copied in self._variables:
-            # A value of its own: JAX gives buffers away when it trains.
+            # The copy needs its own buffer, since JAX donates buffers when it trains.
             copied.assign(keras.ops.copy(original))
 
     def shapes(self, shapes: Sequence[tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-        """The shapes at the taps for inputs of these shapes, which the model may leave open."""
+        """Return the shapes at the taps for inputs of these shapes."""
         inputs = [
             keras.KerasTensor(shape, dtype=tensor.dtype)
             for shape, tensor in zip(shapes, self.model.inputs, strict=True)
@@ -123,10 +124,10 @@ class Probe:
 
 
 def one_output(model: keras.Model) -> Any:
-    """The model's only output.
+    """Return the only output of a model.
 
     Raises:
-        ValueError: if it has several outputs.
+        ValueError: if the model has several outputs.
     """
     outputs = as_functional(model).outputs
     if len(outputs) != 1:
@@ -135,10 +136,10 @@ def one_output(model: keras.Model) -> Any:
 
 
 def first_data_format(model: keras.Model) -> str:
-    """The data format of the first layer that has one; Keras's own if none has."""
+    """Return the data format of the first layer that has one; Keras's default if none has."""
     found = (getattr(layer, "data_format", None) for _, layer in walk(model, has_graph))
     return next(filter(None, found), keras.config.image_data_format())
 
 
 def _used_often(address: str) -> ValueError:
-    return ValueError(f"Layer {address} is used several times, so that it has no one feature map.")
+    return ValueError(f"Layer {address} is used several times, so it has no single feature map.")

@@ -1,4 +1,4 @@
-"""Images beside the spatial gates that a network puts on them."""
+"""A picture of images beside the spatial gates that a network computes for them."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ def draw_spatial_gates(
 ) -> None:
     """Draw each image beside the last spatial gate of each resolution, and save the figure.
 
-    Places with a gate above 1 are strengthened (red), those below 1 weakened (blue). Each layer has
-    its own color scale, since gates move by different amounts; its range stands above it. A layer
-    whose gates differ by less than `FLAT` over all images is drawn in one color, and says so.
+    Positions with a gate above 1 are strengthened (red), positions with a gate below 1 are weakened
+    (blue). Each layer has its own color scale, since gates move by different amounts. The range
+    stands above each layer. A layer whose gates differ by less than `FLAT` over all images is drawn
+    in one color and marked as flat.
 
     Args:
         model: a functional model with attention of keras_cbam that starts as the identity.
-        images: `(images, height, width, 3)` RGB in 0..255, what the model takes; a handful.
+        images: a few inputs of the model, `(images, height, width, 3)` RGB in 0..255.
         titles: one line for each image.
-        path: where the picture goes, PNG by its suffix.
+        path: path of the picture. The suffix decides the format, such as `.png`.
     """
     require("matplotlib")
     from matplotlib.figure import Figure
@@ -56,7 +57,7 @@ def draw_spatial_gates(
 
 
 def _last_of_each_size(gates: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The last spatial gate of more than one place at each resolution, as (images, H, W)."""
+    """Return the last spatial gate of each resolution above 1x1, as (images, H, W)."""
     found: dict[tuple[int, ...], tuple[str, np.ndarray]] = {}
     for name, kinds in gates.items():
         spatial = kinds.get("spatial")

@@ -1,4 +1,4 @@
-"""A report as one HTML file that needs nothing beside it."""
+"""A report as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ img { max-width: 100% } code { background: #f3f3f3; padding: 0 0.2rem }
 
 
 class WebPage:
-    """Headings, paragraphs, tables and pictures, in the order they are added.
+    """A page of headings, paragraphs, tables and pictures, in the order in which they are added.
 
     Args:
-        title: the page's title and first heading.
+        title: title and first heading of the page.
     """
 
     def __init__(self, title: str):
@@ -46,7 +46,7 @@ class WebPage:
         self.parts.append(f"<table><tr>{head}</tr>{body}</table>")
 
     def picture(self, path: Path, description: str) -> None:
-        """Add a PNG picture, embedded."""
+        """Add a PNG picture, embedded into the page."""
         data = base64.b64encode(path.read_bytes()).decode()
         alt = html.escape(description, quote=True)
         self.parts.append(f'<img src="data:image/png;base64,{data}" alt="{alt}">')

@@ -166,7 +166,9 @@ def test_convert_writes_nothing_that_disagrees(small, tmp_path, monkeypatch):
 
 def test_preprocessing_of_gray_images_is_refused(tmp_path):
     torch.save(ResNet((1,), False, channels=1).state_dict(), tmp_path / "gray.pth")
-    with pytest.raises(ValueError, match=r"a network of RGB images. Received: one of 1 channels"):
+    with pytest.raises(
+        ValueError, match=r"a network for RGB images. Received: a network for images of 1 channels"
+    ):
         load_reference(tmp_path / "gray.pth", include_preprocessing=True)
 
 

@@ -172,7 +172,7 @@ def test_labels_of_another_model_are_refused(folder, tmp_path):
             tmp_path / "out",
             compare=[tmp_path / "model.keras"],
         )
-    with pytest.raises(InputError, match=r"Expected 2 labels, one a class. Received: 3"):
+    with pytest.raises(InputError, match=r"Expected 2 labels, one per class. Received: 3"):
         explain(tmp_path / "model.keras", [folder / "images"], tmp_path / "out")
 
 
@@ -239,7 +239,7 @@ def test_one_sigmoid_stands_for_two_classes(folder, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["a b", "é"])
 def test_names_that_tensorflow_does_not_take(folder, tmp_path, name):
     of_form((24, 24, 3), 2, "softmax", name).save(tmp_path / "model.keras")
-    with pytest.raises(InputError, match=f"Expected names of layers of letters.*'{name}'"):
+    with pytest.raises(InputError, match=f"Expected layer names of letters.*'{name}'"):
         explain(tmp_path / "model.keras", [folder / "images"], tmp_path / "out")
 
 

@@ -84,8 +84,8 @@ def test_every_row_is_printed_once():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((["ResNet19"],), r"`variants` must be of .*Received: \['ResNet19'\]"),
-        ((["ResNet18"], ["channel"]), r"`attentions` must be of .*Received: \['channel'\]"),
+        ((["ResNet19"],), r"`variants` must contain only .*Received: \['ResNet19'\]"),
+        ((["ResNet18"], ["channel"]), r"`attentions` must contain only .*Received: \['channel'\]"),
     ],
 )
 def test_unknown_names_are_refused_at_once(arguments, message):

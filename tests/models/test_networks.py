@@ -202,7 +202,7 @@ def test_input_tensor_and_weights(tmp_path, rng):
         "se", input_tensor=scaled, classes=4, weights=tmp_path / "some.weights.h5", name="again"
     )
     assert again.name == "again"
-    with pytest.raises(ValueError, match="`input_shape` must be that of `input_tensor`"):
+    with pytest.raises(ValueError, match="`input_shape` must equal the shape of `input_tensor`"):
         models.ResNet18("se", input_tensor=scaled, input_shape=(96, 96, 3))
     assert np.array_equal(numpy(again(images)), numpy(model(images)))
 

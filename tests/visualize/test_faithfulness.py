@@ -90,7 +90,9 @@ def test_heat_of_whole_numbers_is_ranked_as_numbers(model, images, orders):
 
 @pytest.mark.parametrize("given", [{"steps": 0}, {"class_index": 2}, {"class_index": -1}])
 def test_bad_arguments(model, images, given):
-    with pytest.raises(ValueError, match="Expected steps of at least 1 and classes of 2"):
+    with pytest.raises(
+        ValueError, match="Expected at least 1 step, and class numbers of at least 0 and below 2"
+    ):
         faithfulness(model, images, images[..., 0], **{"class_index": 1, **given})
 
 

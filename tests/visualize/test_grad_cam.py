@@ -214,7 +214,7 @@ def test_a_block_that_is_a_model_of_its_own_call_is_one_layer():
         ({"layer": "head"}, "`layer` must be a layer of the model with a feature map"),
         ({"class_index": CLASSES}, "`class_index` must be one of 5 classes"),
         ({"class_index": -1}, "`class_index` must be one of 5 classes"),
-        ({"class_index": [0, 1]}, "or one for each of 5 images"),
+        ({"class_index": [0, 1]}, "or one class for each of 5 images"),
         ({"class_index": 0.5}, "`class_index` must be one of 5 classes"),
     ],
 )
