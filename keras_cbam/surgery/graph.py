@@ -63,7 +63,7 @@ class Node:
 
 
 def has_graph(model: Any) -> bool:
-    """Return whether the layers of `model` and their connections are visible and complete."""
+    """Return whether the graph of `model` is visible and describes all that the model computes."""
     if isinstance(model, keras.Sequential):
         return model.built and type(model).call is keras.Sequential.call
     if not isinstance(model, keras.Model) or not hasattr(model, "operations"):
