@@ -78,7 +78,7 @@ def study(
         raise InputError(f"Expected studies of {', '.join(STUDIES)}. Received: {unknown}")
     if not seeds or len(set(seeds)) < len(seeds) or workers < 1:
         raise InputError(
-            "Expected different seeds, and at least one of them and one worker. "
+            "Expected at least one seed, different seeds, and at least one worker. "
             f"Received: seeds {list(seeds)}, workers {workers}"
         )
     if workers > 1 and processes.count > 1:

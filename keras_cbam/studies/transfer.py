@@ -118,7 +118,7 @@ def transfer_study(
         raise InputError(f"Expected rows of {', '.join(ROWS)}. Received: {unknown[0]}")
     if not rows or not seeds or len(set(seeds)) < len(seeds) or workers < 1:
         raise InputError(
-            "Expected at least one row, different seeds, and at least one of them and one worker. "
+            "Expected at least one row and one seed, different seeds, and at least one worker. "
             f"Received: rows {list(rows)}, seeds {list(seeds)}, workers {workers}"
         )
     if config.weights == "none":
