@@ -1,4 +1,4 @@
-"""What a user may choose: names, defaults, help. Nothing here imports Keras.
+"""The options that a user can choose: names, defaults and help.
 
-So the command line answers `--help` and a wrong option at once.
+Nothing here imports Keras, so the command line answers `--help` and wrong options at once.
 """

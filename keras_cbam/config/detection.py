@@ -1,4 +1,4 @@
-"""A training run of a detector."""
+"""Configuration of a training run of a detector."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ from keras_cbam.config.option import documented, option, with_default
 from keras_cbam.config.recipe import Recipe
 from keras_cbam.config.training import IMAGES, NETWORK, TRAINING, TrainingConfig
 
-# The default rate of the attention, as a multiple of the rate of the rest.
+# Default learning rate of the attention, as a multiple of the rate of all other weights.
 ATTENTION_SHARE = 3.0
 
 
 @documented
 @dataclass(frozen=True, kw_only=True)
 class DetectionConfig(TrainingConfig):
-    """A training run of a detector, in full: the same configuration gives the same run.
+    """Complete configuration of a detector's training run: the same one gives the same run.
 
-    Batch normalization that came with weights keeps its statistics, since small batches would spoil
-    them.
+    Pretrained batch normalization keeps its statistics, since small batches would spoil them.
     """
 
     data: str = option("Folder of photographs with boxes, VOC or COCO.", argument=True, form=PATH)
     image_size: tuple[int, int] = option(
-        "Height and width of the input, in pixels, multiples of 32; images are scaled to "
-        "fit, as a whole.",
+        "Height and width of the input, in pixels, multiples of 32. Images are scaled to fit as a "
+        "whole.",
         default=(320, 320),
         form=SIZE,
         panel=IMAGES,
@@ -34,30 +33,30 @@ class DetectionConfig(TrainingConfig):
     batch_size: int = with_default(TrainingConfig, "batch_size", 4)
     epochs: int = option("Epochs of the whole detector.", default=12, least=1, panel=TRAINING)
     learning_rate: float = option(
-        "Peak learning rate, of Adam with cosine decay.", default=5e-4, panel=TRAINING
+        "Peak learning rate of Adam with cosine decay.", default=5e-4, panel=TRAINING
     )
     attention_learning_rate: float | None = option(
         f"Peak learning rate of attention; by default {ATTENTION_SHARE:g} times `learning_rate`, "
-        "at which its gates do not stay near where they start.",
+        "so that the gates move away from their start.",
         default=None,
         panel=TRAINING,
     )
     warmup: float = with_default(TrainingConfig, "warmup", 0.05)
     clip_norm: float | None = with_default(TrainingConfig, "clip_norm", 10.0)
     anchor_size: float | None = option(
-        "Side of the smallest anchor at each level, in steps of that level; by default the one "
-        "that fits the most boxes of train.",
+        "Side of the smallest anchor at each level, in strides of that level; by default the side "
+        "that fits the most training boxes.",
         default=None,
         panel=NETWORK,
     )
     head_layers: int = option(
-        "Convolutions in each head before its last; they dominate the cost.",
+        "Convolutions in each head before the last one. They dominate the cost.",
         default=4,
         least=0,
         panel=NETWORK,
     )
     augmentations: tuple[str, ...] = option(
-        f"How images are varied in training, of {', '.join(BOX_AUGMENTATIONS)}.",
+        f"Augmentations of the training images: {', '.join(BOX_AUGMENTATIONS)}.",
         default=BOX_AUGMENTATIONS,
         form=NAMES,
         flag="--augment",
@@ -66,7 +65,7 @@ class DetectionConfig(TrainingConfig):
 
     @property
     def recipe(self) -> Recipe:
-        """How the detector is trained."""
+        """The training recipe of the detector."""
         attention = self.attention_learning_rate
         if attention is None:
             attention = ATTENTION_SHARE * self.learning_rate

@@ -1,4 +1,4 @@
-"""What a user may choose about the artifacts, checked before any work."""
+"""Options of exported artifacts, checked before any work."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from keras_cbam.config.names import TARGETS
 from keras_cbam.config.option import documented, option
 from keras_cbam.errors import InputError
 
-# int8 with a scale for each channel came with 13; tf2onnx stops at 18.
+# Opset 13 introduced int8 with a scale per channel; tf2onnx supports up to 18.
 OPSETS = range(13, 19)
 INTEGER_IO = ("int8", "uint8", "float32")
 
@@ -17,14 +17,15 @@ INTEGER_IO = ("int8", "uint8", "float32")
 @documented
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
-    """How artifacts are written."""
+    """Options for writing artifacts."""
 
     opset: int = option(
-        "Opset of the ONNX files. At 18 tf2onnx loses the global pools and adds a Transpose.",
+        "Opset of the ONNX files. At opset 18, tf2onnx loses the global pools and adds a "
+        "Transpose.",
         default=17,
     )
     integer_io: str = option(
-        f"Type of the inputs and outputs of the int8 TFLite file, of {', '.join(INTEGER_IO)}.",
+        f"Type of the inputs and outputs of the int8 TFLite file, one of {', '.join(INTEGER_IO)}.",
         default="int8",
     )
     batch_size: int | None = option(
@@ -37,8 +38,8 @@ class ExportOptions:
         "Give the SavedModel a second signature that takes JPEG files.", default=False
     )
     target: str = option(
-        "What the TFLite files and the float32 ONNX file will run on, of "
-        f"{', '.join(TARGETS)}; generic leaves them as the converters write them.",
+        "Target of the TFLite files and the float32 ONNX file, one of "
+        f"{', '.join(TARGETS)}; generic keeps the files as the converters write them.",
         default="cpu",
     )
 
@@ -57,6 +58,6 @@ class ExportOptions:
             raise InputError(f"Expected a batch_size of 1 or more. Received: {self.batch_size}")
 
     def given(self) -> dict[str, object]:
-        """The options that differ from their defaults, by name."""
+        """Return the options that differ from their defaults, by name."""
         default = asdict(ExportOptions())
         return {name: value for name, value in asdict(self).items() if value != default[name]}

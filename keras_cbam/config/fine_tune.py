@@ -1,4 +1,4 @@
-"""A fine-tuning run."""
+"""Configuration of a fine-tuning run."""
 
 from __future__ import annotations
 
@@ -27,61 +27,61 @@ from keras_cbam.config.recipe import Recipe
 from keras_cbam.config.training import IMAGES, NETWORK, TRAINING, TrainingConfig
 
 BATCH_NORMS = ("train", "recalibrate", "frozen")
-# The phases: the first and the last leave the backbone as it is, the second trains everything.
+# The phases. The first and the last keep the backbone frozen; the second trains all weights.
 HEAD_PHASE, WHOLE_PHASE, ADAPTER_PHASE = "head", "whole", "adapter"
-# What a run trains.
+# The parts of the network that a run can train.
 TRAINS = ("whole", "adapter")
 
 
 @documented
 @dataclass(frozen=True, kw_only=True)
 class FineTuneConfig(TrainingConfig):
-    """A fine-tuning run, in full: the same configuration gives the same run."""
+    """Complete configuration of a fine-tuning run: the same one gives the same run."""
 
     data: str = option(
-        "Folder with train/ and val/, or of class folders, of which `val_split` sets a part apart.",
+        "Folder with train/ and val/, or a folder of class folders, which `val_split` splits.",
         argument=True,
         form=PATH,
     )
     points: str | None = option(
-        f"Where attention goes: {' or '.join(NAMED_POINTS)}; by default to every attention point, "
-        "BAM to the stage ends. The last stage has no stage end.",
+        f"Points of the attention: {' or '.join(NAMED_POINTS)}; by default all attention points, "
+        "and for BAM the stage ends. The last stage has no stage end.",
         default=None,
         panel=NETWORK,
     )
     train: str = option(
-        f"{TRAINS[0]}: head and attention first, then the whole network. {TRAINS[1]}: head and "
-        "attention alone, beside a backbone that stays as it is; a small file adapter.npz holds "
-        "them then.",
+        f"{TRAINS[0]}: train head and attention first, then the whole network. {TRAINS[1]}: train "
+        "head and attention only, on a frozen backbone, and save them in a small file adapter.npz.",
         default="whole",
         panel=TRAINING,
     )
     image_size: int = option("Side of the images, in pixels.", default=224, least=1, panel=IMAGES)
     batch_size: int = with_default(TrainingConfig, "batch_size", 32)
     head_epochs: int | None = option(
-        "Epochs of head and attention before the whole network learns; by default as many as "
-        f"{BUDGETS[True].head_steps} steps need, at most {MOST_EPOCHS}, and without weights none.",
+        "Epochs of head and attention before the whole network learns; by default enough for "
+        f"{BUDGETS[True].head_steps} steps, at most {MOST_EPOCHS}, and without weights none.",
         default=None,
         least=0,
         panel=TRAINING,
     )
     epochs: int | None = option(
-        f"Epochs of the whole network; by default as many as {BUDGETS[True].steps} steps need, "
-        f"without weights {BUDGETS[False].steps}. Or of the adapter; as many as {ADAPTER_STEPS} "
-        f"steps need. At least {LEAST_EPOCHS} and at most {MOST_EPOCHS}.",
+        "Epochs of the whole network, or of the adapter. By default enough for "
+        f"{BUDGETS[True].steps} steps ({BUDGETS[False].steps} without weights, {ADAPTER_STEPS} for "
+        f"an adapter), but at least {LEAST_EPOCHS} and at most {MOST_EPOCHS}.",
         default=None,
         least=0,
         panel=TRAINING,
     )
     learning_rate: float | None = option(
-        f"Peak learning rate of the backbone, of Adam with cosine decay; {usual('learning_rate')}.",
+        "Peak learning rate of the backbone, for Adam with cosine decay; "
+        f"{usual('learning_rate')}.",
         default=None,
         panel=TRAINING,
     )
     attention_learning_rate: float | None = option(
         f"Peak learning rate of attention; {usual('attention_learning_rate')}. Before the whole "
-        f"network learns it is {BESIDE_FROZEN:g} of that. The first kernels of channel gates learn "
-        "at a tenth of the rate.",
+        f"network learns, it is {BESIDE_FROZEN:g} times that rate. The first kernels of channel "
+        "gates learn at a tenth of the rate.",
         default=None,
         panel=TRAINING,
     )
@@ -99,36 +99,36 @@ class FineTuneConfig(TrainingConfig):
         panel=NETWORK,
     )
     batch_norm: str | None = option(
-        "What the backbone's batch normalization does while the whole network learns. train: it "
-        "normalizes by the batch, keeps moving averages, and learns. recalibrate: the same, but at "
-        "the start and before each scoring the averages are replaced by those over 320 training "
-        "images, rounded to whole batches. frozen: it keeps what the weights came with. By default "
-        "frozen where the backbone's features fit the images as they are and neither "
-        "`learning_rate` nor `batch_norm_momentum` is given, otherwise train.",
+        "Mode of the backbone's batch normalization while the whole network learns. train: "
+        "normalize by the batch, update the moving averages, and learn. recalibrate: the same, but "
+        "at the start and before each scoring replace the averages by those over 320 training "
+        "images, rounded to whole batches. frozen: keep the pretrained values. The default is "
+        "frozen if the pretrained features fit the images and neither `learning_rate` nor "
+        "`batch_norm_momentum` is given, otherwise train.",
         default=None,
         panel=TRAINING,
     )
     batch_norm_momentum: float | None = option(
-        "Momentum of all batch normalization, the attention's too; by default "
-        f"{SHORT_MOMENTUM}, or less where the network's is less, since a larger one takes more "
-        "steps to settle than a run has.",
+        "Momentum of all batch normalization, including that of the attention; by default "
+        f"{SHORT_MOMENTUM}, or the network's own if it is smaller, since a larger momentum takes "
+        "more steps to settle than a run has.",
         default=None,
         panel=TRAINING,
     )
     selection_split: float = option(
-        "Share of train held out to choose the epoch by: the last whose accuracy there is within a "
-        "standard error of the highest.",
+        "Share of train held out to choose the epoch: the last one whose accuracy on the held-out "
+        "images is within a standard error of the highest.",
         default=0.1,
         panel=IMAGES,
     )
     balance: bool = option(
-        "Let each class count alike, however many images it has: in the loss, in the logistic "
-        "regression that a run starts with, and in the scores by which an epoch is chosen.",
+        "Give all classes the same weight, regardless of their numbers of images: in the loss, in "
+        "the logistic regression at the start of a run, and in the scores that choose the epoch.",
         default=False,
         panel=TRAINING,
     )
     augmentations: tuple[str, ...] = option(
-        f"How images are varied in training, of {', '.join(AUGMENTATIONS)}.",
+        f"Augmentations of the training images: {', '.join(AUGMENTATIONS)}.",
         default=AUGMENTATIONS,
         form=NAMES,
         flag="--augment",
@@ -145,10 +145,10 @@ class FineTuneConfig(TrainingConfig):
     clip_norm: float | None = with_default(TrainingConfig, "clip_norm", 1.0)
 
     def settled(self, batches: int) -> FineTuneConfig:
-        """The same run with numbers of epochs in place of `None`.
+        """Return the run with numbers of epochs in place of `None`.
 
         Args:
-            batches: of an epoch.
+            batches: number of batches per epoch.
         """
         if self.train == "adapter":
             return self._filled(
@@ -163,13 +163,13 @@ class FineTuneConfig(TrainingConfig):
     def rated(
         self, error: float | None, images: int, classes: int, norms: bool = True
     ) -> FineTuneConfig:
-        """The settled run with batch normalization and rates in place of `None`.
+        """Return the settled run with batch normalization and rates in place of `None`.
 
         Args:
-            error: share of the images held out that a logistic regression on the features of the
-                backbone tells wrong; `None` for a backbone without weights.
-            images: how many images are held out.
-            classes: how many classes there are.
+            error: error of a logistic regression on the features of the backbone, as a share of the
+                held-out images; `None` for a backbone without weights.
+            images: number of held-out images.
+            classes: number of classes.
             norms: whether the backbone has batch normalization.
         """
         if self.train == "adapter":
@@ -186,20 +186,20 @@ class FineTuneConfig(TrainingConfig):
         return run._filled(**asdict(rates))
 
     def _filled(self, **found: Any) -> FineTuneConfig:
-        """The same run with what was found in place of `None`."""
+        """Return the run with the given values in place of `None`."""
         missing = {name: value for name, value in found.items() if getattr(self, name) is None}
         return replace(self, **missing)
 
     def phases(self) -> tuple[Phase, ...]:
-        """The phases of a settled run, those without epochs left out."""
+        """Return the phases of a settled run that have epochs."""
         last = ADAPTER_PHASE if self.train == "adapter" else WHOLE_PHASE
         phases = (Phase(HEAD_PHASE, self.head_epochs or 0), Phase(last, self.epochs or 0))
         return tuple(phase for phase in phases if phase.epochs > 0)
 
     def recipe(self, phase: str = WHOLE_PHASE) -> Recipe:
-        """How a rated run trains its weights in a phase."""
+        """Return the training recipe of a rated run for a phase."""
         share = BESIDE_FROZEN if phase == HEAD_PHASE else 1.0
-        # A rate that is not known yet is 0, which the recipe's check refuses.
+        # A rate that is not known yet becomes 0, which the recipe's check refuses.
         return Recipe(
             optimizer="adam",
             learning_rate=self.learning_rate or 0.0,

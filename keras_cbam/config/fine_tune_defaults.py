@@ -1,4 +1,4 @@
-"""What fine-tuning does where the user does not say: rates, budgets, batch normalization."""
+"""Defaults of fine-tuning: learning rates, budgets and batch normalization."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class Budget:
-    """Steps of a run.
+    """Number of steps of a run.
 
-    A budget is a number of steps, not of epochs, so that 500 images are seen often enough and
-    50,000 not too often.
+    A budget counts steps, not epochs, so that a run sees 500 images often enough and 50,000 images
+    not too often.
 
     Attributes:
-        head_steps: steps of head and attention beside a frozen backbone.
+        head_steps: steps of head and attention on a frozen backbone.
         steps: steps of the whole network.
     """
 
@@ -24,12 +24,12 @@ class Budget:
 
 @dataclass(frozen=True)
 class Rates:
-    """Peak rates of a run.
+    """Peak learning rates of a run.
 
     Attributes:
-        learning_rate: of the backbone.
-        attention_learning_rate: of the attention while the whole network learns.
-        head_learning_rate: of the head.
+        learning_rate: rate of the backbone.
+        attention_learning_rate: rate of the attention while the whole network learns.
+        head_learning_rate: rate of the head.
     """
 
     learning_rate: float
@@ -37,41 +37,41 @@ class Rates:
     head_learning_rate: float
 
 
-# Epochs of the whole network that even the largest set gets, and of a phase that the smallest gets.
-# Each epoch is scored and saved.
+# Least number of epochs of the whole network, even for the largest sets, and greatest number of
+# epochs of a phase, for the smallest sets. Each epoch is scored and saved.
 LEAST_EPOCHS, MOST_EPOCHS = 2, 100
 
-# By whether the backbone has weights. docs/finetune.md has the test of these numbers.
+# The key is whether the backbone has weights. docs/finetune.md shows how these numbers were tested.
 BUDGETS: dict[bool, Budget] = {
     True: Budget(head_steps=100, steps=450),
     False: Budget(head_steps=0, steps=1000),
 }
 
-# By what the backbone starts from, and whether its batch normalization learns.
+# Rates depend on the start of the backbone, and on whether its batch normalization learns.
 FRESH = Rates(learning_rate=3e-3, attention_learning_rate=3e-3, head_learning_rate=3e-3)
 NORM_TRAINS = Rates(learning_rate=1e-3, attention_learning_rate=3e-3, head_learning_rate=1e-3)
-# Frozen batch normalization does not rescale a layer whose weights change, so that higher rates can
+# Frozen batch normalization does not rescale a layer whose weights change, so higher rates can
 # destroy the network.
 NORM_FROZEN = Rates(learning_rate=1e-4, attention_learning_rate=3e-4, head_learning_rate=1e-3)
 
-# An adapter. The backbone does not learn, so its rate has no effect.
+# Rates of an adapter. The backbone does not learn, so its rate has no effect.
 ADAPTER = Rates(learning_rate=1e-3, attention_learning_rate=1e-3, head_learning_rate=1e-3)
 ADAPTER_STEPS = 550
 
-# The share of its rate at which the attention learns while the backbone is frozen.
+# In the head phase, while the backbone is frozen, the attention learns at this share of its rate.
 BESIDE_FROZEN = 0.1
 
 # Momentum of batch normalization in runs of a few hundred steps.
 SHORT_MOMENTUM = 0.9
 
-# Below this error, as a share of that of guessing, the features of the frozen backbone fit.
+# The features of the frozen backbone fit if the error is below this share of the guessing error.
 NEAR = 0.1
 # 95 % of a normal distribution lies below this many standard deviations.
 QUANTILE = 1.645
 
 
 def usual(name: str) -> str:
-    """What a rate is by default, in words."""
+    """Return the default of a rate, in words."""
     tables = (NORM_TRAINS, NORM_FROZEN, FRESH, ADAPTER)
     trained, frozen, fresh, adapter = (getattr(rates, name) for rates in tables)
     told = f"by default {trained:g}"
@@ -79,11 +79,14 @@ def usual(name: str) -> str:
         told += f", with frozen or no batch normalization {frozen:g}"
     if fresh != trained:
         told += f", without weights {fresh:g}"
-    return told if adapter == trained else f"{told}, of an adapter {adapter:g}"
+    return told if adapter == trained else f"{told}, for an adapter {adapter:g}"
 
 
 def default_recipe() -> dict[str, object]:
-    """All of these numbers, by name: what changes where a run of the same options does."""
+    """Return all of these numbers by name.
+
+    They change whenever the defaults change what a run with the same options does.
+    """
     return {
         "budgets": [asdict(BUDGETS[weights]) for weights in (True, False)],
         "rates": [asdict(rates) for rates in (FRESH, NORM_TRAINS, NORM_FROZEN, ADAPTER)],
@@ -94,16 +97,16 @@ def default_recipe() -> dict[str, object]:
 
 
 def fits(error: float, images: int, classes: int) -> bool:
-    """Whether the features of the frozen backbone fit the task as they are.
+    """Return whether the features of the frozen backbone fit the task as they are.
 
-    ImageNet's do for photographs of its own classes. Training that changes them much can cost
-    more there than a few thousand images can teach. The upper bound of the error counts (Wilson
-    1927), so of few images hardly any may be wrong, and fewer than 25 never show a fit.
+    ImageNet features fit photographs of ImageNet classes. Training that changes such features much
+    can lose more than a few thousand images can teach. The test uses the upper bound of the error
+    (Wilson 1927). With few images, hardly any may be wrong, and fewer than 25 never show a fit.
 
     Args:
-        error: share of the images held out that a logistic regression on the features tells wrong.
-        images: how many are held out.
-        classes: how many classes; the error counts as a share of that of guessing.
+        error: error of a logistic regression on the features, as a share of the held-out images.
+        images: number of held-out images.
+        classes: number of classes. The error is compared with the error of guessing.
     """
     prior = QUANTILE**2 / images
     margin = QUANTILE * math.sqrt(error * (1 - error) / images + prior / images / 4)
@@ -112,5 +115,5 @@ def fits(error: float, images: int, classes: int) -> bool:
 
 
 def epochs_of(steps: int, batches: int, least: int = 0) -> int:
-    """How many epochs of so many batches it takes to reach a budget of steps, within bounds."""
+    """Return how many epochs of `batches` batches reach a budget of steps, within bounds."""
     return min(max(math.ceil(steps / batches), least), MOST_EPOCHS)

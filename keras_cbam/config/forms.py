@@ -1,4 +1,4 @@
-"""How values that are more than a word or a number are written on the command line."""
+"""Command-line syntax of values that are more than a word or a number."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from keras_cbam.errors import InputError
 
 
 class Form(NamedTuple):
-    """How a value is written on the command line, where it is not simply itself.
+    """Syntax of a value on the command line.
 
     Attributes:
-        type: what the command line takes.
-        read: from that to the value; it raises an `InputError` for what is no such value.
-        write: from a value to that.
-        hint: what the command line's help tells beside the option's own.
+        type: type of the argument that the command line parses.
+        read: function from this argument to the value; raises an `InputError` if it is not valid.
+        write: function from a value to the argument.
+        hint: text that follows the help of the option.
     """
 
     type: Any
@@ -27,7 +27,7 @@ class Form(NamedTuple):
 
 
 def read_names(text: str) -> tuple[str, ...]:
-    """The names in `a,b`; none in `none`."""
+    """Return the names in `a,b`, or no names for `none`."""
     return () if text == "none" else tuple(text.split(","))
 
 
@@ -37,7 +37,7 @@ def write_names(names: tuple[str, ...]) -> str:
 
 
 def read_arguments(pairs: list[str] | None) -> dict[str, Any]:
-    """The arguments in `NAME=VALUE`, by name; a value that is no JSON is text."""
+    """Return the arguments in `NAME=VALUE` pairs, by name; a value that is not JSON is text."""
     return dict(_read_argument(pair) for pair in pairs or ())
 
 
@@ -52,7 +52,7 @@ def _read_argument(text: str) -> tuple[str, Any]:
 
 
 def read_size(text: str) -> tuple[int, int]:
-    """Height and width in pixels, in `320` or `256x320`."""
+    """Return height and width in pixels from `320` or `256x320`."""
     sides = text.lower().split("x")
     if len(sides) > 2 or not all(side.isdecimal() for side in sides):
         raise InputError(f"Expected an image size such as 320 or 256x320. Received: {text}")
@@ -65,8 +65,8 @@ def write_size(size: tuple[int, int]) -> str:
 
 
 PATH = Form(Path, str, Path)
-NAMES = Form(str, read_names, write_names, "Names with commas between them, or none.")
-SIZE = Form(str, read_size, write_size, "A side, or HEIGHTxWIDTH.")
+NAMES = Form(str, read_names, write_names, "Names separated by commas, or none.")
+SIZE = Form(str, read_size, write_size, "One side, or HEIGHTxWIDTH.")
 ARGUMENTS = Form(
     list[str] | None,
     read_arguments,

@@ -1,4 +1,4 @@
-"""The names by which things are chosen. Beside each stands the table that has what they name."""
+"""The names that a user can choose. A comment gives the file of the table behind each list."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options: dataclass fields with their help, from which command line and docstring are made."""
+"""Options are dataclass fields with a help text. They define command line and docstrings."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ WIDTH = 100
 
 
 class Option(NamedTuple):
-    """What a field tells of itself.
+    """Description of a field.
 
     Attributes:
-        help: one or more sentences. Other fields stand in backticks.
-        least: the smallest number that is taken.
-        most: the largest.
-        argument: whether it stands on the command line without a name.
-        form: how it is written there.
-        flag: its name there, such as `"--augment"`, where that is not the field's.
-        panel: the heading under which the command's help lists it.
+        help: one or more sentences. Backticks mark the names of other fields.
+        least: smallest accepted number.
+        most: largest accepted number.
+        argument: whether the command line takes the value as an argument without a name.
+        form: syntax of the value on the command line.
+        flag: name on the command line, such as `"--augment"`, if it differs from the field's name.
+        panel: heading that lists the option in the help of the command.
     """
 
     help: str
@@ -37,12 +37,12 @@ class Option(NamedTuple):
 
 
 def option(help: str, *, default: Any = dataclasses.MISSING, **details: Any) -> Any:
-    """A dataclass field that is an option; see `Option`. Without a default it must be given."""
+    """Return a dataclass field that is an option. It is required if it has no default."""
     return _field(default, Option(help, **details))
 
 
 def with_default(config: type, name: str, default: Any) -> Any:
-    """The option of a parent class, with another default."""
+    """Return the option of a parent class with another default."""
     (field,) = (field for field in dataclasses.fields(config) if field.name == name)
     return _field(default, field.metadata[_KEY])
 
@@ -57,10 +57,10 @@ class OptionField(NamedTuple):
     """A field of a configuration.
 
     Attributes:
-        name: the field's.
-        type: of its value.
-        default: of its value; `dataclasses.MISSING` if it must be given.
-        option: what it tells.
+        name: name of the field.
+        type: type of the value.
+        default: default of the value; `dataclasses.MISSING` if it is required.
+        option: description of the field.
     """
 
     name: str
@@ -70,7 +70,7 @@ class OptionField(NamedTuple):
 
 
 def option_fields(config: type) -> list[OptionField]:
-    """The options of a configuration, in order."""
+    """Return the options of a configuration, in order."""
     types = get_type_hints(config)
     return [
         OptionField(each.name, types[each.name], _default(each), each.metadata[_KEY])

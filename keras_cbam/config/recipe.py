@@ -1,4 +1,4 @@
-"""How a network is trained, as data."""
+"""A training recipe: optimizer, schedule and regularization as data."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from keras_cbam.errors import InputError
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine", "step")
 POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
-# Groups of weights that may have rates of their own.
+# Groups of weights that can have their own learning rates.
 GROUPS = ("backbone", "attention", "squeeze", "head")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained.
+    """A training recipe.
 
     Attributes:
         optimizer: `"sgd"`, `"adam"` or `"adamw"`.
-        learning_rate: the highest rate.
-        group_rates: the highest rate of a group of weights, for those of `GROUPS` whose rate is not
-            `learning_rate`: backbone, attention, squeeze, head. Squeeze is the first kernels of
-            channel gates; if attention is named and squeeze is not, these learn at a tenth of the
-            attention's rate. Schedule and warm-up are the same for all, and so is the norm that
-            `clip_norm` bounds.
-        schedule: `"constant"`, `"cosine"` to 0, or `"step"`: a tenth after each of `milestones`.
-        milestones: shares of the steps, in (0, 1), ascending; of the schedule `"step"`.
+        learning_rate: peak learning rate.
+        group_rates: peak learning rates of groups of weights that do not use `learning_rate`. The
+            groups are those of `GROUPS`: backbone, attention, squeeze, head. Squeeze contains the
+            first kernels of channel gates. If attention has a rate and squeeze has none, squeeze
+            learns at a tenth of the attention's rate. All groups share the schedule, the warm-up
+            and the norm that `clip_norm` bounds.
+        schedule: `"constant"`; `"cosine"`, which decays to 0; or `"step"`, which divides the rate
+            by 10 at each of `milestones`.
+        milestones: shares of the steps for the schedule `"step"`, in (0, 1), ascending.
         warmup: share of the steps in which the rate rises from 0, in [0, 1).
-        momentum: of SGD.
-        nesterov: whether SGD looks ahead.
-        weight_decay: the share of each weight that a step at rate 1 takes off, apart from the
-            gradient. A decay `d` in the loss, as PyTorch's SGD has it, takes off
+        momentum: momentum of SGD.
+        nesterov: whether SGD uses Nesterov momentum.
+        weight_decay: share of each weight that a step at a learning rate of 1 subtracts, separate
+            from the gradient. A decay `d` in the loss, as in PyTorch's SGD, subtracts
             `d / (1 - momentum)` in the long run.
         label_smoothing: share of the target that is spread over all classes, in [0, 1).
-        clip_norm: the norm that the gradient of all weights together is scaled down to; `None` for
-            none.
-        ema: momentum of an exponential moving average of the weights, which takes their place in
-            scoring and at the end; `None` for none.
-        dtype_policy: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`, the last with its loss
-            scaled; of the layers, so that the model is built under `dtype_policy(...)` of it.
+        clip_norm: upper bound of the norm of all gradients together; `None` for no clipping.
+        ema: momentum of an exponential moving average of the weights. The average replaces the
+            weights for scoring and at the end. `None` for no average.
+        dtype_policy: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`; the last scales the
+            loss. It is a policy of the layers, so build the model under `dtype_policy(...)`.
     """
 
     optimizer: str = "sgd"
@@ -59,7 +59,7 @@ class Recipe:
     dtype_policy: str = "float32"
 
     def check(self) -> None:
-        """Raise an `InputError` for what `compile_model` would refuse, or quietly misread."""
+        """Raise an `InputError` for values that `compile_model` would refuse or misread."""
         for name, chosen, known in (
             ("optimizer", self.optimizer, OPTIMIZERS),
             ("schedule", self.schedule, SCHEDULES),

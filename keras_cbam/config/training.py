@@ -1,4 +1,4 @@
-"""What every training run has."""
+"""Options that all training runs share."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from keras_cbam.config.names import ATTENTIONS
 from keras_cbam.config.option import option
 from keras_cbam.config.recipe import POLICIES
 
-# The headings of their help.
+# Headings of the options in the help.
 IMAGES, NETWORK, TRAINING = "Images", "Network", "Training"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """A training run of a network on a backbone of `keras.applications`."""
+    """Configuration of a training run with a backbone of `keras.applications`."""
 
     data: str = option("Folder of the images.", argument=True, form=PATH)
     output: str = option("Directory of the results.", form=PATH)
     val_split: float | None = option(
-        "Share of the images that is set apart as val, in (0, 1), where `data` has no such split.",
+        "Share of the images to split off as val, in (0, 1), if `data` has no such split.",
         default=None,
         panel=IMAGES,
     )
@@ -41,28 +41,28 @@ class TrainingConfig:
     attention: str = option(
         f"One of {', '.join(ATTENTIONS)}; or none.", default="cbam", panel=NETWORK
     )
-    batch_size: int = option("Images a step.", least=1, panel=TRAINING)
+    batch_size: int = option("Images per step.", least=1, panel=TRAINING)
     warmup: float = option(
-        "Share of the steps in which learning rates rise from 0, in [0, 1).",
+        "Share of the steps in which the learning rates rise from 0, in [0, 1).",
         panel=TRAINING,
     )
     clip_norm: float | None = option(
-        "Norm that the gradient of all weights is scaled down to.",
+        "Upper bound of the norm of all gradients together.",
         least=0,
         form=NUMBER_OR_NONE,
         panel=TRAINING,
     )
     ema: float | None = option(
-        "Momentum of a moving average of the weights, which is scored and kept; by default there "
-        "is none.",
+        "Momentum of a moving average of the weights. The average is scored and saved; by default "
+        "there is none.",
         default=None,
         panel=TRAINING,
     )
     augmentations: tuple[str, ...] = option(
-        "How images are varied in training.", form=NAMES, flag="--augment", panel=IMAGES
+        "Augmentations of the training images.", form=NAMES, flag="--augment", panel=IMAGES
     )
-    seed: int = option("Seed of everything random.", default=0, least=0)
+    seed: int = option("Seed of all random numbers.", default=0, least=0)
     dtype_policy: str = option(f"One of {', '.join(POLICIES)}.", default="float32", panel=TRAINING)
     checkpoint_seconds: float = option(
-        "Seconds between two saves of the state from which a cut-off run is resumed.", default=30.0
+        "Seconds between two saves of the state that an interrupted run resumes from.", default=30.0
     )

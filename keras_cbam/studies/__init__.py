@@ -1,4 +1,9 @@
-"""The paper's tables 1 to 4 as studies on images of one's own, and the transfer study."""
+"""The reproduction of the paper's tables 1 to 4 on your own images, and the transfer study.
+
+`study` trains the networks of the tables and writes the tables. `transfer_study` fine-tunes one
+pretrained backbone in several ways and compares them. Only the command `keras-cbam study` builds on
+this package; no other part of keras_cbam imports it.
+"""
 
 from keras_cbam.studies.attentions import ATTENTIONS
 from keras_cbam.studies.networks import build_network

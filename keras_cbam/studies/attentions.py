@@ -1,4 +1,7 @@
-"""The attentions that the paper's tables compare, started as the authors start theirs."""
+"""Reproduction of the paper's tables: the attentions that the tables compare.
+
+Their weights are initialized as in the authors' networks.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,11 @@ def _factory(layer: Callable[..., keras.layers.Layer], **settings: Any) -> Facto
 
 
 def _cbam(**settings: Any) -> Factory:
-    # The authors' networks start the normalization of the spatial gate at zero.
+    # The authors' networks initialize the gamma of the spatial gate's normalization to zero.
     return _factory(CBAM, gamma_initializer="zeros", **settings)
 
 
-# By name: what a builder of keras_cbam.models takes as `attention`.
+# Values for the argument `attention` of the builders in keras_cbam.models, by name.
 ATTENTIONS: dict[str, str | Factory | None] = {
     "none": None,
     "se": "se",

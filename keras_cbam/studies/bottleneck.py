@@ -1,4 +1,7 @@
-"""What stands in place of attention to tell it from mere parameters: as many, and no gate."""
+"""Transfer study: a bottleneck without a gate, with about as many parameters as CBAM.
+
+It takes the place of attention, to separate the effect of gates from that of more parameters.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +18,18 @@ from keras_cbam.surgery.points import AttentionPoint
 class Bottleneck(Refinement):
     """Adds a bottleneck of 1x1 convolutions to its input: `x + up(relu(down(x)))`.
 
-    It starts as the identity, since the last kernel starts at zero. It learns as attention does:
-    beside the head in the first phase, and at the same rates.
+    It starts as the identity, since the last kernel starts at zero. It trains like attention:
+    together with the head in the first phase, and at the same learning rates.
 
     Args:
-        filters: channels of the bottleneck.
+        filters: number of channels of the bottleneck.
         **kwargs: `name`, `dtype` and `trainable`, as for any Keras layer.
 
     Input shape:
         `(batch, height, width, channels)`.
 
     Output shape:
-        That of the input.
+        The shape of the input.
 
     Source: the residual adapters of [Rebuffi et al.](https://arxiv.org/abs/1705.08045), with the
     bottleneck of [Houlsby et al.](https://arxiv.org/abs/1902.00751).
@@ -55,11 +58,11 @@ class Bottleneck(Refinement):
 
 
 def bottleneck(point: AttentionPoint) -> keras.layers.Layer:
-    """A bottleneck for a point, with about as many parameters as CBAM has there."""
+    """Return a bottleneck for a point, with about as many parameters as CBAM has there."""
     channels = int(point.shape[-1] or 0)
     attention = CBAM(dtype="float32", data_format="channels_last")
     attention.build((None, None, None, channels))
     trained = sum(int(keras.ops.size(weight)) for weight in attention.trainable_weights)
-    # With f filters it has f (2 C + 1) + C.
+    # A bottleneck with f filters on C channels has f (2 C + 1) + C parameters.
     filters = max(round((trained - channels) / (2 * channels + 1)), 1)
     return Bottleneck(filters, name=f"{point.layer}_bottleneck")

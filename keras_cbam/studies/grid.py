@@ -1,4 +1,7 @@
-"""Which runs a study is made of: one for each network, attention and seed, however often named."""
+"""Reproduction of the paper's tables: the runs of a study.
+
+There is one run per network, attention and seed, even if several tables use it.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,10 @@ from keras_cbam.training.image_folder import ImageFolder, ImageSet, read_image_f
 
 
 def read_images(path: Path) -> ImageFolder:
-    """Read a folder of `train/` and `val/`, or of `*train*.npz` and `*test*.npz`.
+    """Read a folder with `train/` and `val/`, or with `*train*.npz` and `*test*.npz`.
 
     Raises:
-        InputError: if it is neither.
+        InputError: if the folder has neither.
     """
     if is_image_archive(path):
         return read_image_archive(path)
@@ -30,7 +33,7 @@ def read_images(path: Path) -> ImageFolder:
 
 
 def check_scale(scale: Scale) -> None:
-    """Raise an `InputError` for what a run would refuse."""
+    """Raise an `InputError` for a scale that a run would refuse."""
     for network in scale.networks:
         check_network(network)
     scale.recipe.check()
@@ -54,7 +57,7 @@ def check_scale(scale: Scale) -> None:
 def grid(
     studies: Sequence[str], scale: Scale, seeds: Iterable[int], folder: ImageFolder
 ) -> list[Run]:
-    """Return the runs of studies, each once, all of one seed before those of the next."""
+    """Return the runs of studies without duplicates, ordered by seed."""
     digest = _digest(folder)
     wanted = dict.fromkeys(
         (network, row.attention)
@@ -70,14 +73,14 @@ def grid(
 
 
 def networks(study: Study, scale: Scale) -> tuple[str, ...]:
-    """The networks that a study is drawn up for."""
+    """Return the networks of a study."""
     return scale.networks if study.every_network else scale.networks[:1]
 
 
 def describe(
     network: str, attention: str, seed: int, scale: Scale, images: int, digest: str
 ) -> Run:
-    """Return a run of a scale on so many training images."""
+    """Return a run of a scale on `images` training images."""
     return Run(
         network=network,
         attention=attention,
@@ -95,7 +98,7 @@ def describe(
 
 
 def _digest(folder: ImageFolder) -> str:
-    """What tells these images from others: names, labels, and bytes or their number."""
+    """Return a digest of the images: class names, labels, and bytes or file names and sizes."""
     digest = hashlib.sha256("\n".join(folder.classes).encode())
     for images in (folder.train, folder.val):
         digest.update(images.labels.tobytes())

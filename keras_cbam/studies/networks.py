@@ -1,4 +1,4 @@
-"""The networks of studies by name, with a factor for their width where they have one."""
+"""Reproduction of the paper's tables: networks by name, with an optional factor for the width."""
 
 from __future__ import annotations
 
@@ -12,34 +12,35 @@ from keras_cbam.errors import InputError
 from keras_cbam.pixels import TORCH
 from keras_cbam.studies.attentions import ATTENTIONS
 
-# The argument of a builder that a factor behind its name stands for.
+# Arguments of builders that the factor after the name of a network can set.
 FACTORS = ("width", "alpha")
 
 
 def check_network(name: str) -> None:
-    """Raise an `InputError` unless `name` is a network of `keras_cbam.models`, factor and all."""
+    """Raise an `InputError` unless `name` is in `keras_cbam.models` and any factor is valid."""
     _parse(name)
 
 
 def build_network(
     name: str, attention: str, classes: int, *, image_size: int, stem: str = "imagenet"
 ) -> keras.Model:
-    """Build a network of the paper that takes pixels.
+    """Build a network of the paper that takes pixels as its input.
 
     Args:
-        name: of a builder of `keras_cbam.models`, with a factor for its width behind a hyphen if it
-            takes one, such as `"WideResNet18-0.5"`.
-        attention: a name of `ATTENTIONS`.
-        classes: how many classes.
+        name: name of a builder of `keras_cbam.models`. If the builder takes a factor for the width,
+            the factor can follow after a hyphen, such as `"WideResNet18-0.5"`.
+        attention: a name in `ATTENTIONS`.
+        classes: number of classes.
         image_size: side of the images, in pixels.
-        stem: as for the builder.
+        stem: stem of the network, as for the builder.
 
     Returns:
         A `keras.Model` from `(batch, image_size, image_size, 3)` RGB in 0..255 to
         `(batch, classes)` probabilities.
 
     Raises:
-        InputError: on another name.
+        InputError: if the name of the network or of the attention is unknown, or if the network
+            cannot be built.
     """
     builder, settings = _parse(name)
     if attention not in ATTENTIONS:
@@ -57,18 +58,18 @@ def build_network(
         )
     except ValueError as error:
         raise InputError(f"Network {name} cannot be built: {error}") from error
-    # Whatever the dtype policy, probabilities are not rounded.
+    # Compute the probabilities in float32 under every dtype policy.
     softmax = keras.layers.Activation("softmax", dtype="float32", name="probabilities")
     return keras.Model(image, softmax(scores.output), name=scores.name)
 
 
 def _parse(name: str) -> tuple[str, dict[str, Any]]:
-    """The builder of a name, and the arguments that its factor stands for."""
+    """Return the name of the builder, and the arguments that the factor sets."""
     builder, hyphen, factor = name.partition("-")
     if builder not in models.__all__:
         raise InputError(
-            f"Expected a network of {', '.join(models.__all__)}, behind a hyphen a factor for its "
-            f"width where it takes one, such as WideResNet18-0.5. Received: {name}"
+            f"Expected a network of {', '.join(models.__all__)}, followed by a hyphen and a factor "
+            f"for its width if it takes one, such as WideResNet18-0.5. Received: {name}"
         )
     taken = [a for a in FACTORS if a in inspect.signature(getattr(models, builder)).parameters]
     if not hyphen:
@@ -79,6 +80,6 @@ def _parse(name: str) -> tuple[str, dict[str, Any]]:
         number = 0.0
     if not taken or not number > 0:
         raise InputError(
-            f"Expected a factor above 0 behind a network that takes one. Received: {name}"
+            f"Expected a factor above 0 after a network that takes one. Received: {name}"
         )
     return builder, {taken[0]: number}

@@ -1,4 +1,4 @@
-"""The table and the plot of a study."""
+"""Reproduction of the paper's tables: the table and the plot of a study."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ HEADER = (
 
 
 class Line(NamedTuple):
-    """A row of the table of a study, for one network.
+    """A row of a study's table, for one network.
 
     Attributes:
-        network: the network.
-        label: as the paper names the row.
-        summary: the errors.
-        comparison: with the first row; `None` for that one.
-        published: the paper's error in %, on ImageNet; `None` where it has none.
+        network: name of the network.
+        label: name of the row in the paper.
+        summary: the errors of the row.
+        comparison: comparison with the first row; `None` for the first row.
+        published: error on ImageNet in the paper, in %; `None` if the paper has none.
     """
 
     network: str
@@ -43,8 +43,8 @@ def lines(
 
     Args:
         study: the study.
-        networks: those that it is drawn up for.
-        results: by network and attention, then by seed.
+        networks: the networks of the study.
+        results: results by network and attention, then by seed.
     """
     found = []
     for network in networks:
@@ -58,7 +58,7 @@ def lines(
 
 
 def markdown(study: Study, found: Sequence[Line], about: Sequence[str]) -> str:
-    """The table, with what was run above it and what the figures mean below."""
+    """Return the table, with the settings above it and notes on its figures below it."""
     several = found[0].summary.deviation is not None
     pairs = "seeds, tested by Student's paired t" if several else "images, tested by McNemar"
     one = "" if several else " With one seed that is of two trained networks: others may differ."
@@ -78,7 +78,7 @@ def markdown(study: Study, found: Sequence[Line], about: Sequence[str]) -> str:
 
 
 def verdicts(found: Sequence[Line]) -> list[str]:
-    """What the comparisons show, in words: no more than their intervals and tests allow."""
+    """Return in words what the comparisons show, within the limits of their intervals and tests."""
     said = []
     for network in dict.fromkeys(line.network for line in found):
         first, *others = (line for line in found if line.network == network)
@@ -103,7 +103,7 @@ def _differs(comparison: Comparison) -> bool:
 
 
 def draw(study: Study, found: Sequence[Line], path: Path) -> None:
-    """Draw the error of each row: each seed a dot, the mean and its interval a bar."""
+    """Draw the error of each row: a dot per seed, and a bar for the mean and its interval."""
     from matplotlib.figure import Figure
 
     networks = list(dict.fromkeys(line.network for line in found))
@@ -130,7 +130,7 @@ def draw(study: Study, found: Sequence[Line], path: Path) -> None:
 
 
 def write(study: Study, name: str, found: Sequence[Line], about: Sequence[str], to: Path) -> None:
-    """Write `<name>.png`, `<name>.json` and, last, `<name>.md`."""
+    """Write `<name>.png`, `<name>.json` and finally `<name>.md`."""
     with atomic_path(to / f"{name}.png") as path:
         draw(study, found, path)
     rows: list[Any] = [

@@ -1,4 +1,7 @@
-"""One run of a study: a network trained from its start, scored once at the end."""
+"""Reproduction of the paper's tables: one run of a study.
+
+A run trains a network from random weights and scores it once, at the end.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ from keras_cbam.training.processes import ALONE, Processes, on_its_own
 from keras_cbam.training.recipe import compile_model, dtype_policy
 from keras_cbam.training.scores import Scorer, scores, told_right
 
-# Bytes of what a run wrote.
+# Largest size of a file written by a run, in bytes.
 LARGEST = 2**30
 
 RESULT = "result.json"
@@ -41,20 +44,20 @@ RESULT = "result.json"
 
 @dataclass(frozen=True)
 class Run:
-    """A run, in full: the same description gives the same run.
+    """Complete description of a run: the same description gives the same run.
 
     Attributes:
-        network: a name that `build_network` knows.
-        attention: a name of `ATTENTIONS`.
-        seed: seed of weights, order and augmentation. Runs of one seed see the same images.
-        epochs: how often all training images are seen.
+        network: name of a network that `build_network` knows.
+        attention: a name in `ATTENTIONS`.
+        seed: seed of weights, order and augmentation. Runs with the same seed see the same images.
+        epochs: number of passes over the training images.
         image_size: side of the images, in pixels.
-        stem: as for the builders.
-        batch_size: images a step, of all processes together.
-        recipe: how the network is trained.
-        augmentations: names out of `training.AUGMENTATIONS`.
+        stem: stem of the network, as for the builders.
+        batch_size: images per step, for all processes together.
+        recipe: training recipe.
+        augmentations: names from `training.AUGMENTATIONS`.
         crop_area: smallest share of an image that a random crop keeps.
-        backend: of Keras.
+        backend: Keras backend.
         data: digest of the images.
     """
 
@@ -73,13 +76,16 @@ class Run:
 
     @property
     def name(self) -> str:
-        """What its directory is called: the same for the same run, and for no other."""
+        """Name of the run's directory, unique to the run."""
         text = json.dumps(self.described(), sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:8]
         return f"{self.network}_{self.attention}_{self.seed}_{digest}"
 
     def described(self) -> dict[str, Any]:
-        """The run in values that JSON keeps: as before rates went by group, so that it is found."""
+        """Return the run as values for JSON, without the rates of groups.
+
+        Earlier runs had no such rates, so names of their directories stay valid.
+        """
         found = json.loads(json.dumps(asdict(self)))
         del found["recipe"]["group_rates"]
         return found
@@ -87,18 +93,18 @@ class Run:
 
 @dataclass(frozen=True)
 class Result:
-    """What a run came to.
+    """The result of a run.
 
     Attributes:
-        accuracy: share of the test images told right.
-        loss: mean cross-entropy on them.
-        correct: whether each was told right, `(images,)` bool.
-        parameters: trainable parameters.
-        multiply_adds: of one image.
-        seconds: time that the last process took for what it did of the run.
+        accuracy: share of the test images that are classified correctly.
+        loss: mean cross-entropy on the test images.
+        correct: whether each test image is classified correctly, `(images,)` bool.
+        parameters: number of trainable parameters.
+        multiply_adds: number of multiply-adds per image.
+        seconds: time of the last process, for its part of the run.
         history: loss and accuracy in training, by epoch.
-        attention: what `AttentionUse.record` tells of the test images; `None` without attention, or
-            of a run that was done before it was measured.
+        attention: `AttentionUse.record` for the test images; `None` without attention, or for an
+            older run without this measurement.
     """
 
     accuracy: float
@@ -112,10 +118,10 @@ class Result:
 
 
 class _Stored(TypedDict):
-    """A `Result` in its file: `correct` packed to bits, as hexadecimal digits."""
+    """A `Result` in its file, with `correct` packed to bits and written in hexadecimal digits."""
 
     accuracy: float
-    # It may be no number.
+    # It may not be a number.
     loss: Any
     correct: str
     images: int
@@ -135,7 +141,7 @@ def execute(
     checkpoint_seconds: float = 30.0,
     processes: Processes = ALONE,
 ) -> Result:
-    """Do a run, from where it was cut off if it was, and write its result to `directory`.
+    """Do a run, or resume it if it was interrupted, and write its result to `directory`.
 
     Raises:
         InputError: if the directory holds the state of another run.
@@ -183,12 +189,12 @@ def execute(
 
 
 def is_done(directory: Path) -> bool:
-    """Whether the run in a directory has its result."""
+    """Return whether the run in a directory has its result."""
     return (directory / RESULT).is_file()
 
 
 def read_result(directory: Path) -> Result | None:
-    """The result of the run in a directory, `None` if it is not done."""
+    """Return the result of the run in a directory, or `None` if the run is not done."""
     if not is_done(directory):
         return None
     path = directory / RESULT
@@ -203,7 +209,7 @@ def read_result(directory: Path) -> Result | None:
 
 @contextmanager
 def refused_if_damaged(path: Path) -> Iterator[None]:
-    """Within it, what a run wrote is read; what it cannot have written is an `InputError`."""
+    """Within this context, turn errors from a damaged file of a run into an `InputError`."""
     try:
         yield
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:

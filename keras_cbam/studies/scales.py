@@ -1,4 +1,4 @@
-"""How large studies are: networks, images and the budget of a run."""
+"""Reproduction of the paper's tables: the sizes of studies, with networks, images and budgets."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from keras_cbam.config.recipe import Recipe
 
 @dataclass(frozen=True)
 class Scale:
-    """How large a study is.
+    """The size of a study.
 
     Attributes:
-        networks: names that `build_network` knows. Tables 1 to 3 take the first.
+        networks: names of networks that `build_network` knows. Tables 1 to 3 use the first one.
         image_size: side of the images, in pixels.
         stem: `"imagenet"` or `"cifar"`, as for the builders.
-        batch_size: images a step.
-        images: the budget of a run, in images seen, rounded to whole epochs.
-        recipe: how the networks are trained.
-        augmentations: names out of `training.AUGMENTATIONS`.
+        batch_size: images per step.
+        images: budget of a run, as the number of images seen, rounded to whole epochs.
+        recipe: training recipe of the networks.
+        augmentations: names from `training.AUGMENTATIONS`.
         crop_area: smallest share of an image that a random crop keeps.
     """
 
@@ -35,7 +35,7 @@ class Scale:
 IMAGENET_IMAGES = 1_281_167
 
 SCALES: dict[str, Scale] = {
-    # For a laptop: one core does a run in one to three minutes.
+    # For a laptop. One core does a run in one to three minutes.
     "small": Scale(
         networks=("WideResNet18-0.25", "WideResNet18-0.5"),
         image_size=64,
@@ -51,8 +51,8 @@ SCALES: dict[str, Scale] = {
             clip_norm=5.0,
         ),
     ),
-    # The paper's: SGD at 0.1, a tenth of it after every 30 of 90 epochs, crops of 8 to 100 %. Its
-    # decay of 1e-4 in the loss is 1e-3 apart from it, with a momentum of 0.9.
+    # The paper's schedule: SGD at 0.1, divided by 10 after every 30 of 90 epochs, and crops of 8 to
+    # 100 %. With a momentum of 0.9, its decay of 1e-4 in the loss is a decoupled decay of 1e-3.
     "imagenet": Scale(
         networks=(
             *("ResNet50", "ResNet18", "ResNet34", "ResNet101"),

@@ -1,4 +1,7 @@
-"""What the runs of a study say, and how sure that is."""
+"""Statistics of studies: means, differences, intervals and tests.
+
+Both the reproduction of the paper's tables and the transfer study use them.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ LEVEL = 0.95
 
 
 class Interval(NamedTuple):
-    """A value and the 95 % interval around it."""
+    """A value and its 95 % interval."""
 
     value: float
     low: float
@@ -25,13 +28,13 @@ class Summary(NamedTuple):
 
     Attributes:
         errors: top-1 error by seed.
-        mean: their mean. With several seeds the interval is Student's over these; with one it is
-            Wilson's over the test images.
-        deviation: their standard deviation; `None` with one seed.
-        parameters: trainable parameters.
-        multiply_adds: of one image.
-        lost: accuracy that is lost, in points, where all attention is replaced by constants, its
-            mean over the seeds; `None` where there is no attention, or it was not measured.
+        mean: mean of the errors. With several seeds the interval is Student's interval over the
+            seeds; with one seed it is Wilson's interval over the test images.
+        deviation: standard deviation of the errors; `None` with one seed.
+        parameters: number of trainable parameters.
+        multiply_adds: number of multiply-adds per image.
+        lost: loss of accuracy, in points, when constants replace all attention, averaged over the
+            seeds; `None` without attention, or if it was not measured.
     """
 
     errors: dict[int, float]
@@ -43,14 +46,14 @@ class Summary(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """A row against the baseline, pair by pair.
+    """A paired comparison of a row with the baseline.
 
     Attributes:
-        difference: error minus that of the baseline, in points. With several seeds the pairs are
-            seeds, and the test is Student's paired one; with one seed they are test images, and it
-            is McNemar's exact one.
-        p_value: of a difference at least that large where there is none; `None` where all
-            seeds have the same difference, of which Student's test cannot tell.
+        difference: error of the row minus error of the baseline, in points. With several seeds, the
+            pairs are seeds and the test is Student's paired test. With one seed, the pairs are test
+            images and the test is McNemar's exact test.
+        p_value: probability of a difference at least this large if there is none; `None` if all
+            seeds have the same difference other than 0, for which Student's test is undefined.
     """
 
     difference: Interval
@@ -58,10 +61,10 @@ class Comparison(NamedTuple):
 
 
 def summarize(results: Mapping[int, Result]) -> Summary:
-    """Summarize a row.
+    """Return the summary of a row.
 
     Args:
-        results: by seed, at least one.
+        results: results by seed, at least one.
     """
     errors = {seed: 100 * (1 - result.accuracy) for seed, result in results.items()}
     first = next(iter(results.values()))
@@ -83,11 +86,11 @@ def summarize(results: Mapping[int, Result]) -> Summary:
 
 
 def compare(results: Mapping[int, Result], baseline: Mapping[int, Result]) -> Comparison:
-    """Compare a row with the baseline.
+    """Return the comparison of a row with the baseline.
 
     Args:
-        results: by seed, at least one.
-        baseline: of the same seeds, on the same test images.
+        results: results by seed, at least one.
+        baseline: results of the same seeds on the same test images.
     """
     from scipy import stats
 
@@ -95,7 +98,7 @@ def compare(results: Mapping[int, Result], baseline: Mapping[int, Result]) -> Co
     if len(pairs) > 1:
         gaps = np.array([100 * (ours.accuracy - base.accuracy) for ours, base in pairs])
         difference = students(-gaps)
-        # Rounding apart: an image more or less is a larger difference by far.
+        # Equal up to rounding: a single image makes a far larger difference.
         if np.ptp(gaps) < 1e-9:
             return Comparison(difference, 1.0 if abs(gaps[0]) < 1e-9 else None)
         return Comparison(difference, float(stats.ttest_1samp(gaps, 0).pvalue))
@@ -113,7 +116,7 @@ def compare(results: Mapping[int, Result], baseline: Mapping[int, Result]) -> Co
 
 
 def students(values: np.ndarray) -> Interval:
-    """The mean of at least two values, with Student's interval."""
+    """Return the mean of at least two values with Student's interval."""
     from scipy import stats
 
     mean, count = float(values.mean()), len(values)
@@ -122,10 +125,10 @@ def students(values: np.ndarray) -> Interval:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct the p-values of several tests for their number (Holm 1979).
+    """Return the p-values of several tests, corrected for their number (Holm 1979).
 
-    Each is then the smallest level at which its hypothesis is rejected, where the chance of any
-    false rejection among all of them stays within that level.
+    A corrected p-value is the smallest level at which its hypothesis is rejected, if the chance of
+    any false rejection among all tests must stay within that level.
     """
     order = np.argsort(p_values, kind="stable")
     corrected, highest = np.zeros(len(order)), 0.0
@@ -136,7 +139,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _wilson(wrong: np.ndarray) -> Interval:
-    """The share of what is true, in %, with Wilson's interval."""
+    """Return the share of true values, in %, with Wilson's interval."""
     from scipy import stats
 
     found = stats.binomtest(int(wrong.sum()), len(wrong)).proportion_ci(LEVEL, "wilson")

@@ -1,4 +1,4 @@
-"""Studies from images to tables: the runs that are not done yet, then what all of them say."""
+"""Reproduction of the paper's tables: do the missing runs, then write the tables."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from keras_cbam.training.processes import ALONE, Processes
 
 RUNS = "runs"
 
-# Called with a run that has just been done here, and its result.
+# A function that is called with each run done by this process, and its result.
 Told = Callable[[Run, Result], None]
 
 
@@ -41,35 +41,36 @@ def study(
     progress: Callable[[int, int], None] | None = None,
     processes: Processes = ALONE,
 ) -> list[Path]:
-    """Do the runs of studies that are not done yet, and write their tables and plots.
+    """Do the missing runs of studies, and write their tables and plots.
 
-    Runs are in `output/runs`, each in a directory of its own. Whoever calls this for the same
-    `output`, on whichever host, shares the work: a run is done once, and goes on from its last
-    saved step if whoever was at it is gone.
+    Runs are in `output/runs`, each in its own directory. All calls for the same `output`, on any
+    host, share the work. A run is done once. If its process dies, another one continues it from the
+    last saved step.
 
     Args:
-        names: names of `STUDIES`.
-        data: a folder of `train/` and `val/`, each with a folder for every class, or of one
-            `*train*.npz` and one `*test*.npz` as `read_image_archive` reads them.
+        names: names in `STUDIES`.
+        data: a folder with `train/` and `val/`, each with one folder per class; or a folder with
+            one `*train*.npz` and one `*test*.npz`, as `read_image_archive` reads them.
         output: directory of runs and tables.
         scale: networks, images and budget.
-        seeds: of the runs.
-        workers: processes that this call starts, each on its share of the cores; with 1, the runs
-            are done in this process.
-        callbacks: Keras callbacks of runs that are done in this process.
-        checkpoint_seconds: time between two saves of the state of a run.
-        tell: called with each run that was done in this process, and its result.
-        tell_skipped: called with the images that are left out, since they cannot be decoded.
-        progress: called with the number of runs that are done, and of all.
-        processes: what `join_processes` returns, where several train each run together.
+        seeds: seeds of the runs.
+        workers: number of processes that this call starts, each on its share of the cores. With 1,
+            this process does the runs.
+        callbacks: Keras callbacks for the runs in this process.
+        checkpoint_seconds: seconds between two saves of the state of a run.
+        tell: function that is called with each run done by this process, and its result.
+        tell_skipped: function that is called with the images that are skipped because they cannot
+            be decoded.
+        progress: function that is called with the number of finished runs and of all runs.
+        processes: the result of `join_processes`, if several processes train each run together.
 
     Returns:
-        The tables, a Markdown file for each name.
+        The paths of the tables, one Markdown file per name.
 
     Raises:
-        InputError: on names, data, scale or an output directory that cannot be used.
-        LostProcessError: if another process is gone, or if all workers have stopped before the runs
-            were done.
+        InputError: if names, data, scale or the output directory cannot be used.
+        LostProcessError: if another process is gone, or if all workers stopped before the runs were
+            done.
     """
     require("PIL", "filelock", "matplotlib", "scipy")
     unknown = [name for name in names if name not in STUDIES]
@@ -77,7 +78,7 @@ def study(
         raise InputError(f"Expected studies of {', '.join(STUDIES)}. Received: {unknown}")
     if not seeds or len(set(seeds)) < len(seeds) or workers < 1:
         raise InputError(
-            "Expected different seeds, and at least one of them and one worker. "
+            "Expected at least one seed, different seeds, and at least one worker. "
             f"Received: seeds {list(seeds)}, workers {workers}"
         )
     if workers > 1 and processes.count > 1:
@@ -89,7 +90,7 @@ def study(
         tell_skipped(folder.skipped)
     runs = grid(names, scale, seeds, folder)
     for network in dict.fromkeys(run.network for run in runs):
-        # What cannot be built is refused here, in one sentence, and by no worker.
+        # Refuse a network that cannot be built here, in one sentence, before any worker starts.
         build_network(
             network, "none", len(folder.classes), image_size=scale.image_size, stem=scale.stem
         )

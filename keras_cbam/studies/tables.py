@@ -1,4 +1,4 @@
-"""The paper's tables 1 to 4 as data: which attentions each compares, and what it printed."""
+"""Reproduction of the paper's tables: tables 1 to 4 as data, with the published errors."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ class Row(NamedTuple):
     """A row of a study.
 
     Attributes:
-        label: as the paper names it.
-        attention: a name of `ATTENTIONS`.
-        published: the paper's top-1 error on ImageNet with ResNet50, in %; `None` if it has none.
+        label: name of the row in the paper.
+        attention: a name in `ATTENTIONS`.
+        published: top-1 error on ImageNet with ResNet50 in the paper, in %; `None` if the paper has
+            none.
     """
 
     label: str
@@ -25,9 +26,9 @@ class Study(NamedTuple):
     """A table of the paper.
 
     Attributes:
-        title: what it compares.
-        rows: the baseline first, with which the others are compared.
-        every_network: whether it is drawn up for all networks of a scale, or for the first alone.
+        title: number and subject of the table.
+        rows: rows of the table. The first one is the baseline of all others.
+        every_network: whether the table has all networks of a scale, or only the first one.
     """
 
     title: str
@@ -79,9 +80,9 @@ STUDIES: dict[str, Study] = {
 
 
 def published(study: Study, row: Row, network: str) -> float | None:
-    """The paper's top-1 error of a row, in %, for a network that it has.
+    """Return the paper's top-1 error of a row, in %, or `None` if the paper lacks the network.
 
-    Of tables 1 to 3, which have ResNet50 alone, that of ResNet50, whatever the network.
+    Tables 1 to 3 have only ResNet50, so they give the error of ResNet50 for any network.
     """
     if not study.every_network:
         return row.published

@@ -1,4 +1,4 @@
-"""The transfer study: does attention help where a pretrained network is fine-tuned?"""
+"""Transfer study: does attention help when a pretrained network is fine-tuned?"""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from keras_cbam.training.run_state import VERSION
 from keras_cbam.training.split_names import by_split
 
 RUNS = "runs"
-# Attributes of a run that do not change what comes of it.
+# Attributes of a run that do not change its outcome.
 INCIDENTAL = {"data", "output", "checkpoint_seconds"}
 
 
@@ -41,11 +41,11 @@ class TransferRun:
     """One fine-tuning run of the study.
 
     Attributes:
-        dataset: name of the folder of the images.
-        row: a name of `ROWS`.
-        config: the run, but for its output.
-        backend: of Keras.
-        weights: digest of the weights of the backbone, or `"imagenet"`.
+        dataset: name of the folder with the images.
+        row: a name in `ROWS`.
+        config: configuration of the run, without its output directory.
+        backend: Keras backend.
+        weights: digest of the backbone's weights, or `"imagenet"`.
         images: digest of the images.
     """
 
@@ -58,7 +58,7 @@ class TransferRun:
 
     @property
     def name(self) -> str:
-        """What its directory is called: the same for the same run, and for no other."""
+        """Name of the run's directory, unique to the run."""
         found = {key: value for key, value in asdict(self.config).items() if key not in INCIDENTAL}
         found["weights"] = self.weights
         parts = [found, self.row, self.backend, self.images, VERSION, default_recipe()]
@@ -67,7 +67,7 @@ class TransferRun:
         return f"{self.dataset}_{self.row}_{self.config.seed}_{digest}"
 
 
-# Called with a run that has just been done here, and what it recorded.
+# A function that is called with each run done by this process, and its record.
 Told = Callable[[TransferRun, Mapping[str, Any]], None]
 
 
@@ -85,38 +85,40 @@ def transfer_study(
 ) -> Path:
     """Fine-tune one backbone in many ways on many sets of images, and compare them in pairs.
 
-    Runs are in `output/runs`, each in a directory of its own. Whoever calls this for the same
-    `output`, on whichever host, shares the work: a run is done once, and goes on from its last
-    saved step if whoever was at it is gone. A table that is there already is written anew.
+    Runs are in `output/runs`, each in its own directory. All calls for the same `output`, on any
+    host, share the work. A run is done once. If its process dies, another one continues it from the
+    last saved step. An existing table is overwritten.
 
-    `output/transfer.json` has what finished runs came to, and is written after each of them. Where
-    it is there before, its runs are not done again: with a copy of that file, another host goes on.
+    `output/transfer.json` has the outcomes of finished runs. It is updated after each run. Runs
+    that are in the file are not done again, so another host can continue with a copy of the file.
 
     Args:
-        data: a folder of data folders, each as `fine_tune` takes it.
+        data: a folder of data folders, each as for `fine_tune`.
         output: directory of runs and tables.
-        config: backbone, weights, size of the images and whatever else all runs have in common.
-        rows: names of `ROWS`.
-        seeds: of the runs; a seed sets the images held out, order, crops, dropout and new weights.
-        workers: processes that this call starts, each on its share of the cores; with 1, the runs
-            are done in this process.
-        callbacks: Keras callbacks of runs that are done in this process.
-        tell: called with each run that was done in this process, and what its `history.json` holds.
-        progress: called with the number of runs that are done, and of all.
+        config: the options that all runs share, such as backbone, weights and image size.
+        rows: names in `ROWS`.
+        seeds: seeds of the runs. A seed sets the held-out images, the order, the crops, the dropout
+            and the new weights.
+        workers: number of processes that this call starts, each on its share of the cores. With 1,
+            this process does the runs.
+        callbacks: Keras callbacks for the runs in this process.
+        tell: function that is called with each run done by this process, and the content of its
+            `history.json`.
+        progress: function that is called with the number of finished runs and of all runs.
 
     Returns:
-        The table, `transfer.md`; beside it are `transfer.json` and `transfer.png`.
+        The path of the table, `transfer.md`. Beside it are `transfer.json` and `transfer.png`.
 
     Raises:
-        InputError: on data, rows, seeds, or an output directory that cannot be used.
-        LostProcessError: if all workers have stopped before the runs were done.
+        InputError: if data, rows, seeds or the output directory cannot be used.
+        LostProcessError: if all workers stopped before the runs were done.
     """
     require("PIL", "filelock", "matplotlib", "scipy")
     if unknown := [name for name in rows if name not in ROWS]:
         raise InputError(f"Expected rows of {', '.join(ROWS)}. Received: {unknown[0]}")
     if not rows or not seeds or len(set(seeds)) < len(seeds) or workers < 1:
         raise InputError(
-            "Expected at least one row, different seeds, and at least one of them and one worker. "
+            "Expected at least one row and one seed, different seeds, and at least one worker. "
             f"Received: rows {list(rows)}, seeds {list(seeds)}, workers {workers}"
         )
     if config.weights == "none":
@@ -124,7 +126,7 @@ def transfer_study(
     check_writable(output)
     runs = grid(Path(data), config, rows, seeds)
     place = Path(output) / RUNS
-    # What no run could do is refused here, in one sentence, and by no worker.
+    # Refuse impossible runs here, in one sentence, before any worker starts.
     for run in {run.row: run for run in runs}.values():
         check_run(replace(run.config, output=str(output)), True, ALONE)
     build_classifier(
@@ -135,7 +137,7 @@ def transfer_study(
         image_size=config.image_size,
         options=config.backbone_options,
     )
-    # Runs of other seeds, rows or networks may be among them, and are kept.
+    # Outcomes of other seeds, rows or networks may be among them. They are kept.
     known = read_outcomes(Path(output))
     left = [run for run in runs if not _is_known(run, known)]
     written = -1
@@ -162,7 +164,7 @@ def transfer_study(
 def grid(
     data: Path, config: FineTuneConfig, rows: Sequence[str], seeds: Sequence[int]
 ) -> list[TransferRun]:
-    """The runs of the study, all of one seed before those of the next."""
+    """Return the runs of the study, ordered by seed."""
     if not data.is_dir():
         raise InputError(f"Expected a folder of data folders. No folder at: {data}")
     inside = {data / name: by_split(folders_in(data / name)) for name in folders_in(data)}
@@ -191,7 +193,7 @@ def grid(
 
 
 def _is_known(run: TransferRun, known: Mapping[str, Outcome]) -> bool:
-    """Whether there is an outcome of a run, which must be of it."""
+    """Return whether the outcome of a run is known, after checking that it belongs to the run."""
     if run.name not in known:
         return False
     found, expected = known[run.name], (run.dataset, run.row, run.config.seed)
@@ -204,7 +206,7 @@ def _is_known(run: TransferRun, known: Mapping[str, Outcome]) -> bool:
 
 
 def is_done(directory: Path) -> bool:
-    """Whether the run in a directory is finished: its report is written last."""
+    """Return whether the run in a directory is finished. A run writes its report last."""
     return (directory / REPORT).is_file()
 
 
@@ -237,7 +239,7 @@ def _tell(
 
 
 def _outcome(run: TransferRun, directory: Path) -> Outcome:
-    """What a finished run came to."""
+    """Return the outcome of a finished run."""
     path = directory / "history.json"
     content = read_bounded(path, LARGEST)
     with refused_if_damaged(path):
@@ -258,7 +260,7 @@ def _outcome(run: TransferRun, directory: Path) -> Outcome:
 
 
 def _images_digest(folder: Path) -> str:
-    """What tells the images of a folder from others: their names and sizes."""
+    """Return a digest of the images in a folder, from their names and sizes."""
     images = find_files(folder).images
     names = [f"{p.relative_to(folder).as_posix()} {p.stat().st_size}" for p in images]
     return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]

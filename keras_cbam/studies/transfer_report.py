@@ -1,4 +1,4 @@
-"""The table and the forest plot of the transfer study."""
+"""Transfer study: the table and the forest plot."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from keras_cbam.studies.transfer_rows import ROWS
 from keras_cbam.text import as_markdown
 
 RESULTS = "transfer.json"
-# Bytes of it.
+# Largest size of that file, in bytes.
 LARGEST = 2**28
-# In place of a set's name: the mean over all sets.
+# Name of the mean over all sets.
 ALL = "all sets"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to.
+    """The outcome of a run.
 
     Attributes:
-        run: name of its directory.
-        dataset: the set of images.
-        row: a name of `ROWS`.
-        seed: of the run.
-        accuracy: on the images that are scored once, in %.
-        without: the same with all gates replaced by their means; `None` without attention.
-        images: how many are scored.
-        trained: weights that were trained.
-        seconds: time of training, in the last process that was at it.
+        run: name of the run's directory.
+        dataset: name of the set of images.
+        row: a name in `ROWS`.
+        seed: seed of the run.
+        accuracy: accuracy on the images that are scored once, in %.
+        without: the same accuracy with all gates replaced by their means; `None` without attention.
+        images: number of scored images.
+        trained: number of trained weights.
+        seconds: training time of the last process that worked on the run.
     """
 
     run: str
@@ -54,16 +54,16 @@ class Outcome:
 
 
 class Difference(NamedTuple):
-    """A row against one of its baselines, on one set or on all of them.
+    """The comparison of a row with one of its baselines, on one set or on all sets.
 
     Attributes:
-        row: the row.
-        baseline: what it is compared with.
-        dataset: the set, or `ALL`.
+        row: name of the row.
+        baseline: name of the baseline.
+        dataset: name of the set, or `ALL`.
         interval: mean difference of accuracy over pairs of seeds, in points, with its 95 % interval
-            (Student). Where it is of all sets, a pair is the mean over them.
-        p_value: of Student's paired test, corrected by Holm: for the number of comparisons if it is
-            of all sets, and otherwise for comparisons times sets.
+            (Student). For all sets, a pair is a mean over the sets.
+        p_value: p-value of Student's paired test with Holm's correction. The correction counts the
+            comparisons for all sets, and comparisons times sets for single sets.
     """
 
     row: str
@@ -74,7 +74,7 @@ class Difference(NamedTuple):
 
     @property
     def shown(self) -> bool:
-        """Whether a difference is shown, after the correction."""
+        """Whether the corrected test shows a difference."""
         return self.p_value < 1 - LEVEL
 
 
@@ -82,7 +82,7 @@ Accuracies = Mapping[tuple[str, str], Mapping[int, float]]
 
 
 def accuracies(outcomes: Sequence[Outcome]) -> dict[tuple[str, str], dict[int, float]]:
-    """Accuracy in % by row and set, then by seed; that of all sets is their mean."""
+    """Return the accuracy in % by row and set, then by seed; `ALL` has the mean over the sets."""
     found: dict[tuple[str, str], dict[int, float]] = {}
     for outcome in outcomes:
         found.setdefault((outcome.row, outcome.dataset), {})[outcome.seed] = outcome.accuracy
@@ -94,7 +94,7 @@ def accuracies(outcomes: Sequence[Outcome]) -> dict[tuple[str, str], dict[int, f
 
 
 def differences(by_row: Accuracies) -> list[Difference]:
-    """Each row against its baselines, on each set and on all, where there are several seeds."""
+    """Compare each row with its baselines, on each set and on all sets, if it has several seeds."""
     found: list[Difference] = []
     pairs = [
         (row, baseline, dataset, by_row[baseline, dataset])
@@ -116,7 +116,7 @@ def differences(by_row: Accuracies) -> list[Difference]:
 
 
 def _paired_test(gaps: np.ndarray) -> float:
-    """The p-value of Student's paired test; of gaps that are all the same, its limit."""
+    """Return the p-value of Student's paired test, or its limit if all gaps are equal."""
     from scipy import stats
 
     if np.ptp(gaps) < 1e-9:
@@ -127,7 +127,7 @@ def _paired_test(gaps: np.ndarray) -> float:
 def markdown(
     outcomes: Sequence[Outcome], found: Sequence[Difference], config: FineTuneConfig, backend: str
 ) -> str:
-    """The tables, with what was run above and what the figures mean below."""
+    """Return the tables, with the settings above them and notes on the figures below them."""
     by_row = accuracies(outcomes)
     rows = list(dict.fromkeys(outcome.row for outcome in outcomes))
     sets = [*dict.fromkeys(outcome.dataset for outcome in outcomes), ALL]
@@ -189,7 +189,7 @@ def markdown(
 
 
 def verdicts(found: Sequence[Difference]) -> list[str]:
-    """What the comparisons over all sets show, in words: no more than their tests allow."""
+    """Return in words what the comparisons over all sets show, within the limits of their tests."""
     said = []
     for each in found:
         if each.dataset != ALL:
@@ -206,7 +206,7 @@ def verdicts(found: Sequence[Difference]) -> list[str]:
 
 
 def draw(found: Sequence[Difference], path: Path) -> None:
-    """A forest plot: a panel for each comparison, a line for each set, the mean of all below."""
+    """Draw a forest plot: a panel per comparison, a line per set, and the mean of all sets."""
     from matplotlib.figure import Figure
 
     compared = list(dict.fromkeys((each.row, each.baseline) for each in found))
@@ -242,14 +242,14 @@ def write_report(
     backend: str,
     output: Path,
 ) -> Path:
-    """Write `transfer.png`, `transfer.json` and, last, `transfer.md`; return the last.
+    """Write `transfer.png`, `transfer.json` and finally `transfer.md`, and return its path.
 
     Args:
-        outcomes: those that are compared.
-        kept: all that `transfer.json` holds.
-        config: what the runs have in common.
-        backend: of Keras.
-        output: directory.
+        outcomes: the outcomes to compare.
+        kept: all outcomes for `transfer.json`.
+        config: the options that all runs share.
+        backend: Keras backend.
+        output: directory of the files.
     """
     found = differences(accuracies(outcomes))
     if found:
@@ -261,7 +261,7 @@ def write_report(
 
 
 def write_outcomes(outcomes: Iterable[Outcome], found: Sequence[Difference], output: Path) -> None:
-    """Write `transfer.json`: a line for each run, and for each difference."""
+    """Write `transfer.json`, with one line per run and one per difference."""
     parts = {
         "outcomes": [asdict(outcome) for outcome in outcomes],
         "differences": [each._asdict() for each in found],
@@ -274,7 +274,7 @@ def write_outcomes(outcomes: Iterable[Outcome], found: Sequence[Difference], out
 
 
 def read_outcomes(output: Path) -> dict[str, Outcome]:
-    """The outcomes in `transfer.json` by the names of their runs; none where there is no file."""
+    """Return the outcomes in `transfer.json` by the names of their runs, or none without a file."""
     path = output / RESULTS
     if not path.exists():
         return {}

@@ -1,4 +1,4 @@
-"""What the transfer study compares: each row is a way of fine-tuning one backbone."""
+"""Transfer study: the rows that it compares, each one a way of fine-tuning a backbone."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ class Row(NamedTuple):
     """A way of fine-tuning.
 
     Attributes:
-        label: what it is, in a few words.
+        label: a short description.
         changes: attributes of `FineTuneConfig` that differ from the defaults.
-        baselines: names of the rows that it is compared with.
-        factory: what stands at the attention points, if that is no attention of keras_cbam.
+        baselines: names of the rows that this row is compared with.
+        factory: factory of the layers at the attention points, if they are not attention of
+            keras_cbam.
     """
 
     label: str

@@ -1,4 +1,7 @@
-"""Runs shared out among workers, processes and hosts alike, that see one folder."""
+"""Share the runs of a study among workers: processes and hosts that see the same folder.
+
+Both the reproduction of the paper's tables and the transfer study use it.
+"""
 
 from __future__ import annotations
 
@@ -21,23 +24,23 @@ from keras_cbam.training.processes import ALONE, Processes
 from keras_cbam.training.run_state import drop_state
 
 LOCK = "lock"
-# Between two looks at what others are doing.
+# Seconds between two checks of the other workers.
 SECONDS = 1.0
 
-# Whose a run is.
+# The states of a run: done, done by this worker, or held by another worker.
 DONE, OURS, OTHERS = range(3)
 
 
 class Task(Protocol):
-    """A run as workers see it."""
+    """The part of a run that workers need."""
 
     @property
     def name(self) -> str:
-        """What its directory is called: the same for the same run, and for no other."""
+        """Name of the run's directory, unique to the run."""
 
 
 Run = TypeVar("Run", bound=Task)
-# Whether the run in a directory is done.
+# A function that returns whether the run in a directory is done.
 Done = Callable[[Path], bool]
 
 
@@ -50,19 +53,18 @@ def work(
     tell: Callable[[Run, Any], None] | None = None,
     processes: Processes = ALONE,
 ) -> None:
-    """Do the runs that nobody has done, and wait for those that others are at.
+    """Do the runs that no worker has done, and wait for the runs of other workers.
 
-    A run belongs to whoever holds the lock of its directory. The system releases it when its holder
-    dies, and then the run goes on here from its last saved step.
+    A run belongs to the worker that holds the lock of its directory. If that worker dies, the
+    system releases the lock, and this worker continues the run from its last saved step.
 
     Args:
-        runs: what is to be done.
-        output: each run has a directory here, by its name.
-        do: does a run in its directory, from where it was cut off if it was, and returns what came
-            of it.
-        done: whether the run in a directory is done.
-        tell: called with each run that was done here, and with what came of it.
-        processes: what `join_processes` returns, where several do each run together.
+        runs: the runs to do.
+        output: folder of the directories of the runs.
+        do: function that does a run in its directory, or resumes it, and returns its result.
+        done: function that returns whether the run in a directory is done.
+        tell: function that is called with each run done by this worker, and its result.
+        processes: the result of `join_processes`, if several processes do each run together.
     """
     require("filelock", "PIL")
     pending = list(runs)
@@ -84,7 +86,7 @@ def work(
 
 @contextlib.contextmanager
 def _claim(directory: Path, done: Done, processes: Processes) -> Iterator[int]:
-    """Yield whose a run is: the first process looks, and holds the lock if it is ours."""
+    """Yield the state of a run. The first process checks it, and holds the lock if it is `OURS`."""
     import filelock
 
     with contextlib.ExitStack() as held:
@@ -95,13 +97,13 @@ def _claim(directory: Path, done: Done, processes: Processes) -> Iterator[int]:
                 held.enter_context(filelock.FileLock(directory / LOCK, blocking=False))
                 found = DONE if done(directory) else OURS
             if found == DONE:
-                # Left there if its holder was killed before its last step.
+                # The state remains if the holder was killed before its last step.
                 drop_state(directory / STATE_DIRECTORY)
         yield int(processes.gather(np.array([found], "int32"))[0])
 
 
 def count_done(runs: Sequence[Task], output: Path, done: Done) -> int:
-    """How many runs are done."""
+    """Return how many runs are done."""
     return sum(done(output / run.name) for run in runs)
 
 
@@ -117,16 +119,17 @@ def do_in_workers(
     """Start workers, and wait until the runs are done.
 
     Args:
-        runs: what is to be done.
+        runs: the runs to do.
         output: as for `work`.
         done: as for `work`.
-        count: how many workers.
-        task: what each does; a function of a module, with arguments that can be pickled.
-        arguments: its arguments.
-        progress: called with the number of runs that are done, and of all.
+        count: number of workers.
+        task: function that each worker calls. It must be a function of a module, and its arguments
+            must be picklable.
+        *arguments: arguments of `task`.
+        progress: function that is called with the number of finished runs and of all runs.
 
     Raises:
-        LostProcessError: if all workers have stopped before the runs were done.
+        LostProcessError: if all workers stopped before the runs were done.
     """
     workers = Workers(count, task, *arguments)
     try:
@@ -140,21 +143,22 @@ def do_in_workers(
     if left:
         raise LostProcessError(
             f"All workers have stopped; {left} of {len(runs)} runs are not done. The same command "
-            "continues them, once what stopped the workers is mended."
+            "continues them, once the cause is fixed."
         )
 
 
 class Workers:
-    """Processes that do the runs of a folder, each on cores of its own.
+    """Processes that do the runs of a folder, each on its own cores.
 
     Args:
-        count: how many.
-        task: what each does; a function of a module, with arguments that can be pickled.
-        arguments: its arguments.
+        count: number of processes.
+        task: function that each process calls. It must be a function of a module, and its arguments
+            must be picklable.
+        *arguments: arguments of `task`.
     """
 
     def __init__(self, count: int, task: Callable[..., None], *arguments: object):
-        # A fork would take threads and locks of Keras's backend along.
+        # A fork would copy threads and locks of Keras's backend.
         context = multiprocessing.get_context("spawn")
         self.processes = [
             context.Process(target=_on_cores, args=(cores, task, *arguments))
@@ -165,11 +169,11 @@ class Workers:
 
     @property
     def working(self) -> bool:
-        """Whether any is still at work."""
+        """Whether any process is still working."""
         return any(process.is_alive() for process in self.processes)
 
     def stop(self) -> None:
-        """Stop them all, and wait until they have stopped."""
+        """Stop all processes, and wait until they have stopped."""
         for process in self.processes:
             process.terminate()
         for process in self.processes:
@@ -177,7 +181,7 @@ class Workers:
 
 
 def _shares(count: int) -> list[set[int]]:
-    """The cores of each worker; where there are fewer cores than workers, one for each in turn."""
+    """Return the cores of each worker, or one core in turn with fewer cores than workers."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     if not cores:
         return [set() for _ in range(count)]

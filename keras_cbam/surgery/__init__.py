@@ -1,4 +1,7 @@
-"""Attention into an existing model, nothing of the model lost."""
+"""Attach attention to an existing model, and find, measure, freeze and detach it.
+
+The model keeps its weights and its outputs.
+"""
 
 from keras_cbam.surgery.attach import attach_attention
 from keras_cbam.surgery.cost import AddedParameters, added_parameters

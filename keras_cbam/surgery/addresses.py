@@ -1,4 +1,4 @@
-"""The layers of a model by address, those of nested models and wrappers too."""
+"""Walk the layers of a model, its nested models and its wrappers, each layer with an address."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keras_cbam.layers.base import Refinement
 
 
 def has_layers(layer: Any) -> bool:
-    """Whether a layer is a model of layers, or holds one or attention, as a wrapper does."""
+    """Return whether a layer is a model with layers, or a layer that holds a model or attention."""
     if isinstance(layer, keras.Model):
         return bool(layer.layers)
     if isinstance(layer, Refinement):
@@ -23,16 +23,16 @@ def has_layers(layer: Any) -> bool:
 def walk(
     model: keras.Model, opened: Callable[[Any], bool] = has_layers, prefix: str = ""
 ) -> Iterator[tuple[str, keras.layers.Layer]]:
-    """Yield the address and the layer of each layer that is not opened itself.
+    """Yield the address and the layer of every layer that is not opened.
 
-    The address of a layer inside a nested model or a wrapper is that one's name, a slash, and the
-    layer's.
+    An opened layer is replaced by the layers inside it. The address of a layer inside a nested
+    model or a wrapper is `<name of the model or wrapper>/<name of the layer>`.
 
     Args:
         model: the model.
-        opened: which layers the layers inside stand for; by default models of layers, whether or
-            not these have a graph, and layers that hold one or attention.
-        prefix: of the addresses.
+        opened: a predicate that returns whether a layer is opened. By default, models with layers
+            are opened, with or without a graph, and so are layers that hold a model or attention.
+        prefix: text before every address.
     """
     for address, layer, is_open in _visit(model, opened, prefix):
         if not is_open:
@@ -40,9 +40,10 @@ def walk(
 
 
 def own_weights(model: keras.Model) -> Iterator[tuple[str, keras.Variable]]:
-    """Yield the weights that `walk` passes over, each with the address of what holds it.
+    """Yield the weights that `walk` passes over, each with the address of its holder.
 
-    They are those of a model, or of a layer that `walk` opens, and of no layer inside it.
+    The holder is the model, or a layer that `walk` opens. The weights belong to the holder itself
+    and to no layer inside it.
     """
     holders = [(address, layer) for address, layer, is_open in _visit(model) if is_open]
     for address, holder in [("", model), *holders]:
@@ -64,17 +65,17 @@ def _visit(
 
 
 def within(address: str, names: Collection[str]) -> bool:
-    """Whether an address is one of these names, or inside a model of that name."""
+    """Return whether an address is one of the names, or lies inside a model with such a name."""
     return any(address == name or address.startswith(f"{name}/") for name in names)
 
 
 def check_head(model: keras.Model, addresses: Iterable[str], head: Collection[str]) -> None:
-    """Raise a `ValueError` unless `head` names layers or nested models of a model.
+    """Raise a `ValueError` unless `head` names layers or nested models of the model.
 
     Args:
         model: the model.
         addresses: the addresses of all layers of the model.
-        head: the names.
+        head: names to check.
     """
     if isinstance(head, str):
         raise ValueError(f"Argument `head` must be a collection of names. Received: {head}")
@@ -83,12 +84,12 @@ def check_head(model: keras.Model, addresses: Iterable[str], head: Collection[st
     if unknown:
         raise ValueError(
             f"Argument `head` must name layers of the model. Received: {sorted(unknown)}, which "
-            f"model {model.name} has not"
+            f"are not in model {model.name}"
         )
 
 
 def held_layers(layer: Any) -> list[Any]:
-    """The layers that a layer holds itself, each once, in the order it holds them."""
+    """Return the layers that a layer holds directly, each once, in the order it holds them."""
     if isinstance(layer, keras.Model):
         return layer.layers
     held = [v for v in vars(layer).values() if isinstance(v, list | keras.layers.Layer)]
@@ -97,7 +98,7 @@ def held_layers(layer: Any) -> list[Any]:
 
 
 def layers_inside(layer: keras.Operation) -> list[keras.Operation]:
-    """The layer and those it holds, in the order it holds them."""
+    """Return the layer and all layers inside it, in the order it holds them."""
     found: dict[int, keras.Operation] = {}
     pending = deque([layer])
     while pending:

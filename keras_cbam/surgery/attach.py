@@ -1,4 +1,4 @@
-"""attach_attention: a new model with attention, the caller's left as it was."""
+"""attach_attention: a copy of a model with attention; the original model does not change."""
 
 from __future__ import annotations
 
@@ -22,27 +22,26 @@ def attach_attention(
 ) -> keras.Model:
     """Return a copy of `model` with attention at its attention points.
 
-    The copy has fresh layers with the weights of the originals; the caller's model, its weights and
-    its compiled state stay as they were. Attention given by name starts as the identity, so the
-    copy's outputs are those of the model: bit for bit when called eagerly, to rounding when
-    compiled, where graph optimizers fuse differently.
+    The copy has new layers with the weights of the originals. The caller's model, its weights and
+    its compiled state do not change. Attention given by name starts as the identity, so the copy
+    returns the same outputs as the model: bit for bit when called eagerly, and up to rounding when
+    compiled, because graph optimizers fuse the two graphs differently.
 
     Nested models are copied too, with attention inside. Attention follows a layer wherever the
-    model calls it: shared layers, and nested models called twice, share their attention.
-    `pyramid_outputs` of KerasHub backbones are kept. The copy is not compiled, and methods of a
-    subclass of `keras.Model` are not taken along. An output that is refined bears the name of its
-    attention layer.
+    model calls it: shared layers, and nested models called twice, share their attention. The copy
+    keeps the `pyramid_outputs` of KerasHub backbones. It is not compiled, and it loses the methods
+    of a `keras.Model` subclass. A refined output takes the name of its attention layer.
 
     Args:
         model: a functional or a built Sequential `keras.Model`.
         attention: `"cbam"`, `"se"`, `"bam"`, `"channel"` or `"spatial"`; or a factory that receives
-            an `AttentionPoint` and returns a layer. Inserted layers given by name are called
+            an `AttentionPoint` and returns a layer. Layers of a named attention are called
             `<layer>_<attention>`. Defaults to `"cbam"`.
-        points: which of `attention_points(model)`: a sequence of layer names, a predicate on a
-            point, `"last_stage"`, `"stage_ends"`, or `None` for all of them, for `"bam"` the stage
-            ends.
-        identity_init: whether the attention starts as the identity. `None` means `True`; it goes
-            with names only, since a factory decides for itself.
+        points: the points of `attention_points(model)` to use: a sequence of layer names, a
+            predicate on a point, `"last_stage"`, `"stage_ends"`, or `None`. `None` means all
+            points, and the stage ends for `"bam"`.
+        identity_init: whether the attention starts as the identity. `None` means `True`. Use it
+            with a named attention only; a factory decides for itself.
 
     Returns:
         A functional `keras.Model` with the inputs and outputs of `model`.
@@ -50,8 +49,8 @@ def attach_attention(
     Raises:
         TypeError: if the model has no graph, a layer cannot be copied, a factory returns no layer,
             or `identity_init` is given with a factory.
-        ValueError: on an unknown attention, an unknown point, no point at all, or attention that is
-            there already.
+        ValueError: if the attention or a point is unknown, if there is no point, or if a point
+            already has attention.
 
     Source: [CBAM](https://arxiv.org/abs/1807.06521), figure 3.
 

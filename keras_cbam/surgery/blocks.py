@@ -1,4 +1,4 @@
-"""Blocks that are one layer, opened so that attention can stand inside, before their addition."""
+"""Open blocks that are a single layer, so that attention fits inside, before their addition."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import keras
 from keras_cbam.surgery.copying import copy_model
 from keras_cbam.surgery.graph import as_functional, read_graph
 
-# Layers of KerasHub whose `call` does nothing but call layers and operations, the same in training
-# and inference, so that a functional model can stand for each.
+# Layers of KerasHub whose `call` only calls layers and operations, and does the same in training
+# and inference. A functional model can therefore replace each of them.
 BLOCKS = {
     "CBABlock",
     "DepthwiseConvBlock",
@@ -22,7 +22,7 @@ BLOCKS = {
 
 
 def open_blocks(model: keras.Model) -> keras.Model:
-    """Return `model`, or where it holds such blocks a copy in which they are nested models.
+    """Return `model`, or a copy with its `BLOCKS` as nested models if it has any.
 
     Args:
         model: a functional or a built Sequential model.
@@ -47,7 +47,7 @@ def _open(original: Any, operation: Any, /, *args: Any, **kwargs: Any) -> Any:
         return outputs
     inputs = keras.Input(batch_shape=args[0].shape, dtype=args[0].dtype)
     closed = keras.Model(inputs, operation.call(inputs), name=operation.name)
-    # The layers stay the same: only blocks within the block are opened too, in its graph.
+    # The layers stay the same. Only blocks inside this block are opened too, in its graph.
     opened = keras.models.clone_model(
         closed, inputs, clone_function=lambda inner: inner, call_function=_call_inside
     )

@@ -1,4 +1,4 @@
-"""Functional models built anew: of fresh layers with the same weights, or of the same layers."""
+"""Rebuild functional models, from new layers with the same weights or from the same layers."""
 
 from __future__ import annotations
 
@@ -14,52 +14,52 @@ from keras_cbam.surgery.addresses import layers_inside
 from keras_cbam.surgery.graph import as_functional, has_graph
 from keras_cbam.surgery.pyramid import FeaturePyramidModel, join
 
-# Calls the copy of an operation where the original is called: original, copy, arguments.
+# Calls the copy of an operation where the original is called. Takes original, copy, arguments.
 Call = Callable[..., Any]
 
 
 def call_copy(original: Any, copied: Any, /, *args: Any, **kwargs: Any) -> Any:
-    """Call the copy as the original was called."""
+    """Call the copy with the arguments of the original."""
     return copied(*args, **kwargs)
 
 
 def copy_model(model: keras.Model, call: Call = call_copy) -> keras.Model:
     """Return a copy of a model's graph with the weights of the original, not compiled.
 
-    Nested models are copied the same way, and so are models in wrappers. What is shared stays
-    shared, at whatever level it is used; layers keep their names and whether they are trainable;
-    `pyramid_outputs` are kept where there are any.
+    Nested models and models inside wrappers are copied the same way. Shared layers stay shared
+    across all levels of nesting. Layers keep their names and their `trainable` setting. The copy
+    keeps `pyramid_outputs` if the model has any.
 
     Args:
         model: a functional or a built Sequential model.
         call: `call(original, copied, *args, **kwargs)` calls the copy of an operation and returns
-            what its readers are to read.
+            the outputs that the next operations read.
 
     Raises:
-        TypeError: if the model has no graph, or if a layer cannot be copied; it says why.
+        TypeError: if the model has no graph, or if a layer cannot be copied. The message says why.
     """
     return Copier(call).copy(model)
 
 
 def rewire_model(model: keras.Model, call: Call) -> keras.Model:
-    """Return a new model over the same layers, which share their weights with `model`.
+    """Return a new model over the layers of `model`, so that both share their weights.
 
     Args:
         model: a functional or a built Sequential model, as for `copy_model`.
-        call: as for `copy_model`; original and copy are the same.
+        call: as for `copy_model`, but `original` and `copied` are the same operation.
     """
     return Copier(call, fresh=False).copy(model)
 
 
 class Copier:
-    """Copies models with all that they share: each operation once, each variable once.
+    """Copies models and keeps shared parts shared: it copies each operation and variable once.
 
     Args:
         call: as for `copy_model`.
-        fresh: whether the copies have layers of their own.
+        fresh: whether the copies get new layers.
 
     Attributes:
-        variables: each variable of the layers copied, and its copy, by the id of the first.
+        variables: each variable of the copied layers with its copy, by the id of the variable.
     """
 
     def __init__(self, call: Call, fresh: bool = True):
@@ -71,7 +71,7 @@ class Copier:
         self.variables: dict[int, tuple[keras.Variable, keras.Variable]] = {}
 
     def copy(self, model: keras.Model) -> keras.Model:
-        """Return the copy of a model, nested or not."""
+        """Return the copy of a model, which may be nested in another."""
         source = as_functional(model)
         levels = getattr(model, "pyramid_outputs", None)
         if levels:
@@ -113,12 +113,12 @@ class Copier:
             if self.variables.setdefault(id(old), (old, new))[1] is not new:
                 raise TypeError(
                     f"Layer {original.name} of class {type(original).__name__} cannot be copied: "
-                    f"it shares {old.path} with another layer, as its configuration does not tell"
+                    f"it shares {old.path} with another layer, which its configuration does not say"
                 )
 
 
 def _fresh_inputs(model: keras.Model) -> Any:
-    """New inputs under the old names: left alone, `clone_model` names them after tensors."""
+    """Return new inputs with the old names, since `clone_model` would name them after tensors."""
     layers = [layer for layer in model.layers if isinstance(layer, keras.layers.InputLayer)]
     fresh = {
         id(layer.output): type(layer).from_config(layer.get_config()).output for layer in layers
@@ -127,18 +127,18 @@ def _fresh_inputs(model: keras.Model) -> Any:
 
 
 def wraps_model(operation: Any) -> bool:
-    """Whether an operation is a wrapper of a model with a graph, and has no weights beside it."""
+    """Return whether an operation wraps a model with a graph and has no further weights."""
     return (
         isinstance(operation, keras.layers.Wrapper)
         and (has_graph(operation.layer) or wraps_model(operation.layer))
         and len(operation.weights) == len(operation.layer.weights)
-        # A class that reads its configuration in its own way may have another constructor.
+        # A class with its own `from_config` may have another constructor.
         and type(operation).from_config.__func__ is keras.layers.Wrapper.from_config.__func__
     )
 
 
 def rewrap(wrapper: keras.layers.Wrapper, layer: keras.layers.Layer) -> keras.layers.Layer:
-    """A wrapper of the same class and configuration around another layer."""
+    """Return a wrapper of the same class and configuration around another layer."""
     with _copying(wrapper):
         config = wrapper.get_config()
         del config["layer"]
@@ -146,10 +146,10 @@ def rewrap(wrapper: keras.layers.Wrapper, layer: keras.layers.Layer) -> keras.la
 
 
 def copy_operation(operation: Any) -> Any:
-    """Return a new layer, or `keras.ops` operation, of the same configuration, not built.
+    """Return a new, unbuilt layer or `keras.ops` operation with the same configuration.
 
     Raises:
-        TypeError: if its class or its configuration does not allow that.
+        TypeError: if the class or the configuration does not allow a copy.
     """
     with _copying(operation):
         if isinstance(operation, keras.layers.Lambda):
@@ -161,7 +161,7 @@ def copy_operation(operation: Any) -> Any:
 
 @contextmanager
 def _copying(operation: Any) -> Iterator[None]:
-    """Turn whatever a foreign class raises into a `TypeError` that names it."""
+    """Turn any exception of a foreign class into a `TypeError` that names the layer."""
     try:
         yield
     except Exception as error:
@@ -171,7 +171,7 @@ def _copying(operation: Any) -> Iterator[None]:
 
 
 def _copy_lambda(layer: keras.layers.Lambda) -> keras.layers.Lambda:
-    """A `Lambda` over the same function, which is code, not weights."""
+    """Return a `Lambda` with the same function, unless the function uses weights."""
     for value in _used_by(layer.function, set()):
         if isinstance(value, keras.Variable) or getattr(value, "weights", None):
             raise TypeError(
@@ -179,7 +179,7 @@ def _copy_lambda(layer: keras.layers.Lambda) -> keras.layers.Lambda:
                 "share; make it a Layer subclass instead"
             )
     config = layer.get_config()
-    # The function itself is taken, not its bytecode, which would lose sight of its module.
+    # Take the function itself. Its bytecode alone would lose access to its module.
     config["function"] = keras.saving.serialize_keras_object(keras.activations.linear)
     copied = type(layer).from_config(config, safe_mode=False)
     copied.function = layer.function
@@ -187,7 +187,7 @@ def _copy_lambda(layer: keras.layers.Lambda) -> keras.layers.Lambda:
 
 
 def _copy_assets(original: Any, copied: Any) -> None:
-    """Hand on what is saved beside the weights, such as the vocabulary of a `StringLookup`."""
+    """Copy assets saved beside the weights, such as the vocabulary of a `StringLookup`."""
     holders = [
         [layer for layer in layers_inside(operation) if hasattr(layer, "save_assets")]
         for operation in (original, copied)
@@ -199,7 +199,7 @@ def _copy_assets(original: Any, copied: Any) -> None:
 
 
 def _used_by(value: Any, seen: set[int]) -> Iterator[Any]:
-    """The layers and variables that a function is, or has at hand."""
+    """Yield the layers and variables that a value is, contains, or can reach as a function."""
     if id(value) in seen:
         return
     seen.add(id(value))
@@ -224,7 +224,7 @@ def copy_weights(original: keras.layers.Layer, copied: keras.layers.Layer) -> No
     """Give `copied` the weights of `original`, a layer of the same configuration.
 
     Raises:
-        TypeError: if the two have not the same weights.
+        TypeError: if the two do not have the same weights.
     """
     shapes = [[tuple(weight.shape) for weight in layer.weights] for layer in (original, copied)]
     if shapes[0] != shapes[1]:
@@ -233,11 +233,11 @@ def copy_weights(original: keras.layers.Layer, copied: keras.layers.Layer) -> No
             f"from its configuration it has weights {shapes[1]}, the original has {shapes[0]}"
         )
     for old, new in zip(original.weights, copied.weights, strict=True):
-        # A value of its own: JAX gives buffers away when it trains.
+        # Copy the value, because JAX donates buffers in training.
         new.assign(keras.ops.copy(old))
-    # From the outside in, since a layer's setting is passed on to those inside.
+    # Work from the outside in, since a layer passes its setting on to the layers inside.
     for outer, inner in zip(layers_inside(original), layers_inside(copied), strict=True):
         inner.trainable = outer.trainable
         if isinstance(inner, keras.layers.Normalization):
-            # It computes with values derived from its weights, which are still those of a new one.
+            # It computes with values derived from its weights. They are still those of a new layer.
             inner.finalize_state()

@@ -1,4 +1,4 @@
-"""added_parameters: what attention would cost at each of its points."""
+"""added_parameters: the number of parameters that attention adds at each point."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from keras_cbam.surgery.summary import count_parameters
 
 
 class AddedParameters(NamedTuple):
-    """What the attention at one point would add.
+    """The parameters that attention adds at one point.
 
     Attributes:
         point: the `AttentionPoint`.
-        parameters: parameters of the layer there, statistics of normalization included.
-        trainable: how many of them train.
+        parameters: number of parameters of the layer, statistics of normalization included.
+        trainable: number of its trainable parameters.
     """
 
     point: AttentionPoint
@@ -30,7 +30,7 @@ class AddedParameters(NamedTuple):
 def added_parameters(
     model: keras.Model, attention: str | Factory = "cbam", *, points: Choice = None
 ) -> tuple[AddedParameters, ...]:
-    """Return what `attach_attention` with the same arguments would add.
+    """Return the parameters that `attach_attention` would add with the same arguments.
 
     Args:
         model: a functional or a built Sequential `keras.Model`.

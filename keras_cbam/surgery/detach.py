@@ -1,4 +1,4 @@
-"""detach_attention: the plain network back."""
+"""detach_attention: a copy of a model without its attention."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from keras_cbam.surgery.graph import as_functional, has_graph
 
 
 def detach_attention(model: keras.Model, *, layers: Collection[str] = ()) -> keras.Model:
-    """Return a copy of `model` without its attention layers, the weights of the rest as they are.
+    """Return a copy of `model` without its attention layers; all other weights stay the same.
 
-    The caller's model stays as it was. Nested models are looked into, and so are wrappers such as
-    `TimeDistributed`. The blocks of KerasHub that `attach_attention` opened remain
-    nested models, which compute the same.
+    The caller's model does not change. The function also removes attention inside nested models and
+    wrappers such as `TimeDistributed`. KerasHub blocks that `attach_attention` opened remain nested
+    models, which compute the same.
 
     Args:
         model: a functional or a built Sequential `keras.Model`, such as `attach_attention` returns.
-        layers: names of further layers to remove, such as those of a factory of one's own; of one
-            inside a nested model or a wrapper, that one's name, a slash, and the layer's.
+        layers: names of further layers to remove, such as the layers of your own factory. Address a
+            layer inside a nested model or a wrapper as `<name of the model or wrapper>/<layer>`.
 
     Returns:
         A functional `keras.Model` with the inputs and outputs of `model`, not compiled.
 
     Raises:
-        TypeError: if the model has no graph, a layer cannot be copied, or attention stands inside a
-            layer whose own `call` uses it.
-        ValueError: if `layers` names a layer that the model has not, or one that does not return
-            what has the shape of its input.
+        TypeError: if the model has no graph, if a layer cannot be copied, or if a layer uses
+            attention inside its own `call`.
+        ValueError: if `layers` names a layer that is not in the model, or a layer whose output does
+            not have the shape of its input.
 
     Example:
         >>> model = keras.applications.MobileNetV2(weights=None)
@@ -43,14 +43,14 @@ def detach_attention(model: keras.Model, *, layers: Collection[str] = ()) -> ker
     if isinstance(layers, str):
         raise ValueError(f"Argument `layers` must be a collection of names. Received: {layers}")
     as_functional(model)
-    # A layer that holds attention can be removed whole.
+    # A layer that holds attention can be removed as a whole.
     named = {**dict(walk(model)), **dict(walk(model, has_graph))}
     addresses = {a: x for a, x in named.items() if not isinstance(x, keras.layers.InputLayer)}
     unknown = sorted(set(layers) - set(addresses))
     if unknown:
         raise ValueError(
             f"Argument `layers` must name layers of the model. Received: {unknown}, which "
-            f"model {model.name} has not"
+            f"are not in model {model.name}"
         )
     removed = {id(addresses[name]) for name in layers}
 
@@ -64,7 +64,7 @@ def detach_attention(model: keras.Model, *, layers: Collection[str] = ()) -> ker
             return outputs
         if getattr(outputs, "shape", None) != getattr(inputs, "shape", ()):
             raise ValueError(
-                "Argument `layers` must name layers that return what has the shape of their input. "
+                "Argument `layers` must name layers whose output has the shape of their input. "
                 f"Received: {original.name} of class {type(original).__name__}"
             )
         return inputs
@@ -73,14 +73,14 @@ def detach_attention(model: keras.Model, *, layers: Collection[str] = ()) -> ker
 
 
 def _wrapped(operation: Any) -> Any:
-    """What stands in a wrapper, or in several; any other operation itself."""
+    """Return the layer inside one or more nested wrappers, or the operation if it is no wrapper."""
     while isinstance(operation, keras.layers.Wrapper):
         operation = operation.layer
     return operation
 
 
 def _check_open(operation: Any, removed: Collection[int]) -> None:
-    """Raise a `TypeError` if what is to go stands where the graph does not show it."""
+    """Raise a `TypeError` if a layer to remove is inside `operation`, where no graph shows it."""
     if has_graph(operation) or wraps_model(operation):
         return
     for layer in layers_inside(operation):
@@ -88,5 +88,5 @@ def _check_open(operation: Any, removed: Collection[int]) -> None:
             raise TypeError(
                 "Expected attention in the graph of a model. Received: layer "
                 f"{operation.name} of class {type(operation).__name__}, which uses {layer.name} in "
-                f"its own `call`; name {operation.name} in `layers` to remove it whole"
+                f"its own `call`; name {operation.name} in `layers` to remove it as a whole"
             )

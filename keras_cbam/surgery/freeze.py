@@ -1,4 +1,4 @@
-"""Train the attention and the head, leave the backbone as it was learned."""
+"""freeze_backbone: train the attention and the head, and keep the weights of the backbone."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from keras_cbam.surgery.addresses import check_head, own_weights, walk, within
 
 
 def freeze_backbone(model: keras.Model, *, head: Collection[str] = ()) -> None:
-    """Freeze every layer of `model` but its attention layers and its head, in place.
+    """Freeze all layers of `model` except its attention layers and its head, in place.
 
-    Nested models are looked into, and so are wrappers and blocks of one's own that hold attention.
-    Frozen batch normalization runs in inference mode, as always in Keras.
+    The function also freezes layers inside nested models, wrappers, and custom blocks that hold
+    attention. Frozen batch normalization runs in inference mode, as always in Keras.
 
     Args:
         model: a `keras.Model`, such as `attach_attention` returns.
-        head: names of further layers that stay trainable, such as a new classifier; a nested
-            model's name stands for all of its layers, and a layer inside one is named by that
-            model's name, a slash, and its own.
+        head: names of further layers that stay trainable, such as a new classifier. The name of a
+            nested model stands for all of its layers. Address one layer inside a nested model as
+            `<model>/<layer>`.
 
     Raises:
-        ValueError: if `head` names a layer that the model has not.
+        ValueError: if `head` names a layer that is not in the model.
 
     Example:
         >>> inputs = keras.Input((8, 8, 3))
@@ -36,7 +36,7 @@ def freeze_backbone(model: keras.Model, *, head: Collection[str] = ()) -> None:
     """
     layers = list(walk(model))
     check_head(model, [address for address, _ in layers], head)
-    # A model's own setting is passed on to all of its layers, so it comes first.
+    # A model passes its own setting on to all of its layers, so set it first.
     model.trainable = True
     for address, layer in layers:
         layer.trainable = isinstance(layer, Refinement) or within(address, head)

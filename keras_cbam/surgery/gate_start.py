@@ -1,4 +1,4 @@
-"""start_gates: channel gates that look at what differs between images, from the first step on."""
+"""start_gates: initialize channel gates so that they respond to differences between images."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ from keras_cbam.layers import AttentionLayer, ChannelAttention
 from keras_cbam.surgery.gate_switch import gates_passed_to, in_order, model_gates, used_again
 from keras_cbam.surgery.use_inputs import rows_of
 
-# A unit that varies less than this share of what it adds up is not scaled up: it would be noise.
+# A unit that varies by less than this share of the terms it sums is not scaled up: it is noise.
 LEAST = 1e-5
 
 
 def start_gates(model: keras.Model, inputs: Any, *, batch_size: int = 32) -> None:
-    """Give the channel gates of new attention a start from which they learn, in place.
+    """Initialize the channel gates of new attention from images, in place, so that they can learn.
 
-    The hidden units of a channel gate see pooled features. After a ReLU these are positive and
-    differ little from image to image, so that many units that start at random are on for all
-    images, or off for all. A few steps of Adam, which move all weights of a unit in one direction,
-    can turn it off for good, and then the gate is a constant.
+    The hidden units of a channel gate read pooled features. After a ReLU, these features are
+    positive and differ little between images. Many randomly initialized units are therefore on for
+    all images, or off for all images. A few steps of Adam move all weights of a unit in one
+    direction and can turn the unit off for good. The gate is then a constant.
 
     This function changes the first kernel of each channel gate and sets its first bias to 0. Over
-    the given images each unit then has a mean of 0 for each kind of pooling, and a mean square of 1
-    over all of them. The outputs of the model stay the same, bit for bit.
+    the given images, each unit then has a mean of 0 for each kind of pooling, and a mean square of
+    1 over all kinds together. The outputs of the model stay the same, bit for bit.
 
-    Only gates that start as the identity are changed, those whose last kernel is 0, as
-    `attach_attention` makes them. BAM normalizes its hidden units by the batch and needs no start.
+    The function changes only gates that start as the identity, as `attach_attention` creates them:
+    those whose last kernel is 0. BAM normalizes its hidden units by the batch and does not need it.
 
-    Train the first kernels slowly afterwards. An optimizer of `training.Recipe` with a rate for
-    `"attention"` in `group_rates` gives them a tenth of it. If batch normalization in the model is
-    going to be trained, call `training.recalibrate` first: gates start from what the layers before
-    them give.
+    Train the first kernels slowly afterwards. If `group_rates` of a `training.Recipe` has a rate
+    for `"attention"`, its optimizer trains the first kernels at a tenth of that rate. If you will
+    train batch normalization in the model, call `training.recalibrate` first, because the gates
+    start from the outputs of the layers before them.
 
     Args:
         model: a built `keras.Model` with attention layers of keras_cbam, on any backend.
-        inputs: what the model takes, `(images, height, width, channels)` or channels_first, an
-            array or a structure of arrays, or a `keras.utils.PyDataset` of such batches. About 300
-            images, augmented as in training, are enough; all of them are held in memory.
-        batch_size: images that are run at once. Defaults to `32`.
+        inputs: inputs of the model, `(images, height, width, channels)` or channels_first: an array
+            or a structure of arrays, or a `keras.utils.PyDataset` of such batches. About 300
+            images, augmented as in training, are enough. All of them are held in memory.
+        batch_size: number of images per batch. Defaults to `32`.
 
     Raises:
-        ValueError: if an attention layer has no weights yet, is used several times or not at all,
-            or if there are no inputs.
+        ValueError: if an attention layer has no weights yet, or is used several times or not at
+            all; or if there are no inputs.
 
     Example:
         >>> inputs = keras.Input((8, 8, 3))
@@ -89,13 +89,13 @@ def start_gates(model: keras.Model, inputs: Any, *, batch_size: int = 32) -> Non
 
 
 def balanced(kernel: np.ndarray, features: Sequence[np.ndarray]) -> np.ndarray:
-    """A kernel whose units have a mean of 0 over each set of features, and a mean square of 1.
+    """Return a kernel whose units have mean 0 over each set of features and mean square 1 over all.
 
-    The mean is 0 only where there are more channels than sets.
+    The mean is 0 only if there are more channels than sets.
 
     Args:
         kernel: `(channels, units)`.
-        features: sets of features, each `(images, channels)`.
+        features: sets of features, each of shape `(images, channels)`.
     """
     kernel = kernel.astype("float64")
     together = np.concatenate(features).astype("float64")

@@ -1,4 +1,4 @@
-"""The gates of a model watched, and replaced by constants, in one compiled graph."""
+"""Measure the gates of a model, and replace them by constants, in one compiled graph."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Gate(NamedTuple):
     """One gate of an attention layer.
 
     Attributes:
-        layer: address of the attention layer; inside a nested model or a layer of one's own that
-            one's name, a slash, and the layer's.
-        kind: `"channel"`, a gate for each channel; `"spatial"`, one for each place; `"both"`, one
-            for each place of each channel, as BAM has.
-        owner: the layer that computes it: for CBAM one of its halves.
+        layer: address of the attention layer. Inside a nested model or a custom layer it is
+            `<model or custom layer>/<layer>`.
+        kind: `"channel"` for one gate value per channel, `"spatial"` for one value per place, or
+            `"both"` for one value per channel and place, as in BAM.
+        owner: the layer that computes the gate. For CBAM it is one of the two halves.
     """
 
     layer: str
@@ -33,18 +33,18 @@ class Gate(NamedTuple):
 
     @property
     def channels(self) -> int:
-        """How many channels the gate has."""
+        """Number of channels of the gate."""
         return 1 if self.kind == "spatial" else self.owner.excite.filters
 
 
 class GateMoments(NamedTuple):
-    """Sums over the inputs of one batch, from which statistics of all batches are put together.
+    """Sums over the inputs of one batch, from which the statistics of all batches are computed.
 
     Attributes:
         mean: mean over the inputs at each place and channel, `(height, width, channels)`.
-        squares: sum of the squared distances from that mean, likewise.
-        over_places: the standard deviation over the places, its mean over the channels, summed
-            over the inputs: a number.
+        squares: sum of the squared distances from that mean, of the same shape.
+        over_places: standard deviation over the places, averaged over the channels and summed over
+            the inputs; a scalar.
     """
 
     mean: Any
@@ -55,7 +55,8 @@ class GateMoments(NamedTuple):
 def model_gates(model: keras.Model) -> tuple[Gate, ...]:
     """Return the gates of all attention layers of keras_cbam in a model.
 
-    Nested models are looked into, and so are layers that hold layers as attributes or in lists.
+    The function also finds attention inside nested models, and inside layers that hold layers as
+    attributes or in lists.
 
     Args:
         model: a built `keras.Model`.
@@ -63,7 +64,7 @@ def model_gates(model: keras.Model) -> tuple[Gate, ...]:
     Raises:
         ValueError: if an attention layer has no weights yet.
     """
-    # By identity: a subclassed model can hold a layer at two places.
+    # Keyed by identity, since a subclassed model can hold a layer in two places.
     found: dict[int, Gate] = {}
     for address, layer in walk(model):
         for owner in layers_inside(layer):
@@ -88,14 +89,14 @@ def _kind(layer: AttentionLayer) -> str:
 def gates_passed_to(
     replace: Callable[[int, Any, Any], Any], gates: Sequence[Gate]
 ) -> Iterator[None]:
-    """Let layers put in place of their gates what a function makes of them.
+    """Within this context, layers use the result of `replace` in place of their gates.
 
-    TensorFlow and JAX call it while they trace a graph.
+    TensorFlow and JAX call `replace` while they trace a graph.
 
     Args:
-        replace: `replace(index, values, inputs)` is given a gate's index, its values and what they
-            are computed from.
-        gates: the gates.
+        replace: `replace(index, values, inputs)` receives the index of a gate, its values and the
+            inputs of its layer.
+        gates: the gates to replace.
     """
     for index, gate in enumerate(gates):
         gate.owner._replace_gates = partial(replace, index)
@@ -109,18 +110,18 @@ def gates_passed_to(
 class GateSwitch:
     """Runs a model with any of its gates replaced by constants.
 
-    Which gates are replaced is data, so that one graph is compiled, whatever is asked of it. The
-    model is used as it is: no copy is made, and afterwards its layers are as before. It must not
-    be called elsewhere while `run` works.
+    The choice of gates is an input of the compiled graph, so one graph serves all choices. The
+    class runs the model itself, not a copy, and leaves its layers as they were. Do not call the
+    model elsewhere while `run` works.
 
     Args:
         model: a built `keras.Model` with attention layers of keras_cbam.
-        answers: takes the outputs of the model and returns what is wanted of them, tensors with a
-            row for each input.
+        answers: a function from the outputs of the model to its answers, tensors with one row per
+            input.
 
     Attributes:
-        gates: the model's gates.
-        batch_size: rows of the largest batch so far, to which smaller ones are filled up.
+        gates: the gates of the model.
+        batch_size: number of rows of the largest batch so far. Smaller batches are padded to it.
     """
 
     def __init__(self, model: keras.Model, answers: Callable[[Any], Any] = lambda outputs: outputs):
@@ -134,20 +135,20 @@ class GateSwitch:
         """Run a batch in inference mode.
 
         Args:
-            inputs: NumPy arrays of at least one row, as the model takes them.
-            constants: for each gate an array `(channels,)`.
-            replaced: `(gates,)`, 1 where the constants take the gate's place, else 0.
+            inputs: inputs of the model, as NumPy arrays with at least one row.
+            constants: one array `(channels,)` for each gate.
+            replaced: `(gates,)`, 1 for gates that the constants replace, else 0.
 
         Returns:
-            The answers, and for each gate `GateMoments` of its values before it was replaced, all
-            as NumPy arrays.
+            The answers, and for each gate the `GateMoments` of its values before the replacement,
+            all as NumPy arrays.
 
         Raises:
             ValueError: if an attention layer is used several times, or not at all.
         """
         count = len(keras.tree.flatten(inputs)[0])
         self.batch_size = max(self.batch_size, count)
-        # A size more would be compiled anew. The rows that fill up count nowhere.
+        # Each further batch size would be compiled again. The padding rows have a weight of 0.
         rows = np.minimum(np.arange(self.batch_size), count - 1)
         filled = keras.tree.map_structure(lambda array: array[rows], inputs)
         data = keras.tree.map_structure(
@@ -184,7 +185,11 @@ class GateSwitch:
 
 
 def in_order(found: Mapping[int, Any], gates: Sequence[Gate]) -> list[Any]:
-    """What was found at each gate, by its index.
+    """Return the entries of `found` in the order of the gates.
+
+    Args:
+        found: entries by the index of the gate.
+        gates: the gates of the model.
 
     Raises:
         ValueError: if the model did not use one of the gates.
@@ -199,7 +204,7 @@ def in_order(found: Mapping[int, Any], gates: Sequence[Gate]) -> list[Any]:
 
 
 def used_again(gate: Gate) -> ValueError:
-    """The error for a layer that a model uses several times."""
+    """Return the error for a layer that a model uses several times."""
     return ValueError(
         f"Expected attention layers that the model uses once. Received: {gate.layer}, which it "
         "uses several times"
@@ -207,10 +212,10 @@ def used_again(gate: Gate) -> ValueError:
 
 
 def _moments(gates: Any, weights: Any) -> GateMoments:
-    """The moments of gates `(inputs, height, width, channels)`."""
+    """Return the moments of gates of shape `(inputs, height, width, channels)`."""
     weights = ops.cast(weights, gates.dtype)
     rows = ops.reshape(weights, (-1, 1, 1, 1))
-    # Counted from the first input, so that the mean of a constant gate is that constant exactly.
+    # Relative to the first input, so that the mean of a constant gate is exactly that constant.
     mean = gates[0] + ops.sum((gates - gates[0]) * rows, axis=0) / ops.sum(weights)
     squares = ops.sum(ops.square(gates - mean) * rows, axis=0)
     over_places = ops.mean(ops.std(gates, axis=(1, 2)), axis=-1)

@@ -1,4 +1,4 @@
-"""The gates of a model's attention layers on given inputs."""
+"""Compute the gates of a model's attention layers for given inputs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from keras_cbam.surgery.gate_switch import gates_passed_to, in_order, model_gate
 
 
 class SeenGate(NamedTuple):
-    """One gate in one pass.
+    """The values of one gate for a batch of inputs.
 
     Attributes:
         layer: address of the attention layer.
-        kind: `"channel"`, `"spatial"`, or `"both"` of BAM.
-        values: `(inputs, height, width, channels)`; of a layer inside `TimeDistributed` `(inputs,
-            frames, height, width, channels)`.
+        kind: `"channel"`, `"spatial"`, or, for BAM, `"both"`.
+        values: `(inputs, height, width, channels)`, or `(inputs, frames, height, width, channels)`
+            for a layer inside `TimeDistributed`.
         places: height and width of the feature map.
     """
 
@@ -30,11 +30,11 @@ class SeenGate(NamedTuple):
 
 
 def seen_gates(model: keras.Model, inputs: Any) -> list[SeenGate]:
-    """Return the gates of every attention layer of a model, as the model computes them.
+    """Return the gates that the attention layers of a model compute.
 
     Args:
-        model: a built `keras.Model`; it may be traced.
-        inputs: a batch of what it takes, as tensors.
+        model: a built `keras.Model`. The call may be traced into a graph.
+        inputs: a batch of inputs of the model, as tensors.
 
     Raises:
         ValueError: if an attention layer is used several times, or not at all.
@@ -63,14 +63,15 @@ def seen_gates(model: keras.Model, inputs: Any) -> list[SeenGate]:
 
 
 def attention_gates(model: keras.Model, inputs: Any) -> dict[str, dict[str, np.ndarray]]:
-    """Return the gates of every attention layer of a functional model.
+    """Return the gates of all attention layers of a functional model, as NumPy arrays.
 
     Args:
         model: a functional `keras.Model` with attention layers of keras_cbam.
         inputs: a batch of inputs, small enough for all feature maps to fit in memory.
 
     Returns:
-        For each layer, by address, its gates by kind, as `SeenGate` has them.
+        A dictionary from layer addresses to dictionaries from the kind of gate to its values. See
+        `SeenGate` for kinds and shapes.
     """
     gates: dict[str, dict[str, np.ndarray]] = {}
     packed = keras.tree.pack_sequence_as(model.input, keras.tree.flatten(inputs))
@@ -80,7 +81,7 @@ def attention_gates(model: keras.Model, inputs: Any) -> dict[str, dict[str, np.n
 
 
 def _inside_time_distributed(model: keras.Model) -> set[int]:
-    """The layers that are called for each frame."""
+    """Return the ids of the layers that `TimeDistributed` calls for each frame."""
     wrapper = keras.layers.TimeDistributed
     layers = walk(model, lambda layer: not isinstance(layer, wrapper) and has_layers(layer))
     return {

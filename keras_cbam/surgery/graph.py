@@ -1,4 +1,4 @@
-"""The graph of a functional model, read from its public configuration, nested models and all."""
+"""Read the graph of a functional model, nested models included, from its public configuration."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from keras_cbam.layers import AttentionLayer
 
 @dataclass(eq=False, repr=False)
 class Node:
-    """One call of one operation: of a layer, or of a `keras.ops` operation.
+    """One call of one operation: a layer or a `keras.ops` operation.
 
     Attributes:
-        address: the operation's name; inside a nested model, after that model's and a slash.
+        address: name of the operation; inside a nested model, `<model>/<operation>`.
         operation: the operation itself.
-        kind: its class name, such as `"Conv2D"` or `"Add"`.
-        config: its own configuration.
-        inputs: the nodes it reads, in the order it reads them.
-        shared: whether the model that holds it calls it more than once.
-        arguments: what it is called with beside tensors, as the configuration of the model has it.
-        order: position among the nodes of the graph, in the order they are computed.
-        consumers: the nodes that read it.
-        shape: shape of what it computes, of its first output if it has several.
-        stride: input pixels to one step of its output, `math.inf` once there are no places left.
-        attention: address of the attention layer that refines its output already.
+        kind: class name of the operation, such as `"Conv2D"` or `"Add"`.
+        config: configuration of the operation.
+        inputs: the nodes that this node reads, in reading order.
+        shared: whether the model that holds the operation calls it more than once.
+        arguments: arguments of the call other than tensors, from the configuration of the model.
+        order: index of the node in the graph, in the order of computation.
+        consumers: the nodes that read this node.
+        shape: shape of the output, or of the first output if there are several.
+        stride: input pixels per step of the output; `math.inf` if the output has no places.
+        attention: address of the attention layer that already refines the output, or `None`.
     """
 
     address: str
@@ -47,23 +47,23 @@ class Node:
 
     @property
     def kernels(self) -> list[tuple[int, ...]]:
-        """Shapes of its convolution kernels: one for `Conv2D`, more for a block in one layer."""
+        """Shapes of the convolution kernels: one for `Conv2D`, several for a block in one layer."""
         weights = getattr(self.operation, "weights", ())
         shapes = [tuple(w.shape) for w in weights if not w.name.startswith("lora_")]
         kernels: list[tuple[int, ...]] = [shape for shape in shapes if len(shape) == 4]
         if self.kind == "Conv2D":
             return kernels
-        # A scale of each channel may have four axes too.
+        # A per-channel scale may have four axes too.
         return [shape for shape in kernels if shape[:3] != (1, 1, 1)]
 
     @property
     def convolutions(self) -> int:
-        """How many convolution kernels it holds."""
+        """Number of convolution kernels."""
         return len(self.kernels)
 
 
 def has_graph(model: Any) -> bool:
-    """Whether the layers of `model` and their connections can be seen, and are all that it does."""
+    """Return whether the graph of `model` is visible and describes all that the model computes."""
     if isinstance(model, keras.Sequential):
         return model.built and type(model).call is keras.Sequential.call
     if not isinstance(model, keras.Model) or not hasattr(model, "operations"):
@@ -75,7 +75,7 @@ def as_functional(model: keras.Model) -> keras.Model:
     """Return `model` as a plain functional model over the same layers.
 
     Raises:
-        TypeError: if the model has no graph to read, as a subclassed or an unbuilt model has not.
+        TypeError: if the model has no graph, such as a subclassed or an unbuilt model.
     """
     if not has_graph(model):
         raise TypeError(
@@ -102,15 +102,15 @@ def _reason(model: Any) -> str:
 
 
 def read_graph(model: keras.Model, *, attention: bool = False) -> list[Node]:
-    """Return the nodes of a model in the order they are computed, nested models opened.
+    """Return the nodes of a model in the order of computation, nested models opened.
 
     Args:
         model: a functional or a built Sequential model.
-        attention: whether attention layers of keras_cbam are nodes too. Otherwise they are passed
-            over, so that a network with attention has the graph of the network without.
+        attention: whether attention layers of keras_cbam become nodes. If not, they are skipped, so
+            that a network with attention has the same graph as the network without it.
 
     Raises:
-        TypeError: if the model has no graph to read, or a layer gives no configuration.
+        TypeError: if the model has no graph, or if a layer has no configuration.
     """
     graph: list[Node] = []
     _read(model, None, "", graph, attention)
@@ -124,11 +124,11 @@ def read_graph(model: keras.Model, *, attention: bool = False) -> list[Node]:
 def _read(
     model: keras.Model, fed: list[Node] | None, prefix: str, graph: list[Node], attention: bool
 ) -> list[Node]:
-    """Append the nodes of `model`, called on the nodes `fed`, and return those of its outputs."""
+    """Append the nodes of `model`, called on the nodes `fed`, and return its output nodes."""
     functional = as_functional(model)
     config = _config(functional)
     operations = {operation.name: operation for operation in functional.operations}
-    # What each call of each operation computes: one node, or one for each output of a nested model.
+    # The result of each call of each operation: one node, or one per output of a nested model.
     computed: dict[tuple[str, int], list[Node]] = {}
 
     def resolve(history: History) -> Node:
@@ -170,9 +170,9 @@ def _read(
         for entry in config["layers"]
         for call, node in enumerate(entry["inbound_nodes"])
     ]
-    # The order is that of going over the calls in rounds, computing each whose inputs are there.
+    # Go over the calls in rounds. Each round computes the calls whose inputs are available.
     ready = [(0, place) for place in range(len(calls))]
-    # Calls that cannot be computed yet, by the first input that each lacks.
+    # Calls that cannot be computed yet, by their first missing input.
     waiting: dict[tuple[str, int], list[tuple[int, int]]] = {}
     while ready:
         turn, place = heappop(ready)
@@ -187,7 +187,7 @@ def _read(
     if waiting:
         entry, *_ = calls[next(iter(waiting.values()))[0][1]]
         raise TypeError(f"The graph of model {model.name} does not connect at {entry['name']}")
-    # Among the outputs, and only there, Keras counts the calls of a functional model from 1.
+    # Keras counts the calls of a functional model from 1 in the outputs, and only there.
     ends = [
         resolve(replace(end, call=end.call - hasattr(operations[end.name], "operations")))
         for end in _ends(config["output_layers"])
@@ -202,14 +202,14 @@ def _config(functional: keras.Model) -> dict[str, Any]:
         return functional.get_config()
     except Exception as error:
         raise TypeError(
-            f"Model {functional.name} has a layer that gives no configuration, so that it cannot "
-            f"be copied: {' '.join(str(error).split())}"
+            f"Model {functional.name} has a layer that gives no configuration, so it cannot be "
+            f"copied: {' '.join(str(error).split())}"
         ) from error
 
 
 @dataclass(frozen=True)
 class History:
-    """Where a tensor comes from: one output of one call of one operation."""
+    """The origin of a tensor: one output of one call of one operation."""
 
     name: str
     call: int
@@ -218,7 +218,7 @@ class History:
 
 
 def _histories(node: Any) -> Iterator[History]:
-    """The tensors that a call reads, in the order `keras.tree` flattens them."""
+    """Yield the origins of the tensors that a call reads, in the order of `keras.tree.flatten`."""
     if isinstance(node, dict):
         if node.get("class_name") == "__keras_tensor__":
             config = node["config"]
@@ -232,7 +232,7 @@ def _histories(node: Any) -> Iterator[History]:
 
 
 def _without_tensors(arguments: Any) -> Any:
-    """The arguments of a call, `"tensor"` in place of each tensor."""
+    """Return the arguments of a call with `"tensor"` in place of each tensor."""
     if isinstance(arguments, dict):
         if arguments.get("class_name") == "__keras_tensor__":
             return "tensor"
@@ -243,7 +243,7 @@ def _without_tensors(arguments: Any) -> Any:
 
 
 def _ends(structure: Any) -> list[History]:
-    """The inputs or outputs of a model's configuration, in the same order."""
+    """Return the inputs or outputs in a model's configuration, in the same order."""
     if isinstance(structure, dict):
         structure = [structure[key] for key in sorted(structure)]
     if isinstance(structure[0], str):
@@ -251,18 +251,18 @@ def _ends(structure: Any) -> list[History]:
     return [end for item in structure for end in _ends(item)]
 
 
-# Kinds, beside `Global...`, that leave no places of a feature map.
+# Kinds besides `Global...` that reduce a feature map to no places.
 REDUCTIONS = {"Amax", "Max", "Mean"}
-# Kinds that may make a map finer as well as coarser.
+# Kinds that can make a map finer or coarser.
 RESIZINGS = {"Repeat", "Resize", "Resizing"}
 
 
 def _stride(node: Node) -> float:
-    # A gate of no extent may join a feature map, as in squeeze-and-excitation: the map counts.
+    # A gate without places may join a feature map, as in squeeze-and-excitation. The map counts.
     before = min((source.stride for source in node.inputs), default=1)
     extents = [size for size in node.shape[1:] if size != 1]
     if before == math.inf and node.kind == "Reshape" and len(extents) > 1:
-        return 1  # a vector made a feature map, as generators do
+        return 1  # a vector becomes a feature map, as in generators
     return before * _step(node)
 
 
@@ -281,11 +281,11 @@ def _pools_globally(node: Node) -> bool:
 
 
 def _ratio(node: Node) -> float:
-    """The step as sizes tell it, where no configuration does."""
+    """Return the step that follows from the shapes, for kinds without strides in their config."""
     source = min(node.inputs, key=lambda source: source.stride, default=node)
     if len(source.shape) != 4 or len(node.shape) != 4:
         return 1
-    # Axis 2 is one of places in either data format.
+    # Axis 2 is a spatial axis in both data formats.
     before, after = source.shape[2], node.shape[2]
     if not before or not after:
         return 1

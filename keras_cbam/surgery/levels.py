@@ -1,4 +1,4 @@
-"""A backbone's feature maps by resolution, as a detector's feature pyramid reads them."""
+"""feature_pyramid: the feature maps of a backbone by resolution, for the pyramid of a detector."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ LEVELS = (3, 4, 5)
 
 
 def feature_pyramid(model: keras.Model, levels: Sequence[int] = LEVELS) -> keras.Model:
-    """Return a backbone with `pyramid_outputs`, as KerasHub's detectors want it.
+    """Return a backbone with `pyramid_outputs`, as the detectors of KerasHub expect.
 
-    Level n is what the backbone's blocks make of the image at a resolution 2^n times coarser: the
-    end of the last block there, after its addition and after attention; of the coarsest level all
-    that follows too, up to where the places end. Nothing is copied: the returned model has the
-    layers of `model`.
+    Level n is the feature map at a resolution 2^n times coarser than the image. It is the output of
+    the last block at that resolution, after its addition and after attention. The coarsest level
+    also includes all that follows, up to the last feature map. Nothing is copied: the returned
+    model has the layers of `model`.
 
     Args:
-        model: a functional or a built Sequential `keras.Model`, with attention or without. One that
-            has `pyramid_outputs`, as KerasHub's backbones have, is returned as it is.
-        levels: which levels, ascending. Defaults to `(3, 4, 5)`.
+        model: a functional or a built Sequential `keras.Model`, with or without attention. A model
+            with `pyramid_outputs`, such as a backbone of KerasHub, is returned unchanged.
+        levels: the levels, ascending. Defaults to `(3, 4, 5)`.
 
     Returns:
-        A functional `keras.Model` with `pyramid_outputs`, of maps `"P3"`, `(batch, height / 8,
-        width / 8, channels)` for `channels_last`, `(batch, channels, height / 8, width / 8)` for
+        A functional `keras.Model` with `pyramid_outputs`. Its map `"P3"` is `(batch, height / 8,
+        width / 8, channels)` for `channels_last` and `(batch, channels, height / 8, width / 8)` for
         `channels_first`, and so on.
 
     Raises:
         TypeError: if the model has no graph.
-        ValueError: if it has no feature map of one of the levels, or only inside a nested model.
+        ValueError: if the model lacks a feature map of one of the levels, or has it only inside a
+            nested model.
 
     Source: section 3 of [Feature Pyramid Networks](https://arxiv.org/abs/1612.03144): "we choose
     the output of the last layer of each stage".
@@ -50,7 +51,7 @@ def feature_pyramid(model: keras.Model, levels: Sequence[int] = LEVELS) -> keras
     functional = as_functional(model)
     graph = read_graph(model)
     ends = {_level(node): node for node in stage_outputs(graph)}
-    # What is computed after the last block of all, such as a final normalization or a pooling.
+    # The last map of the network may come after its last block: a final normalization or pooling.
     last = {_level(node): node for node in graph if _is_map(node)}
     ends[max(last)] = last[max(last)]
     _require(model, levels, [int(level) for level in sorted(ends) if level % 1 == 0])
@@ -76,10 +77,10 @@ def _is_map(node: Node) -> bool:
 
 
 def _tensor(model: keras.Model, node: Node) -> keras.KerasTensor:
-    """What a node computes, after the attention that refines it."""
+    """Return the output of a node, after the attention that refines it."""
     if "/" in node.address or node.shared:
         raise ValueError(
-            f"The feature map at {node.address} is inside a nested model, or of a layer that is "
-            "called twice; give the backbone itself"
+            f"The feature map at {node.address} is inside a nested model, or belongs to a layer "
+            "that is called twice; give the backbone itself"
         )
     return (model.get_layer(node.attention) if node.attention else node.operation).output

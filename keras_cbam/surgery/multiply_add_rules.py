@@ -1,4 +1,4 @@
-"""How many multiply-adds a layer or an operation takes, from the sizes of its tensors."""
+"""Rules for the number of multiply-adds of a layer or an operation, from its tensor shapes."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def _product(sizes: Any) -> int:
 
 
 def _weights_at_each_place(layer: Any, _: list[Shape], outputs: Any) -> int:
-    """Every weight of the kernels once for each place of the output."""
+    """Count every kernel weight once per place of the output."""
     return _places(layer, outputs.shape) * _kernels(layer)
 
 
 def _weights_at_each_source(layer: Any, inputs: list[Shape], _: Any) -> int:
-    """Every weight of the kernels once for each place of the input, as transposed convolutions."""
+    """Count every kernel weight once per place of the input, as transposed convolutions do."""
     return _places(layer, inputs[0]) * _kernels(layer)
 
 
@@ -35,7 +35,7 @@ def _places(layer: Any, shape: Shape) -> int:
 
 
 def _kernels(layer: Any) -> int:
-    """How many weights a layer multiplies by: all but the bias, and what LoRA keeps apart."""
+    """Count the weights that a layer multiplies by: all but biases and the weights of LoRA."""
     kernels = [w for w in layer.weights if w.name.endswith("kernel") and "lora" not in w.name]
     return sum(_product(kernel.shape) for kernel in kernels)
 
@@ -57,7 +57,7 @@ def _matrix_product(_: Any, shapes: list[Shape], outputs: Any) -> int:
 
 
 def _dot_product_attention(_: Any, shapes: list[Shape], outputs: Any) -> int:
-    """Each query with each key, and what comes of it with each value."""
+    """Count each query times each key, and each of these scores times each value."""
     query, key, value = shapes[:3]
     return _product(query[:-1]) * _product(key[1:2]) * (_product(query[-1:]) + _product(value[-1:]))
 
@@ -67,24 +67,24 @@ def _einsum(operation: Any, shapes: list[Shape], _: Any) -> int:
 
 
 def extents_of(equation: str, shapes: list[Shape]) -> dict[str, int | None]:
-    """How far each index of an einsum runs."""
+    """Return the size of each index of an einsum."""
     extents: dict[str, int | None] = {}
     for term, shape in zip(equation.split("->")[0].split(","), shapes, strict=True):
         for label, size in zip(labels_of(term, len(shape)), shape, strict=True):
-            # An extent of 1 is repeated.
+            # A size of 1 is broadcast.
             extents[label] = extents[label] if size == 1 and label in extents else size
     return extents
 
 
 def labels_of(term: str, rank: int) -> list[str]:
-    """The indices of a term; those that dots stand for are counted from the right."""
+    """Return the indices of a term; the ones behind `...` are counted from the right."""
     head, dots, tail = term.replace(" ", "").partition("...")
     hidden = rank - len(head) - len(tail) if dots else 0
     return [*head, *(f"...{i}" for i in range(hidden, 0, -1)), *tail]
 
 
-# What a layer, or an operation of `keras.ops`, computes: of itself, the shapes of its arguments and
-# its outputs.
+# A function from a layer or an operation of `keras.ops`, the shapes of its arguments, and its
+# outputs to the number of multiply-adds.
 Rule = Callable[[Any, list[Shape], Any], int]
 LAYERS: dict[str, Rule] = {
     **dict.fromkeys(
@@ -99,9 +99,9 @@ LAYERS: dict[str, Rule] = {
     ),
     "EinsumDense": _einsum_dense,
 }
-# Where Keras keeps its layers that prepare images, text and sound.
+# Part of the module names of Keras layers that preprocess images, text and sound.
 PREPROCESSING = ".preprocessing."
-# Layers that multiply no matrix, beside those; any other is opened.
+# Further layers, which multiply no matrices. Any other layer is opened.
 FREE = {
     *("InputLayer", "Identity", "Masking", "Embedding"),
     *("BatchNormalization", "GroupNormalization", "LayerNormalization", "RMSNormalization"),
@@ -124,7 +124,8 @@ OPERATIONS: dict[str, Rule] = {
     "Matmul": _matrix_product,
     "Einsum": _einsum,
 }
-# Operations that multiply matrices, or run others, and have no rule; the rest multiply none.
+# Operations without a rule that multiply matrices or run other operations. All other operations
+# multiply no matrices.
 REFUSED = {
     *("Correlate", "Dot", "GaussianBlur", "Inner", "Tensordot", "Vdot"),
     *("AssociativeScan", "Cond", "ForiLoop", "Map", "Scan", "Switch", "VectorizedMap", "WhileLoop"),

@@ -1,4 +1,4 @@
-"""multiply_adds: what one call of a model computes, layer by layer, walked along its graph."""
+"""multiply_adds: the computation that one input takes, layer by layer, along the graph."""
 
 from __future__ import annotations
 
@@ -25,27 +25,26 @@ from keras_cbam.surgery.multiply_add_rules import (
 def multiply_adds(
     model: keras.Model, input_shape: tuple[int | None, ...] | None = None
 ) -> dict[str, int]:
-    """Count the multiplications, each with its addition, that one input takes.
+    """Count the multiply-adds that one input takes: multiplications, each with its addition.
 
-    Convolutions and matrix products count, in layers, in `keras.ops`, inside nested models and
-    inside layers of layers such as `CBAM`; in layers that prepare images, text or sound they do
-    not. Pooling, normalization, activations, additions and the products with gates do not count
-    either: papers count so, and call the sum FLOPs.
+    The count includes convolutions and matrix products in layers, in `keras.ops`, inside nested
+    models and inside composite layers such as `CBAM`. It leaves out layers that preprocess images,
+    text or sound. It also leaves out pooling, normalization, activations, additions and the
+    products with gates. Papers count in this way, and call the sum FLOPs.
 
     Args:
-        model: a functional or a built Sequential `keras.Model`; it stays as it was.
-        input_shape: shape of its one input without the batch, such as `(224, 224, 3)`, where the
-            model leaves height and width open. Defaults to the model's own.
+        model: a functional or a built Sequential `keras.Model`. It does not change.
+        input_shape: shape of the only input without the batch, such as `(224, 224, 3)`, for a model
+            that leaves height and width open. Defaults to the input shape of the model.
 
     Returns:
-        A dictionary from layer addresses to counts for one input, of the layers that have any; a
-        layer inside a nested model is named by that model's name, a slash, and its own.
+        A dictionary from layer addresses to counts for one input, with all layers that have a
+        count. The address of a layer inside a nested model is `<model>/<layer>`.
         `sum(multiply_adds(model).values())` is the total.
 
     Raises:
-        TypeError: if the model has no graph, or a layer or an operation computes what cannot be
-            counted.
-        ValueError: if a size that counts is not defined, or `input_shape` does not fit.
+        TypeError: if the model has no graph, or if a layer or an operation cannot be counted.
+        ValueError: if a size that counts is not defined, or if `input_shape` does not fit.
 
     Example:
         >>> model = keras.applications.MobileNetV2(weights=None)
@@ -53,7 +52,7 @@ def multiply_adds(
         301
     """
     functional = as_functional(model)
-    # A batch of one, so that a batch that is merged with places counts too.
+    # Use a batch of one, so that the count is right if a layer merges batch and places.
     own = [tuple(tensor.shape) for tensor in functional.inputs]
     if input_shape is None:
         return dict(_walk(functional, [(1, *shape[1:]) for shape in own]))
@@ -68,7 +67,7 @@ def multiply_adds(
 
 
 def _walk(functional: keras.Model, shapes: list[Shape]) -> Counter[str]:
-    """Count along the graph of a model, for inputs of `shapes` in place of its own."""
+    """Count along the graph of a model, for inputs of `shapes` in place of its own shapes."""
     counts: Counter[str] = Counter()
 
     def call(operation: keras.Operation, /, *args: Any, **kwargs: Any) -> Any:
@@ -90,7 +89,7 @@ def _walk(functional: keras.Model, shapes: list[Shape]) -> Counter[str]:
 
 
 class _Standing(keras.Operation):
-    """Stands for an operation in a graph of shapes, so that the operation itself is not called."""
+    """Stands in for an operation in a graph of shapes, so that the operation is not called."""
 
     def __init__(self, operation: keras.Operation):
         super().__init__()
@@ -99,7 +98,7 @@ class _Standing(keras.Operation):
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         outputs = self.operation.compute_output_spec(*args, **kwargs)
         if isinstance(self.operation, keras.layers.EinsumDense):
-            # Keras leaves open what the layer's argument `output_shape` does.
+            # Keras leaves a size open where the layer's argument `output_shape` does.
             shapes = [args[0].shape, self.operation.kernel.shape]
             extents = extents_of(self.operation.equation, shapes)
             target = self.operation.equation.split("->")[1]
@@ -111,7 +110,7 @@ class _Standing(keras.Operation):
 def _count(
     operation: keras.Operation, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: Any
 ) -> Counter[str]:
-    """Count what one operation does, by its address or by those of the layers within."""
+    """Count one operation, under its name or under the addresses of the layers inside it."""
     tensors = keras.tree.flatten((args, kwargs))
     if has_graph(operation):
         shapes = [tuple(x.shape) for x in tensors if isinstance(x, keras.KerasTensor)]
@@ -155,7 +154,7 @@ def _refuse_packed(layer: Any) -> None:
 def _opened(
     layer: keras.layers.Layer, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Counter[str]:
-    """Count within a layer that calls layers and operations, in a graph of a copy of it."""
+    """Count inside a layer that calls layers and operations, in the graph of a copy."""
     inputs: list[keras.KerasTensor] = []
 
     def fresh(value: Any) -> Any:
@@ -172,7 +171,7 @@ def _opened(
     except Exception as error:
         raise TypeError(
             f"Layer {layer.name} of class {type(layer).__name__} cannot be counted: what it "
-            "computes cannot be seen, since it cannot be copied or is not all layers and "
+            "computes cannot be seen, since it cannot be copied, or uses more than layers and "
             f"keras.ops: {error}"
         ) from error
     return _walk(inner, [tuple(tensor.shape) for tensor in inner.inputs])

@@ -1,4 +1,4 @@
-"""Which attention goes to which point."""
+"""Decide which attention goes to which point."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ ATTENTIONS: dict[str, Callable[..., keras.layers.Layer]] = {
     "spatial": SpatialAttention,
 }
 
-# Where a name goes that does not go to every point.
+# Default points of the attentions that do not go to every point.
 PLACES: dict[str, Choice] = {"bam": "stage_ends"}
 
-# Convolutions whose maps have one axis of places, or three.
+# Convolutions whose maps have one or three spatial axes.
 CONVOLUTION = re.compile(r"\w*Conv[13]D\w*")
 
 Factory = Callable[[AttentionPoint], keras.layers.Layer]
 
 
 class Insertion(NamedTuple):
-    """A point, and what makes the layer that refines it."""
+    """A point, and the factory of the layer that refines it."""
 
     point: AttentionPoint
     factory: Factory
@@ -52,7 +52,7 @@ def plan(
     points: Choice = None,
     identity_init: bool | None = None,
 ) -> dict[str, Insertion]:
-    """Return what goes where in a graph, by the address of the layer that it follows.
+    """Return the insertions into a graph, by the address of the layer that each one follows.
 
     Raises:
         TypeError: as `attach_attention` does.
@@ -70,18 +70,18 @@ def plan(
     planned = {p.layer: Insertion(p, factory) for p in find_points(graph, places)}
     if not planned:
         raise ValueError(
-            "The model has no attention point: no block of it ends in a feature map of places, of "
-            f"rank 4, (batch, height, width, channels).{_other_ranks(graph)}"
+            "The model has no attention point: none of its blocks ends in a feature map of rank 4, "
+            f"(batch, height, width, channels).{_other_ranks(graph)}"
         )
     return planned
 
 
 def _other_ranks(graph: list[Node]) -> str:
-    """A sentence on convolutions of other ranks, if there are any."""
+    """Return a sentence about convolutions of other ranks, if there are any."""
     found = [node for node in graph if CONVOLUTION.fullmatch(node.kind)]
     return (
         f" Received: {found[0].kind} {found[0].address}, whose map is of rank "
-        f"{len(found[0].shape)}; no attention of keras_cbam is for that"
+        f"{len(found[0].shape)}; keras_cbam has no attention for that"
         if found
         else ""
     )
@@ -90,7 +90,7 @@ def _other_ranks(graph: list[Node]) -> str:
 def _by_name(attention: str, graph: list[Node], identity_init: bool | None) -> Factory:
     """Return the factory of a named attention for the points of a graph.
 
-    The layers take the data format and the precision of what stands before them.
+    The layers take the data format and the dtype policy of the layers before them.
 
     Raises:
         ValueError: on an unknown name.
@@ -115,6 +115,6 @@ def _by_name(attention: str, graph: list[Node], identity_init: bool | None) -> F
 
 
 def _nearest(node: Node, attribute: str) -> Any:
-    """The attribute of the node's operation, or of the first before it that has one."""
+    """Return an attribute of the node's operation, or of the nearest one before that has it."""
     value = getattr(node.operation, attribute, None)
     return _nearest(node.inputs[0], attribute) if value is None and node.inputs else value

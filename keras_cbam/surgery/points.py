@@ -1,4 +1,4 @@
-"""Where attention belongs in a network, found from its graph."""
+"""Find the places for attention in a network from its graph."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class AttentionPoint(NamedTuple):
     """A place for attention: the output of one layer.
 
     Attributes:
-        layer: name of the layer whose output is refined; of one inside a nested model, that model's
-            name, a slash, and the layer's.
-        stage: 1 for the points at the finest resolution, 2 at the next, and so on.
+        layer: name of the layer whose output is refined; inside a nested model,
+            `<model>/<layer>`.
+        stage: 1 for the points at the finest resolution, 2 for the next, and so on.
         block: position within the stage, from 1.
-        shape: shape of the feature map as the model gives it, `(None, height, width, channels)` for
+        shape: shape of the feature map in the model, `(None, height, width, channels)` for
             `channels_last`, `(None, channels, height, width)` for `channels_first`.
     """
 
@@ -35,35 +35,36 @@ Choice = Sequence[str] | Callable[[AttentionPoint], bool] | str | None
 
 
 def attention_points(model: keras.Model, points: Choice = None) -> tuple[AttentionPoint, ...]:
-    """Return the places where the paper puts attention, in the order they are computed.
+    """Return the places where the paper puts attention, in the order of computation.
 
-    The first rule that finds a place decides, all from the graph; only NASNet and EfficientNetV2
-    are known by the names of their layers.
+    The first of these rules that finds a place decides. All rules read the graph. Only NASNet and
+    EfficientNetV2 are recognized by the names of their layers.
 
     1. Residual networks: the end of each residual branch, before dropout, stochastic depth and the
        addition; and the linear projection that ends an inverted bottleneck without an addition.
     2. Networks of depthwise and pointwise convolutions without residuals (the paper's MobileNet):
        after each depthwise and each pointwise stage.
-    3. Blocks that are one layer with convolutions of its own: after each.
+    3. Blocks that are one layer with its own convolutions: after each such layer.
     4. Networks that concatenate (Inception, DenseNet): the end of each block.
     5. Any other network: the end of each run of convolutions at one resolution.
 
-    Nested models are looked into, and so are the blocks of KerasHub's EfficientNet and MobileNet; a
-    wrapper such as `TimeDistributed` is not: attach to the network before it is wrapped. Attention
-    that is there already changes nothing.
+    The rules also apply inside nested models and inside the blocks of KerasHub's EfficientNet and
+    MobileNet. They do not apply inside a wrapper such as `TimeDistributed`: attach attention to the
+    network before you wrap it. Attention that the model already has does not change the points.
 
     Args:
         model: a functional or a built Sequential `keras.Model`.
-        points: which of them: a sequence of layer names, a predicate on a point, `"last_stage"`, or
-            `None` for all of them; or `"stage_ends"`, the end of each stage but the last (unless it
-            is the only one), after its addition, where BAM goes.
+        points: the points to return. Names of layers, a predicate on a point and `"last_stage"`
+            choose among all points, and `None` returns all of them. `"stage_ends"` returns the end
+            of each stage except the last (unless there is only one), after its addition, where BAM
+            goes.
 
     Returns:
         A tuple of `AttentionPoint`, empty if the model has no such place.
 
     Raises:
-        TypeError: if `model` has no graph to read, as a subclassed model has not.
-        ValueError: if `points` names another layer, or a predicate chooses no point of the model.
+        TypeError: if `model` has no graph, such as a subclassed model.
+        ValueError: if `points` names a layer that is no point, or if a predicate chooses no point.
 
     Source: section 3 and figure 3 of [CBAM](https://arxiv.org/abs/1807.06521), which places the
     module on the residual branch, and its section 4.1 on MobileNet; section 3 of
@@ -100,13 +101,13 @@ def find_points(graph: list[Node], points: Choice = None) -> tuple[AttentionPoin
 
 
 def stage_outputs(graph: list[Node]) -> list[Node]:
-    """Where the last block at each resolution ends, after its addition, finest first."""
+    """Return the end of the last block at each resolution, after its addition, finest first."""
     last = {node.stride: node for node in _block_ends(graph)}
     return [block_output(last[stride]) for stride in sorted(last)]
 
 
 def _block_ends(graph: list[Node]) -> list[Node]:
-    """What the first rule finds that finds anything, in order, a nested model's once."""
+    """Return the ends that the first successful rule finds, in order, each operation once."""
     for rule in RULES:
         ends: dict[int, Node] = {}
         for node in sorted(map(_place, rule(graph)), key=lambda node: node.order):
@@ -118,10 +119,10 @@ def _block_ends(graph: list[Node]) -> list[Node]:
 
 
 def _place(node: Node) -> Node:
-    """Where the attention goes for a block that ends at `node`.
+    """Return the node that attention follows for a block that ends at `node`.
 
-    It follows a layer wherever the model calls that layer, as the weights do. A layer without
-    weights that stands in several places gives way to the one before it.
+    Attention follows a layer wherever the model calls it, as its weights do. If the model calls a
+    layer without weights in several places, attention follows the layer before it instead.
     """
     while node.shared and not getattr(node.operation, "weights", ()) and node.inputs:
         node = node.inputs[0]

@@ -1,4 +1,4 @@
-"""A functional model that keeps the feature pyramid of the backbone it was copied from."""
+"""A functional model that keeps the feature pyramid of its original backbone."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import keras
 
 @keras.saving.register_keras_serializable("keras_cbam")
 class FeaturePyramidModel(keras.Model):
-    """A functional model with `pyramid_outputs`, as KerasHub's detectors want of a backbone.
+    """A functional model with `pyramid_outputs`, as the detectors of KerasHub expect.
 
-    `attach_attention` returns one for a model that has `pyramid_outputs`; it is saved and loaded
-    with them.
+    `attach_attention` returns this class for a model that has `pyramid_outputs`. A saved model
+    keeps them.
     """
 
     @property
     def pyramid_outputs(self) -> dict[str, keras.KerasTensor]:
-        """The Keras tensors of the levels, by name: `"P3"` is 2^3 times smaller than the input."""
+        """Keras tensors of the levels by name; `"P3"` is 2^3 times smaller than the input."""
         return dict(self._pyramid_outputs)
 
     @pyramid_outputs.setter
@@ -26,7 +26,7 @@ class FeaturePyramidModel(keras.Model):
 
     @classmethod
     def from_joint(cls, joint: keras.Model) -> FeaturePyramidModel:
-        """Build one from what `join` returns."""
+        """Build a `FeaturePyramidModel` from a model that `join` returns."""
         model = cls(joint.input, joint.output["output"], name=joint.name)
         model.pyramid_outputs = joint.output["pyramid_outputs"]
         return model
@@ -40,6 +40,6 @@ class FeaturePyramidModel(keras.Model):
 
 
 def join(model: keras.Model, levels: dict[str, keras.KerasTensor]) -> keras.Model:
-    """Return the graph of `model` as a plain functional model with the levels among its outputs."""
+    """Return `model` as a plain functional model whose outputs include the levels."""
     outputs = {"output": model.output, "pyramid_outputs": dict(levels)}
     return keras.Model(model.input, outputs, name=model.name)

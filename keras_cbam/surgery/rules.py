@@ -1,4 +1,7 @@
-"""Where blocks end in a graph: the rules, each from the graph, one table where it cannot tell."""
+"""The rules that find the ends of blocks in a graph.
+
+One table has the families of networks whose graph does not show where their blocks end.
+"""
 
 from __future__ import annotations
 
@@ -30,11 +33,11 @@ Graph = list[Node]
 
 
 class Family(NamedTuple):
-    """A family of networks whose graph cannot tell where its blocks end; patterns of layer names.
+    """A family of networks whose graph does not show where its blocks end.
 
     Attributes:
-        known_by: a layer that no other network has.
-        ends: the layers that end its blocks.
+        known_by: pattern for the name of a layer that no other network has.
+        ends: pattern for the names of the layers that end its blocks.
     """
 
     known_by: str
@@ -42,9 +45,9 @@ class Family(NamedTuple):
 
 
 FAMILIES = {
-    # Adds within its cells, and hands each cell the outputs of the two before it.
+    # It adds inside its cells, and each cell reads the outputs of the two cells before it.
     "NASNet": Family(r"normal_concat_\w+", r"(normal|reduction)_concat_\w+"),
-    # Begins with blocks of a single convolution, of which only the later ones have a shortcut.
+    # It begins with blocks of a single convolution. Only the later ones have a shortcut.
     "EfficientNetV2": Family(
         r"block1a_project_activation",
         r"block1[a-z]+_project_activation|block[2-9][a-z]+_project_bn",
@@ -53,7 +56,7 @@ FAMILIES = {
 
 
 def named_blocks(graph: Graph) -> Iterator[Node]:
-    """The block ends of a family in the table."""
+    """Yield the block ends of a family in the table."""
     names = {node: node.address.split("/")[-1] for node in graph}
     for family in FAMILIES.values():
         if any(re.fullmatch(family.known_by, name) for name in names.values()):
@@ -62,9 +65,10 @@ def named_blocks(graph: Graph) -> Iterator[Node]:
 
 
 def residual_branches(graph: Graph) -> Iterator[Node]:
-    """The end of each residual branch, before dropout, stochastic depth and the addition.
+    """Yield the end of each residual branch, before dropout, stochastic depth and the addition.
 
-    In a network that has some, also the linear projection that ends a block without an addition.
+    If a network has residual branches, the rule also yields the linear projections that end a block
+    without an addition.
     """
     branches = [branch for node in graph if (branch := _residual_branch(node))]
     yield from branches
@@ -81,9 +85,9 @@ def _residual_branch(addition: Node) -> Node | None:
         return None
     depths = [sum(node.convolutions for node in side) for side in own]
     if depths == [1, 1]:
-        # Of two convolutions, one of 1x1 is the projection of a shortcut.
+        # With one convolution on each side, the 1x1 one is the projection of the shortcut.
         depths = [sum(map(kernel_area, side)) for side in own]
-    # A shortcut is the identity or one projection; a sum of two deep paths is no residual block.
+    # A shortcut is the identity or one projection. A sum of two deep paths is no residual block.
     if depths[0] == depths[1] or min(depths) > 1:
         return None
     end = second if depths[0] < depths[1] else first
@@ -93,14 +97,14 @@ def _residual_branch(addition: Node) -> Node | None:
 
 
 def _own_ancestors(first: Node, second: Node) -> tuple[set[Node], set[Node]] | None:
-    """What only `first`, and what only `second`, is computed from, up to where they part.
+    """Return the ancestors of `first` alone and of `second` alone, back to their common ancestor.
 
-    `None` if they have nothing in common.
+    Each set includes the node itself. Return `None` if the two have no common ancestor.
     """
     sides: dict[Node, set[int]] = {first: {0}}
     sides.setdefault(second, set()).add(1)
     own: tuple[set[Node], set[Node]] = (set(), set())
-    # The latest node first, so that all that reads a node has been seen before it.
+    # Visit the latest node first, so that all consumers of a node come before it.
     pending = [(-node.order, node) for node in sides]
     heapq.heapify(pending)
     while any(len(sides[node]) == 1 for _, node in pending):
@@ -116,7 +120,7 @@ def _own_ancestors(first: Node, second: Node) -> tuple[set[Node], set[Node]] | N
 
 
 def _passes_coarser_maps(merge: Node, *sides: set[Node]) -> bool:
-    """Whether a side goes down to a coarser map and up again, as in U-Net and feature pyramids."""
+    """Return whether a side passes through a coarser map, as in U-Net and feature pyramids."""
     strides = {node.stride for side in sides for node in side} - {math.inf}
     return max(strides, default=0) > merge.stride
 
@@ -133,11 +137,11 @@ def _linear_projections(graph: Graph) -> Iterator[Node]:
 
 
 def _ends_inverted_bottleneck(projection: Node) -> bool:
-    """Whether the convolution before it is depthwise, or widens as much as this one narrows."""
+    """Return whether the convolution before is depthwise, or widens while `projection` narrows."""
     node = projection
     while node.inputs:
-        # Where a gate joins the main path, as in squeeze-and-excitation, the path with more places
-        # is the main one.
+        # If a gate joins the main path, as in squeeze-and-excitation, the main path is the one with
+        # more places.
         node = min(node.inputs, key=lambda source: source.stride)
         if node.convolutions:
             return is_depthwise(node) or (widens(node) and narrows(projection))
@@ -145,7 +149,7 @@ def _ends_inverted_bottleneck(projection: Node) -> bool:
 
 
 def separable_stages(graph: Graph) -> Iterator[Node]:
-    """After each depthwise, and each pointwise stage that follows one."""
+    """Yield the end of each depthwise stage, and of each pointwise stage that follows one."""
     for node in graph:
         if is_depthwise(node) and node.stride < math.inf:
             depthwise = run_end(node)
@@ -156,14 +160,14 @@ def separable_stages(graph: Graph) -> Iterator[Node]:
 
 
 def block_layers(graph: Graph) -> Iterator[Node]:
-    """Blocks that are one layer: a user's residual block, whose inside cannot be seen."""
+    """Yield blocks that are one layer, such as a custom residual block with a hidden graph."""
     for node in graph:
         if node.convolutions > 1 and node.kind not in SEPARABLE and node.stride < math.inf:
             yield node
 
 
 def concatenations(graph: Graph) -> Iterator[Node]:
-    """The concatenation that ends an Inception, fire or dense block; of a chain, the last."""
+    """Yield the concatenation that ends an Inception, fire or dense block; the last of a chain."""
     for node in graph:
         chained = any(reader.kind == "Concatenate" for reader in node.consumers)
         if node.kind == "Concatenate" and node.stride < math.inf and not chained:
@@ -173,9 +177,9 @@ def concatenations(graph: Graph) -> Iterator[Node]:
 
 
 def block_ends(graph: Graph) -> Iterator[Node]:
-    """The last feature map of each run of convolutions at one size.
+    """Yield the last feature map of each run of convolutions at one size.
 
-    Those that give scores are a head, not a block.
+    Convolutions that compute scores are a head, not a block.
     """
     for node in graph:
         if node.convolutions and node.stride < math.inf and not _is_head(node):
@@ -185,7 +189,10 @@ def block_ends(graph: Graph) -> Iterator[Node]:
 
 
 def _leaves_its_size(node: Node) -> bool:
-    """Whether it is pooled, resized, read by a head or by nothing before another convolution."""
+    """Return whether a run of convolutions ends at a node.
+
+    It does if no convolution comes before a pooling, a resizing, a head or the end of the graph.
+    """
     seen = {node}
     pending = [node]
     while pending:
@@ -203,7 +210,7 @@ def _leaves_its_size(node: Node) -> bool:
 
 
 def _is_head(node: Node) -> bool:
-    """Whether a convolution gives scores, which nothing trained reads any more."""
+    """Return whether a node is a convolution for scores, which no trained layer reads."""
     if node.convolutions != 1:
         return False
     run = [node]
@@ -213,7 +220,7 @@ def _is_head(node: Node) -> bool:
 
 
 def _keeps_scores(node: Node) -> bool:
-    """Whether what it computes may be scores: an activation that makes features says no."""
+    """Return whether the output may be scores; an activation for features excludes that."""
     own = not type(node.operation).__module__.startswith("keras.")
     features = NORMALIZATIONS | ACTIVATIONS - {"Activation"}
     return (
@@ -222,7 +229,7 @@ def _keeps_scores(node: Node) -> bool:
 
 
 def _feeds_weights(node: Node) -> bool:
-    """Whether anything trained reads the node, directly or not."""
+    """Return whether a layer with weights reads the node, directly or indirectly."""
     seen: set[Node] = set()
     pending = list(node.consumers)
     while pending:
@@ -236,12 +243,12 @@ def _feeds_weights(node: Node) -> bool:
 
 
 def block_output(node: Node) -> Node:
-    """Where the block ends that has its point at `node`: after the addition, if there is one."""
+    """Return the end of the block whose point is `node`: after its addition, if it has one."""
     end = node
     while len(end.consumers) == 1 and drops(end.consumers[0]):
         end = end.consumers[0]
     addition = end.consumers[0] if len(end.consumers) == 1 else None
-    # Where several blocks share their addition, what follows one would follow them all.
+    # If several blocks share their addition, a layer after one would follow all of them.
     if addition and addition.kind in ADDITIONS and not addition.shared:
         return follow(addition, lambda reader: reader.kind in ACTIVATIONS)
     return node

@@ -1,4 +1,4 @@
-"""summarize_parameters: what a model's parameters are, and which of them train."""
+"""summarize_parameters: the number of parameters by kind of layer, and how many are trainable."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keras_cbam.surgery.addresses import own_weights, walk
 
 Weights: TypeAlias = list[keras.Variable]
 
-# The first class that fits decides.
+# The first matching class decides.
 KINDS: dict[str, tuple[type, ...]] = {
     "attention": (AttentionLayer,),
     "convolution": (
@@ -39,9 +39,9 @@ class ParameterCount(NamedTuple):
 
     Attributes:
         kind: `"attention"`, `"convolution"`, `"normalization"`, `"dense"`, `"other"` or `"total"`.
-        layers: how many layers of this kind have parameters.
-        parameters: how many parameters they have, statistics of normalization included.
-        trainable: how many of them train.
+        layers: number of layers of this kind that have parameters.
+        parameters: number of their parameters, statistics of normalization included.
+        trainable: number of their trainable parameters.
     """
 
     kind: str
@@ -54,11 +54,11 @@ def summarize_parameters(model: keras.Model) -> tuple[ParameterCount, ...]:
     """Count the parameters of a model by the kind of layer that holds them.
 
     Args:
-        model: a `keras.Model`; nested models are looked into, and so are wrappers and other layers
-            that hold models or attention. A shared layer is counted once.
+        model: a `keras.Model`. The count includes the layers inside nested models, wrappers and
+            other layers that hold models or attention. A shared layer counts once.
 
     Returns:
-        A `ParameterCount` for each kind that the model has, and one of kind `"total"` at the end.
+        A `ParameterCount` for each kind in the model, and one of kind `"total"` at the end.
 
     Example:
         >>> model = attach_attention(keras.applications.MobileNetV2(weights=None))
@@ -86,7 +86,7 @@ def summarize_parameters(model: keras.Model) -> tuple[ParameterCount, ...]:
 
 
 def _of_holders(model: keras.Model) -> list[Weights]:
-    """The weights that models and wrappers hold beside their layers, by holder."""
+    """Return the weights that models and wrappers hold outside their layers, grouped by holder."""
     found: dict[str, Weights] = defaultdict(list)
     for address, weight in {id(weight): (a, weight) for a, weight in own_weights(model)}.values():
         found[address].append(weight)
@@ -94,5 +94,5 @@ def _of_holders(model: keras.Model) -> list[Weights]:
 
 
 def count_parameters(weights: Weights) -> int:
-    """Return how many numbers the weights hold."""
+    """Return the number of parameters in the weights."""
     return sum(int(np.prod(weight.shape)) for weight in weights)

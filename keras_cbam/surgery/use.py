@@ -1,4 +1,4 @@
-"""attention_use: whether a model's attention is used, or could be replaced by constants."""
+"""attention_use: measure whether a model uses its attention, or constants could replace it."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from keras_cbam.surgery.use_inputs import Batch, batches, evenly_spaced, take
 
 @dataclass(frozen=True)
 class GateUse:
-    """How much one gate does.
+    """The effect of one gate.
 
     Attributes:
         layer: address of the attention layer.
-        kind: `"channel"`, `"spatial"`, or `"both"` of BAM.
-        over_images: standard deviation of the gate over the images, its mean over places and
+        kind: `"channel"`, `"spatial"`, or, for BAM, `"both"`.
+        over_images: standard deviation of the gate over the images, averaged over places and
             channels.
-        over_places: standard deviation of the gate over the places of an image, its mean over
+        over_places: standard deviation of the gate over the places of an image, averaged over
             images and channels; 0 for a channel gate.
-        replaced: how the answers change when this gate alone is replaced by `constants`.
-        constants: the mean of the gate over images and places, `(channels,)`: one constant for each
-            channel, one in all for a spatial gate.
+        replaced: change of the answers when `constants` replace this gate alone.
+        constants: mean of the gate over images and places, `(channels,)`: one constant per channel,
+            or a single one for a spatial gate.
     """
 
     layer: str
@@ -44,7 +44,7 @@ class GateUse:
         return float(self.constants.mean())
 
     def record(self) -> dict[str, Any]:
-        """All but the constants, in values that JSON keeps."""
+        """Return all attributes but the constants, as values for JSON."""
         return {
             "layer": self.layer,
             "kind": self.kind,
@@ -57,14 +57,14 @@ class GateUse:
 
 @dataclass(frozen=True)
 class AttentionUse:
-    """How much the attention of a model does.
+    """The effect of the attention of a model.
 
     Attributes:
-        images: how many inputs all gates together were judged on.
-        images_per_gate: how many inputs each gate alone was judged on.
+        images: number of inputs used to judge all gates together.
+        images_per_gate: number of inputs used to judge each gate alone.
         accuracy: share of the model's answers that are right; `None` without labels.
-        replaced: the answers with every gate replaced by its mean.
-        gates: a `GateUse` for each gate, in the model's order.
+        replaced: change of the answers when every gate is replaced by its mean.
+        gates: a `GateUse` for each gate, in the order of the model.
     """
 
     images: int
@@ -79,7 +79,7 @@ class AttentionUse:
         return self.replaced.matters
 
     def record(self) -> dict[str, Any]:
-        """All of it in values that JSON keeps."""
+        """Return all attributes as values for JSON."""
         return {
             "used": self.used,
             "sentence": self.sentence(),
@@ -91,7 +91,7 @@ class AttentionUse:
         }
 
     def sentence(self) -> str:
-        """One line that says what the attention is worth."""
+        """Return one line that says how much the attention matters."""
         matter = sum(gate.replaced.matters for gate in self.gates)
         gates = f"{matter} of {len(self.gates)} gates matter"
         same = f"{self.replaced.agreement:.1%} of the answers stay the same"
@@ -116,38 +116,38 @@ def attention_use(
     answers: Callable[[Any], Any] = lambda outputs: outputs,
     judged: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> AttentionUse:
-    """Measure how much the attention of a model does.
+    """Measure the effect of a model's attention on its answers.
 
-    Attention that gives every image the same gates is a constant, which the convolution before it
-    could hold at no cost. This function replaces gates by their means over the inputs, all at once
-    and each alone, and compares the answers with those of the model as it is. The model and its
-    weights stay as they are. A model of `g` gates takes about `(2 + g)` times as long as
-    predicting; `images_per_gate` bounds that.
+    Attention that gives every image the same gates is a constant. The convolution before it could
+    include that constant at no cost. This function replaces gates by their means over the inputs,
+    first all at once, then each one alone. It compares the answers with those of the unchanged
+    model. The model and its weights do not change. For a model with `g` gates this takes about
+    `(2 + g)` times as long as predicting; `images_per_gate` limits the time.
 
     Args:
-        model: any `keras.Model` with attention layers of keras_cbam, on any backend. Its one output
-            is `(batch, classes)`, the probabilities of a softmax or logits, or `(batch, 1)`, the
-            probability or the logit of the second of two classes.
-        inputs: what the model takes, `(images, height, width, channels)` or channels_first, an
-            array or a structure of arrays; or a `keras.utils.PyDataset` of such batches, with
-            their labels or without, which keeps memory bounded. A dataset is read several times
-            and has to give the same images each time, all of one size.
-        labels: integers, one for each input; `None` for those of the dataset, or for none.
-        images_per_gate: how many inputs, evenly spaced, each gate alone is judged on, at least 1.
-            They are kept in memory. Defaults to `None`, all of them.
-        batch_size: images that are run at once, where `inputs` are arrays. Defaults to `32`.
-        answers: takes the outputs of the model and returns its answers, for a model of several
-            outputs. `(batch, ..., classes)` if each image has many, as a detector has.
-        judged: takes the probabilities of the model as it is, `(answers, classes)`, and returns
-            which of them count, `(answers,)` booleans. Defaults to `None`, all of them.
+        model: any `keras.Model` with attention layers of keras_cbam, on any backend. Its only
+            output is `(batch, classes)`, the probabilities of a softmax or logits; or `(batch, 1)`,
+            the probability or the logit of the second of two classes.
+        inputs: inputs of the model, `(images, height, width, channels)` or channels_first: an array
+            or a structure of arrays, or a `keras.utils.PyDataset` of such batches with or without
+            labels, which bounds the use of memory. A dataset is read several times, and must return
+            the same images each time, all of one size.
+        labels: integers, one per input. `None` means the labels of the dataset, if it has any.
+        images_per_gate: number of inputs, evenly spaced, for judging each gate alone; at least 1.
+            They are kept in memory. Defaults to `None`, which means all inputs.
+        batch_size: number of images per batch, if `inputs` are arrays. Defaults to `32`.
+        answers: for a model with several outputs, a function from these outputs to the answers. The
+            answers are `(batch, ..., classes)` if each image has several, as in a detector.
+        judged: a function from the probabilities of the unchanged model, `(answers, classes)`, to
+            booleans `(answers,)` that select the answers that count. Defaults to `None`, which
+            means all answers.
 
     Returns:
         An `AttentionUse`.
 
     Raises:
         ValueError: if the model has no attention layer of keras_cbam, or uses one several times or
-            not at all, if there are no inputs, or if answers or labels are none that can be
-            compared.
+            not at all; if there are no inputs; or if the answers or labels cannot be compared.
         NotFiniteError: a `ValueError`, if an answer is infinite or not a number.
 
     Example:
@@ -179,7 +179,7 @@ def attention_use(
     compare = Comparison(plain.answers, plain.labels, judged)
     chosen = evenly_spaced(len(plain.answers), images_per_gate)
     if images_per_gate is not None:
-        # Few, kept in memory, so that a dataset is not read anew for each gate.
+        # Keep these inputs in memory, so that a dataset is not read again for each gate.
         read = partial(batches, take(read(), chosen), None, switch.batch_size)
     gates = []
     for index, (gate, statistics) in enumerate(zip(switch.gates, plain.gates, strict=True)):
@@ -205,7 +205,7 @@ def attention_use(
 
 
 class _GateStatistics:
-    """Mean and spread of a gate over all inputs, put together from batches, in float64."""
+    """Mean and spread of a gate over all inputs, accumulated over batches in float64."""
 
     def __init__(self):
         self._count = 0.0
@@ -214,7 +214,7 @@ class _GateStatistics:
         self._over_places = 0.0
 
     def add(self, moments: GateMoments, count: float) -> None:
-        """Add a batch; the sums of squares are joined as Chan, Golub and LeVeque do (1979)."""
+        """Add a batch. Combine the sums of squares by Chan, Golub and LeVeque (1979)."""
         mean, squares, over_places = (np.asarray(each, "float64") for each in moments)
         total = self._count + count
         away = mean - self._mean
@@ -230,17 +230,17 @@ class _GateStatistics:
 
     @property
     def over_images(self) -> float:
-        """Standard deviation over the inputs, its mean over places and channels."""
+        """Standard deviation over the inputs, averaged over places and channels."""
         return float(np.sqrt(self._squares / self._count).mean())
 
     @property
     def over_places(self) -> float:
-        """Standard deviation over the places, its mean over inputs and channels."""
+        """Standard deviation over the places, averaged over inputs and channels."""
         return self._over_places / self._count
 
 
 class _Run(NamedTuple):
-    """One pass over the inputs.
+    """The results of one pass over the inputs.
 
     Attributes:
         answers: `(inputs, ..., classes)`.
@@ -254,7 +254,7 @@ class _Run(NamedTuple):
 
 
 def _run(switch: GateSwitch, inputs: Iterator[Batch], constants: Any, replaced: Any) -> _Run:
-    """Run all batches with some gates replaced."""
+    """Run all batches with some gates replaced by constants."""
     answers, labels = [], []
     statistics = [_GateStatistics() for _ in switch.gates]
     for rows, known in inputs:

@@ -1,4 +1,4 @@
-"""The answers of a model, and what becomes of them when gates are replaced."""
+"""Compare the answers of a model with its answers after gates were replaced."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 import keras
 import numpy as np
 
-# The share of answers that must change for attention, or a gate, to matter.
+# Attention, or a gate, matters if at least this share of the answers changes.
 MATTERS = 0.01
 EPSILON = 1e-7
 
 
 class NotFiniteError(ValueError):
-    """Answers of a model are infinite, or not numbers."""
+    """Raised if answers of a model are infinite or not numbers."""
 
 
 @dataclass(frozen=True)
 class Replacement:
-    """What becomes of a model's answers when gates are replaced by their means.
+    """The change of a model's answers when gates are replaced by their means.
 
     Attributes:
         agreement: share of the answers that stay the same, in [0, 1].
         kl_divergence: mean Kullback-Leibler divergence of the new probabilities from those of the
-            model as it is, in nats.
+            unchanged model, in nats.
         accuracy: share of the answers that are right; `None` without labels.
     """
 
@@ -36,31 +36,31 @@ class Replacement:
     @property
     def matters(self) -> bool:
         """Whether at least 1 % of the answers change."""
-        # Shares of few inputs are not exact in floating point.
+        # A share of few inputs is not exact in floating point.
         return 1 - self.agreement >= MATTERS - 1e-9
 
 
 def checked(answers: Any) -> np.ndarray:
-    """The answers, `(batch, ..., classes)`, all of them numbers."""
+    """Return the answers, `(batch, ..., classes)`, after checking that all are finite."""
     found = keras.tree.flatten(answers)
     if len(found) != 1 or found[0].ndim < 2:
         shapes = [each.shape for each in found]
         raise ValueError(
-            "Expected answers (batch, classes), one output of the model or what `answers` makes "
-            f"of several. Received: shapes {shapes}"
+            "Expected answers (batch, classes): the only output of the model, or the result of "
+            f"`answers`. Received: shapes {shapes}"
         )
     if not np.isfinite(found[0]).all():
         raise NotFiniteError(
-            "Expected answers that are finite. Received: infinity, or what is not a number"
+            "Expected answers that are finite. Received: an infinite value, or not a number"
         )
     return found[0]
 
 
 class Comparison:
-    """Compares answers with those of the model as it is.
+    """Compares answers with those of the unchanged model.
 
     Args:
-        plain: those of the model as it is, `(inputs, ..., classes)`.
+        plain: answers of the unchanged model, `(inputs, ..., classes)`.
         labels: `(inputs,)`, or `None`.
         judged: as for `attention_use`.
     """
@@ -73,13 +73,13 @@ class Comparison:
     ):
         if labels is not None and plain.ndim != 2:
             raise ValueError(
-                "Expected no labels for a model of many answers to an input. "
+                "Expected no labels for a model with several answers per input. "
                 f"Received: answers of shape {plain.shape} and labels"
             )
         self._plain = plain
         self._labels = labels
         self._judged = judged
-        # What the answers are is told by those of the model as it is, and by all of them.
+        # All answers of the unchanged model together decide whether they are probabilities.
         if plain.shape[-1] == 1:
             self._are_probabilities = bool(((plain >= 0) & (plain <= 1)).all())
         else:
@@ -87,11 +87,11 @@ class Comparison:
             self._are_probabilities = bool((plain >= 0).all()) and np.allclose(sums, 1, atol=1e-2)
 
     def __call__(self, answers: np.ndarray, chosen: np.ndarray) -> Replacement:
-        """What became of the answers to the chosen inputs.
+        """Return the change of the answers to the chosen inputs.
 
         Args:
-            answers: the new answers, to these inputs alone.
-            chosen: their indices among all inputs.
+            answers: the new answers, only to the chosen inputs.
+            chosen: indices of the chosen inputs among all inputs.
         """
         old = self._probabilities(self._plain[chosen])
         new = self._probabilities(answers)
@@ -111,7 +111,7 @@ class Comparison:
         )
 
     def _probabilities(self, answers: np.ndarray) -> np.ndarray:
-        """Probabilities of classes, `(answers, classes)`."""
+        """Return the probabilities of the classes, `(answers, classes)`."""
         values = answers.reshape(-1, answers.shape[-1]).astype("float64")
         if values.shape[1] == 1:
             # The column is the second of two classes; the logit of the first is 0.

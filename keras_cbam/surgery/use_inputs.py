@@ -1,4 +1,4 @@
-"""Inputs of a model, with or without labels, batch by batch."""
+"""Read the inputs of a model batch by batch, with or without labels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Batch: TypeAlias = tuple[Any, Any]
 
 
 def batches(inputs: Any, labels: Any, batch_size: int) -> Iterator[Batch]:
-    """Yield arrays or a dataset in batches of at least one row, with labels or `None`."""
+    """Yield batches of arrays or a dataset, each with at least one row, with labels or `None`."""
     done = 0
     for rows, known in _pairs(inputs, batch_size):
         count = len(keras.tree.flatten(rows)[0])
@@ -30,7 +30,7 @@ def batches(inputs: Any, labels: Any, batch_size: int) -> Iterator[Batch]:
 
 
 def rows_of(inputs: Any, batch_size: int) -> Iterator[Any]:
-    """Yield arrays or a dataset in batches of at least one row, without labels."""
+    """Yield batches of arrays or a dataset, each with at least one row, without labels."""
     for rows, _ in _pairs(inputs, batch_size):
         if len(keras.tree.flatten(rows)[0]):
             yield rows
@@ -50,7 +50,7 @@ def _read(dataset: keras.utils.PyDataset) -> Iterator[Batch]:
 
 
 def _cut(inputs: Any, batch_size: int) -> Iterator[Batch]:
-    """Yield arrays in batches, without labels."""
+    """Yield batches of arrays, without labels."""
     arrays = keras.tree.map_structure(np.asarray, inputs)
     if any(array.ndim < 1 for array in keras.tree.flatten(arrays)):
         raise ValueError(
@@ -63,7 +63,7 @@ def _cut(inputs: Any, batch_size: int) -> Iterator[Batch]:
 
 
 def _integers(labels: Any, count: int) -> np.ndarray:
-    """Labels `(inputs,)`."""
+    """Return the labels as an array `(inputs,)`, after checking their number."""
     found = np.asarray(labels)
     if found.size != count:
         raise ValueError(
@@ -74,13 +74,13 @@ def _integers(labels: Any, count: int) -> np.ndarray:
 
 
 def evenly_spaced(count: int, most: int | None) -> np.ndarray:
-    """The indices of at most so many of `count` inputs, evenly spaced."""
+    """Return the indices of at most `most` of `count` inputs, evenly spaced."""
     chosen = np.linspace(0, count - 1, count if most is None else min(most, count))
     return chosen.round().astype(int)
 
 
 def take(batches: Iterator[Batch], chosen: np.ndarray) -> Any:
-    """The inputs at some indices, in one structure of arrays."""
+    """Return the inputs at the chosen indices, as one structure of arrays."""
     parts, done = [], 0
     for rows, _ in batches:
         count = len(keras.tree.flatten(rows)[0])
