@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -74,10 +75,10 @@ class DetectionBatches(keras.utils.PyDataset):
         """The number of batches of a whole epoch, regardless of `first_batch`."""
         return len(self.photographs) // self.batch_size
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.batches_per_epoch - self.first_batch
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> Any:
         number = index + self.first_batch
         chosen = self.order[number * self.batch_size : (number + 1) * self.batch_size]
         images = np.empty((len(chosen), *self.size, 3), "float32")
@@ -109,10 +110,10 @@ class _Images(keras.utils.PyDataset):
         self.size = size
         self.batch_size = batch_size
 
-    def __len__(self):
+    def __len__(self) -> int:
         return math.ceil(len(self.photographs) / self.batch_size)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> Any:
         start = index * self.batch_size
         some = self.photographs[start : start + self.batch_size]
         return (np.stack([letterboxed(image, self.size)[0] for image in some]),)

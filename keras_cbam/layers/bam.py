@@ -105,7 +105,7 @@ class BAM(AttentionLayer):
         self.fusion = fusion
         self.hidden_activation = get_activation("hidden_activation", hidden_activation)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         super().build(input_shape)
         channels = self._channels(input_shape)
         hidden = hidden_channels(channels, self.reduction_ratio)
@@ -133,13 +133,13 @@ class BAM(AttentionLayer):
         ):
             layer.build((None, None, None, hidden))
 
-    def _attention(self, inputs, training):
+    def _attention(self, inputs: Any, training: bool | None) -> Any:
         logits = FUSIONS[self.fusion](
             self._channel_branch(inputs, training), self._spatial_branch(inputs, training)
         )
         return self._from_channels_last(self._gate(logits))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "reduction_ratio": self.reduction_ratio,
@@ -148,15 +148,15 @@ class BAM(AttentionLayer):
             "hidden_activation": keras.activations.serialize(self.hidden_activation),
         }
 
-    def _gate(self, logits):
+    def _gate(self, logits: Any) -> Any:
         return super()._gate(logits) if self.identity_init else 1 + self.gate_activation(logits)
 
-    def _channel_branch(self, inputs, training):
+    def _channel_branch(self, inputs: Any, training: bool | None) -> Any:
         x = self._to_channels_last(ops.mean(inputs, axis=self.spatial_axes, keepdims=True))
         x = self.hidden_activation(self.squeeze_norm(self.squeeze(x), training=training))
         return self.excite(x)
 
-    def _spatial_branch(self, inputs, training):
+    def _spatial_branch(self, inputs: Any, training: bool | None) -> Any:
         x = self._to_channels_last(inputs)
         x = self.hidden_activation(self.reduce_norm(self.reduce(x), training=training))
         for conv, norm in zip(self.dilated, self.dilated_norms, strict=True):

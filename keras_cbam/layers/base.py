@@ -116,7 +116,7 @@ class AttentionLayer(Refinement):
         """The dtype of the weights, in which gates are computed."""
         return "float64" if self.compute_dtype == "float64" else "float32"
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         self._validate_rank(input_shape)
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
@@ -160,14 +160,14 @@ class AttentionLayer(Refinement):
         """Return the gates for inputs of the gate dtype, in that dtype."""
         raise NotImplementedError
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         wide = self._widen(inputs)
         return self._narrow(wide * self._gates(wide, training))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "gate_activation": keras.activations.serialize(self.gate_activation),
@@ -179,14 +179,14 @@ class AttentionLayer(Refinement):
             "data_format": self.data_format,
         }
 
-    def _validate_rank(self, input_shape) -> None:
+    def _validate_rank(self, input_shape: Any) -> None:
         if len(input_shape) != 4:
             raise ValueError(
                 f"Inputs to {type(self).__name__} must be of rank 4, {AXES[self.data_format]} for "
                 f"data_format={self.data_format!r}. Received: input_shape={tuple(input_shape)}"
             )
 
-    def _channels(self, input_shape) -> int:
+    def _channels(self, input_shape: Any) -> int:
         """Return the number of channels, and require it of all further inputs."""
         channels = input_shape[self.channel_axis]
         if channels is None:
@@ -198,18 +198,27 @@ class AttentionLayer(Refinement):
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={self.channel_axis: channels})
         return channels
 
-    def _widen(self, inputs):
+    def _widen(self, inputs: Any) -> Any:
         inputs = ops.convert_to_tensor(inputs, dtype=self.compute_dtype)
         return ops.cast(inputs, self.gate_dtype)
 
-    def _narrow(self, x):
+    def _narrow(self, x: Any) -> Any:
         return None if x is None else ops.cast(x, self.compute_dtype)
 
-    def _gate(self, logits):
+    def _gate(self, logits: Any) -> Any:
         gates = self.gate_activation(logits)
         return 2 * gates if self.identity_init else gates
 
-    def _conv(self, name, filters, kernel_size=1, *, dilation=1, use_bias=True, zero=False):
+    def _conv(
+        self,
+        name: str,
+        filters: int,
+        kernel_size: int = 1,
+        *,
+        dilation: int = 1,
+        use_bias: bool = True,
+        zero: bool = False,
+    ) -> Any:
         """Return a convolution of the gate. With `zero`, its weights start at zero."""
         kind = Pointwise if kernel_size == 1 else keras.layers.Conv2D
         return kind(
@@ -227,14 +236,14 @@ class AttentionLayer(Refinement):
             name=name,
         )
 
-    def _batch_norm(self, name, **settings):
+    def _batch_norm(self, name: str, **settings: Any) -> Any:
         return keras.layers.BatchNormalization(dtype=self.gate_dtype, name=name, **settings)
 
-    def _to_channels_last(self, x):
+    def _to_channels_last(self, x: Any) -> Any:
         axes = _TO_CHANNELS_LAST[self.data_format]
         return x if axes is None else ops.transpose(x, axes)
 
-    def _from_channels_last(self, x):
+    def _from_channels_last(self, x: Any) -> Any:
         axes = _FROM_CHANNELS_LAST[self.data_format]
         return x if axes is None else ops.transpose(x, axes)
 
@@ -249,7 +258,7 @@ class Pointwise(keras.layers.Conv2D):
     strides and no activation.
     """
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         if not training:
             return super().call(inputs)
         outputs = ops.matmul(inputs, ops.squeeze(self.kernel, (0, 1)))

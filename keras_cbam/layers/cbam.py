@@ -156,17 +156,17 @@ class CBAM(AttentionLayer):
         self.channel_attention = channel if "channel" in ORDERS[order] else None
         self.spatial_attention = spatial if "spatial" in ORDERS[order] else None
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         super().build(input_shape)
         for half in ORDERS[self.order]:
             self._half(half).build(input_shape)
         self.input_spec = self._half(ORDERS[self.order][0]).input_spec
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         refined, _ = self._refine(self._widen(inputs), training)
         return self._narrow(refined)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "reduction_ratio": self.reduction_ratio,
@@ -180,11 +180,11 @@ class CBAM(AttentionLayer):
             "gamma_initializer": keras.initializers.serialize(self.gamma_initializer),
         }
 
-    def _attention(self, inputs, training):
+    def _attention(self, inputs: Any, training: bool | None) -> Any:
         _, gates = self._refine(inputs, training)
         return gates.get("channel"), gates.get("spatial")
 
-    def _refine(self, inputs, training):
+    def _refine(self, inputs: Any, training: bool | None) -> Any:
         """Return the refined feature map, and the gates of each half."""
         refined, gates = inputs, {}
         for half in ORDERS[self.order]:
@@ -194,5 +194,5 @@ class CBAM(AttentionLayer):
                 refined = refined * gates[half]
         return refined, gates
 
-    def _half(self, name):
+    def _half(self, name: str) -> Any:
         return getattr(self, f"{name}_attention")

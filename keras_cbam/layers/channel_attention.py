@@ -12,7 +12,7 @@ from keras_cbam.layers.arguments import get_activation, validate_pooling, valida
 from keras_cbam.layers.base import AttentionLayer, hidden_channels
 
 
-def _root_of_sum_of_squares(x, axis, keepdims):
+def _root_of_sum_of_squares(x: Any, axis: Any, keepdims: bool) -> Any:
     # The constant keeps the gradient finite for a channel of zeros. It vanishes in any other sum.
     return ops.sqrt(ops.sum(ops.square(x), axis=axis, keepdims=keepdims) + 1e-36)
 
@@ -108,7 +108,7 @@ class ChannelAttention(AttentionLayer):
         self.hidden_activation = get_activation("hidden_activation", hidden_activation)
         self.use_bias = use_bias
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         super().build(input_shape)
         channels = self._channels(input_shape)
         hidden = hidden_channels(channels, self.reduction_ratio)
@@ -119,11 +119,11 @@ class ChannelAttention(AttentionLayer):
         self.squeeze.build((None, 1, 1, channels))
         self.excite.build((None, 1, 1, hidden))
 
-    def _attention(self, inputs, training):
+    def _attention(self, inputs: Any, training: bool | None) -> Any:
         logits = sum(self._mlp(self._pool(name, inputs)) for name in self.pools)
         return self._from_channels_last(self._gate(logits))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "reduction_ratio": self.reduction_ratio,
@@ -132,9 +132,9 @@ class ChannelAttention(AttentionLayer):
             "use_bias": self.use_bias,
         }
 
-    def _pool(self, name, inputs):
+    def _pool(self, name: str, inputs: Any) -> Any:
         pooled = POOLS[name](inputs, axis=self.spatial_axes, keepdims=True)
         return self._to_channels_last(pooled)
 
-    def _mlp(self, pooled):
+    def _mlp(self, pooled: Any) -> Any:
         return self.excite(self.hidden_activation(self.squeeze(pooled)))

@@ -101,7 +101,7 @@ class SpatialAttention(AttentionLayer):
         self.use_batch_norm = use_batch_norm
         self.gamma_initializer = keras.initializers.get(gamma_initializer)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         super().build(input_shape)
         self.pool: Any = None
         if CONV in self.pools:
@@ -136,7 +136,7 @@ class SpatialAttention(AttentionLayer):
                 name="bias",
             )
 
-    def _attention(self, inputs, training):
+    def _attention(self, inputs: Any, training: bool | None) -> Any:
         pooled = [self._pool(name, inputs) for name in self.pools]
         logits = self._convolve(pooled)
         if self.batch_norm is None:
@@ -145,7 +145,7 @@ class SpatialAttention(AttentionLayer):
             logits = self.batch_norm(logits, training=training)
         return self._from_channels_last(self._gate(logits))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "kernel_size": self.kernel_size,
@@ -154,12 +154,12 @@ class SpatialAttention(AttentionLayer):
             "gamma_initializer": keras.initializers.serialize(self.gamma_initializer),
         }
 
-    def _pool(self, name, inputs):
+    def _pool(self, name: str, inputs: Any) -> Any:
         if name == CONV:
             return self.pool(self._to_channels_last(inputs))
         return self._to_channels_last(POOLS[name](inputs, axis=self.channel_axis, keepdims=True))
 
-    def _convolve(self, pooled):
+    def _convolve(self, pooled: Any) -> Any:
         """Convolve each pooled map with its slice of the kernel, and add the results.
 
         The sum equals the convolution of the concatenated maps. For a concatenation, TFLite's

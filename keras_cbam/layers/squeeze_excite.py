@@ -46,7 +46,7 @@ class SqueezeExcite(ChannelAttention):
     def __init__(self, reduction_ratio: int = 16, **kwargs: Any):
         super().__init__(reduction_ratio, pooling="avg", **kwargs)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         del config["pooling"]
         return config

@@ -27,7 +27,7 @@ POOLINGS: dict[str, type[keras.layers.Layer]] = {
 SIZES = {"imagenet": 224, "cifar": 32}
 
 
-def builder(describe: Callable[..., Network]):
+def builder(describe: Callable[..., Network]) -> Callable[..., keras.Model]:
     """Turn a function that describes a network into one that builds it.
 
     The builder has the arguments of `keras.applications`, with `attention` before them and `stem`

@@ -39,7 +39,7 @@ class Bottleneck(Refinement):
         super().__init__(**kwargs)
         self.filters = filters
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         channels = input_shape[-1]
         shared: dict[str, Any] = {"data_format": "channels_last", "dtype": self.dtype_policy}
         self.down = keras.layers.Conv2D(self.filters, 1, activation="relu", name="down", **shared)
@@ -47,13 +47,13 @@ class Bottleneck(Refinement):
         self.down.build(input_shape)
         self.up.build(self.down.compute_output_shape(input_shape))
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         return inputs + self.up(self.down(inputs))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "filters": self.filters}
 
 

@@ -207,7 +207,7 @@ def attention_use(
 class _GateStatistics:
     """Mean and spread of a gate over all inputs, accumulated over batches in float64."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._count = 0.0
         self._mean: Any = 0.0
         self._squares: Any = 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import keras
 import numpy as np
@@ -88,10 +89,10 @@ class ImageBatches(keras.utils.PyDataset):
             return len(self.images) // self.batch_size
         return math.ceil(len(self.images) / self.batch_size)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.batches_per_epoch - self.first_batch
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> Any:
         start = (index + self.first_batch) * self.batch_size
         chosen = self.order[start : start + self.batch_size]
         if self.training:
@@ -134,17 +135,17 @@ def check_augmentations(names: Sequence[str], crop_area: float) -> None:
         )
 
 
-def _keep(image, rng):
+def _keep(image: Any, rng: np.random.Generator) -> Any:
     return image
 
 
-def _flip(image, rng):
+def _flip(image: Any, rng: np.random.Generator) -> Any:
     from PIL import ImageOps
 
     return ImageOps.mirror(image) if rng.random() < 0.5 else image
 
 
-def _color(image, rng):
+def _color(image: Any, rng: np.random.Generator) -> Any:
     from PIL import ImageEnhance
 
     for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):

@@ -285,11 +285,11 @@ class TrainingLoop:
 class _WeightsAsTrained(keras.callbacks.Callback):
     """Keeps what `fit` overwrites at its end with their moving average, where there is one."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.values: list[np.ndarray] = []
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if averages(self.model.optimizer):
             state_variables(self.model)
             self.values = [variable.numpy() for variable in self.model.trainable_variables]

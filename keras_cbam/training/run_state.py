@@ -71,7 +71,7 @@ class RestoreMetrics(keras.callbacks.Callback):
         super().__init__()
         self.running_metrics = running_metrics
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         # `fit` has just reset the metrics.
         if self.running_metrics:
             for variable, value in zip(
@@ -98,10 +98,10 @@ class SaveState(keras.callbacks.Callback):
         self.first_batch = first_batch
         self.seconds = seconds
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.saved = time.monotonic()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         # The end of the epoch is saved with the scores that follow it.
         last = batch + 1 == self.params["steps"]
         if not last and time.monotonic() - self.saved >= self.seconds:

@@ -30,7 +30,7 @@ class Tap(keras.layers.Layer):
         self.seen: Any = None
         self.added: Any = None
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         self.calls += 1
         self.seen = inputs
         if self.added is None:
