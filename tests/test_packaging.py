@@ -3,6 +3,7 @@
 import ast
 import configparser
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -139,6 +140,27 @@ def test_import_directions():
             if parts[0] == "export":
                 wrong.append(f"{path}:{line} imports {module}")
     assert not wrong
+
+
+def rows(title):
+    """The first cell and the last of each row of a table of docs/architecture.md."""
+    lines = (ROOT / "docs" / "architecture.md").read_text().splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith(f"| {title} |"))
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            return
+        cells = line.strip("|").split("|")
+        yield set(re.findall(r"`([\w.]+)`", cells[0])), cells[-1].strip()
+
+
+def test_architecture_is_as_documented():
+    documented = {}
+    for (name,), allowed in rows("room"):
+        documented[name] = set(re.findall(r"`(\w+)`", allowed))
+    assert documented.pop("cli") == set()
+    assert documented == {name: DIRECTIONS[name] for name in DIRECTIONS if name != "cli"}
+    levels = [names for names, _ in rows("room of `export/`")]
+    assert levels == EXPORT_LEVELS[:-1]
 
 
 def test_export_is_built_in_levels():
