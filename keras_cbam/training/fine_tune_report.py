@@ -1,4 +1,4 @@
-"""The files a finished run leaves: model, labels, history, curves, report."""
+"""The files of a finished run: model, labels, history, curves, report."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ def draw_curves(record: dict[str, Any], path: Path) -> None:
 
 
 def _attention(config: dict[str, Any]) -> str:
-    """What attention a run has, and where, if that was stated."""
+    """Return the attention of a run, and its points if they were given."""
     where = f" at {config['points']}" if config["points"] else ""
     return f"{config['attention']}{where}"
 
 
 def report_text(record: dict[str, Any]) -> str:
-    """The report as Markdown."""
+    """Return the report as Markdown."""
     config, images, best, val = (record[k] for k in ("config", "images", "best", "val"))
     lines = [
         f"# {config['backbone']} with attention {_attention(config)}",
