@@ -22,7 +22,7 @@ def check_run(config: FineTuneConfig, resume: bool, processes: Processes) -> Non
     # Without an epoch, the run keeps the logistic regression, which needs pretrained weights.
     trains = settled.phases() or config.weights != "none"
     if not trains or config.batch_size < 1 or config.image_size < 1:
-        raise InputError("Expected at least one epoch, one image a batch and one pixel.")
+        raise InputError("Expected at least one epoch, one image per batch and one pixel.")
     settled.rated(None, 1, 2).recipe().check()
     if config.batch_norm not in (None, *BATCH_NORMS):
         raise InputError(

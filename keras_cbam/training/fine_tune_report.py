@@ -82,7 +82,7 @@ def report_text(record: dict[str, Any]) -> str:
         f"- parameters: {record['parameters']:,}",
         f"- peak learning rates: {_rates(record) or 'none, nothing was trained'}",
         *_norm_lines(record),
-        "- images of more than 8 bits a channel, each scaled by its lowest and highest value: "
+        "- images with more than 8 bits per channel, each scaled by its lowest and highest value: "
         f"{len(record['scaled'])}",
         f"- images left out because they could not be decoded: {len(record['skipped'])}",
         *(f"  - {as_markdown(path)}" for path in record["skipped"]),

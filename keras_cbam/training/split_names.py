@@ -48,7 +48,7 @@ def split_folders(root: Path) -> tuple[str, str] | None:
     if "train" not in found or len(found) == 1:
         raise InputError(
             f"Expected train/ and val/, or train/ and test/, in {root}. Found only: "
-            f"{', '.join(f'{name}/' for name in names)}. For classes in one of them alone, give "
+            f"{', '.join(f'{name}/' for name in names)}. If only one of them has classes, give "
             "that folder and --val-split."
         )
     scored = "val" if "val" in found else "test"
