@@ -160,13 +160,13 @@ def export(
     split: Annotated[str, typer.Option(help="Split of DATA to prove the artifacts on.")] = "test",
     val_split: ValSplit = None,
     images: Annotated[
-        int, typer.Option(min=1, help="Most images of that split to use, drawn at random.")
+        int, typer.Option(min=1, help="Maximum number of images to prove on, drawn at random.")
     ] = VERIFICATION_IMAGES,
     calibration_split: Annotated[
         str, typer.Option(help="Split of DATA to calibrate integer files on, or 'none'.")
     ] = "train",
     calibration_images: Annotated[
-        int, typer.Option(min=1, help="Most calibration images to use, drawn at random.")
+        int, typer.Option(min=1, help="Maximum number of calibration images, drawn at random.")
     ] = CALIBRATION_IMAGES,
     formats: Annotated[str, typer.Option(help="Formats, separated by commas.")] = ",".join(FORMATS),
     precisions: Annotated[str | None, typer.Option(help=PRECISIONS_HELP)] = None,

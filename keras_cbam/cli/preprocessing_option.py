@@ -11,7 +11,7 @@ from keras_cbam.config.names import PIXEL_RULES
 Preprocessing = Annotated[
     str | None,
     typer.Option(
-        help="How to preprocess RGB pixels in 0..255 for the network: its builder's name in "
-        f"keras.applications, or {', '.join(PIXEL_RULES)}; by default not at all."
+        help="Preprocessing of RGB pixels in 0..255 that the network expects: its builder's name "
+        f"in keras.applications, or {', '.join(PIXEL_RULES)}; by default none."
     ),
 ]

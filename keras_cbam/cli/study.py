@@ -29,7 +29,7 @@ def study(
     name: Annotated[
         str,
         typer.Argument(
-            help=f"A table of {', '.join(TABLES)}, or {ALL} for all tables; or {TRANSFER}."
+            help=f"A table, one of {', '.join(TABLES)}; {ALL} for all tables; or {TRANSFER}."
         ),
     ],
     data: Annotated[
