@@ -42,7 +42,7 @@ errors = SafeConsole(stderr=True, soft_wrap=True)
 
 
 def one_line(text: str) -> Text:
-    """Return foreign text as it is: no markup, and control characters as escapes."""
+    """Return untrusted text as it is: no markup, and control characters as escapes."""
     return Text(printable(text, keep=""))
 
 

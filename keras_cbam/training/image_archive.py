@@ -18,7 +18,7 @@ LARGEST = 2**36
 
 
 def is_image_archive(folder: str | Path) -> bool:
-    """Whether a folder holds a `*train*.npz` and a `*test*.npz`."""
+    """Return whether a folder holds a `*train*.npz` and a `*test*.npz`."""
     root = Path(folder)
     return root.is_dir() and all(any(root.glob(f"*{split}*.npz")) for split in SPLITS)
 

@@ -228,7 +228,7 @@ def _modes(paths: Sequence[Path], progress: Progress = None) -> dict[Path, str |
 
 
 def _without(where: str, skipped: Sequence[Path]) -> str:
-    """Return the message that a place has no image, and how many files were left out."""
+    """Return the message that a folder has no image, and how many files were left out."""
     left_out = f" Left out: {len(skipped)}, such as {skipped[0].name}." if skipped else ""
     return f"{where} has no image that can be decoded as {', '.join(FORMATS)}.{left_out}"
 
