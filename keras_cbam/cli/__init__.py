@@ -1,10 +1,10 @@
-"""The `keras-cbam` command: one thin module a subcommand, no logic of its own."""
+"""The `keras-cbam` command: one thin module per subcommand, without logic of its own."""
 
 import sys
 
 
 def main() -> None:
-    """Run the command line, with one sentence and an exit code for what goes wrong."""
+    """Run the command line; errors end it with one sentence and an exit code."""
     from keras_cbam.errors import MissingPackageError
 
     try:

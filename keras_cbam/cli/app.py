@@ -1,4 +1,4 @@
-"""The application: its commands and its exit codes."""
+"""The application: commands and exit codes."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def main(
 
 
 def run() -> None:
-    """Run the command line: bad input is one sentence and exit code 2, Ctrl-C is 130."""
+    """Run the command line. Bad input gives one sentence and exit code 2; Ctrl-C gives 130."""
     signals.listen()
     code: str | int | None = 0
     try:
@@ -76,7 +76,7 @@ def run() -> None:
     except LostProcessError as error:
         _refuse(str(error))
         flush_output()
-        # At its exit JAX would wait for the process that is gone.
+        # A normal exit would let JAX wait for the process that is gone.
         os._exit(signals.exit_code() or 1)
     except Exception as error:
         if signals.replaced_by(error):
@@ -85,7 +85,7 @@ def run() -> None:
             code = _refuse(sentence)
         else:
             raise
-    # Exit code 0 stays, even if a library swallowed a signal: the work is done.
+    # Keep exit code 0 even if a library swallowed a signal: the work is done.
     if code:
         code = signals.exit_code() or code
     if (failed := flush_output()) and not code:
@@ -95,7 +95,7 @@ def run() -> None:
 
 
 def _refuse(sentence: str) -> int:
-    # A line break in a name would begin another message.
+    # A line break in a name would look like another message.
     said = printable(sentence, keep="")
     errors.print(f"keras-cbam: {said}", style="red", markup=False, highlight=False)
     return 2

@@ -13,13 +13,13 @@ from keras_cbam.cli.terminal import errors, one_line, out
 from keras_cbam.export import Report, VerificationError
 from keras_cbam.export.proof.report import COLUMNS, DELEGATION_COLUMNS
 
-# From how many columns of the terminal on these are shown; of the precision the file's name tells.
+# The smallest terminal width at which a column is shown. The file name tells the precision, too.
 NARROWEST = {"size": 96, "precision": 120}
 
 
 @contextmanager
 def misses_shown() -> Iterator[None]:
-    """Where an export misses its tolerances, print the table and end with exit code 1."""
+    """Print the table and end with exit code 1 if an export misses its tolerances."""
     try:
         yield
     except VerificationError as error:
@@ -29,7 +29,7 @@ def misses_shown() -> Iterator[None]:
 
 
 def show(report: Report) -> None:
-    """Print the table of artifacts and what was noted."""
+    """Print the table of artifacts and the remarks."""
     kept = [i for i, column in enumerate(COLUMNS) if out.width >= NARROWEST.get(column, 0)]
     print_table(
         f"compared with Keras on {report.images} inputs",

@@ -1,4 +1,4 @@
-"""`keras-cbam benchmark`: the time of an export's files beside one another, or another export's."""
+"""`keras-cbam benchmark`: compare the run time of files in one export, or in two."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from keras_cbam.cli.terminal import SafeConsole, one_line, out
 if TYPE_CHECKING:
     from keras_cbam.export.timing import Timing
 
-# Columns that the table takes.
+# The width of the table, in characters.
 WIDTH = 120
 COLUMNS = ("artifact", "beside", "time, minimum", "time, median", "milliseconds")
 
 
 @command()
 def benchmark(
-    directory: Annotated[Path, typer.Argument(help="What keras-cbam export wrote.")],
+    directory: Annotated[Path, typer.Argument(help="Directory that keras-cbam export wrote.")],
     against: Annotated[
         Path | None,
         typer.Option(
-            help="Another export, such as that of the network without attention; by default files "
-            "are compared with the first of their runtime."
+            help="Another export to compare with, such as that of the network without attention; "
+            "by default each file is compared with the first of its runtime."
         ),
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="That each runtime may use.")] = 1,
-    runs: Annotated[int, typer.Option(min=1, help="How often each file is run.")] = 30,
+    threads: Annotated[int, typer.Option(min=1, help="Threads that each runtime may use.")] = 1,
+    runs: Annotated[int, typer.Option(min=1, help="Number of runs of each file.")] = 30,
     time_limit: TimeLimit = SECONDS,
     memory_limit: MemoryLimit = GIBIBYTES,
 ) -> None:
@@ -55,5 +55,5 @@ def show(timings: list[Timing]) -> None:
         ratios = (f"x {ratio:.3f}" for ratio in (each.minimum, each.median))
         cells = (each.name, each.base, *ratios, f"{each.milliseconds:.2f}")
         table.add_row(*map(one_line, cells))
-    # Each row on a line of its own, whatever the terminal: Markdown wants that.
+    # Markdown needs each row on one line, whatever the width of the terminal.
     SafeConsole(width=max(out.width, WIDTH)).print(table)

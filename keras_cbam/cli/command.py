@@ -1,4 +1,4 @@
-"""What every command does before its work: memory, backend, Keras."""
+"""The setup that every command does before its work: memory, backend, Keras."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _messages_are_shown = False
 def command(
     *, trains: bool = False, needs_tensorflow: bool = False
 ) -> Callable[[Command], Command]:
-    """Import Keras when the command runs: its help and a wrong option do not wait for that.
+    """Import Keras only when the command runs, so that its help and its option errors are fast.
 
     Args:
         trains: whether to keep the memory that a training step frees.
-        needs_tensorflow: whether the backend is TensorFlow, whatever Keras is set to.
+        needs_tensorflow: whether to use the TensorFlow backend, regardless of Keras's setting.
     """
 
     def decorate(work: Command) -> Command:
@@ -44,14 +44,14 @@ def command(
 
 
 def show_messages() -> None:
-    """Let libraries in C write their messages to standard error."""
+    """Let C libraries write their messages to standard error."""
     global _messages_are_shown
     _messages_are_shown = True
 
 
 def _import_keras() -> None:
     if not _messages_are_shown:
-        # Of later messages. Those of the import it does not stop.
+        # This hides later messages, but not those of the import.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with nullcontext() if _messages_are_shown else _held_back():
         importlib.import_module("keras")
@@ -59,7 +59,7 @@ def _import_keras() -> None:
 
 @contextmanager
 def _held_back() -> Iterator[None]:
-    """Keep what is written to standard error, by libraries in C too; an exception shows it."""
+    """Hide the output to standard error, also of C libraries, unless an exception is raised."""
     sys.stderr.flush()
     stream = os.dup(2)
     with tempfile.TemporaryFile() as held:

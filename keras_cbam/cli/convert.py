@@ -1,4 +1,4 @@
-"""`keras-cbam convert`: a PyTorch checkpoint in, a Keras model of the same scores out."""
+"""`keras-cbam convert`: convert a PyTorch checkpoint to a Keras model with the same scores."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def convert(
         bool,
         typer.Option(
             "--include-preprocessing",
-            help="Let the model take RGB pixels in 0..255, as keras-cbam export wants.",
+            help="Let the model take RGB pixels in 0..255, as keras-cbam export needs.",
         ),
     ] = False,
 ) -> None:
-    """Turn a checkpoint of the authors' PyTorch networks into a Keras model with a softmax."""
+    """Convert a checkpoint of the authors' PyTorch networks to a Keras model with a softmax."""
     from keras_cbam.checkpoints.convert import ConversionError
     from keras_cbam.checkpoints.convert import convert as convert_checkpoint
 
@@ -52,13 +52,13 @@ def convert(
         raise InputError(str(error)) from error
     if not parity.meaningful:
         errors.print(
-            f"the logits vary between images by {parity.variation:.1e} of their range only: that "
-            "they agree proves little",
+            f"the logits vary between images by only {parity.variation:.1e} of their range, so "
+            "their agreement proves little",
             style="yellow",
         )
     out.print(
-        f"{output}: logits within {parity.error:.1e} of their range of those that the authors' "
-        f"network has in PyTorch with these weights, on {parity.images} random images",
+        f"{output}: on {parity.images} random images, the logits are within {parity.error:.1e} of "
+        "their range of those of the authors' PyTorch network with these weights",
         markup=False,
         highlight=False,
         soft_wrap=True,

@@ -1,4 +1,4 @@
-"""`keras-cbam demo`: the whole job on scikit-learn's digits, ending in a page to open."""
+"""`keras-cbam demo`: fine-tune and export on scikit-learn's digits, and write a web page."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ RUN: dict[str, Any] = {
     # Attention at every point of MobileNet takes longer to compile than to train.
     "points": "stage_ends",
     "batch_size": 64,
-    # After fewer, int8 files answer otherwise for too many digits.
+    # With fewer epochs, int8 files give other answers for too many digits.
     "epochs": 18,
     "learning_rate": 6e-3,
-    # At 2e-2 one run of five was better without its attention; at this rate none of five was.
+    # At 2e-2, one run of five was better without its attention; at this rate, none of five was.
     "attention_learning_rate": 6e-2,
     "head_learning_rate": 6e-3,
-    # So short a training does not overfit.
+    # This short training does not overfit.
     "dropout": 0.0,
     "augmentations": ("crop",),
-    # Without such crops the network hardly needs its attention.
+    # Without small crops, the network hardly needs its attention.
     "crop_area": 0.3,
     "val_split": 0.2,
 }
 FOLDERS = ("digits", "model", "export")
-# What is left by a demo may be replaced by the next one.
+# Marks the output of a demo, which the next demo may replace.
 MARKER = ".keras_cbam_demo"
 CALIBRATION_IMAGES = 200
 PICTURES = 6
@@ -55,7 +55,7 @@ def demo(
         "demo"
     ),
 ) -> None:
-    """Fine-tune, export and verify on an embedded data set; needs no network."""
+    """Fine-tune, export and verify on an embedded data set, without the internet."""
     from keras_cbam.export.formats import WRITTEN_WITH
     from keras_cbam.training import ImageBatches
     from keras_cbam.training.digits import write_digits
@@ -112,8 +112,8 @@ def write_report(
         page.paragraph(remark)
     page.heading("Where the network looks")
     page.paragraph(
-        "Spatial gates, the last of each resolution: places above 1 are strengthened, places below "
-        "1 weakened."
+        "The last spatial gate of each resolution: positions above 1 are strengthened, positions "
+        "below 1 are weakened."
     )
     picture = model_directory / "attention.png"
     titles = [
@@ -125,7 +125,7 @@ def write_report(
     page.heading("What the attention is worth")
     page.paragraph(
         f"{record['attention']['sentence']}. The settings of this demo were chosen so that its "
-        "attention is used: it is no evidence that attention helps."
+        "attention is used. They are no evidence that attention helps."
     )
     page.table(
         ("attention layer", "gate", "mean", "sd over images", "sd over places", "changes without"),

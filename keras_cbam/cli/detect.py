@@ -1,4 +1,4 @@
-"""`keras-cbam detect`: detectors with attention, from photographs with boxes to proven files."""
+"""`keras-cbam detect`: detectors with attention, from images with boxes to proven files."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from keras_cbam.files import check_writable
 from keras_cbam.image_files import check_name
 
 FORMATS = ("tflite", "onnx")
-# In a picture of what a detector finds beside what there is.
+# Number of images that are drawn with the detected boxes beside the true ones.
 PICTURES = 6
-# Score from which a box is drawn.
+# The lowest score at which a box is drawn.
 SHOWN = 0.5
 CALIBRATION_IMAGES = 200
-# Their pixels and raw outputs are in memory at once.
+# The pixels and raw outputs of these images are in memory at once.
 VERIFICATION_IMAGES = 200
-# They are one picture.
+# All images are drawn in one picture.
 MOST_PICTURES = 100
 
 app = typer.Typer(
     no_args_is_help=True,
     help="Train, score, run and export a RetinaNet whose backbone has attention.",
 )
-Detector = Annotated[Path, typer.Argument(help="A .keras file, labels.txt beside it.")]
-Data = Annotated[Path, typer.Argument(help="Folder of photographs with boxes, as VOC or COCO.")]
+Detector = Annotated[Path, typer.Argument(help="A .keras file with labels.txt beside it.")]
+Data = Annotated[Path, typer.Argument(help="Folder of images with boxes, in VOC or COCO format.")]
 ValSplit = Annotated[
     float | None,
-    typer.Option(help="Share of the images that is the split val, where DATA has none."),
+    typer.Option(help="Share of the images to use as the split val, if DATA has none."),
 ]
 
 
@@ -51,7 +51,7 @@ def train(
     config: DetectionConfig,
     resume: Resume = False,
 ) -> None:
-    """Train a detector on photographs with boxes; COCO's mAP on val after each epoch."""
+    """Train a detector on images with boxes, and measure COCO's mAP on val after each epoch."""
     from keras_cbam.cli.detect_inputs import tell_left_out
     from keras_cbam.cli.epoch_progress import EpochProgress
     from keras_cbam.detection import train_detector
@@ -66,7 +66,7 @@ def train(
                 scored=lambda metrics: bar.console.print(_line(metrics), highlight=False),
             )
     except KeyboardInterrupt:
-        out.print("interrupted; with --resume the same command goes on from the last saved step")
+        out.print("interrupted; the same command with --resume continues from the last saved step")
         raise
     for split, part in result.folder.splits.items():
         tell_left_out(split, part)
@@ -90,13 +90,13 @@ def evaluate(
     model: Detector,
     data: Data,
     output: Annotated[Path, typer.Option(help="Directory of scores, detections and pictures.")],
-    split: Annotated[str, typer.Option(help="Which part of DATA.")] = "test",
+    split: Annotated[str, typer.Option(help="Split of DATA to score on.")] = "test",
     val_split: ValSplit = None,
     pictures: Annotated[
-        int, typer.Option(min=1, max=MOST_PICTURES, help="How many images to draw.")
+        int, typer.Option(min=1, max=MOST_PICTURES, help="Number of images to draw.")
     ] = PICTURES,
 ) -> None:
-    """Score a detector by COCO's metrics, and draw what it finds beside what there is."""
+    """Score a detector by COCO's metrics, and draw the detected boxes beside the true ones."""
     from keras_cbam.cli.detect_inputs import load_with_classes, read_splits, tell_left_out
     from keras_cbam.detection import evaluate_detector
 
@@ -118,10 +118,10 @@ def predict(
     images: Annotated[list[Path], typer.Argument(help="Images, and folders of images.")],
     output: Annotated[Path, typer.Option(help="Directory of pictures and detections.json.")],
     threshold: Annotated[
-        float, typer.Option(min=0, max=1, help="Score from which a box is drawn.")
+        float, typer.Option(min=0, max=1, help="Lowest score at which a box is drawn.")
     ] = SHOWN,
 ) -> None:
-    """Draw what a detector finds in images."""
+    """Draw the boxes that a detector finds in images."""
     from keras_cbam.cli.detect_inputs import load_with_classes
     from keras_cbam.detection import Predictor
     from keras_cbam.detection.evaluate import write_predictions
@@ -157,25 +157,25 @@ def export(
         Path,
         typer.Option(help="Directory of the artifacts; those of an earlier export are replaced."),
     ],
-    split: Annotated[str, typer.Option(help="Part of DATA to prove the artifacts on.")] = "test",
+    split: Annotated[str, typer.Option(help="Split of DATA to prove the artifacts on.")] = "test",
     val_split: ValSplit = None,
     images: Annotated[
-        int, typer.Option(min=1, help="How many of its images at most, drawn at random.")
+        int, typer.Option(min=1, help="Maximum number of images to prove on, drawn at random.")
     ] = VERIFICATION_IMAGES,
     calibration_split: Annotated[
-        str, typer.Option(help="Part to calibrate integer files on; or 'none'.")
+        str, typer.Option(help="Split of DATA to calibrate integer files on, or 'none'.")
     ] = "train",
     calibration_images: Annotated[
-        int, typer.Option(min=1, help="How many of its images at most, drawn at random.")
+        int, typer.Option(min=1, help="Maximum number of calibration images, drawn at random.")
     ] = CALIBRATION_IMAGES,
     formats: Annotated[str, typer.Option(help="Formats, separated by commas.")] = ",".join(FORMATS),
     precisions: Annotated[str | None, typer.Option(help=PRECISIONS_HELP)] = None,
     runtimes: Annotated[str | None, typer.Option(help=RUNTIMES_HELP)] = None,
     keep_mismatches: Annotated[
-        bool, typer.Option(help="Keep and mark artifacts that find something else.")
+        bool, typer.Option(help="Keep and mark artifacts that find other boxes.")
     ] = False,
 ) -> None:
-    """Write the raw heads as TFLite and ONNX with their decoder, proven by boxes and mAP."""
+    """Write the raw heads as TFLite and ONNX files with their decoder, proven by boxes and mAP."""
     from keras_cbam.cli.artifact_table import misses_shown, print_table, show
     from keras_cbam.cli.detect_inputs import (
         load_with_classes,

@@ -1,4 +1,4 @@
-"""The progress of training on the terminal."""
+"""Show the progress of training on the terminal."""
 
 from __future__ import annotations
 

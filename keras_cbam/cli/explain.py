@@ -1,4 +1,4 @@
-"""`keras-cbam explain`: what a classifier attends to in images, as pictures and one page."""
+"""`keras-cbam explain`: show what a classifier attends to, in pictures and on a web page."""
 
 from __future__ import annotations
 
@@ -17,23 +17,25 @@ from keras_cbam.files import check_writable
 
 @command()
 def explain(
-    model: Annotated[Path, typer.Argument(help="A .keras file, labels.txt beside it if there is.")],
+    model: Annotated[
+        Path, typer.Argument(help="A .keras file, with labels.txt beside it if there is one.")
+    ],
     images: Annotated[list[Path], typer.Argument(help="Images, and folders of images.")],
     output: Annotated[Path, typer.Option(help="Directory of the pictures and index.html.")],
     compare: Annotated[
         list[Path] | None,
-        typer.Option(help="Another .keras file of the same classes, drawn beside; repeatable."),
+        typer.Option(help="Another .keras file of the same classes to draw beside; repeatable."),
     ] = None,
     class_name: Annotated[
         str | None,
         typer.Option(
-            help="The class whose heat is drawn, by label or number. By default that of the folder "
-            "the image lies in, if it is a label, else what the model predicts."
+            help="The class whose heat is drawn, by label or number. By default the name of the "
+            "image's folder, if that is a label, else the predicted class."
         ),
     ] = None,
-    method: Annotated[str, typer.Option(help=f"Of {', '.join(HEATS)}.")] = HEATS[0],
+    method: Annotated[str, typer.Option(help=f"One of {', '.join(HEATS)}.")] = HEATS[0],
     layer: Annotated[
-        str | None, typer.Option(help="Layer of the heat; by default the last with places.")
+        str | None, typer.Option(help="Layer of the heat; by default the last with a feature map.")
     ] = None,
     preprocessing: Preprocessing = None,
 ) -> None:

@@ -24,10 +24,10 @@ from keras_cbam.visualize.explanation import explain as explain_images
 from keras_cbam.visualize.panels import channel_gate_histograms, comparison, panel
 
 PAGE = "index.html"
-# Images in one picture of several models.
+# Number of images in one picture that compares models.
 ROWS = 8
 DPI = 110
-# In one page, and in memory with the maps of all layers.
+# The largest number of images on one page. They are in memory with the maps of all layers.
 MOST_IMAGES = 200
 
 
@@ -41,7 +41,7 @@ def explain_models(
     layer: str | None,
     preprocessing: str | None,
 ) -> Path:
-    """Explain images by models of the same classes, and return the page."""
+    """Explain images by models of the same classes, and return the path of the page."""
     models = {name: load_model(path) for name, path in zip(_names(paths), paths, strict=True)}
     labels = _shared_labels(paths, list(models.values()))
     found = _find(images, labels)
@@ -76,7 +76,7 @@ def draw(
     output: Path,
     method: str,
 ) -> None:
-    """Write the pictures and the page; each appears when all are complete."""
+    """Write the pictures and the page, and move them to `output` when all are complete."""
     name, ours = next(iter(explained.items()))
     titles = [path.name for path in images.paths]
     with staging_directory(output) as staging, progress_bar(out) as bar:
@@ -84,13 +84,13 @@ def draw(
         task = bar.add_task("drawing", total=len(pictures), note="")
         page = WebPage(f"What {name} attends to")
         page.paragraph(
-            f"Heat by {method}, from the score before the softmax, scaled to its maximum; beside "
-            "it the last spatial gate of each resolution (red strengthens, blue weakens, about its "
-            "median) and the channel gates of the last layer, ranked."
+            f"Heat by {method}, from the score before the softmax, scaled to its maximum. Beside "
+            "it: the last spatial gate of each resolution (red strengthens, blue weakens, relative "
+            "to its median) and the channel gates of the last layer, ranked."
         )
         if len(explained) > 1:
             page.heading("Models side by side")
-            page.paragraph("Heat of one class, and its probability, by model.")
+            page.paragraph("The heat of one class, and its probability, for each model.")
             for start in range(0, len(titles), ROWS):
                 part = slice(start, start + ROWS)
                 figure = comparison({k: v[part] for k, v in explained.items()}, titles[part])
@@ -121,7 +121,7 @@ def _explained(model: keras.Model, pixels: np.ndarray, **options: Any) -> list[E
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """What each model is called: its file, with its folder where files are called alike."""
+    """Return the name of each model: its file name, with its folder if file names are equal."""
     stems = [path.stem for path in paths]
     alike = len(set(stems)) < len(stems)
     names = [f"{path.resolve().parent.name}/{path.stem}" if alike else path.stem for path in paths]
@@ -131,12 +131,12 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 
 def _shared_labels(paths: Sequence[Path], models: Sequence[keras.Model]) -> list[str]:
-    """The classes of all models, by the labels beside them; their numbers where there are none."""
+    """Return the classes of all models, from the labels beside them, or their numbers."""
     for path, model in zip(paths, models, strict=True):
         shapes = [tuple(tensor.shape) for tensor in model.outputs]
         if len(shapes) != 1 or len(shapes[0]) != 2:
             raise InputError(
-                f"Expected a classifier, of one output (batch, classes), in {path}. "
+                f"Expected a classifier, with one output (batch, classes), in {path}. "
                 f"Received: {shapes}"
             )
     known = {path: read for path in paths if (read := _labels(path)) is not None}
@@ -145,23 +145,23 @@ def _shared_labels(paths: Sequence[Path], models: Sequence[keras.Model]) -> list
     first, *others = known
     for other in others:
         if known[other] != known[first]:
-            raise InputError(f"Expected models of the same labels. Those of {other} are others.")
+            raise InputError(f"Expected models of the same labels. Those of {other} differ.")
     return known[first]
 
 
 def _labels(path: Path) -> list[str] | None:
-    """The labels beside a model."""
+    """Return the labels beside a model, or `None`."""
     beside = path.with_name("labels.txt")
     if not beside.is_file():
         return None
     try:
         return beside.read_text(encoding="utf-8").rstrip("\n").splitlines()
     except UnicodeDecodeError as error:
-        raise InputError(f"Expected labels in UTF-8, one a line: {beside}") from error
+        raise InputError(f"Expected labels in UTF-8, one per line: {beside}") from error
 
 
 def _find(images: Sequence[Path], labels: Sequence[str]) -> ImageSet:
-    """The images, each of the class that its folder names, -1 for none."""
+    """Return the images, labelled by the names of their folders, -1 for no class."""
     paths: list[Path] = []
     skipped: list[Path] = []
     known = {label: index for index, label in enumerate(labels)}
@@ -186,7 +186,7 @@ def _find(images: Sequence[Path], labels: Sequence[str]) -> ImageSet:
 
 
 def _classes(model: keras.Model, inputs: np.ndarray, images: ImageSet) -> np.ndarray:
-    """The class of each image's folder, and where it is none what the model predicts."""
+    """Return the class of each image's folder, or the predicted class if the folder is none."""
     predicted = probabilities(model, inputs).argmax(-1)
     return np.where(images.labels >= 0, images.labels, predicted)
 

@@ -1,4 +1,4 @@
-"""`keras-cbam export`: a Keras model in, proven artifacts out."""
+"""`keras-cbam export`: export a Keras model to proven artifacts."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
     from keras_cbam.export import Report
 
-# As `export` has it.
+# The default of `export`.
 CALIBRATION_IMAGES = 200
 LARGEST_LABELS = 16 * 2**20
 JUDGE_HELP = (
-    f"How outputs are compared: {', '.join(JUDGES)}; or OUTPUT=HOW for some, separated by commas. "
-    "By default it depends on the output."
+    f"How to compare outputs: {', '.join(JUDGES)}; or OUTPUT=HOW for single outputs, separated by "
+    "commas. By default it depends on the output."
 )
 
 
@@ -49,20 +49,22 @@ def export(
     verification: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of images, or of class folders, to compare on; without, inputs are drawn."
+            help="Folder of images, or of class folders, to compare on; by default, inputs are "
+            "drawn at random."
         ),
     ] = None,
     calibration: Annotated[
-        Path | None, typer.Option(help="Folder of images that integer files are calibrated on.")
+        Path | None, typer.Option(help="Folder of images to calibrate integer files on.")
     ] = None,
     calibration_images: Annotated[
-        int, typer.Option(min=1, help="How many of them, drawn at random.")
+        int, typer.Option(min=1, help="Number of calibration images, drawn at random.")
     ] = CALIBRATION_IMAGES,
     formats: Annotated[str, typer.Option(help="Formats, separated by commas.")] = ",".join(FORMATS),
     precisions: Annotated[str | None, typer.Option(help=PRECISIONS_HELP)] = None,
     preprocessing: Preprocessing = None,
     preprocessing_outside: Annotated[
-        bool, typer.Option(help="Leave that to the client; the manifest tells what to do.")
+        bool,
+        typer.Option(help="Leave the preprocessing to the client; the manifest describes it."),
     ] = False,
     runtimes: Annotated[str | None, typer.Option(help=RUNTIMES_HELP)] = None,
     report: Annotated[bool, typer.Option("--report", help=REPORT_HELP)] = False,
@@ -106,7 +108,7 @@ def export(
 
 
 def run(model: keras.Model, output: Path, **arguments: Any) -> Report:
-    """Export with progress on the terminal and print the table; exit code 1 if a gate fails."""
+    """Export with progress on the terminal, and print the table. Exit with 1 on a mismatch."""
     from keras_cbam.cli.artifact_table import misses_shown, show
     from keras_cbam.export import export as export_model
 
@@ -128,7 +130,7 @@ def _labels(path: Path) -> list[str] | None:
 
 
 def _judge(text: str | None) -> str | dict[str, str] | None:
-    """One way for all outputs, or one each by name."""
+    """Return one way of comparing for all outputs, or one for each, by name."""
     if text is None or "=" not in text:
         return text
     pairs = [pair.rpartition("=") for pair in text.split(",")]

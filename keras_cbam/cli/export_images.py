@@ -1,4 +1,4 @@
-"""Folders of images as arrays for an export."""
+"""Read folders of images as arrays for an export."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from keras_cbam.training import ImageSet, find_images
 def verification_pixels(
     folder: Path | None, model: keras.Model, labels: list[str] | None
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """All images of a folder, and their classes where the folder's are the model's."""
+    """Return all images of a folder, and their labels if its class folders are the model's."""
     if folder is None:
         return None, None
-    # Before the images are decoded.
+    # Check the model before the images are decoded.
     image_shape(model)
     images = _find(folder, labels)
     known = labels is not None and (images.labels >= 0).all()
@@ -26,7 +26,7 @@ def verification_pixels(
 
 
 def calibration_pixels(folder: Path | None, model: keras.Model, count: int) -> np.ndarray | None:
-    """Some images of a folder, drawn at random."""
+    """Return `count` images of a folder at most, drawn at random."""
     if folder is None:
         return None
     image_shape(model)

@@ -1,4 +1,4 @@
-"""`keras-cbam finetune`: a folder of photographs in, a classifier with attention out."""
+"""`keras-cbam finetune`: train a classifier with attention on a folder of images."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def finetune(
     process_id: ProcessId = None,
     resume: Resume = False,
 ) -> None:
-    """Fine-tune a keras.applications backbone with attention on a folder of photographs."""
+    """Fine-tune a keras.applications backbone with attention on a folder of images."""
     from keras_cbam.training import join_processes
 
     processes = join_processes(hosts, process_id)
     try:
         result = run(config, resume=resume, processes=processes)
     except KeyboardInterrupt:
-        out.print("interrupted; with --resume the same command goes on from the last saved step")
+        out.print("interrupted; the same command with --resume continues from the last saved step")
         raise
     if not processes.first:
         return
@@ -43,7 +43,7 @@ def finetune(
 def run(
     config: FineTuneConfig, *, resume: bool = False, processes: Processes | None = None
 ) -> FineTuneResult:
-    """Run `fine_tune` with its progress on the terminal of the first process."""
+    """Run `fine_tune`, and show its progress on the terminal of the first process."""
     from keras_cbam.cli.epoch_progress import EpochProgress
     from keras_cbam.training import fine_tune
     from keras_cbam.training.processes import ALONE
@@ -62,10 +62,10 @@ def run(
 
 
 def show(result: FineTuneResult, config: FineTuneConfig) -> None:
-    """Print what came out."""
+    """Print the results of a run."""
     tell_skipped(result.record["skipped"], out)
     if scaled := len(result.record["scaled"]):
-        out.print(f"images of more than 8 bits a channel, scaled by lowest and highest: {scaled}")
+        out.print(f"images with more than 8 bits per channel, scaled by their range: {scaled}")
     val = result.record["val"]
     out.print(f"accuracy on val: [bold]{val['accuracy']:.2%}[/] (loss {val['loss']:.4f})")
     if "balanced_accuracy" in val:

@@ -1,4 +1,4 @@
-"""The options of commands that run files which somebody else may have made."""
+"""The options of commands that run files that somebody else may have made."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 TimeLimit = Annotated[
-    float, typer.Option(min=1, help="Seconds after which a process that runs these files is ended.")
+    float,
+    typer.Option(min=1, help="Seconds after which a process that runs these files is stopped."),
 ]
 MemoryLimit = Annotated[
-    float, typer.Option(min=0.5, help="GiB of memory that it may use, on Linux.")
+    float, typer.Option(min=0.5, help="GiB of memory that such a process may use, on Linux.")
 ]
-# As `export.Limits` has them.
+# The defaults of `export.Limits`.
 SECONDS, GIBIBYTES = 600.0, 8.0

@@ -1,4 +1,4 @@
-"""Images as the pixels that a model takes: of its height and width, in color or gray."""
+"""Read images as the pixels that a model takes: its height and width, in color or gray."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from keras_cbam.image_reader import DETAIL, central, read_image
 from keras_cbam.pixels import named_rule, preprocessed
 from keras_cbam.training import ImageSet
 
-# The shares of red, green and blue in gray, of ITU-R 601-2.
+# The shares of red, green and blue in gray, by ITU-R 601-2.
 GRAY = (0.299, 0.587, 0.114)
 
 
 def image_shape(model: keras.Model) -> tuple[int, int, int]:
-    """Height, width and channels of the image that a model takes.
+    """Return height, width and channels of the image that a model takes.
 
     Raises:
-        InputError: if it does not take one image of a fixed size, in color or gray.
+        InputError: if the model does not take one image of a fixed size, in color or gray.
     """
     shapes = [tuple(tensor.shape) for tensor in model.inputs]
     fixed = len(shapes) == 1 and len(shapes[0]) == 4 and None not in shapes[0][1:]
@@ -34,9 +34,9 @@ def image_shape(model: keras.Model) -> tuple[int, int, int]:
 
 
 def model_pixels(images: ImageSet, model: keras.Model) -> np.ndarray:
-    """The images as `(images, height, width, channels)` float32 in 0..255, in RGB or gray.
+    """Return the images as `(images, height, width, channels)` float32 in 0..255, RGB or gray.
 
-    Of each image the largest crop of the model's form in the middle is resized.
+    The largest central crop of each image with the aspect ratio of the model's input is resized.
     """
     height, width, channels = image_shape(model)
     crop = central(width / height)
@@ -52,7 +52,7 @@ def model_pixels(images: ImageSet, model: keras.Model) -> np.ndarray:
 def pixel_function(
     preprocessing: str | None, model: keras.Model
 ) -> Callable[[np.ndarray], np.ndarray] | None:
-    """What a model's inputs are of pixels, by the name of a rule; `None` for the pixels.
+    """Return a function from pixels to a model's inputs, by the name of a rule, or `None`.
 
     Raises:
         InputError: on an unknown name, or a rule of three colors for a model of gray images.

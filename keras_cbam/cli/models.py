@@ -1,4 +1,4 @@
-"""`keras-cbam models`: the paper's networks, what each costs, and what the paper printed."""
+"""`keras-cbam models`: the paper's networks, their costs, and the figures in the paper."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COLUMNS = (
     *("network", "attention", "parameters", "multiply-adds"),
     *("paper: parameters", "GFLOPs", "top-1 error", "top-5 error"),
 )
-# Columns that the table takes.
+# The width of the table, in characters.
 WIDTH = 120
 
 
@@ -30,14 +30,14 @@ WIDTH = 120
 def models(
     networks: Annotated[
         list[str] | None,
-        typer.Argument(help=f"Of {', '.join(NETWORKS)}; by default all."),
+        typer.Argument(help=f"Networks of {', '.join(NETWORKS)}; by default all."),
     ] = None,
     attention: Annotated[str, typer.Option(help="Attentions, separated by commas.")] = ",".join(
         TABULATED_ATTENTIONS
     ),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """List the paper's networks: parameters, multiply-adds at 224x224, the paper's own figures."""
+    """List the paper's networks with parameters, multiply-adds at 224x224 and printed figures."""
     variants = networks or list(NETWORKS)
     names = attention.split(",")
     for what, given, known in (
@@ -72,7 +72,7 @@ def show(entries: list[Entry]) -> None:
         table.add_column(column, justify="right" if index > 1 else "left")
     for entry in entries:
         table.add_row(*cells(entry))
-    # Each row on a line of its own, whatever the terminal: Markdown wants that.
+    # Markdown needs each row on one line, whatever the width of the terminal.
     Console(width=max(out.width, WIDTH)).print(table)
 
 

@@ -1,4 +1,4 @@
-"""The command line of a configuration, made from its fields."""
+"""The command line options of a configuration, made from its fields."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import typer
 from keras_cbam.config.option import OptionField, option_fields
 
 Command = Callable[..., None]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in OUTPUT.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Resume the interrupted run in OUTPUT.")]
 
 
 def takes(config: type) -> Callable[[Command], Command]:
     """Give a command an option for each field of a configuration.
 
-    They stand in the place of the command's parameter of that type, which gets the configuration.
+    The options replace the command's parameter of that type, which receives the configuration.
     """
     fields = option_fields(config)
     names = {field.name: _flag(field) for field in fields}
@@ -36,7 +36,7 @@ def takes(config: type) -> Callable[[Command], Command]:
             values = {field.name: _read(field, given.pop(field.name)) for field in fields}
             command(**given, **{receiver: config(**values)})
 
-        # Typer makes the options from the signature.
+        # Typer reads the options from the signature.
         parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {each.name: each.annotation for each in parameters}

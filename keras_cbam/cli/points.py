@@ -1,4 +1,4 @@
-"""`keras-cbam points`: where attention would go in a network, and what it would add."""
+"""`keras-cbam points`: show where attention goes in a network, and how much it adds."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def points(
     points: Annotated[
         str | None,
         typer.Option(
-            help="Names of layers, separated by commas, last_stage or stage_ends; by default all "
-            "points, for bam the stage ends."
+            help="Names of layers, separated by commas; or last_stage or stage_ends. By default "
+            "all points, for bam the stage ends."
         ),
     ] = None,
     image_size: Annotated[
@@ -71,7 +71,7 @@ def points(
 
 
 def show(added: tuple[AddedParameters, ...], summary: dict[str, Any]) -> None:
-    """Print the table of points, and what they add in all."""
+    """Print the table of points, and the parameters that they add in total."""
     table = Table(Column("layer", overflow="fold"))
     for name in ("stage", "block", "shape", "added parameters"):
         table.add_column(name, justify="right")

@@ -1,4 +1,4 @@
-"""The option that says what a network expects of pixels."""
+"""The option for the preprocessing that a network expects."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from keras_cbam.config.names import PIXEL_RULES
 Preprocessing = Annotated[
     str | None,
     typer.Option(
-        help="What the network expects of RGB pixels in 0..255: its builder's name in "
-        f"keras.applications, or {', '.join(PIXEL_RULES)}; by default nothing."
+        help="Preprocessing of RGB pixels in 0..255 that the network expects: its builder's name "
+        f"in keras.applications, or {', '.join(PIXEL_RULES)}; by default none."
     ),
 ]

@@ -1,4 +1,4 @@
-"""The options of commands that several processes, on one host or on many, can do together."""
+"""The options of commands that several processes can run together, on one host or on many."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import typer
 Hosts = Annotated[
     str | None,
     typer.Option(
-        help="host:port of each process, with commas between them; all run this command, on JAX. "
-        "Or KERAS_DISTRIBUTION_JOB_ADDRESSES."
+        help="host:port of each process, separated by commas. All of them run this command, on "
+        "JAX. Defaults to KERAS_DISTRIBUTION_JOB_ADDRESSES."
     ),
 ]
 ProcessId = Annotated[
     int | None,
-    typer.Option(min=0, help="Which of them this is, from 0. Or KERAS_DISTRIBUTION_PROCESS_ID."),
+    typer.Option(
+        min=0, help="Index of this process, from 0. Defaults to KERAS_DISTRIBUTION_PROCESS_ID."
+    ),
 ]

@@ -12,10 +12,10 @@ _RAISED = (KeyboardInterrupt, SystemExit)
 
 
 def listen() -> None:
-    """End on SIGTERM as on Ctrl-C, with an exception, so that nothing is left behind."""
+    """End on SIGTERM as on Ctrl-C: with an exception, so that nothing is left behind."""
     _received.clear()
     signal.signal(signal.SIGTERM, _end)
-    # In background jobs the shell has SIGINT ignored; leave it so.
+    # The shell ignores SIGINT in background jobs; keep that.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _end)
 
@@ -28,14 +28,14 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 def exit_code() -> int | None:
-    """The exit code that a shell reports for the first signal; `None` if none was received."""
+    """Return the exit code that a shell reports for the first signal received, or `None`."""
     return 128 + _received[0] if _received else None
 
 
 def replaced_by(error: BaseException | None) -> bool:
-    """Whether a library raised `error` in place of a signal's exception."""
+    """Return whether a library raised `error` in place of a signal's exception."""
     while error is not None:
-        # Libraries in C may leave no more of it than its name.
+        # C libraries may keep only the name of the exception.
         if isinstance(error, _RAISED) or any(kind.__name__ in str(error) for kind in _RAISED):
             return bool(_received)
         error = error.__cause__ or error.__context__

@@ -1,4 +1,4 @@
-"""`keras-cbam study`: the paper's tables on images of one's own, and the transfer study."""
+"""`keras-cbam study`: the paper's tables on your own images, and the transfer study."""
 
 from __future__ import annotations
 
@@ -29,62 +29,69 @@ def study(
     name: Annotated[
         str,
         typer.Argument(
-            help=f"A table, one of {', '.join(TABLES)}, or {ALL} of them; or {TRANSFER}."
+            help=f"A table, one of {', '.join(TABLES)}; {ALL} for all tables; or {TRANSFER}."
         ),
     ],
     data: Annotated[
         Path,
         typer.Option(
-            help="Folder with train/ and val/, or with *train*.npz and *test*.npz; for "
-            f"{TRANSFER} a folder of folders with train/ and val/ or test/."
+            help="Folder with train/ and val/, or with *train*.npz and *test*.npz. For "
+            f"{TRANSFER}, a folder of folders with train/ and val/ or test/."
         ),
     ],
-    output: Annotated[Path, typer.Option(help="Directory of runs and tables, which hosts share.")],
+    output: Annotated[
+        Path, typer.Option(help="Directory of runs and tables, shared by all hosts.")
+    ],
     scale: Annotated[
-        str | None, typer.Option(help=f"How large, of {', '.join(SCALES)}; by default small.")
+        str | None,
+        typer.Option(help=f"Scale of the runs, one of {', '.join(SCALES)}; by default small."),
     ] = None,
     seeds: Annotated[
         int | None,
-        typer.Option(min=1, help=f"How many seeds, from 0 on; by default 3, of {TRANSFER} 10."),
+        typer.Option(min=1, help=f"Number of seeds, from 0 on; by default 3, for {TRANSFER} 10."),
     ] = None,
     network: Annotated[
         list[str] | None,
         typer.Option(
-            help="A network instead of the scale's; repeatable, tables 1 to 3 take one. For "
-            f"{TRANSFER} a builder of keras.applications, by default MobileNet with alpha=0.25."
+            help="A network instead of the scale's; repeatable, but tables 1 to 3 take one. For "
+            f"{TRANSFER}, a builder of keras.applications, by default MobileNet with alpha=0.25."
         ),
     ] = None,
     backbone_option: BackboneOptions = None,
     weights: Annotated[
         str | None,
-        typer.Option(help=f"Of {TRANSFER}: 'imagenet', the default, or a weights file."),
+        typer.Option(help=f"For {TRANSFER}: 'imagenet', the default, or a weights file."),
     ] = None,
     rows: Annotated[
         str | None,
-        typer.Option(help=f"Of {TRANSFER}: some of {','.join(TRANSFER_ROWS)}; by default all."),
+        typer.Option(help=f"For {TRANSFER}: some of {','.join(TRANSFER_ROWS)}; by default all."),
     ] = None,
     image_size: Annotated[
         int | None,
-        typer.Option(min=1, help=f"Side of the images instead of the scale's; {TRANSFER}: 128."),
+        typer.Option(
+            min=1,
+            help=f"Side of the images, in pixels, instead of the scale's; for {TRANSFER} 128.",
+        ),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Images a step instead of the scale's.")
+        int | None, typer.Option(min=1, help="Images per step, instead of the scale's.")
     ] = None,
     images: Annotated[
         int | None,
-        typer.Option(min=1, help="Budget of a run, in images seen, instead of the scale's."),
+        typer.Option(min=1, help="Images seen in a run, in all, instead of the scale's."),
     ] = None,
     stem: Annotated[
         str | None, typer.Option(help="'imagenet' or 'cifar', instead of the scale's.")
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="Highest learning rate instead of the scale's.")
+        float | None, typer.Option(help="Peak learning rate, instead of the scale's.")
     ] = None,
     dtype_policy: Annotated[
-        str | None, typer.Option(help="Such as mixed_bfloat16, instead of the scale's.")
+        str | None,
+        typer.Option(help="Dtype policy, such as mixed_bfloat16, instead of the scale's."),
     ] = None,
     workers: Annotated[
-        int, typer.Option(min=1, help="Processes, each on its share of the cores.")
+        int, typer.Option(min=1, help="Number of processes, each on its share of the cores.")
     ] = 1,
     checkpoint_seconds: Annotated[
         float, typer.Option(help="Seconds between two saves of the state of a run.")
@@ -92,9 +99,9 @@ def study(
     hosts: Hosts = None,
     process_id: ProcessId = None,
 ) -> None:
-    """Rerun tables 1 to 4 of the paper, or compare ways of fine-tuning: the study named transfer.
+    """Rerun tables 1 to 4 of the paper, or compare ways of fine-tuning in the study transfer.
 
-    The same command goes on with what is not done yet.
+    The same command continues with the runs that are not done yet.
     """
     of_tables = {
         "--scale": scale,

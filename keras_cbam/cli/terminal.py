@@ -1,4 +1,4 @@
-"""What the commands share on the terminal: output, errors, progress bars."""
+"""The terminal output that the commands share: messages, errors, progress bars."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from rich.text import Text
 from keras_cbam.image_files import FORMATS
 from keras_cbam.text import printable
 
-# The most files that are left out whose names are printed.
+# The largest number of left-out files whose names are printed.
 NAMED = 20
 
 
 class SafeConsole(Console):
-    """A console to which names of files and classes cannot send control sequences."""
+    """A console that escapes control sequences in the names of files and classes."""
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Text as rich shows it, with control characters as escapes."""
+        """Render text as rich does, with control characters as escapes."""
         return super().render_str(printable(text), **options)
 
 
@@ -42,34 +42,34 @@ errors = SafeConsole(stderr=True, soft_wrap=True)
 
 
 def one_line(text: str) -> Text:
-    """Text of others as it stands: no markup, and control characters as escapes."""
+    """Return untrusted text as it is: no markup, and control characters as escapes."""
     return Text(printable(text, keep=""))
 
 
 def prepare_streams() -> None:
-    """Let every text be written, to any terminal, and to none."""
+    """Make the output streams accept any text, with any terminal and without one."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            # Closed by whoever started this process.
+            # The parent process closed the stream.
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
 
 
 def flush_output() -> str | None:
-    """Write what is left of the output; a sentence if that cannot be."""
+    """Write the remaining output; return a sentence if that fails."""
     try:
         sys.stdout.flush()
     except OSError as error:
-        # Python would try again at its exit.
+        # Otherwise, Python would try again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return f"Cannot write to standard output: {error.strerror}."
     return None
 
 
 class _Told(ProgressColumn):
-    """What a task tells, which may be the name of a file."""
+    """A column of text of a task, which may be the name of a file."""
 
     def __init__(self, told: Callable[[Task], str]):
         super().__init__(table_column=Column(no_wrap=True))
@@ -80,7 +80,7 @@ class _Told(ProgressColumn):
 
 
 def progress_bar(console: Console = out) -> Progress:
-    """A progress bar with counts and times."""
+    """Return a progress bar with counts and times."""
     return Progress(
         _Told(lambda task: task.description),
         BarColumn(),
@@ -93,7 +93,7 @@ def progress_bar(console: Console = out) -> Progress:
 
 
 def tell_skipped(paths: Sequence[str | Path], console: Console = errors) -> None:
-    """Count the images that are left out, and name the first of them."""
+    """Print the number of images that are left out, and the names of the first."""
     if not paths:
         return
     console.print(
@@ -109,7 +109,7 @@ def tell_skipped(paths: Sequence[str | Path], console: Console = errors) -> None
 
 @contextmanager
 def counting(bar: Progress, description: str) -> Iterator:
-    """Yield a function of (done, total) that moves a bar."""
+    """Yield a function of (done, total) that updates a progress bar."""
     task = bar.add_task(description, total=None, note="")
 
     def update(done: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""`keras-cbam verify`: an export verified again, on another machine."""
+"""`keras-cbam verify`: verify an export again, on another machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from keras_cbam.cli.terminal import out
 
 @command()
 def verify(
-    directory: Annotated[Path, typer.Argument(help="What keras-cbam export wrote.")],
+    directory: Annotated[Path, typer.Argument(help="Directory that keras-cbam export wrote.")],
     runtimes: Annotated[str | None, typer.Option(help=RUNTIMES_HELP)] = None,
     report: Annotated[bool, typer.Option("--report", help=REPORT_HELP)] = False,
     time_limit: TimeLimit = SECONDS,

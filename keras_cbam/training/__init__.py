@@ -1,4 +1,4 @@
-"""Image folders in, a fine-tuned classifier out."""
+"""Fine-tune image classifiers on folders of images."""
 
 from keras_cbam.config.fine_tune import FineTuneConfig
 from keras_cbam.config.recipe import Recipe

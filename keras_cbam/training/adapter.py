@@ -1,4 +1,4 @@
-"""Adapters: attention and head of a classifier in a file, on a backbone that many share."""
+"""Adapters: the attention and head of a classifier in a file, for a backbone that many share."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from keras_cbam.training.backbone_digest import node_digests
 
 
 class Parts(NamedTuple):
-    """What a network consists of.
+    """The parts of a network.
 
     Attributes:
         graph: its nodes.
         end: the node whose output is the feature map that the head takes.
         attention: the attention layers, by the id of the node that each follows.
-        head: the layers from the pooling to the output; none if it ends in a feature map.
-        digests: what each node computes, by its id.
+        head: the layers from the pooling to the output; none if the network ends in a feature map.
+        digests: the digest of the computation of each node, by the id of the node.
     """
 
     graph: list[Node]
@@ -44,30 +44,29 @@ class Parts(NamedTuple):
 
     @property
     def backbone(self) -> str:
-        """What tells the backbone from another."""
+        """The digest that identifies the backbone."""
         return self.digests[id(self.end)]
 
 
 def save_adapter(model: keras.Model, path: str | Path, *, labels: Sequence[str] = ()) -> None:
-    """Write what a classifier has beside its frozen backbone to one small file.
+    """Save the attention and head of a classifier, without its frozen backbone, to a small file.
 
-    The file holds attention, head, labels and a digest of the backbone, by which `load_adapter`
-    refuses another one. It is an `.npz` archive of NumPy and is read without pickle. Initializers,
-    regularizers and constraints are not kept.
+    The file holds the attention, the head, the labels and a digest of the backbone, by which
+    `load_adapter` refuses another backbone. It is an `.npz` archive of NumPy and is read without
+    pickle. Initializers, regularizers and constraints are not saved.
 
     Args:
-        model: a functional classifier of one output, `(batch, classes)`, whose backbone is frozen,
-            as `freeze_backbone` and `keras-cbam finetune --train adapter` leave it. The head is
-            what follows the feature map, one layer after the other, from the layer that pools or
-            flattens it.
-        path: of the file.
+        model: a functional classifier with one output, `(batch, classes)`, and a frozen backbone,
+            as `freeze_backbone` and `keras-cbam finetune --train adapter` leave it. The head is the
+            chain of layers that begins with the one that pools or flattens the feature map.
+        path: path of the file.
         labels: names of the classes, in the order of the output. Defaults to none.
 
     Raises:
         TypeError: if the model has no graph.
-        ValueError: if the model is no such classifier, if the backbone can be trained, if attention
-            does not stand between a layer and all that reads it, if the head has layers or parts
-            that a file cannot hold, or if the number of labels is not that of the classes.
+        ValueError: if the model is not such a classifier, if its backbone is trainable, if an
+            attention layer is not between a layer and all of its consumers, if the head has layers
+            or parts that a file cannot hold, or if the numbers of labels and classes differ.
 
     Example:
         >>> backbone = keras.applications.MobileNetV2(include_top=False, weights=None)
@@ -118,15 +117,16 @@ def save_adapter(model: keras.Model, path: str | Path, *, labels: Sequence[str] 
 
 
 def load_adapter(backbone: keras.Model, path: str | Path) -> keras.Model:
-    """Return the classifier that an adapter makes of a backbone.
+    """Return the classifier of an adapter on a backbone.
 
-    The classifier has the layers of `backbone`, not copies, so that many adapters share its weights
-    in memory. They are frozen, in place: training them would change all classifiers. They remember
-    each classifier they are part of, so that it is kept in memory as long as the backbone.
+    The classifier uses the layers of `backbone`, not copies, so many adapters share its weights in
+    memory. This function freezes these layers in place: training them would change all classifiers.
+    The layers hold references to each classifier that uses them, so a classifier stays in memory as
+    long as the backbone.
 
     Args:
-        backbone: the network that the adapter was trained on, on any backend: one that ends in a
-            feature map, or a classifier, whose own attention and head are left out.
+        backbone: the network that the adapter was trained on, on any backend. It is a network that
+            ends in a feature map, or a classifier, whose own attention and head are left out.
         path: a file of `save_adapter`.
 
     Returns:
@@ -136,7 +136,7 @@ def load_adapter(backbone: keras.Model, path: str | Path) -> keras.Model:
     Raises:
         TypeError: if the backbone has no graph.
         ValueError: if the backbone has several outputs.
-        InputError: a `ValueError`, if the file is no adapter, or one of another backbone.
+        InputError: a `ValueError`, if the file is not an adapter, or one for another backbone.
     """
     adapter = read_adapter(Path(path))
     parts = _parts(backbone)
@@ -149,7 +149,7 @@ def load_adapter(backbone: keras.Model, path: str | Path) -> keras.Model:
     try:
         model = _classifier(backbone, parts, adapter)
     except Exception as error:
-        # Whatever a foreign file makes Keras raise.
+        # A foreign file can make Keras raise any exception.
         sentence = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"The adapter {path} does not fit {backbone.name}: {sentence}") from error
     freeze_backbone(model, head=[configuration["config"]["name"] for configuration in adapter.head])
@@ -157,18 +157,18 @@ def load_adapter(backbone: keras.Model, path: str | Path) -> keras.Model:
 
 
 def adapter_labels(path: str | Path) -> list[str]:
-    """Return the names of the classes that an adapter tells apart, in the order of its output.
+    """Return the class names of an adapter, in the order of its output.
 
     Raises:
-        InputError: a `ValueError`, if the file is no adapter.
+        InputError: a `ValueError`, if the file is not an adapter.
     """
     return read_adapter(Path(path)).labels
 
 
 def _check_places(model: keras.Model) -> None:
-    """Raise a `ValueError` unless each attention layer stands between a layer and all its readers.
+    """Raise a `ValueError` unless each attention layer is between a layer and all its consumers.
 
-    An adapter says which layer an attention layer follows, and no more.
+    An adapter stores only which layer an attention layer follows.
     """
     graph = read_graph(model, attention=True)
     seen = set()
@@ -179,7 +179,7 @@ def _check_places(model: keras.Model) -> None:
             again = id(node.operation) in seen
             if not alone or again or isinstance(source.operation, AttentionLayer):
                 raise ValueError(
-                    "Expected attention that stands once after a layer, before all that reads it. "
+                    "Expected attention that stands once, between a layer and all its consumers. "
                     f"Received: model {model.name} with {node.address}"
                 )
             seen.add(id(node.operation))
@@ -193,7 +193,7 @@ def _check_places(model: keras.Model) -> None:
 
 
 def _parts(model: keras.Model) -> Parts:
-    """Take a network apart.
+    """Split a network into its parts.
 
     Raises:
         TypeError: if it has no graph.
@@ -217,7 +217,7 @@ def _parts(model: keras.Model) -> Parts:
 
 
 def _classifier(backbone: keras.Model, parts: Parts, adapter: Adapter) -> keras.Model:
-    """The layers of a backbone with the attention and the head of an adapter.
+    """Build a model of the layers of a backbone with the attention and head of an adapter.
 
     Raises:
         ValueError: if the adapter does not fit.
@@ -227,12 +227,12 @@ def _classifier(backbone: keras.Model, parts: Parts, adapter: Adapter) -> keras.
     chosen: dict[int, tuple[keras.layers.Layer, Any]] = {}
     for digest, configuration in zip(adapter.after, adapter.attention, strict=True):
         if digest not in operations:
-            raise ValueError("it has attention after a layer that the backbone has not")
+            raise ValueError("it has attention after a layer that the backbone does not have")
         chosen[id(operations[digest])] = (rebuild(configuration), next(weights))
     removed = {id(layer) for layer in (*parts.attention.values(), *parts.head)}
 
     def call(original: Any, layer: Any, /, *args: Any, **kwargs: Any) -> Any:
-        # The two differ only where they are nested models.
+        # `original` and `layer` differ only for nested models.
         if id(original) in removed:
             return next(iter((*args, *kwargs.values())))
         outputs = layer(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""The file of an adapter: a description in JSON and arrays, in an `.npz` archive without pickle."""
+"""The file of an adapter: a JSON description and arrays, in an `.npz` archive without pickle."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from keras_cbam.text import sentence
 FORMAT = "keras_cbam adapter 1"
 # The entry that holds the description.
 DESCRIPTION = "adapter"
-# An adapter has thousands of weights, and a head of thousands of classes some millions.
+# The largest file that is read, in bytes. An adapter has thousands of weights; the head for
+# thousands of classes has some millions.
 MOST_BYTES = 2**30
-# Numbers of a configuration are at most the longest axis of its layer's weights, or this.
+# No number in a configuration may exceed both this and the longest axis of its layer's weights.
 LEAST_LIMIT = 128
 
 _ATTENTIONS = (BAM, CBAM, ChannelAttention, SpatialAttention, SqueezeExcite)
@@ -38,10 +39,11 @@ _HEADS = (
     keras.layers.ReLU,
     keras.layers.Softmax,
 )
-# The classes of the layers that a file can hold.
+# The layer classes that a file can hold, by name.
 ATTENTIONS = {kind.__name__: kind for kind in _ATTENTIONS}
 HEADS = {kind.__name__: kind for kind in _HEADS}
-# What layers that have weights do not need, and a seed, which may be a number of any size.
+# Settings that are not saved: a layer that has weights does not need them, and a seed may be a
+# number of any size.
 LEFT_OUT = ("_constraint", "_initializer", "_regularizer", "seed")
 
 Configuration = dict[str, Any]
@@ -49,16 +51,16 @@ Configuration = dict[str, Any]
 
 @dataclass(frozen=True)
 class Adapter:
-    """What the file of an adapter holds.
+    """The content of an adapter file.
 
     Attributes:
         model: name of the classifier.
-        backbone: digest of what the backbone computes.
+        backbone: digest of the computation of the backbone.
         labels: names of the classes, or none.
-        after: digest of what the layer computes that each attention layer follows.
+        after: for each attention layer, the digest of the layer that it follows.
         attention: configurations of the attention layers, `{"class_name": ..., "config": ...}`.
         head: configurations of the layers of the head, in the order of the computation.
-        weights: those of each layer, attention first.
+        weights: the weights of each layer, attention first.
     """
 
     model: str
@@ -71,7 +73,7 @@ class Adapter:
 
 
 def write_adapter(adapter: Adapter, path: Path) -> None:
-    """Write a file, complete or not at all.
+    """Write an adapter file atomically.
 
     Raises:
         ValueError: if `read_adapter` would refuse it.
@@ -90,10 +92,10 @@ def write_adapter(adapter: Adapter, path: Path) -> None:
 
 
 def read_adapter(path: Path) -> Adapter:
-    """Read a file.
+    """Read an adapter file.
 
     Raises:
-        InputError: if there is none, or it holds anything else.
+        InputError: if there is no file, or it is not an adapter.
     """
     try:
         arrays = read_arrays(Path(path), MOST_BYTES)
@@ -103,17 +105,17 @@ def read_adapter(path: Path) -> Adapter:
     except FileNotFoundError:
         raise InputError(f"Expected an adapter. No file at: {path}") from None
     except Exception as error:
-        # Whatever a damaged or foreign file makes the readers raise.
+        # A damaged or foreign file can make the readers raise any exception.
         raise InputError(
             f"Expected an adapter of keras_cbam at {path}: {sentence(error)}"
         ) from error
 
 
 def describe(layer: keras.layers.Layer) -> Configuration:
-    """The configuration of a layer as a file holds it.
+    """Return the configuration of a layer as a file holds it.
 
     Raises:
-        ValueError: if its class, or a part of it, is none that a file can hold.
+        ValueError: if a file cannot hold its class or a part of its configuration.
     """
     name = type(layer).__name__
     if {**ATTENTIONS, **HEADS}.get(name) is not type(layer):
@@ -131,19 +133,19 @@ def describe(layer: keras.layers.Layer) -> Configuration:
 
 
 def rebuild(configuration: Configuration) -> keras.layers.Layer:
-    """A new layer of a configuration that has been checked, not built."""
+    """Return a new layer, not built, from a configuration that has been checked."""
     kind = {**ATTENTIONS, **HEADS}[configuration["class_name"]]
     return kind.from_config(configuration["config"])
 
 
 def plain_weights(layer: keras.layers.Layer) -> list[np.ndarray]:
-    """The weights of a layer, in types that NumPy has: bfloat16 as float32, which holds it."""
+    """Return the weights of a layer in types of NumPy; bfloat16 becomes float32, without loss."""
     weights = layer.get_weights()
     return [w if w.dtype.kind in "fiu" else w.astype("float32") for w in weights]
 
 
 def _checked(description: Any, arrays: Mapping[str, np.ndarray]) -> Adapter:
-    """What a file holds, once it is known to be what `write_adapter` writes."""
+    """Return the content of a file, checked to be what `write_adapter` writes."""
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise ValueError(f"it is not of the format {FORMAT!r}")
     names = {"model": str, "backbone": str, "labels": str, "after": str}
@@ -177,11 +179,12 @@ def _checked(description: Any, arrays: Mapping[str, np.ndarray]) -> Adapter:
 
 
 def _check_config(config: Any, longest: int | None) -> None:
-    """Raise a `ValueError` for what a configuration in a file cannot hold.
+    """Raise a `ValueError` for values that a configuration in a file cannot hold.
 
     Args:
-        config: of a layer, or a part of it.
-        longest: axis of the layer's weights, beyond which no number goes; `None` for no limit.
+        config: the configuration of a layer, or a part of it.
+        longest: length of the longest axis of the layer's weights, which limits the numbers
+            together with `LEAST_LIMIT`; `None` for no limit.
     """
     if isinstance(config, dict):
         for key, value in config.items():
@@ -192,7 +195,7 @@ def _check_config(config: Any, longest: int | None) -> None:
         for value in config:
             _check_config(value, longest)
     elif isinstance(config, str):
-        # A registered class or function would be made of its name.
+        # Keras would turn the name of a registered class or function into the object itself.
         if keras.saving.get_registered_object(config) is not None:
             raise ValueError(f"{config} is none of Keras's own")
     elif isinstance(config, int | float):

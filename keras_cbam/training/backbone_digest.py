@@ -1,4 +1,4 @@
-"""What tells one backbone from another: digests of what each node of its graph computes."""
+"""Digests that identify a backbone by the computation of each node of its graph."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import numpy as np
 
 from keras_cbam.surgery.graph import Node
 
-# Entries of a configuration that do not change what a layer computes from its weights.
+# Entries of a configuration that do not change the output of a layer with given weights.
 IGNORED = {"batch_shape", "name", "seed", "trainable"}
 IGNORED_ENDS = ("_config", "_constraint", "_initializer", "_regularizer", "momentum")
 
 
 def node_digests(graph: Sequence[Node]) -> dict[int, str]:
-    """Return a digest of what each node computes, by the identity of the node.
+    """Return a digest of the computation of each node, by the id of the node.
 
-    It goes by the class of the operation, its weights, bit for bit, its settings, and the digests
-    of what it reads, back to the inputs. Names do not count, since Keras numbers them anew in each
-    process; nor do the size of the images and whatever concerns training alone. It is the same on
-    all backends.
+    A digest depends on the class of the operation, its weights, bit for bit, its settings, and the
+    digests of its inputs, back to the inputs of the graph. It does not depend on names, which Keras
+    numbers anew in each process, on the size of the images, or on settings that concern training
+    alone. It is the same on all backends.
 
     Args:
-        graph: the nodes in the order they are computed.
+        graph: the nodes in the order of computation.
     """
     own: dict[int, str] = {}
     found: dict[int, str] = {}
@@ -42,7 +42,7 @@ def node_digests(graph: Sequence[Node]) -> dict[int, str]:
 
 
 def _operation(node: Node) -> str:
-    """A digest of an operation by itself."""
+    """Return the digest of an operation by itself."""
     parts = [json.dumps([node.kind, _settings(node.config)]).encode()]
     for weight in getattr(node.operation, "weights", ()):
         value = keras.ops.convert_to_numpy(weight)
@@ -51,9 +51,10 @@ def _operation(node: Node) -> str:
 
 
 def _settings(config: Any) -> Any:
-    """The settings of a configuration that count, in values of JSON.
+    """Return the settings of a configuration that count, as JSON values.
 
-    What is `None` or `False` is left out, as most settings are that a later Keras adds.
+    Settings that are `None` or `False` are left out. Most settings that a later Keras adds have one
+    of these values, and then do not change the digest.
     """
     if isinstance(config, dict):
         if config.get("class_name") == "DTypePolicy":

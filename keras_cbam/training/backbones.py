@@ -1,4 +1,4 @@
-"""The backbones of `keras.applications`: what pixels each expects, and its weights from a file."""
+"""The backbones of `keras.applications`, with their preprocessing and weights from files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from keras_cbam.errors import InputError
 from keras_cbam.pixels import IMAGENET_MEAN, IMAGENET_STD, pixel_rule
 
-# Arguments of the builders that building a classifier decides.
+# Arguments of the builders that are set by this package, not by the user.
 SET_HERE = {"classes", "include_top", "input_shape", "input_tensor", "pooling", "weights"}
 
 BACKBONES: tuple[str, ...] = tuple(
@@ -24,7 +24,8 @@ BACKBONES: tuple[str, ...] = tuple(
     )
 )
 
-# Keras publishes weights of these for images of several sizes, from 96x96 or 128x128 to 224x224.
+# Keras publishes weights of these backbones for several image sizes, from 96x96 or 128x128 to
+# 224x224.
 SIZED = {"MobileNet", "MobileNetV2"}
 
 
@@ -37,7 +38,7 @@ def preprocess(inputs: Any, backbone: str) -> Any:
 
 
 def check_backbone(name: str, weights: str, options: dict[str, Any] | None = None) -> None:
-    """Raise an `InputError` for what `build_backbone` is sure to refuse."""
+    """Raise an `InputError` for arguments that `build_backbone` is sure to refuse."""
     if name not in BACKBONES:
         raise InputError(
             f"Expected a backbone of keras.applications: {', '.join(BACKBONES)}. Received: {name}"
@@ -56,23 +57,23 @@ def build_backbone(
 
     Args:
         name: the builder's name, such as `"MobileNetV2"`.
-        weights: `"imagenet"`, `"none"`, or the path of an `.h5` or `.weights.h5` weights file, of
+        weights: `"imagenet"`, `"none"`, or the path of an `.h5` or `.weights.h5` weights file of
             the network as `keras.applications` builds it.
         inputs: a Keras tensor, `(batch, height, width, 3)`, the output of `preprocess`.
         options: further arguments of the builder, such as `{"alpha": 0.25}`.
 
     Returns:
-        The network; one whose published weights expect BGR is turned to take RGB.
+        The network. If its published weights expect BGR, it is changed to take RGB.
 
     Raises:
-        InputError: on an unknown name or option, or weights that are missing or do not fit.
+        InputError: if the name or an option is unknown, or the weights are missing or do not fit.
     """
     check_backbone(name, weights, options)
     builder = getattr(keras.applications, name)
     named = weights if weights == "imagenet" else None
     settings = dict(options or {})
     if named and name in SIZED and inputs.shape[1] == inputs.shape[2]:
-        # From `input_tensor` alone they do not take the size, and load the weights for 224x224.
+        # With `input_tensor` alone, these builders ignore its size and load weights for 224x224.
         settings["input_shape"] = tuple(inputs.shape[1:])
     try:
         backbone = builder(include_top=False, weights=named, input_tensor=inputs, **settings)
@@ -91,7 +92,7 @@ def build_backbone(
 
 
 def _take_rgb(backbone: keras.Model) -> None:
-    """Turn the first convolution of a network learned on BGR, so that no pixel has to be moved."""
+    """Reverse the input channels of the first convolution, so that a BGR network takes RGB."""
     _change_first_kernel(backbone, lambda kernel: kernel[:, :, ::-1])
 
 
@@ -104,9 +105,9 @@ def _change_first_kernel(backbone: keras.Model, change: Callable[[np.ndarray], n
 def _scale_as_published(backbone: keras.Model, name: str) -> None:
     """Scale the pixels of EfficientNet as its published weights expect.
 
-    For `weights="imagenet"` Keras builds another Rescaling between Normalization and the first
-    convolution, which stands in no file; here that convolution takes it over. Published weights are
-    known by the ImageNet mean in their Normalization.
+    With `weights="imagenet"`, Keras builds another Rescaling between Normalization and the first
+    convolution. No weights file holds it, so this function multiplies it into the convolution. It
+    recognizes published weights by the ImageNet mean in their Normalization.
     """
     normalization = next(
         (x for x in backbone.layers if isinstance(x, keras.layers.Normalization)), None
@@ -147,7 +148,7 @@ def _load_by_name(backbone: keras.Model, path: str) -> None:
         group = file.get("model_weights", file)
         stored = {str(name) for name in group}
     for layer in backbone.layers:
-        # An automatic name counts up within a process: normalization, normalization_1 and so on.
+        # Keras numbers automatic names within a process: normalization, normalization_1 and so on.
         unnumbered = re.sub(r"_\d+$", "", layer.name)
         if layer.name not in stored and unnumbered in stored - {x.name for x in backbone.layers}:
             layer.name = unnumbered

@@ -1,4 +1,4 @@
-"""A classifier for new classes: pretrained backbone, attention, a fresh head."""
+"""A classifier for new classes: a pretrained backbone, attention and a new head."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keras_cbam.surgery import ATTENTIONS, attach_attention
 from keras_cbam.surgery.plan import Factory
 from keras_cbam.training.backbones import build_backbone, preprocess
 
-# The head, and the layer that gives it its features.
+# The names of the head, and of the layer that pools its features.
 HEAD = "probabilities"
 FEATURES = "pool"
 
@@ -20,12 +20,13 @@ FEATURES = "pool"
 def check_attention(
     name: str, learning_rate: float | None = None, points: str | None = None
 ) -> None:
-    """Raise an `InputError` on an unknown attention or points, and on a rate or points of none.
+    """Raise an `InputError` if the attention or its points are unknown or do not fit together.
 
     Args:
-        name: one that `attach_attention` knows, or `"none"`.
-        learning_rate: its own learning rate, if one was stated.
-        points: one of `NAMED_POINTS`, if that was stated.
+        name: an attention that `attach_attention` knows, or `"none"`, which takes no learning rate
+            and no points.
+        learning_rate: the learning rate of the attention, if given.
+        points: one of `NAMED_POINTS`, if given.
     """
     if name not in (*ATTENTIONS, "none"):
         raise InputError(
@@ -56,16 +57,16 @@ def build_classifier(
 ) -> keras.Model:
     """Build a classifier on a `keras.applications` backbone with attention attached.
 
-    The model takes raw RGB: its graph applies the backbone's own preprocessing.
+    The model takes raw RGB pixels: the preprocessing of the backbone is part of its graph.
 
     Args:
         backbone: name of a `keras.applications` builder.
-        classes: how many classes, at least 2.
+        classes: number of classes, at least 2.
         weights: `"imagenet"`, `"none"` or the path of a weights file.
-        attention: a name that `attach_attention` knows, a factory as it takes one, or `"none"` for
-            the plain backbone.
-        points: where it goes: `"stage_ends"`, the end of each stage but the last, `"last_stage"`,
-            or `None` for all attention points, for BAM the stage ends.
+        attention: a name or a factory that `attach_attention` takes, or `"none"` for the plain
+            backbone.
+        points: where to attach the attention: `"stage_ends"`, the end of each stage but the last;
+            `"last_stage"`; or `None` for all attention points, for BAM the stage ends.
         image_size: height and width of the input, in pixels.
         dropout: share of the pooled features dropped in training, in [0, 1).
         seed: seed of the dropout. With `None` PyTorch draws it from its own generator, whose state
@@ -77,7 +78,7 @@ def build_classifier(
         `probabilities`, `(batch, classes)`.
 
     Raises:
-        InputError: on a backbone, weights, attention or option that does not exist or fit.
+        InputError: if the backbone, weights, attention or an option does not exist or does not fit.
     """
     named = attention if isinstance(attention, str) else "custom"
     if named == attention:

@@ -36,13 +36,13 @@ from keras_cbam.training.scores import Scorer, within_chance
 
 @dataclass(frozen=True)
 class FineTuneResult:
-    """What a run came to.
+    """The result of a run.
 
     Attributes:
-        model: the Keras model with the weights that were kept.
-        folder: the images, as they were split.
-        record: what `history.json` holds: the configuration, the rates, the scores of the start, of
-            every epoch and of the weights kept, and what the attention is worth.
+        model: the Keras model with the kept weights.
+        folder: the images, split.
+        record: the content of `history.json`: the configuration, the learning rates, the scores of
+            the start, of every epoch and of the kept weights, and what the attention is worth.
     """
 
     model: keras.Model
@@ -59,36 +59,36 @@ def fine_tune(
     processes: Processes = ALONE,
     factory: Factory | None = None,
 ) -> FineTuneResult:
-    """Fine-tune a classifier on a folder of photographs.
+    """Fine-tune a classifier on a folder of images.
 
-    Writes `model.keras`, `labels.txt`, `history.json`, `curves.png` and `report.md` to
-    `config.output` when the run is complete, and `adapter.npz` if it trained an adapter. Until then
-    its state is in `.state/` there.
+    When the run is complete, it writes `model.keras`, `labels.txt`, `history.json`, `curves.png`
+    and `report.md` to `config.output`, and `adapter.npz` if it trained an adapter. Until then,
+    `.state/` in that directory holds the state of the run.
 
     Args:
-        config: the run.
-        resume: whether to go on with an interrupted run in `config.output`, from its last saved
-            step: weights, optimizer, random state and place in the data. Where there is none, the
-            run starts from the beginning. It ends as the uninterrupted run would have.
-        callbacks: Keras callbacks, such as a progress bar. Each epoch is a call of `fit`, so one
-            that compares epochs, such as `EarlyStopping`, sees but one of them.
-        progress: called with the number of image files checked and the number of all.
-        processes: what `join_processes` returns, where several train together; they share
-            `config.output`, and the first writes.
-        factory: what makes the layers at the attention points, as `attach_attention` takes it, in
-            place of an attention by name; it goes with attention `"none"`.
+        config: the configuration of the run.
+        resume: whether to resume an interrupted run in `config.output` from its last saved step:
+            weights, optimizer, random state and position in the data. If there is none, the run
+            starts from the beginning. It ends as the uninterrupted run would have.
+        callbacks: Keras callbacks, such as a progress bar. Each epoch is a separate call of `fit`,
+            so a callback that compares epochs, such as `EarlyStopping`, sees only one of them.
+        progress: called with the number of checked image files and the number of all.
+        processes: the result of `join_processes`, if several processes train together. They share
+            `config.output`, and only the first one writes to it.
+        factory: a factory of the layers at the attention points, as `attach_attention` takes it, in
+            place of an attention by name. Requires attention `"none"`.
 
     Returns:
-        A `FineTuneResult`. Its model is compiled, for scoring.
+        A `FineTuneResult`. Its model is compiled, for evaluation.
 
     Raises:
-        InputError: on data, backbone, weights or an output directory that cannot be used.
+        InputError: if the data, backbone, weights or output directory cannot be used.
         LostProcessError: if another process is gone.
     """
     check_run(config, resume, processes)
     if factory is not None and config.attention != "none":
         raise InputError(f"A factory goes with attention none. Received: {config.attention}")
-    # All have found the directory as it was before any writes to it.
+    # Wait until all processes have checked the directory, before any of them writes to it.
     processes.wait("directory checked")
     if processes.first:
         remove_abandoned(config.output)
@@ -131,12 +131,12 @@ def fine_tune(
         position=loop.position,
         best=best,
         seconds=seconds,
-        # As one process would have them.
+        # As if one process had trained alone.
         batches_per_epoch=_batches(config, folder).batches_per_epoch,
     )
     with on_its_own():
-        # SGD has no moments; those of Adam would make the file three times as large. Nothing here
-        # is of this package, so that Keras alone can load it.
+        # SGD has no moments; those of Adam would make the file three times as large. Compile with
+        # nothing of this package, so that Keras alone can load the file.
         scorer.model.compile(
             "sgd",
             "sparse_categorical_crossentropy",
@@ -169,7 +169,7 @@ def _build(config: FineTuneConfig, classes: int, factory: Factory | None) -> ker
 
 
 def _stages(config: FineTuneConfig, batches_per_epoch: int, folder: ImageFolder) -> list[Stage]:
-    """The phases as the loop takes them."""
+    """Return the phases as stages of the loop."""
 
     def stage(phase: Phase) -> Stage:
         def compiled(model: keras.Model, start: dict[str, float] | None) -> None:
@@ -184,7 +184,7 @@ def _stages(config: FineTuneConfig, batches_per_epoch: int, folder: ImageFolder)
 def _rated(
     config: FineTuneConfig, start: dict[str, float] | None, folder: ImageFolder, model: keras.Model
 ) -> FineTuneConfig:
-    """The run with the rates and the batch normalization that fit its start."""
+    """Return the run with the learning rates and batch normalization that fit its start."""
     error = None if start is None else 1 - start["accuracy"]
     norms = bool(backbone_norms(model))
     return config.rated(error, len(folder.selection), len(folder.classes), norms)
@@ -235,7 +235,7 @@ def _start(
     if model is not own:
         model.set_weights(scorer.processes.first_of(own.get_weights()))
     yield
-    # The probe already fits the training images, so beside it the backbone would learn little.
+    # Train a new head: the probe fits the training images, so the backbone would learn little.
     model.get_layer(HEAD).set_weights(new)
 
 
@@ -250,6 +250,6 @@ def _score(
 
 
 def _digests(config: FineTuneConfig, folder: ImageFolder) -> dict[str, str]:
-    """What tells the images of a run from others."""
+    """Return digests that identify the images of a run."""
     root = Path(config.data)
     return {f"{name} images": digest(getattr(folder, name).paths, root) for name in SETS}

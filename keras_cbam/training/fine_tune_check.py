@@ -1,4 +1,4 @@
-"""Refusing a fine-tuning run that cannot be, before anything is written."""
+"""Check the configuration of a fine-tuning run, before anything is written."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from keras_cbam.training.processes import Processes
 
 
 def check_run(config: FineTuneConfig, resume: bool, processes: Processes) -> None:
-    """Raise an `InputError` that says what was expected and what came."""
+    """Raise an `InputError` if the run is not possible."""
     require("PIL", "matplotlib")
     check_output(Path(config.output), resume)
     _check_adapter(config)
     settled = config.settled(1)
-    # Without an epoch, what is kept is the logistic regression, which needs weights.
+    # Without an epoch, the run keeps the logistic regression, which needs pretrained weights.
     trains = settled.phases() or config.weights != "none"
     if not trains or config.batch_size < 1 or config.image_size < 1:
-        raise InputError("Expected at least one epoch, one image a batch and one pixel.")
+        raise InputError("Expected at least one epoch, one image per batch and one pixel.")
     settled.rated(None, 1, 2).recipe().check()
     if config.batch_norm not in (None, *BATCH_NORMS):
         raise InputError(
@@ -55,14 +55,14 @@ def check_run(config: FineTuneConfig, resume: bool, processes: Processes) -> Non
 
 
 def _check_adapter(config: FineTuneConfig) -> None:
-    """Raise an `InputError` for what an adapter cannot have."""
+    """Raise an `InputError` for options that do not go with an adapter."""
     if config.train not in TRAINS:
         raise InputError(f"Expected train of {', '.join(TRAINS)}. Received: {config.train}")
     if config.train != "adapter":
         return
     if config.weights == "none":
         raise InputError("An adapter is for a backbone with weights. Received: weights none")
-    # What only a run that trains the whole network has.
+    # Options for a run that trains the whole network.
     for name in ("learning_rate", "head_epochs", "batch_norm"):
         if (value := getattr(config, name)) is not None:
             raise InputError(

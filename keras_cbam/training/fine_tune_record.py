@@ -1,4 +1,4 @@
-"""What `history.json` tells of a finished run: what it was, and what came of it."""
+"""The record of a finished run, as `history.json` holds it."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def run_record(
     seconds: float,
     batches_per_epoch: int,
 ) -> dict[str, Any]:
-    """Score the weights kept on val, once, measure their attention, and say what the run came to.
+    """Score the kept weights on val once, measure the attention, and return the record of the run.
 
     Args:
-        config: the run, with the rates it had.
+        config: the configuration of the run, with the learning rates that it used.
         folder: its images.
-        scorer: of its model, with the weights kept.
-        position: of its `TrainingLoop`.
-        best: scores and epoch of the weights kept.
-        seconds: time of training.
-        batches_per_epoch: steps of an epoch.
+        scorer: the scorer of its model, which has the kept weights.
+        position: the position of its `TrainingLoop`.
+        best: scores and epoch of the kept weights.
+        seconds: training time, in seconds.
+        batches_per_epoch: steps per epoch.
     """
     probabilities = scorer.probabilities(folder.val)
     val = scores(probabilities, folder.val.labels)
@@ -68,13 +68,13 @@ def run_record(
         "best": best,
         "val": val,
         "attention": None if use is None else use.record(),
-        # A run that was resumed counts the time of its last process alone.
+        # For a resumed run, this is the time since it was last resumed.
         "seconds": {"training": seconds, "attention_use": time.monotonic() - began},
     }
 
 
 def _rates(config: FineTuneConfig) -> dict[str, float]:
-    """The peak rate, in the last phase, of each group that learned."""
+    """Return the peak learning rate, in the last phase, of each group that learned."""
     if not config.phases():
         return {}
     phase = config.phases()[-1].name

@@ -1,4 +1,4 @@
-"""The files a finished run leaves: model, labels, history, curves, report."""
+"""The files of a finished run: model, labels, history, curves, report."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ def draw_curves(record: dict[str, Any], path: Path) -> None:
 
 
 def _attention(config: dict[str, Any]) -> str:
-    """What attention a run has, and where, if that was stated."""
+    """Return the attention of a run, and its points if they were given."""
     where = f" at {config['points']}" if config["points"] else ""
     return f"{config['attention']}{where}"
 
 
 def report_text(record: dict[str, Any]) -> str:
-    """The report as Markdown."""
+    """Return the report as Markdown."""
     config, images, best, val = (record[k] for k in ("config", "images", "best", "val"))
     lines = [
         f"# {config['backbone']} with attention {_attention(config)}",
@@ -82,7 +82,7 @@ def report_text(record: dict[str, Any]) -> str:
         f"- parameters: {record['parameters']:,}",
         f"- peak learning rates: {_rates(record) or 'none, nothing was trained'}",
         *_norm_lines(record),
-        "- images of more than 8 bits a channel, each scaled by its lowest and highest value: "
+        "- images with more than 8 bits per channel, each scaled by its lowest and highest value: "
         f"{len(record['scaled'])}",
         f"- images left out because they could not be decoded: {len(record['skipped'])}",
         *(f"  - {as_markdown(path)}" for path in record["skipped"]),

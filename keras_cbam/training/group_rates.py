@@ -1,4 +1,4 @@
-"""Learning rates of their own for groups of weights: backbone, attention, squeeze, head."""
+"""Separate learning rates for groups of weights: backbone, attention, squeeze, head."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from keras_cbam.layers import ChannelAttention
 from keras_cbam.layers.base import Refinement
 from keras_cbam.surgery.addresses import check_head, layers_inside, own_weights, walk, within
 
-# The rate of the squeeze as a share of the attention's, where it has none of its own. What these
-# kernels see is positive, so that a step moves a hidden unit by the rate times the sum of it all.
+# The default rate of the squeeze, as a share of the attention's. The inputs of these kernels are
+# positive, so a step moves a hidden unit by the rate times the sum of all inputs.
 SQUEEZE = 0.1
 # The trainable variables of each group.
 Variables: TypeAlias = Mapping[str, Sequence[keras.Variable]]
@@ -24,16 +24,17 @@ def group_variables(model: keras.Model, head: Collection[str]) -> dict[str, list
     """Return the trainable variables of a model by group.
 
     Args:
-        model: the model; nested models are looked into, and so are layers that hold layers.
-        head: names of the layers of the head, whatever they hold, as `freeze_backbone` takes them.
-            Of the others, attention layers of keras_cbam are attention, and the rest is the
-            backbone.
+        model: the model, which may have nested models and layers that hold layers.
+        head: names of the layers of the head, as in `freeze_backbone`. All of their variables
+            belong to the head. In all other layers, the variables of keras_cbam's attention belong
+            to the attention or, for the first kernel of a channel gate, to the squeeze. All other
+            variables belong to the backbone.
 
     Raises:
-        ValueError: if `head` names a layer that the model has not.
+        ValueError: if `head` names a layer that the model does not have.
     """
     groups: dict[str, list[keras.Variable]] = {group: [] for group in GROUPS}
-    # No dictionary: a subclassed model can have two layers of one name.
+    # A list, not a dictionary: a subclassed model can have two layers of the same name.
     layers = list(walk(model))
     check_head(model, [address for address, _ in layers], head)
     for address, layer in layers:
@@ -49,7 +50,7 @@ def group_variables(model: keras.Model, head: Collection[str]) -> dict[str, list
 
 
 def _of_attention(layer: keras.layers.Layer) -> tuple[set[int], set[int]]:
-    """The identities of the attention's variables in a layer, and of the squeezes among them."""
+    """Return the ids of the attention's variables in a layer, and of the squeeze kernels."""
     inside = [each for each in layers_inside(layer) if isinstance(each, Refinement)]
     gates = [each for each in inside if isinstance(each, ChannelAttention)]
     return (
@@ -61,25 +62,25 @@ def _of_attention(layer: keras.layers.Layer) -> tuple[set[int], set[int]]:
 def group_scales(
     rates: Mapping[str, float], rate: float, groups: Variables
 ) -> list[tuple[keras.Variable, float]]:
-    """Each variable whose group has a rate of its own, with that as a share of `rate`."""
+    """Return each variable whose group has its own rate, with that rate as a share of `rate`."""
     if "attention" in rates:
         rates = {"squeeze": SQUEEZE * rates["attention"], **rates}
     return [(variable, rates[group] / rate) for group in rates for variable in groups[group]]
 
 
 class _GroupRates(keras.optimizers.Optimizer):
-    """Scales the learning rate of some variables; mixed into an optimizer of Keras.
+    """A mixin for optimizers of Keras that scales the learning rate of some variables.
 
-    The moments and the clipping are the optimizer's. Its decoupled weight decay is done here, since
-    a weight's decay goes with its own rate.
+    The optimizer handles the moments and the clipping. The mixin applies the decoupled weight
+    decay, since each weight decays in proportion to its own learning rate.
 
-    Which variables have which rate is not part of the configuration: loaded from a file, all have
-    the optimizer's.
+    The configuration does not say which variables have which rate. In an optimizer that is loaded
+    from a file, all variables have the optimizer's rate.
 
     Args:
         scales: `(variable, factor)` for each variable whose rate is not the optimizer's.
-        weight_decay: share of a weight that a step at rate 1 takes off; `None` for none.
-        **settings: of the optimizer.
+        weight_decay: share of a weight that a step at rate 1 subtracts; `None` for no decay.
+        **settings: arguments of the optimizer.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class _GroupRates(keras.optimizers.Optimizer):
 
 
 def _updated(variable: keras.Variable) -> Any:
-    """What `update_step` is given for a variable: on TensorFlow the one inside Keras's."""
+    """Return the variable that `update_step` gets: on TensorFlow, the one inside Keras's."""
     return variable.value if keras.config.backend() == "tensorflow" else variable
 
 

@@ -1,4 +1,4 @@
-"""Images packed in `.npz` files: all bytes of their files in a row, and where each begins."""
+"""Images packed in `.npz` files: the concatenated bytes of image files, and their offsets."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from keras_cbam.training.image_folder import ImageFolder, ImageSet
 
 ARRAYS = ("jpeg", "offsets", "labels", "classes")
 SPLITS = ("train", "test")
-# Bytes of an archive.
+# The largest archive that is read, in bytes.
 LARGEST = 2**36
 
 
 def is_image_archive(folder: str | Path) -> bool:
-    """Whether a folder holds a `*train*.npz` and a `*test*.npz`."""
+    """Return whether a folder holds a `*train*.npz` and a `*test*.npz`."""
     root = Path(folder)
     return root.is_dir() and all(any(root.glob(f"*{split}*.npz")) for split in SPLITS)
 
@@ -26,17 +26,17 @@ def is_image_archive(folder: str | Path) -> bool:
 def read_image_archive(folder: str | Path) -> ImageFolder:
     """Read a folder of one `*train*.npz` and one `*test*.npz`.
 
-    Each holds `jpeg`, uint8, the bytes of its image files; `offsets`, where each begins, and the
-    end; `labels`, integers; and `classes`, their names.
+    Each file holds `jpeg`, uint8, the concatenated bytes of its image files; `offsets`, the start
+    of each image and the end of the last; `labels`, integers; and `classes`, the class names.
 
     Args:
         folder: the folder.
 
     Returns:
-        The images, the test set as `val`, none held out for selection.
+        The images. The test set is `val`, and no images are held out for selection.
 
     Raises:
-        InputError: if a file is missing, unreadable or of other classes than the other one.
+        InputError: if a file is missing or unreadable, or if the two files differ in classes.
     """
     found = []
     for split in SPLITS:
@@ -66,7 +66,7 @@ def _read(path: Path) -> tuple[ImageSet, tuple[str, ...]]:
 def _wrong(
     jpeg: np.ndarray, offsets: np.ndarray, labels: np.ndarray, classes: np.ndarray
 ) -> str | None:
-    """What was expected of the arrays and is not so, the first of it."""
+    """Return the first expectation that the arrays do not meet, or `None`."""
     if any(array.ndim != 1 for array in (jpeg, offsets, labels, classes)):
         return "arrays of one dimension"
     if jpeg.dtype != "uint8" or any(array.dtype.kind not in "iu" for array in (offsets, labels)):
@@ -74,7 +74,7 @@ def _wrong(
     if classes.dtype.kind != "U":
         return "classes as text"
     if not len(labels) or len(offsets) != len(labels) + 1:
-        return "an image at least, an offset for each label, and the end"
+        return "at least one image, an offset for each label, and the end"
     bounds = offsets.astype("int64")
     if bounds[0] != 0 or bounds[-1] != len(jpeg) or not (np.diff(bounds) > 0).all():
         return f"offsets that rise from 0 to the {len(jpeg)} bytes of jpeg"

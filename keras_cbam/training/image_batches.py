@@ -20,30 +20,31 @@ COLOR = 0.2
 
 
 class ImageBatches(keras.utils.PyDataset):
-    """Images as `(batch, size, size, 3)` RGB float32 in 0..255 with integer labels.
+    """Batches of images, `(batch, size, size, 3)` RGB float32 in 0..255, with integer labels.
 
-    Where the images have weights, these come third.
+    If the images have weights, a batch is `(images, labels, weights)`.
 
-    For evaluation, each image's central square is resized, in the order given. For training, the
-    images are shuffled and augmented, and the last, incomplete batch is left out. Everything random
-    derives from `(seed, epoch, position)`, so a run that was cut off goes on with the same batches.
+    For evaluation, the central square of each image is resized, in the given order. For training,
+    the images are shuffled and augmented, and the last, incomplete batch is dropped. All randomness
+    derives from `(seed, epoch, position)`, so a resumed run gets the same batches.
 
     Args:
         images: the images.
         image_size: side of the square, in pixels.
-        batch_size: images a batch.
+        batch_size: images per batch.
         training: whether the images are shuffled and augmented.
-        augmentations: names out of `AUGMENTATIONS`, applied in training.
-        crop_area: smallest share of an image that a random crop keeps, in (0, 1].
-        seed: seed of order and augmentation.
-        epoch: which epoch's order and augmentation.
-        first_batch: how many of the epoch's batches are left out at its beginning.
-        shard: `(index, count)`: of each batch of training only the part that belongs to one of so
-            many processes.
-        workers: threads that decode.
+        augmentations: names from `AUGMENTATIONS`, applied in training.
+        crop_area: smallest share of an image's area that a random crop keeps, in (0, 1].
+        seed: seed of the order and the augmentation.
+        epoch: the epoch, which changes the order and the augmentation.
+        first_batch: number of batches to skip at the beginning of the epoch.
+        shard: `(index, count)`. In training, each batch holds only the images of process `index` of
+            `count`.
+        workers: number of threads that decode images.
 
     Raises:
-        InputError: on an unknown augmentation, or a batch that processes cannot share evenly.
+        InputError: if an augmentation is unknown, the crop area is not in (0, 1], or the processes
+            cannot share a batch evenly.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class ImageBatches(keras.utils.PyDataset):
 
     @property
     def batches_per_epoch(self) -> int:
-        """Batches of a whole epoch, whatever `first_batch` is."""
+        """Number of batches in a whole epoch, regardless of `first_batch`."""
         if self.training and len(self.images) >= self.batch_size:
             return len(self.images) // self.batch_size
         return math.ceil(len(self.images) / self.batch_size)
@@ -125,7 +126,7 @@ def _random_crop(width: int, height: int, rng: np.random.Generator, smallest: fl
 
 
 def check_augmentations(names: Sequence[str], crop_area: float) -> None:
-    """Raise an `InputError` unless every name is one of `AUGMENTATIONS` and the area a share."""
+    """Raise an `InputError` for an unknown augmentation or a crop area outside (0, 1]."""
     if not 0 < crop_area <= 1:
         raise InputError(f"Expected a crop area above 0 and up to 1. Received: {crop_area}")
     unknown = set(names) - set(AUGMENTATIONS)
@@ -153,5 +154,5 @@ def _color(image: Any, rng: np.random.Generator) -> Any:
     return image
 
 
-# A crop is taken while the image is resized, so there is nothing left to do for it here.
+# The image is cropped when it is resized, so its function here does nothing.
 AUGMENTATIONS = {"crop": _keep, "flip": _flip, "color": _color}

@@ -1,4 +1,4 @@
-"""Folders of class folders: found, checked, split."""
+"""Find, check and split the images of a folder of class folders."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Progress = Callable[[int, int], None] | None
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images and the index of each one's class.
+    """Images and their labels.
 
     Attributes:
-        paths: where each is; a name where it is not a file of its own.
-        labels: `(images,)` integers.
-        data: the bytes of each file; `None` where they are read from the paths.
-        weights: `(images,)` how much each counts; `None` where all count alike.
+        paths: the path of each image, or only a name if the image is not a file of its own.
+        labels: `(images,)` integers, the class indices.
+        data: the bytes of each file; `None` if the images are read from their paths.
+        weights: `(images,)` sample weights; `None` if all images count alike.
     """
 
     paths: tuple[Path, ...]
@@ -45,28 +45,28 @@ class ImageSet:
         return ImageSet(tuple(self.paths[i] for i in indices), self.labels[indices], data, weights)
 
     def balanced(self) -> ImageSet:
-        """Return the images weighted so that each class counts alike, and the mean weight is 1."""
+        """Return the images with weights by which each class counts alike; their mean is 1."""
         counts = np.bincount(self.labels)
         shares = len(self) / (np.count_nonzero(counts) * np.maximum(counts, 1))
         return replace(self, weights=shares[self.labels].astype("float32"))
 
     def source(self, index: int) -> Path | BytesIO:
-        """What an image is read from."""
+        """Return the path or the bytes that an image is read from."""
         return self.paths[index] if self.data is None else BytesIO(self.data[index])
 
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """A data folder, read and split.
+    """The images of a data folder, split.
 
     Attributes:
         classes: names of the class folders, sorted; a label is an index into them.
-        train: the images to learn from.
-        selection: images held out of train, by which it is chosen whose weights are kept.
-        val: images scored once, at the end.
-        skipped: images that could not be decoded, or are of a format that is not read. They are
-            left out.
-        deep: images of more than 8 bits a channel, which are scaled.
+        train: the images to train on.
+        selection: images held out of train, which decide the epoch whose weights are kept.
+        val: images that are scored once, at the end.
+        skipped: images that are left out, because they could not be decoded or are of a format that
+            is not read.
+        deep: images with more than 8 bits per channel, whose values are scaled.
     """
 
     classes: tuple[str, ...]
@@ -77,7 +77,7 @@ class ImageFolder:
     deep: tuple[Path, ...] = ()
 
     def balanced(self) -> ImageFolder:
-        """Return the images weighted so that in each set each class counts alike."""
+        """Return the images with weights by which each class counts alike, within each set."""
         sets = {name: getattr(self, name).balanced() for name in ("train", "selection", "val")}
         return replace(self, **sets)
 
@@ -90,22 +90,22 @@ def read_image_folder(
     seed: int = 0,
     progress: Progress = None,
 ) -> ImageFolder:
-    """Find the images of a folder, decode each once to see that it can be, and split them.
+    """Find the images of a folder, check that each can be decoded, and split them.
 
     Args:
-        folder: either `train/` and `val/`, or `train/` and `test/`, each with a folder for every
-            class; or the class folders themselves. With all three, `test/` is not read. The three
-            may have any name of `SPLIT_NAMES`.
-        selection_split: share of each class's training images held out for selection, in (0, 1);
-            `None` for none.
-        val_split: share of each class set apart as val, in (0, 1), where there are no `train/` and
-            `val/`; `None` where there are.
-        seed: seed of the splits.
-        progress: called with the number of files checked and the number of all.
+        folder: a folder with `train/` and `val/`, or with `train/` and `test/`, each with a folder
+            for every class; or a folder of class folders. If it has all three, `test/` is not read.
+            The splits may have any of the names in `SPLIT_NAMES`.
+        selection_split: share of each class's training images that is held out for selection, in
+            (0, 1); `None` to hold out none.
+        val_split: share of each class that becomes val, in (0, 1), for a folder of class folders;
+            `None` for a folder with splits.
+        seed: seed of the random splits.
+        progress: called with the number of checked files and the number of all files.
 
     Raises:
-        InputError: if the folder is missing or empty, a class has no readable image, or the split
-            is not stated.
+        InputError: if the folder is missing or empty, a class has no readable image, or `val_split`
+            is missing for a folder of class folders.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -116,7 +116,7 @@ def read_image_folder(
         said = " and ".join(f"{name}/" for name in splits)
         classes, scored = (_class_names(root / name) for name in splits)
         if val_split is not None:
-            raise InputError(f"{root} has {said}, so no val split can be stated.")
+            raise InputError(f"{root} has {said}, so no val split can be given.")
         extra = sorted(set(scored) ^ set(classes))
         if extra:
             raise InputError(f"{said} of {root} differ in class folder {extra[0]}.")
@@ -124,7 +124,7 @@ def read_image_folder(
     else:
         if val_split is None:
             raise InputError(
-                f"{root} has no train/ and val/; state the share of each class to score the result "
+                f"{root} has no train/ and val/; give the share of each class to score the result "
                 "on, such as --val-split 0.2."
             )
         classes = _class_names(root)
@@ -139,16 +139,16 @@ def read_image_folder(
 def find_images(
     folder: str | Path, classes: Sequence[str] | None = None
 ) -> tuple[ImageSet, tuple[Path, ...]]:
-    """Find all images below a folder, whether or not they lie in class folders.
+    """Find all images below a folder, with or without class folders.
 
     Args:
         folder: the folder.
         classes: class names, in the order of their indices.
 
     Returns:
-        The images, labelled by the folder directly below `folder` that each lies in, -1 where it is
-        none of `classes`; and those that are left out: they could not be decoded, or are of a
-        format that is not read.
+        The images and the paths that are left out. The label of an image is the index in `classes`
+        of the folder directly below `folder` that holds it, or -1 if that is no class. Images are
+        left out if they cannot be decoded or are of a format that is not read.
 
     Raises:
         InputError: if the folder is missing or has no image that can be decoded.
@@ -168,7 +168,7 @@ def find_images(
 
 
 def decodable(paths: Sequence[Path]) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-    """Return the files that are images that can be decoded, and the others."""
+    """Return the images that can be decoded, and the other files."""
     modes = _modes(paths)
     kept = tuple(path for path in paths if modes[path])
     return kept, tuple(path for path in paths if not modes[path])
@@ -187,7 +187,7 @@ def _class_names(folder: Path) -> tuple[str, ...]:
 def _readable(
     folders: Sequence[Path], classes: tuple[str, ...], progress: Progress
 ) -> tuple[list[ImageSet], tuple[Path, ...], tuple[Path, ...]]:
-    """The images of each folder of class folders; of all, those left out, and those scaled."""
+    """Return the images of each folder, all files that are left out, and all images to scale."""
     found = {(root, name): _files_of(root / name) for root in folders for name in classes}
     paths = [path for files in found.values() for path in files.images]
     modes = _modes(paths, progress)
@@ -209,7 +209,7 @@ def _readable(
 
 
 def _files_of(folder: Path) -> Files:
-    """The files of a class folder, refused before others are decoded if none is of an image."""
+    """Return the files of a class folder; fail before any image is decoded if none is an image."""
     files = find_files(folder)
     if not files.images:
         raise InputError(_without(f"Class folder {folder}", files.unread))
@@ -217,7 +217,7 @@ def _files_of(folder: Path) -> Files:
 
 
 def _modes(paths: Sequence[Path], progress: Progress = None) -> dict[Path, str | None]:
-    """The mode of each image, `None` where it cannot be decoded."""
+    """Return the mode of each image, `None` if it cannot be decoded."""
     modes: dict[Path, str | None] = {}
     with ThreadPoolExecutor() as pool:
         for path, mode in zip(paths, pool.map(decodable_mode, paths), strict=True):
@@ -228,9 +228,9 @@ def _modes(paths: Sequence[Path], progress: Progress = None) -> dict[Path, str |
 
 
 def _without(where: str, skipped: Sequence[Path]) -> str:
-    """That there is no image, and what there is instead."""
+    """Return the message that a folder has no image, and how many files were left out."""
     left_out = f" Left out: {len(skipped)}, such as {skipped[0].name}." if skipped else ""
-    return f"{where} has no image that can be decoded, of {', '.join(FORMATS)}.{left_out}"
+    return f"{where} has no image that can be decoded as {', '.join(FORMATS)}.{left_out}"
 
 
 def _split(

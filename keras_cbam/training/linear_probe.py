@@ -1,4 +1,4 @@
-"""A linear probe: the logistic regression on the features that the backbone has."""
+"""A linear probe: a logistic regression on the features of the backbone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keras_cbam.training.recipe import jit_compile
 MOST_IMAGES = 10_000
 STEPS = 300
 RATE = 0.05
-# The penalty on squared weights, times the number of images: scikit-learn's 1 / (2 C) for C = 0.1.
+# The penalty on squared weights times the number of images: scikit-learn's 1 / (2 C) for C = 0.1.
 DECAY = 5.0
 
 
@@ -23,14 +23,15 @@ def linear_probe(
 ) -> list[np.ndarray]:
     """Fit a logistic regression on frozen features, and return it as the weights of the head.
 
-    It tells how far the features are from the task.
+    Its accuracy shows how well the features suit the task.
 
     Args:
-        model: what `build_classifier` gives.
-        images: the images to learn from, not augmented; evenly spaced ones if there are many.
+        model: a model of `build_classifier`.
+        images: the images to train on, without augmentation. If there are more than `MOST_IMAGES`,
+            evenly spaced ones are used.
         image_size: side of the images, in pixels.
-        batch_size: images that are run at once.
-        seed: of the regression's start.
+        batch_size: images per batch.
+        seed: seed of the regression's initial weights.
 
     Returns:
         Kernel `(features, classes)` and bias `(classes,)`.
@@ -50,7 +51,7 @@ def linear_probe(
 def _regression(
     features: np.ndarray, images: ImageSet, classes: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel and bias of the logistic regression with a penalty on the kernel, by Adam."""
+    """Fit a logistic regression with a penalty on the kernel by Adam; return kernel and bias."""
     count = len(features)
     dense = keras.layers.Dense(
         classes,
@@ -68,7 +69,7 @@ def _regression(
     features = keras.ops.convert_to_tensor(features, "float32")
     labels = keras.ops.convert_to_tensor(images.labels)
     weights = None if images.weights is None else keras.ops.convert_to_tensor(images.weights)
-    # `fit` would build a new data pipeline for each of the steps.
+    # `fit` would build a new data pipeline for each step.
     for _ in range(STEPS):
         regression.train_on_batch(features, labels, weights)
     kernel, bias = dense.get_weights()

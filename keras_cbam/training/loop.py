@@ -1,4 +1,4 @@
-"""Training in stages that goes on where it was cut off, in one process or in several."""
+"""A training loop in stages that resumes after an interruption, in one process or several."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from keras_cbam.training.run_state import (
     unreadable,
 )
 
-# Batches of the epoch of a stage, from a batch on: stage, epoch, first batch.
+# A function of (stage, epoch, first batch) that returns the rest of that epoch's batches.
 Batches = Callable[[int, int, int], Any]
 Scores = dict[str, float]
-# What the names of scores begin with in the history.
+# The prefix of the names of scores in the history.
 SELECTION = "selection_"
 
 
 def by_accuracy(scores: Scores) -> tuple[float, float]:
-    """The highest accuracy; of equal ones the lowest loss."""
+    """Rank scores by the highest accuracy, then by the lowest loss."""
     return scores["accuracy"], -scores["loss"]
 
 
@@ -41,12 +41,13 @@ class Stage(NamedTuple):
     """Consecutive epochs with one optimizer.
 
     Attributes:
-        name: what it is called in the history.
-        epochs: how many.
-        compile: `compile(model, start)` compiles the model, and creates all variables of its
-            training, as `compile_model` does. `start` has the scores made within the loop's start,
-            if it has one and scores, else `None`. Where a run goes on in a later stage,
-            those of earlier stages are not called, so it also chooses all layers that learn.
+        name: its name in the history.
+        epochs: the number of epochs.
+        compile: `compile(model, start)` compiles the model and creates all variables of its
+            training, as `compile_model` does. It also sets which layers are trainable, because a
+            run that resumes in a later stage does not call the `compile` of earlier stages.
+            `start` holds the scores from within the loop's `start`, or `None` if the loop has no
+            `start` or no `score`.
     """
 
     name: str
@@ -55,13 +56,13 @@ class Stage(NamedTuple):
 
 
 class _Begun(TypedDict, total=False):
-    """What a run may have scored before its first step."""
+    """The scores from before the first step, which not every run has."""
 
     start: dict[str, Any]
 
 
 class _Position(_Begun):
-    """Where a run is: stage, epoch and batch, each counted from 0; and what came before."""
+    """The position of a run: stage, epoch and batch, counted from 0, and the history so far."""
 
     stage: int
     epoch: int
@@ -71,33 +72,36 @@ class _Position(_Begun):
 
 
 class TrainingLoop:
-    """Trains a model stage by stage; a kill at any moment leaves a state to go on from.
+    """Trains a model stage by stage, and can resume after a kill at any moment.
 
-    Where there is a state, of a run of the same identity, it goes on from there, and ends as the
-    uninterrupted run would have: bit for bit, if the backend computes the same twice. With several
-    processes the first one writes, and all of them read, so `directory` is one that they share.
+    If `directory` holds the state of a run with the same identity, training resumes from it. It
+    ends as the uninterrupted run would have: bit for bit, if the backend is deterministic. With
+    several processes, the first one writes and all of them read, so they must share `directory`.
 
     Args:
         model: the model.
-        stages: what is done with it.
-        batches: `batches(stage, epoch, first_batch)` returns what `fit` takes, of the epoch counted
-            from 0 without its first batches; the same each time. Any `keras.utils.PyDataset`; of a
-            `tf.data.Dataset` of known length that repeats itself, `dataset.skip(first_batch)`.
-        directory: of `state.npz` and `best.npz`.
-        identity: what must be the same for a run to go on, of values that JSON keeps.
-        start: a context that a new run enters before its first step. Within it, the weights are
-            those to score; after it, those to train. `None` to train the weights as they are.
-        score: returns scores on images held out, by which weights are kept; `None` for neither.
-        rank: what of the scores is best where it is highest, a tuple; by default the accuracy, then
-            the loss.
-        tied: `tied(scores, best)`: whether scores are as good as the best so far, as far as the
-            images held out can tell. Of tied epochs the last is kept. Defaults to `None`, the
-            highest rank is kept.
-        checkpoint_seconds: time between two saves.
-        processes: those that train together.
+        stages: the stages to train, in order.
+        batches: `batches(stage, epoch, first_batch)` returns the data for `fit`: the batches of the
+            epoch, counted from 0, from `first_batch` on. They must be the same each time. It can be
+            any `keras.utils.PyDataset`, or `dataset.skip(first_batch)` of a `tf.data.Dataset` that
+            has a known length and gives the same batches each time.
+        directory: the directory of `state.npz` and `best.npz`.
+        identity: JSON values that must be the same for a run to be resumed.
+        start: returns a context that a new run enters before its first step. Within the context,
+            the model has the weights to score; after it, the weights to train. `None` to train the
+            weights as they are.
+        score: returns scores on held-out images, which decide the weights to keep. `None` to
+            neither score nor keep weights.
+        rank: returns a tuple for scores; the highest tuple is the best. By default the accuracy,
+            then the loss.
+        tied: `tied(scores, best)` returns whether `scores` are as good as the best so far, as far
+            as the held-out images can tell. The last of tied epochs is kept. Defaults to `None`, to
+            keep the highest rank.
+        checkpoint_seconds: time between two saves, in seconds.
+        processes: the processes that train together.
 
     Raises:
-        InputError: if the directory holds the state of a run of another identity.
+        InputError: if the directory holds the state of a run with another identity.
     """
 
     def __init__(
@@ -133,7 +137,7 @@ class TrainingLoop:
             self._check_same_run(identity)
             self._check_position()
         self.position["run"] = identity
-        # Nothing is written before all have read.
+        # No process writes before all have read.
         processes.agree("state", self.position)
         if processes.first:
             directory.mkdir(parents=True, exist_ok=True)
@@ -150,7 +154,7 @@ class TrainingLoop:
         if before.get("version") != identity.get("version"):
             raise InputError(
                 f"{self.state_path.parent} was begun by another version of keras_cbam, which trains"
-                " otherwise. Finish it with that version, or begin anew in another directory."
+                " differently. Finish it with that version, or begin anew in another directory."
             )
         for name, value in identity.items():
             if before.get(name) != value:
@@ -170,7 +174,7 @@ class TrainingLoop:
             raise unreadable(self.state_path, f"stage {stage}, epoch {epoch}, batch {batch}")
 
     def run(self, callbacks: Sequence[keras.callbacks.Callback] = ()) -> list[dict[str, Any]]:
-        """Train what is left, and return the history: a row for each epoch of every stage."""
+        """Train the remaining epochs, and return the history: a row for each epoch and stage."""
         if self.state is None and self.start is not None:
             with told_if_lost(), self.start():
                 if self.score:
@@ -183,9 +187,9 @@ class TrainingLoop:
         return self.position["history"]
 
     def best(self) -> tuple[list[np.ndarray], dict[str, Any]]:
-        """The weights kept, with their scores and their epoch, counted over all stages.
+        """Return the kept weights, and a dictionary of their scores and epoch.
 
-        Epoch 0 is what was scored at the start.
+        Epochs are counted over all stages. Epoch 0 means the weights that were scored at the start.
         """
         self.processes.wait("best written")
         saved = load_arrays(self.best_path)
@@ -195,7 +199,7 @@ class TrainingLoop:
         return saved
 
     def drop_state(self) -> None:
-        """Remove what the loop wrote, and the directory if nothing else is in it."""
+        """Remove the files of the loop, and the directory if nothing else is in it."""
         self.processes.wait("state used")
         if self.processes.first:
             drop_state(self.state_path.parent)
@@ -220,7 +224,7 @@ class TrainingLoop:
         _average(self.model)
 
     def _fit(self, batches: Any, epoch: int, callbacks: Sequence[Any]) -> Scores:
-        # Keras's own: KerasHub's takes no `PyDataset`.
+        # Call Keras's own `fit`: that of KerasHub takes no `PyDataset`.
         history = keras.Model.fit(
             self.model,
             batches,
@@ -252,7 +256,7 @@ class TrainingLoop:
             save_arrays(self.state_path, arrays, self.position)
 
     def _restore(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
-        """Put saved values back; return those of the running metrics, which `fit` will reset."""
+        """Restore the saved values; return those of the running metrics, which `fit` will reset."""
         variables = state_variables(self.model)
         self._check_shapes(self.state_path, variables, arrays)
         for variable, value in zip(variables, arrays, strict=True):
@@ -265,7 +269,7 @@ class TrainingLoop:
             raise unreadable(path, "arrays of other shapes than the network's")
 
     def _scored(self) -> list[Scores]:
-        """The scores so far, that of the start first."""
+        """Return the scores so far, those of the start first."""
         rows = [
             {k.removeprefix(SELECTION): v for k, v in row.items() if k.startswith(SELECTION)}
             for row in self.position["history"]
@@ -283,7 +287,7 @@ class TrainingLoop:
 
 
 class _WeightsAsTrained(keras.callbacks.Callback):
-    """Keeps what `fit` overwrites at its end with their moving average, where there is one."""
+    """Keeps the trained weights, which `fit` overwrites with their moving average, if any."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -295,7 +299,7 @@ class _WeightsAsTrained(keras.callbacks.Callback):
             self.values = [variable.numpy() for variable in self.model.trainable_variables]
 
     def put_back(self) -> None:
-        """Go on training with the weights that were trained."""
+        """Restore the trained weights, to go on training from them."""
         if self.values:
             values = zip(self.model.trainable_variables, self.values, strict=True)
             for variable, value in values:
@@ -303,9 +307,9 @@ class _WeightsAsTrained(keras.callbacks.Callback):
 
 
 def _average(model: keras.Model) -> None:
-    """Give the model the moving average of its weights, where there is one."""
+    """Set the weights of the model to their moving average, if the optimizer has one."""
     if averages(model.optimizer):
         model.optimizer.finalize_variable_values(model.trainable_variables)
         for variable in model.trainable_variables:
-            # Values of its own: JAX gives buffers away when it predicts.
+            # Copy the values: JAX donates buffers when it predicts.
             variable.assign(variable.numpy())

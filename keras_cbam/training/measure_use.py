@@ -1,4 +1,4 @@
-"""What the attention of a trained classifier is worth, at a bounded cost."""
+"""Measure what the attention of a trained classifier is worth, at a bounded cost."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from keras_cbam.surgery.use_inputs import evenly_spaced
 from keras_cbam.training.image_batches import ImageBatches
 from keras_cbam.training.image_folder import ImageSet
 
-# The most images that all gates together are judged on.
+# The largest number of images on which all gates together are measured.
 MOST_IMAGES = 2000
-# Judging single gates may take this share of the time of training. A training step takes about as
-# long as running four batches.
+# Measuring the single gates may take this share of the training time. A training step takes about
+# as long as running four batches.
 SHARE = 0.08
 RUNS_A_STEP = 4
-# Bounds of the images for each gate; fewer could not tell one answer in a hundred.
+# Bounds of the number of images per gate; fewer could not resolve one answer in a hundred.
 LEAST, MOST = 96, 256
 
 
 def measure_use(
     model: keras.Model, images: ImageSet, *, image_size: int, batch_size: int, steps: int
 ) -> AttentionUse | None:
-    """Measure the use of attention on images, evenly spaced among those given.
+    """Measure the use of attention on evenly spaced ones of the given images.
 
     Args:
-        model: a classifier of one output, `(batch, classes)`.
-        images: with their labels.
+        model: a classifier with one output, `(batch, classes)`.
+        images: the images and their labels.
         image_size: side of the images, in pixels.
-        batch_size: images that are run at once.
-        steps: of its training, by which the number of images for each gate alone is chosen.
+        batch_size: images per batch.
+        steps: number of its training steps, which decides the number of images per single gate.
 
     Returns:
-        An `AttentionUse`; `None` for a model without attention, or whose answers are no numbers.
+        An `AttentionUse`, or `None` if the model has no attention or its outputs are not finite.
     """
     gates = len(model_gates(model))
     if not gates:
@@ -54,7 +54,7 @@ def measure_use(
 
 
 def use_lines(use: dict[str, Any]) -> list[str]:
-    """What `AttentionUse.record` tells, as lines of Markdown."""
+    """Return the content of `AttentionUse.record` as lines of Markdown."""
     lines = [
         f"**{use['sentence']}**",
         "",

@@ -1,4 +1,4 @@
-"""The directory of a training run: its results, and until they are there its state."""
+"""The output directory of a training run: its state during training, then its results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from keras_cbam.files import atomic_path, check_writable, write_text
 from keras_cbam.training.run_state import VERSION, drop_state
 
 STATE_DIRECTORY = ".state"
-# Written last.
+# The report is written last, so it marks a finished run.
 REPORT = "report.md"
 
 
@@ -26,7 +26,7 @@ def check_output(output: Path, resume: bool) -> None:
     """Raise an `InputError` if a run cannot write to `output`, or would overwrite another."""
     check_writable(output)
     if (output / REPORT).exists():
-        # What a kill between the last two steps of a run leaves.
+        # A kill between the last two steps of a run leaves its state behind.
         drop_state(output / STATE_DIRECTORY)
         raise InputError(f"{output} holds a finished run; remove it or choose another directory.")
     if (output / STATE_DIRECTORY).exists() and not resume:
@@ -37,17 +37,17 @@ def check_output(output: Path, resume: bool) -> None:
 
 
 def digest(paths: Iterable[Path], root: Path) -> str:
-    """What tells one list of images of a folder from another."""
+    """Return a digest that identifies a list of images by their paths relative to `root`."""
     names = "\n".join(Path(os.path.relpath(path, root)).as_posix() for path in paths)
     return hashlib.sha256(names.encode(errors="surrogatepass")).hexdigest()[:12]
 
 
 def identity(config: TrainingConfig, data: Mapping[str, Any]) -> dict[str, Any]:
-    """What has to be the same for a run to be resumed: its options, its data, its backend.
+    """Return the options, data and backend that must be the same for a run to be resumed.
 
     Args:
-        config: the run.
-        data: what tells its images from others, by name.
+        config: the configuration of the run.
+        data: values that identify its images, by name.
     """
     options = asdict(replace(config, output="", data="", checkpoint_seconds=0))
     told = {"version": VERSION, **options, **data, "backend": keras.config.backend()}
@@ -61,14 +61,14 @@ def write_results(
     files: Mapping[str, Callable[[Path], Any]],
     report: str,
 ) -> None:
-    """Write every file of a finished run, each complete or not at all, the report last.
+    """Write every file of a finished run, each atomically, the report last.
 
     Args:
         output: the directory.
-        record: what `history.json` holds.
+        record: the content of `history.json`.
         classes: the lines of `labels.txt`.
-        files: by name, what writes a file to a path.
-        report: what `report.md` holds.
+        files: for each file name, a function that writes the file to a path.
+        report: the content of `report.md`.
     """
     for name, write in files.items():
         with atomic_path(output / name) as path:

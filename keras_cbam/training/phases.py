@@ -1,4 +1,4 @@
-"""Compiling a classifier for one phase of fine-tuning: what learns, at which rate."""
+"""Compile a classifier for one phase of fine-tuning: trainable layers and learning rates."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from keras_cbam.training.recipe import compile_model
 
 
 def compile_phase(model: keras.Model, phase: str, config: FineTuneConfig, steps: int) -> None:
-    """Choose the layers that learn, and compile the model with all its training variables.
+    """Set the trainable layers, and compile the model with all its training variables.
 
     Args:
-        model: what `build_classifier` gives.
+        model: a model of `build_classifier`.
         phase: the name of the phase.
-        config: the run, with its rates.
-        steps: batches of the whole phase, over which the learning rate decays.
+        config: the configuration of the run, with its learning rates.
+        steps: number of batches in the whole phase, over which the learning rate decays.
     """
     if phase == WHOLE_PHASE:
         _train_whole(model, config)
@@ -32,9 +32,9 @@ def compile_phase(model: keras.Model, phase: str, config: FineTuneConfig, steps:
 
 
 def _train_whole(model: keras.Model, config: FineTuneConfig) -> None:
-    """Let all layers learn, but for batch normalization that is frozen."""
+    """Make all layers trainable, except the backbone's batch normalization if it is frozen."""
     for layer in model.layers:
-        # TensorFlow ignores `trainable` where it is set to what it is, so it is False first.
+        # TensorFlow ignores setting `trainable` to the value it has, so set it to False first.
         layer.trainable = False
         layer.trainable = True
     if config.batch_norm == "frozen":
@@ -43,7 +43,7 @@ def _train_whole(model: keras.Model, config: FineTuneConfig) -> None:
 
 
 def _momentum(layer: keras.layers.BatchNormalization, config: FineTuneConfig) -> float:
-    """The momentum of a layer; the same however often it is asked for."""
+    """Return the momentum for a layer; repeated calls return the same value."""
     if config.batch_norm_momentum is not None:
         return config.batch_norm_momentum
     return min(SHORT_MOMENTUM, layer.momentum)

@@ -1,4 +1,4 @@
-"""The processes that train one model together: each on its share of every batch, on JAX."""
+"""Data-parallel training in several processes, each on its share of every batch, on JAX."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ import numpy as np
 
 from keras_cbam.errors import InputError, LostProcessError
 
-# Those that `keras.distribution.initialize` reads.
+# The environment variables that `keras.distribution.initialize` reads.
 VARIABLES = (
     "KERAS_DISTRIBUTION_JOB_ADDRESSES",
     "KERAS_DISTRIBUTION_PROCESS_ID",
 )
-# What the runtime says where another process is gone.
+# Parts of the messages that the runtime raises when another process is gone.
 LOST = ("Gloo", "coordination service", "Connection closed by peer", "Connection reset by peer")
 
 
 class Processes:
-    """This process among those that train one model.
+    """The processes that train one model, as this process sees them.
 
     Args:
-        index: which one this is, from 0. The first alone writes files.
-        count: how many there are.
+        index: index of this process, from 0. Only the first process writes files.
+        count: number of processes.
     """
 
     def __init__(self, index: int = 0, count: int = 1):
@@ -37,11 +37,11 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that writes."""
+        """Whether this is the process that writes files."""
         return self.index == 0
 
     def wait(self, name: str) -> None:
-        """Wait until all processes have come here, with the same name."""
+        """Wait until all processes have called this method with the same name."""
         if self.count > 1:
             from jax.experimental import multihost_utils
 
@@ -49,7 +49,7 @@ class Processes:
                 multihost_utils.sync_global_devices(name)
 
     def agree(self, what: str, value: Any) -> None:
-        """Raise an `InputError` unless all processes have the same value, which JSON keeps."""
+        """Raise an `InputError` unless all processes have the same value, made of JSON types."""
         digest = hashlib.sha256(json.dumps(value, sort_keys=True).encode()).digest()
         all_digests = self.gather(np.frombuffer(digest, "uint8")[None])
         if (all_digests != all_digests[0]).any():
@@ -59,7 +59,7 @@ class Processes:
             )
 
     def gather(self, rows: np.ndarray) -> np.ndarray:
-        """Return the rows of all processes, as many of each, in the order of processes."""
+        """Return the rows of all processes, in their order; each must pass as many rows."""
         if self.count == 1:
             return rows
         from jax.experimental import multihost_utils
@@ -68,9 +68,9 @@ class Processes:
             return np.asarray(multihost_utils.process_allgather(rows)).reshape(-1, *rows.shape[1:])
 
     def first_of(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Return the first process's arrays, of the shapes and types of one's own.
+        """Return the first process's arrays, which have the shapes and types of `arrays`.
 
-        What each computes apart may differ in the last bit from host to host.
+        Values that each process computes by itself may differ in the last bit between hosts.
         """
         return [self.gather(array[None])[0] for array in arrays]
 
@@ -79,21 +79,22 @@ ALONE = Processes()
 
 
 def join_processes(hosts: str | None = None, process_id: int | None = None) -> Processes:
-    """Meet the other processes of a run, and share every batch with them from now on.
+    """Join the other processes of a run, and share every batch with them from now on.
 
-    To be called once, before anything is computed.
+    Call this function once, before anything is computed.
 
     Args:
-        hosts: addresses, each `host:port`, one a process, with commas between them; the first of
-            them is where all meet. By default those of the environment,
-            `KERAS_DISTRIBUTION_JOB_ADDRESSES`; a process is alone where there are none.
-        process_id: which of them this is, from 0; by default `KERAS_DISTRIBUTION_PROCESS_ID`.
+        hosts: the address of each process, `host:port`, separated by commas. All processes connect
+            to the first address. Defaults to the environment variable
+            `KERAS_DISTRIBUTION_JOB_ADDRESSES`; without it, the process trains alone.
+        process_id: index of this process, from 0. Defaults to the environment variable
+            `KERAS_DISTRIBUTION_PROCESS_ID`.
 
     Returns:
-        This process among the others.
+        A `Processes` with the index of this process and the number of processes.
 
     Raises:
-        InputError: if the backend is not JAX, or hosts and number do not go together.
+        InputError: if the backend is not JAX, or if `hosts` and `process_id` do not fit together.
     """
     hosts = hosts or os.environ.get(VARIABLES[0])
     if not hosts:
@@ -109,7 +110,7 @@ def join_processes(hosts: str | None = None, process_id: int | None = None) -> P
         process_id = int(given) if given.isdecimal() else -1
     if not 0 <= process_id < count or not all(":" in address for address in addresses):
         raise InputError(
-            "Expected hosts as host:port, one a process with commas between them, and a process "
+            "Expected hosts as host:port, one for each process, separated by commas, and a process "
             f"number below {count}. Received: hosts {hosts}, process number {process_id}"
         )
     if count == 1:
@@ -119,7 +120,7 @@ def join_processes(hosts: str | None = None, process_id: int | None = None) -> P
             "Several processes train together on JAX alone; set KERAS_BACKEND=jax. "
             f"Received: {keras.config.backend()}"
         )
-    # The first address alone, since the others may be names that only their own hosts know.
+    # Pass only the first address: the others may be names that only their own hosts can resolve.
     keras.distribution.initialize(addresses[0], count, process_id)
     keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
     return Processes(process_id, count)
@@ -127,7 +128,7 @@ def join_processes(hosts: str | None = None, process_id: int | None = None) -> P
 
 @contextlib.contextmanager
 def on_its_own() -> Iterator[None]:
-    """Build and run models here that are not shared with other processes."""
+    """Build and run models in this context without the other processes."""
     shared = keras.distribution.distribution()
     keras.distribution.set_distribution(None)
     try:
@@ -138,19 +139,19 @@ def on_its_own() -> Iterator[None]:
 
 @contextlib.contextmanager
 def told_if_lost() -> Iterator[None]:
-    """Turn what the runtime says where another process is gone into a `LostProcessError`."""
+    """Raise a `LostProcessError` if the runtime reports that another process is gone."""
     try:
         yield
     except Exception as error:
         if any(sign in str(error) for sign in LOST):
             raise LostProcessError(
-                "Another process of this run is gone. Start all of them again, finetune with "
+                "Another process of this run is gone. Start all of them again; finetune needs "
                 "--resume."
             ) from error
         raise
 
 
 def share(items: Any, index: int, count: int) -> Any:
-    """The part of a sequence that belongs to process `index` of `count`, in order."""
+    """Return the part of a sequence that belongs to process `index` of `count`, in order."""
     size = len(items) // count
     return items[index * size : (index + 1) * size]

@@ -1,4 +1,4 @@
-"""Statistics of batch normalization, estimated anew over images."""
+"""Estimate the statistics of batch normalization again, over given images."""
 
 from __future__ import annotations
 
@@ -11,34 +11,35 @@ import numpy as np
 from keras_cbam.surgery.addresses import layers_inside, walk
 from keras_cbam.surgery.use_inputs import rows_of
 
-# So many images settle the mean of a batch statistic.
+# This many images give a stable mean of a batch statistic.
 IMAGES = 320
 
 
 def batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
-    """Return all batch normalization of a model, that inside attention layers too."""
+    """Return all batch normalization layers of a model, including those inside attention layers."""
     inside = (each for _, layer in walk(model) for each in layers_inside(layer))
     return [each for each in inside if isinstance(each, keras.layers.BatchNormalization)]
 
 
 def backbone_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
-    """Return batch normalization that is a layer of the model itself, so not that of attention."""
+    """Return the batch normalization layers of the model itself, without those of attention."""
     return [each for each in model.layers if isinstance(each, keras.layers.BatchNormalization)]
 
 
 def recalibrate(model: keras.Model, inputs: Any, *, batch_size: int = 32) -> None:
-    """Set the moving averages of trained batch normalization to those of new images, in place.
+    """Set the moving averages of trainable batch normalization to those of new images, in place.
 
-    All layers are estimated at once. Each sees what the others, which normalize by the batch, give
-    it, as in training (Wu and Johnson 2021, arXiv 2105.07576, section 3).
+    All layers are estimated at once. They normalize by the batch meanwhile, so each layer sees the
+    inputs that it sees in training (Wu and Johnson 2021, arXiv 2105.07576, section 3).
 
     Args:
         model: a built `keras.Model`, on any backend. Batch normalization whose `trainable` is
             `False` keeps its averages.
-        inputs: what the model takes, `(images, height, width, channels)` or channels_first, an
-            array or a structure of arrays, or a `keras.utils.PyDataset` of such batches. About 300
-            images, augmented as in training, are enough.
-        batch_size: images that are normalized together. Use that of training. Defaults to `32`.
+        inputs: the inputs of the model, `(images, height, width, channels)` or channels_first, as
+            an array or a structure of arrays, or a `keras.utils.PyDataset` of such batches. About
+            300 images, augmented as in training, are enough.
+        batch_size: images that are normalized together. Use the batch size of training. Defaults
+            to `32`.
 
     Raises:
         ValueError: if there are no inputs.
@@ -59,7 +60,7 @@ def recalibrate(model: keras.Model, inputs: Any, *, batch_size: int = 32) -> Non
     try:
         for number, images in enumerate(rows_of(inputs, batch_size)):
             for layer in layers:
-                # The mean of so many batches, from the mean of one fewer.
+                # Update the running mean over batches: all batches have the same weight.
                 layer.momentum = number / (number + 1)
             model(images, training=True)
     finally:
@@ -74,7 +75,7 @@ def first_images(dataset: Any, images: int = IMAGES) -> np.ndarray:
 
     Args:
         dataset: a `keras.utils.PyDataset` with a `batch_size`, such as `ImageBatches`.
-        images: at least so many, if there are.
+        images: smallest number of images to return, if the dataset has as many.
     """
     count = min(math.ceil(images / dataset.batch_size), len(dataset))
     return np.concatenate([dataset[index][0] for index in range(count)])

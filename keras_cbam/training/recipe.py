@@ -1,4 +1,4 @@
-"""A recipe carried out: optimizer, schedule, loss."""
+"""Compile a model by a recipe: optimizer, schedule, loss."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keras_cbam.training.group_rates import GroupAdam, GroupSGD, Variables, grou
 
 Schedule: TypeAlias = keras.optimizers.schedules.LearningRateSchedule
 
-# By name: the optimizer, and the one with rates by group.
+# For each name, the optimizer of Keras and the one with learning rates by group.
 OPTIMIZERS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "adam": (keras.optimizers.Adam, GroupAdam),
     "adamw": (keras.optimizers.AdamW, GroupAdam),
@@ -24,11 +24,11 @@ OPTIMIZERS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
 
 @keras.saving.register_keras_serializable(package="keras_cbam")
 class WarmUp(Schedule):
-    """A schedule whose first steps rise to it from 0.
+    """A learning rate schedule with a linear warm-up from 0.
 
     Args:
-        schedule: the schedule.
-        steps: how many steps the rise takes.
+        schedule: the schedule to warm up to.
+        steps: number of warm-up steps.
     """
 
     def __init__(self, schedule: Schedule, steps: int):
@@ -52,7 +52,7 @@ class WarmUp(Schedule):
 
 @contextlib.contextmanager
 def dtype_policy(name: str) -> Iterator[None]:
-    """Build the layers here with a dtype policy."""
+    """Build the layers in this context with a dtype policy."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:
@@ -62,7 +62,7 @@ def dtype_policy(name: str) -> Iterator[None]:
 
 
 def learning_rate(recipe: Recipe, steps: int) -> float | Schedule:
-    """The rate at each of so many steps."""
+    """Return the learning rate, or its schedule over `steps` steps."""
     rate: Any = recipe.learning_rate
     if recipe.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, steps)
@@ -81,12 +81,12 @@ def learning_rate(recipe: Recipe, steps: int) -> float | Schedule:
 def optimizer(
     recipe: Recipe, steps: int, groups: Variables | None = None
 ) -> keras.optimizers.Optimizer:
-    """The optimizer of so many steps.
+    """Return the optimizer for `steps` training steps.
 
     Args:
-        recipe: how the network is trained.
-        steps: how many steps.
-        groups: the trainable variables of each group; `None` where all have one rate.
+        recipe: the training recipe.
+        steps: number of training steps.
+        groups: the trainable variables of each group; `None` if all have one learning rate.
 
     Raises:
         ValueError: if the recipe has rates by group and no groups are given.
@@ -109,9 +109,9 @@ def optimizer(
 
 
 def jit_compile() -> bool | str:
-    """Whether Keras is to compile a training step by XLA.
+    """Return whether Keras compiles a training step with XLA.
 
-    On a CPU that has no fast depthwise convolution: it is 4 to 15 times slower than oneDNN.
+    On a CPU, XLA has no fast depthwise convolution: it is 4 to 15 times slower than oneDNN.
     """
     return "auto" if keras.config.backend() == "jax" else False
 
@@ -119,12 +119,12 @@ def jit_compile() -> bool | str:
 def compile_model(
     model: keras.Model, recipe: Recipe, steps: int, groups: Variables | None = None
 ) -> None:
-    """Compile a classifier of probabilities, with all variables that training will need.
+    """Compile a classifier of probabilities, and create all variables that training needs.
 
     Args:
-        model: of one output, `(batch, classes)`.
-        recipe: how it is trained.
-        steps: batches of all its training, over which the rate decays.
+        model: a model with one output, `(batch, classes)`.
+        recipe: the training recipe.
+        steps: number of batches in all of its training, over which the learning rate decays.
         groups: the trainable variables of each group, for a recipe with `group_rates`.
     """
     model.compile(
@@ -139,16 +139,16 @@ def compile_model(
 
 
 def averages(optimizer: keras.optimizers.Optimizer) -> bool:
-    """Whether an optimizer, or the one that it scales the loss for, averages the weights."""
+    """Return whether an optimizer, or the one inside a loss scaling optimizer, averages weights."""
     return getattr(optimizer, "inner_optimizer", optimizer).use_ema
 
 
 @keras.saving.register_keras_serializable(package="keras_cbam")
 class SmoothedCrossentropy(keras.losses.Loss):
-    """Cross-entropy of integer labels, part of whose target is spread over all classes.
+    """Cross-entropy of integer labels with label smoothing.
 
     Args:
-        label_smoothing: that part, in [0, 1).
+        label_smoothing: share of the target that is spread over all classes, in [0, 1).
     """
 
     def __init__(self, label_smoothing: float, name: str = "smoothed_crossentropy", **kwargs: Any):
@@ -167,11 +167,11 @@ class SmoothedCrossentropy(keras.losses.Loss):
 
 
 def _build_training_state(model: keras.Model) -> None:
-    """Create the optimizer's and the metrics' variables now, not in the first step of `fit`.
+    """Create the variables of the optimizer and the metrics before the first step of `fit`.
 
-    There TensorFlow would trace the step a second time, and JAX and PyTorch would take a batch out
-    of the queue of `ImageBatches`, which then goes on with the second one. Variables that exist can
-    also be restored.
+    If `fit` created them, TensorFlow would trace the step a second time. JAX and PyTorch would take
+    a batch from the queue of `ImageBatches`, so training would start with the second batch.
+    Variables that exist can also be restored.
     """
     model.optimizer.build(model.trainable_variables)
     classes = model.output.shape[-1]

@@ -1,4 +1,4 @@
-"""What an interrupted training run needs to go on: one file, replaced whole."""
+"""The state from which an interrupted training run resumes, in one file, replaced atomically."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from keras_cbam.errors import InputError
 from keras_cbam.files import atomic_path
 from keras_cbam.npz import read_arrays
 
-# Counted up when the way of training changes. A run of another number is not resumed.
+# Increased when training changes. A run of another version is not resumed.
 VERSION = 7
-# Bytes of the state of a run.
+# The largest state that is read, in bytes.
 LARGEST = 2**35
 
 
@@ -29,10 +29,10 @@ def save_arrays(path: Path, arrays: list[np.ndarray], description: dict[str, Any
 
 
 def load_arrays(path: Path) -> tuple[list[np.ndarray], dict[str, Any]] | None:
-    """Read what `save_arrays` wrote, `None` if there is no file.
+    """Read a file of `save_arrays`; return `None` if there is no file.
 
     Raises:
-        InputError: if the file is something else, or damaged.
+        InputError: if the file is damaged or of another kind.
     """
     if not path.exists():
         return None
@@ -40,31 +40,31 @@ def load_arrays(path: Path) -> tuple[list[np.ndarray], dict[str, Any]] | None:
         named = read_arrays(path, LARGEST)
         description = json.loads(str(named.pop("description")))
         if not isinstance(description, dict):
-            raise ValueError("a description that is no object")
+            raise ValueError("a description that is not an object")
         return [named[f"array_{index}"] for index in range(len(named))], description
     except (InputError, KeyError, ValueError, RecursionError) as error:
         raise unreadable(path, error) from error
 
 
 def unreadable(path: Path, error: object) -> InputError:
-    """What to say of a file of a run's state that is damaged, or another's."""
+    """Return the error for a state file that is damaged or belongs to another run."""
     return InputError(
         f"{path} cannot be read. Remove {path.parent} to begin anew. Received: {error}"
     )
 
 
 def state_variables(model: keras.Model) -> list[Any]:
-    """The weights, the random states, the optimizer's variables and the running metrics."""
+    """Return the weights, random states, optimizer variables and running metrics."""
     if keras.config.backend() == "jax":
         model.jax_state_sync()
     return [*model.variables, *model.optimizer.variables, *model.metrics_variables]
 
 
 class RestoreMetrics(keras.callbacks.Callback):
-    """Put the running metrics back when an epoch begins in its middle.
+    """Restores the running metrics when training resumes in the middle of an epoch.
 
     Args:
-        running_metrics: their values; none at the beginning of an epoch.
+        running_metrics: their values; empty at the beginning of an epoch.
     """
 
     def __init__(self, running_metrics: list[np.ndarray]):
@@ -81,13 +81,13 @@ class RestoreMetrics(keras.callbacks.Callback):
 
 
 class SaveState(keras.callbacks.Callback):
-    """Save the state of a run every so many seconds, so that a kill costs no more than that.
+    """Saves the state of a run every `seconds` seconds, so that a kill costs no more than that.
 
     Args:
         path: the state file.
-        description: what to store with the arrays; the number of finished batches of the epoch is
-            added as `"batch"`.
-        first_batch: how many batches of the epoch were done before this call of `fit`.
+        description: the description to store with the arrays. The number of finished batches of
+            the epoch is added as `"batch"`.
+        first_batch: number of batches of the epoch that were done before this call of `fit`.
         seconds: time between two saves.
     """
 
@@ -102,7 +102,7 @@ class SaveState(keras.callbacks.Callback):
         self.saved = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        # The end of the epoch is saved with the scores that follow it.
+        # The loop saves the end of the epoch together with its scores.
         last = batch + 1 == self.params["steps"]
         if not last and time.monotonic() - self.saved >= self.seconds:
             arrays = [variable.numpy() for variable in state_variables(self.model)]
@@ -112,9 +112,9 @@ class SaveState(keras.callbacks.Callback):
 
 
 def drop_state(directory: Path) -> None:
-    """Remove what a loop wrote to a directory, and the directory if nothing else is in it."""
+    """Remove the files of a loop from a directory, and the directory if nothing else is in it."""
     for name in ("state.npz", "best.npz"):
         (directory / name).unlink(missing_ok=True)
-    # What another has put there stays, and another may have removed it already.
+    # The directory may hold other files, and another process may have removed it already.
     with contextlib.suppress(OSError):
         directory.rmdir()

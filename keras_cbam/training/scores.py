@@ -1,4 +1,4 @@
-"""What a classifier says of images as they are, not augmented: in one process or in several."""
+"""Score a classifier on images without augmentation, in one process or in several."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from keras_cbam.training.image_batches import ImageBatches
 from keras_cbam.training.image_folder import ImageSet
 from keras_cbam.training.processes import ALONE, Processes, on_its_own
 
-# Keras cuts probabilities off here before it takes their logarithm.
+# Keras clips probabilities at this value before it takes their logarithm.
 EPSILON = 1e-7
 
 
 class Scorer:
-    """Scores a classifier while it is trained.
+    """Scores a classifier during training.
 
-    Among several processes each runs its part of the images, through a model of its own.
+    With several processes, each runs its share of the images through its own copy of the model.
 
     Args:
-        model: the classifier, of one output, `(batch, classes)` probabilities.
-        build: builds it anew.
+        model: the classifier, with one output, `(batch, classes)` probabilities.
+        build: builds a copy of the classifier.
         image_size: side of the images, in pixels.
-        batch_size: images that are run at once.
-        processes: those that train together.
+        batch_size: images per batch.
+        processes: the processes that train together.
 
     Attributes:
-        model: the classifier that is run here: the one given, or this process's own.
+        model: the classifier that this process runs: the given one, or its own copy.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Scorer:
                 self.model = build()
 
     def probabilities(self, images: ImageSet) -> np.ndarray:
-        """`(images, classes)` float32, by the weights that the trained model has now."""
+        """Return `(images, classes)` float32, by the current weights of the trained model."""
         if self.processes.count == 1:
             return self._run(images)
         count, index = self.processes.count, self.processes.index
@@ -61,12 +61,12 @@ class Scorer:
             mine = images.take(range(index, len(images), count))
             if len(mine):
                 rows[: len(mine)] = self._run(mine)
-        # Process after process, each with every `count`-th image.
+        # One block of rows per process, which had every `count`-th image.
         gathered = self.processes.gather(rows).reshape(count, *rows.shape)
         return gathered.swapaxes(0, 1).reshape(-1, rows.shape[1])[: len(images)]
 
     def scores(self, images: ImageSet) -> dict[str, float]:
-        """Mean cross-entropy, as `loss`, and accuracy, by the weights that the images have."""
+        """Return mean cross-entropy, as `loss`, and accuracy, by the weights of the images."""
         return scores(self.probabilities(images), images.labels, images.weights)
 
     def _run(self, images: ImageSet) -> np.ndarray:
@@ -75,16 +75,16 @@ class Scorer:
 
 
 def told_right(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Whether the label of each image has the highest probability; never if one is no number."""
+    """Return whether each label has the highest probability; false if any is not finite."""
     return (probabilities.argmax(-1) == labels) & np.isfinite(probabilities).all(-1)
 
 
 def within_chance(scores: dict[str, float], best: dict[str, float], *, images: int) -> bool:
-    """Whether an accuracy is within a standard error of the best, on so many images.
+    """Return whether an accuracy on `images` images is within a standard error of the best.
 
-    The rule of one standard error (Breiman et al. 1984, Classification and Regression Trees). Of
-    many epochs the highest accuracy on few images is luck in part. Where all are right that error
-    is 0; it counts as one image at least.
+    This is the one-standard-error rule (Breiman et al. 1984, Classification and Regression Trees):
+    the highest accuracy of many epochs on few images is partly luck. The standard error is 0 if
+    all images are classified correctly, so it is taken as one image at least.
     """
     accuracy = best["accuracy"]
     error = max(math.sqrt(accuracy * (1 - accuracy) / images), 1 / images)
@@ -95,7 +95,7 @@ def within_chance(scores: dict[str, float], best: dict[str, float], *, images: i
 def scores(
     probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None
 ) -> dict[str, float]:
-    """Mean cross-entropy, as `loss`, and accuracy, of `(images, classes)` probabilities."""
+    """Return mean cross-entropy, as `loss`, and accuracy of `(images, classes)` probabilities."""
     of_label = probabilities[np.arange(len(labels)), labels].astype("float64")
     losses = -np.log(np.clip(of_label, EPSILON, 1 - EPSILON))
     return {

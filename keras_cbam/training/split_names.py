@@ -1,4 +1,4 @@
-"""What people call the parts of a data set."""
+"""The usual names of the splits of a data set."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from keras_cbam.errors import InputError
 from keras_cbam.image_files import folders_in
 
-# The names of each split, in any case, with one of `SUFFIXES` or none.
+# The names of each split, ignoring case, with one of `SUFFIXES` or none.
 SPLIT_NAMES = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation", "dev"),
@@ -19,7 +19,7 @@ SUFFIXES = ("set", "data", "dataset", "images")
 
 
 def split_of(name: str) -> str | None:
-    """Which split of `SPLIT_NAMES` a name says; `None` for none."""
+    """Return the split in `SPLIT_NAMES` that a name stands for, or `None`."""
     plain = re.sub(r"[-_ ]", "", name.casefold())
     for suffix in SUFFIXES:
         plain = plain.removesuffix(suffix)
@@ -27,19 +27,20 @@ def split_of(name: str) -> str | None:
 
 
 def by_split(names: Iterable[str]) -> dict[str, list[str]]:
-    """The names that say a split, by split, in the order of `SPLIT_NAMES`."""
+    """Group the names that stand for a split by split, in the order of `SPLIT_NAMES`."""
     names = list(names)
     found = {split: [name for name in names if split_of(name) == split] for split in SPLIT_NAMES}
     return {split: said for split, said in found.items() if said}
 
 
 def split_folders(root: Path) -> tuple[str, str] | None:
-    """The names of the folders to learn from and to score on; `None` if there are no splits.
+    """Return the names of the folders to train on and to score on; `None` without splits.
 
-    Two folders that are called as splits are never classes. One is, unless it holds folders.
+    Two folders with names of splits are never classes. A single one is a class, unless it holds
+    folders.
 
     Raises:
-        InputError: if one of the two is missing, or there are two for one split.
+        InputError: if one of the two folders is missing, or two folders stand for the same split.
     """
     found = by_split(folders_in(root))
     names = [name for said in found.values() for name in said]
@@ -51,7 +52,7 @@ def split_folders(root: Path) -> tuple[str, str] | None:
     if "train" not in found or len(found) == 1:
         raise InputError(
             f"Expected train/ and val/, or train/ and test/, in {root}. Found only: "
-            f"{', '.join(f'{name}/' for name in names)}. For classes in one of them alone, give "
+            f"{', '.join(f'{name}/' for name in names)}. If only one of them has classes, give "
             "that folder and --val-split."
         )
     scored = "val" if "val" in found else "test"

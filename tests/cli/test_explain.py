@@ -165,7 +165,7 @@ def test_files_that_cannot_grow_are_said(folder, tmp_path):
 def test_labels_of_another_model_are_refused(folder, tmp_path):
     (tmp_path / "labels.txt").write_text("blue\nred\ngreen\n\n")
     classifier(0).save(tmp_path / "model.keras")
-    with pytest.raises(InputError, match=r"Those of .*model\.keras are others"):
+    with pytest.raises(InputError, match=r"Those of .*model\.keras differ"):
         explain(
             folder / "one.keras",
             [folder / "images"],

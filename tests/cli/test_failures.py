@@ -23,7 +23,11 @@ def test_a_full_disk_is_said_and_the_run_goes_on(image_folder, tmp_path, full_di
         done = run_here(*whole)
     assert done.returncode == 2
     assert "keras-cbam: No space is left on the disk." in done.stderr
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {".state", "model.keras"}
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {
+        ".state",
+        "curves.png",
+        "model.keras",
+    }
     assert {path.name for path in (tmp_path / "run" / ".state").iterdir()} <= {
         "state.npz",
         "best.npz",

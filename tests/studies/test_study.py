@@ -122,7 +122,7 @@ ARCHIVES = {
     "too few labels": ({"labels": [0, 1]}, "an offset for each label"),
     "labels of no class": ({"labels": [0, 1, 2]}, "labels from 0 to 1"),
     "negative labels": ({"labels": [0, -1, 1]}, "labels from 0 to 1"),
-    "no images": ({"labels": np.zeros(0, "int64"), "offsets": [0]}, "an image at least"),
+    "no images": ({"labels": np.zeros(0, "int64"), "offsets": [0]}, "at least one image"),
     "bytes of another type": ({"jpeg": np.zeros(12)}, "jpeg in uint8"),
     "classes as numbers": ({"classes": [1, 2]}, "classes as text"),
 }

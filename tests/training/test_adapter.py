@@ -307,7 +307,7 @@ def other_format(description, arrays):
         (one_less, "does not fit"),
         (other_shape, "does not fit"),
         (other_kind, "are no numbers"),
-        (elsewhere, "attention after a layer that the backbone has not"),
+        (elsewhere, "attention after a layer that the backbone does not have"),
         (other_format, "not of the format"),
     ],
 )
