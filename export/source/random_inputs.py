@@ -59,7 +59,7 @@ def _draw(tensor: Any, rng: np.random.Generator, low: float, high: float, count:
         return rng.integers(0, max(2, int(high)), shape).astype(tensor.dtype)
     if "float" not in tensor.dtype:
         raise InputError(
-            f"Expected verification_data for an input that is no number. Received: {tensor.dtype}"
+            f"Expected verification_data for an input that is not numeric. Received: {tensor.dtype}"
         )
     values = rng.uniform(0, 1, shape)
     if len(shape) == 4:

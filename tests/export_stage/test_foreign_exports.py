@@ -239,4 +239,4 @@ def test_answers_that_are_no_numbers(tmp_path):
     model = doubling([helper.make_node("Cast", ["x"], ["y"], to=TensorProto.STRING)])
     model.graph.output[0].type.tensor_type.elem_type = TensorProto.STRING
     (missed,) = verify(shipped(tmp_path / "out", model), runtimes=()).missed
-    assert "outputs that are no numbers: {'y': 'object'}" in missed
+    assert "outputs that are not numeric: {'y': 'object'}" in missed
