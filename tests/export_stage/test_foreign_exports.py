@@ -49,9 +49,9 @@ MANIFESTS = {
     "a layout": (lambda x: {**x, "layout": [2]}, r"of layout \[2\]"),
     "no artifacts": (
         lambda x: {**x, "artifacts": []},
-        r"Expected artifacts in .*, each of another name. Received: \[\]",
+        r"Expected artifacts in .*, with unique names. Received: \[\]",
     ),
-    "one twice": (lambda x: {**x, "artifacts": 2 * x["artifacts"]}, "each of another name"),
+    "one twice": (lambda x: {**x, "artifacts": 2 * x["artifacts"]}, "with unique names"),
     "no inputs": (lambda x: {**x, "inputs": []}, "Expected inputs in"),
     "a field less": (
         lambda x: {k: v for k, v in x.items() if k != "spread"},
