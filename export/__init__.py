@@ -1,4 +1,4 @@
-"""Ship a Keras model as SavedModel, TFLite and ONNX files, each proven in its real runtime."""
+"""Export of Keras models as SavedModel, TFLite and ONNX files, verified in their real runtimes."""
 
 from keras_cbam.model_file import load_model
 

@@ -1,4 +1,4 @@
-"""The table of formats and precisions: what is written, where it runs, what it must meet."""
+"""The table of formats and precisions, with the runtime and the tolerance of each."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ class Artifact:
 
     Attributes:
         format: `"saved_model"`, `"tflite"` or `"onnx"`.
-        precision: of weights and arithmetic.
-        name: the file's name in the export directory.
-        write: function of a `Serving` and a path that writes it, and returns notes for the report.
-        runtime: key of `runtimes.table.RUNTIMES`, where it is verified.
-        tolerance: what it must meet.
+        precision: precision of weights and arithmetic.
+        name: name of the file in the export directory.
+        write: function that takes a `Serving` and a path, writes the file, and returns notes for
+            the report.
+        runtime: key of `runtimes.table.RUNTIMES`, the runtime in which it is verified.
+        tolerance: the tolerance that it must meet.
         calibrated: whether writing it needs a representative dataset.
-        also: keys of `runtimes.table.RUNTIMES`, where it is verified too if they are installed.
-        options: names of the fields of `ExportOptions` that decide how it is written.
+        also: keys of `runtimes.table.RUNTIMES`, in which it is also verified if installed.
+        options: names of the fields of `ExportOptions` that affect it.
     """
 
     format: str
@@ -146,14 +147,14 @@ ARTIFACTS: tuple[Artifact, ...] = (
     ),
 )
 
-# What has to be installed to write an artifact, by its format.
+# Packages that are needed to write an artifact, by its format.
 WRITTEN_WITH = {
     "saved_model": ("tensorflow",),
     "tflite": ("tensorflow", "ai_edge_litert"),
     "onnx": ("tensorflow", "tf2onnx", "onnx", "onnxruntime", "onnxscript"),
 }
 
-# What is done to the files of a format, by target.
+# The passes that are applied to the files of a format, by target.
 LOWERINGS: dict[str, Mapping[str, Sequence[Callable[..., object]]]] = {
     "tflite": TFLITE_LOWERINGS,
     "onnx": ONNX_LOWERINGS,

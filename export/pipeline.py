@@ -1,4 +1,4 @@
-"""The export: check, convert, write, verify in the real runtime, report."""
+"""The steps of an export: check, convert, write, verify in the real runtimes, report."""
 
 from __future__ import annotations
 
@@ -64,77 +64,88 @@ def export(
     write_report: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Report:
-    """Write a model in several formats, each proven to answer as Keras does.
+    """Export a model to several formats, and verify that each artifact answers as Keras does.
 
-    Every artifact is run in its real runtime, in a child process, and compared with Keras on the
-    verification data. Artifacts appear under their final names only when all of them are written
-    and verified, the manifest last.
+    Each artifact runs in its real runtime, in a child process, and is compared with Keras on the
+    verification data. Artifacts get their final names only after all of them are written and
+    verified. The manifest comes last.
 
     Args:
-        model: a `keras.Model`, with any structure of inputs and outputs. One that computes in
-            reduced precision is rebuilt in float32. One that is no graph needs `verification_data`.
-        directory: where the artifacts go; made if it does not exist. The artifacts of an earlier
-            export in it are replaced, all of them.
-        formats: of `"saved_model"`, `"tflite"` and `"onnx"`.
-        precisions: of `"float32"`, `"float16"`, `"dynamic"`, `"int8"` and `"int16x8"`; each format
-            is written in those it comes in. `None` means float32, and int8 when a representative
-            dataset is given.
-        representative_dataset: inputs that int8 and int16x8 are calibrated on, in what the artifact
-            takes: an array of shape `(images, height, width, channels)`; a list of arrays, or a
-            dictionary, for several inputs; an iterable of batches, a `tf.data.Dataset`, or a
-            function that returns one; or a folder of images. Of pixels one image gets a black and
-            a white one, so that integer inputs are pixels as they are.
-        calibration_images: how many to take of a folder or of batches.
-        verification_data: inputs the artifacts are compared on, likewise; or a tuple
-            `(inputs, labels)` with integer labels, to report accuracy too. Apart from the
-            representative dataset, and at least 200 inputs, or the report warns. `None` draws
-            images of random colors, on which float32 alone is judged.
-        on_mismatch: `"raise"`, which leaves nothing when an artifact misses its tolerance, or
-            `"report"`, which keeps and marks it.
-        judge: how outputs are compared. `"classes"`: the largest value of the last axis is in the
-            same place. `"threshold"`: values are on the same side of 0.5. `"values"`: they are
-            within a tenth of the range that Keras gives, and the SQNR is high enough. One name for
-            all outputs, or a dictionary by the output's name. By default probabilities that add up
-            to 1 and whole numbers are classes, sigmoids have a threshold, the first output has
-            classes if `labels` are given, and all else are values; the manifest tells. The largest
-            error is judged in any case. Or a function that takes the place of agreement and
-            accuracy, such as for a detector: of the name and the precision of an artifact, its
-            outputs on the verification data by name, and Keras's, it returns what the artifact
-            misses, in words.
-        beside: further files, of `"anchors.npy"`, `"decoder.py"`, `"detections.md"` and
-            `"detector.json"`: by name, a function that writes it to a path once the artifacts are
-            verified.
-        preprocessing: what the network expects of pixels: name of its builder in
-            `keras.applications`, or `"tf"`, `"torch"`, `"caffe"` or `"inside"`. `None` where the
-            model takes its inputs as they are.
-        preprocessing_inside: whether the artifacts do that, and take RGB pixels in 0..255; else the
-            manifest tells the client to.
-        labels: class names, for the manifest and inside each artifact. A model of one sigmoid may
-            have two: that of what it says no to, and of what it says yes to.
-        opset: of the ONNX files, 13 to 18; at 18 attention is not lowered.
+        model: a `keras.Model`, with any structure of inputs and outputs. A model in reduced
+            precision is rebuilt in float32. A model without known input shapes, such as a
+            subclassed one, needs `verification_data`.
+        directory: the directory for the artifacts, which is created if necessary. All artifacts of
+            an earlier export in it are replaced.
+        formats: any of `"saved_model"`, `"tflite"` and `"onnx"`.
+        precisions: any of `"float32"`, `"float16"`, `"dynamic"`, `"int8"` and `"int16x8"`. Each
+            format is written in the precisions that it supports. `None` means float32, and int8 if
+            a representative dataset is given.
+        representative_dataset: inputs on which int8 and int16x8 files are calibrated, in the form
+            that the artifact takes: an array of shape `(images, height, width, channels)`; a list
+            or a dictionary of arrays for several inputs; an iterable of batches, a
+            `tf.data.Dataset`, or a function that returns one; or a folder of images. If the inputs
+            are pixels, one image gets a black and a white pixel, so that integer inputs are pixel
+            values.
+        calibration_images: number of images to take from a folder or from batches.
+        verification_data: inputs on which the artifacts are compared, in the same forms; or a tuple
+            `(inputs, labels)` with integer labels, to report accuracy too. Use data other than the
+            representative dataset, and at least 200 inputs; the report warns if there are fewer.
+            `None` draws images of random colors, on which only float32 is judged.
+        on_mismatch: `"raise"` exports nothing if an artifact misses its tolerance. `"report"` keeps
+            the artifact and marks it.
+        judge: how outputs are compared: one name for all outputs, or a dictionary by output name.
+            The largest error is judged in any case.
+
+            - `"classes"`: the largest value of the last axis is in the same place.
+            - `"threshold"`: values are on the same side of 0.5.
+            - `"values"`: values are within a tenth of the range that Keras gives, and the SQNR is
+              high enough.
+
+            By default, probabilities that add up to 1 and whole numbers are classes, sigmoids have
+            a threshold, the first output has classes if `labels` are given, and everything else is
+            values. The manifest records the choice. `judge` can also be a function that replaces
+            agreement and accuracy, such as for a detector. It takes the name and the precision of
+            an artifact, its outputs on the verification data by name, and Keras's. It returns the
+            requirements that the artifact misses, as text.
+        beside: further files, any of `"anchors.npy"`, `"decoder.py"`, `"detections.md"` and
+            `"detector.json"`: a dictionary from the name to a function that writes the file to a
+            path. The functions are called when the artifacts are verified.
+        preprocessing: the preprocessing that the network expects: name of its builder in
+            `keras.applications`, or `"tf"`, `"torch"`, `"caffe"` or `"inside"`. `None` if the
+            model takes its inputs without preprocessing.
+        preprocessing_inside: whether the artifacts contain the preprocessing and take RGB pixels in
+            0..255. Otherwise the manifest describes it for the client.
+        labels: class names, which are stored in the manifest and in each artifact. A model with one
+            sigmoid may have two labels: first that of "no", then that of "yes".
+        opset: opset of the ONNX files, 13 to 18. At 18 attention is not rewritten.
         integer_io: type of the inputs and outputs of the int8 TFLite file: `"int8"`, `"uint8"` or
             `"float32"`.
-        batch_size: of the TFLite files; `None` for any. The others take any.
+        batch_size: batch size of the TFLite files; `None` for any. Other formats take any batch
+            size.
         float_layers: names of layers that stay in float32 in the int8 files.
         jpeg_signature: whether the SavedModel gets the signature `serving_jpeg`, which takes the
             bytes of JPEG files.
-        target: the same function in the operations that run best there. `"cpu"`: the float32 ONNX
-            file has products and pools for reductions over the channels, TFLite files of a fixed
-            batch take convolutions to one channel several columns at a time, and both have the last
-            layer of the MLP once. `"npu"`: TFLite files have convolutions for means over the
-            channels, which Arm's Ethos-U lacks. `"generic"`: as the converters write it.
-        runtimes: where TFLite and ONNX files are verified beside their own runtime, of `"openvino"`
-            and `"onnxruntime-web"`, on some of the inputs; `None` for those that are installed.
-        write_report: whether to write `report.md`, with where the operations of each artifact run
-            and why not where they do not: XNNPACK, LiteRT's GPU delegate by kinds of operations,
-            Ethos-U where `ethos-u-vela` is installed; and what in ONNX moves values alone.
-        progress: called with a line for each step.
+        target: the hardware for which attention is rewritten, without changing its function.
+
+            - `"cpu"`: the float32 ONNX file uses matrix products and pools for reductions over the
+              channels. TFLite files with a fixed batch compute convolutions with one output channel
+              for several columns at a time. Both apply the last layer of the MLP only once.
+            - `"npu"`: TFLite files use convolutions for means over the channels, which Arm's
+              Ethos-U lacks.
+            - `"generic"`: files stay as the converters write them.
+        runtimes: further runtimes in which TFLite and ONNX files are verified, on some of the
+            inputs: any of `"openvino"` and `"onnxruntime-web"`. `None` uses the installed ones.
+        write_report: whether to write `report.md`. It lists where the operations of each artifact
+            run, and why others do not: in XNNPACK, in LiteRT's GPU delegate (by kind of operation),
+            and on an Ethos-U if `ethos-u-vela` is installed. It also lists the ONNX operations that
+            only move values.
+        progress: function that is called with a line of text for each step.
 
     Returns:
         A `Report`.
 
     Raises:
-        InputError: on arguments or a model that cannot be exported.
+        InputError: on invalid arguments, or a model that cannot be exported.
         VerificationError: if an artifact misses its tolerance and `on_mismatch` is `"raise"`.
     """
     say = progress or (lambda line: None)
@@ -204,7 +215,7 @@ def export(
 
 
 def _other_judge(subject: Subject) -> str:
-    """What to try where scores of classes were taken for values; empty if none may be."""
+    """Return advice for class scores that were judged as values; empty if there can be none."""
     names = [
         name
         for name, judge in subject.judges.items()
@@ -222,7 +233,7 @@ def _write_and_verify(
     also: tuple[str, ...],
     say: Callable[[str], None],
 ) -> list[tuple[ArtifactReport, Arrays]]:
-    """Each artifact is verified, in its child process, while the next is written."""
+    """Write the artifacts, and verify each one in its child process while the next is written."""
     with ThreadPoolExecutor(max_workers=1) as verifier:
         pending = []
         try:
@@ -247,7 +258,7 @@ def _verified(
     also: tuple[str, ...],
     serving: Serving,
 ) -> tuple[ArtifactReport, Arrays]:
-    """The artifact's report, with the error of each operation if it is a quantized TFLite file."""
+    """Verify an artifact. The report of an integer TFLite file has the error of each operation."""
     report, outputs = verify_artifact(artifact, path, subject, notes, also)
     if artifact.format == "tflite" and artifact.calibrated and outputs:
         try:

@@ -1,4 +1,4 @@
-"""Putting verified artifacts in place: only what an earlier export wrote is replaced."""
+"""Moves verified artifacts to their final places. Only files of an earlier export are replaced."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from .proof.manifest import LARGEST, MANIFEST
 from .proof.reference import REFERENCE
 from .proof.report import REPORT
 
-# While artifacts are put in place: which. What a killed export left of it tells them from others'.
+# Lists the artifacts while they are moved. If an export is killed, it tells them from other files.
 JOURNAL = ".keras_cbam_export.json"
-# What makes boxes of a detector's outputs, and what was found.
+# Files of a detector: the decoder of its outputs with its data, and the results of its export.
 DETECTOR = ("anchors.npy", "decoder.py", "detections.md", "detector.json")
 _KNOWN = (*(artifact.name for artifact in ARTIFACTS), *DETECTOR, REFERENCE, REPORT, MANIFEST)
 
 
 def check_ours(directory: Path, names: list[str]) -> None:
-    """Refuse to replace what no earlier export wrote."""
+    """Raise an `InputError` if a file that no earlier export wrote would be replaced."""
     ours = _ours(directory)
     for name in names:
         if (directory / name).exists() and name not in ours:
             raise InputError(
-                f"{directory / name} is in the way, and no manifest of an export lists it; remove "
+                f"{directory / name} is in the way, and no manifest of an export lists it. Remove "
                 "it or choose another directory."
             )
 
 
 def publish(staging: Path, directory: Path, names: list[str]) -> None:
-    """Put the new artifacts in the place of those of an earlier export.
+    """Replace the artifacts of an earlier export by the new ones.
 
-    All of it is done by renaming, so that what is under a final name is complete at any moment.
+    Files are only renamed, so a file with a final name is complete at any moment.
     """
     replaced = _ours(directory)
     with atomic_path(directory / JOURNAL) as path:
@@ -56,7 +56,7 @@ def publish(staging: Path, directory: Path, names: list[str]) -> None:
 
 @contextmanager
 def space_needed(directory: Path) -> Iterator[None]:
-    """Say in one sentence that the disk is full, whichever library met it."""
+    """Raise one clear error if the disk is full, whichever library notices it."""
     try:
         yield
     except Exception as error:
@@ -66,7 +66,7 @@ def space_needed(directory: Path) -> Iterator[None]:
 
 
 def _ours(directory: Path) -> set[str]:
-    """What an earlier export wrote here, or was about to, of what this package writes."""
+    """Return the names of files that an earlier export wrote here, or was about to write."""
     found: set[str] = set()
     for name in (MANIFEST, JOURNAL):
         try:

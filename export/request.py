@@ -1,4 +1,4 @@
-"""What an export was asked for, checked before any of the work."""
+"""The arguments of an export, which are checked before any work starts."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from .source.random_inputs import draw_inputs
 
 @dataclass(frozen=True)
 class Request:
-    """A model, and the data it is exported with.
+    """A model, and the data with which it is exported.
 
     Attributes:
-        model: the caller's.
-        prepared: what is exported.
-        inputs: what artifacts are compared on, one array for each input.
-        truth: the right answers to them, or `None`.
-        drawn: whether they were drawn at random.
-        representative: what integer files are calibrated on, likewise; or `None`.
-        preprocessing: the record of what happens to pixels.
+        model: the caller's model.
+        prepared: the model that is exported.
+        inputs: verification data, one array for each input.
+        truth: the right answers to `inputs`, or `None`.
+        drawn: whether `inputs` were drawn at random.
+        representative: calibration data, one array for each input; or `None`.
+        preprocessing: the record of the pixel preprocessing.
         labels: class names.
     """
 
@@ -53,23 +53,23 @@ class Request:
     labels: tuple[str, ...]
 
     def named(self) -> dict[str, Any]:
-        """The inputs by name."""
+        """Return the inputs by name."""
         return dict(zip(self.prepared.inputs, self.inputs, strict=True))
 
     def judges(
         self, answers: Mapping[str, np.ndarray], given: str | Mapping[str, str] | None
     ) -> dict[str, str]:
-        """How each output is judged, by its name."""
+        """Return the judge of each output, by its name."""
         outputs = dict(zip(self.prepared.outputs, self.prepared.model.outputs, strict=True))
         known = self.truth is not None
         return judges(outputs, answers, given, named=bool(self.labels), known=known)
 
     def metadata(self) -> Metadata:
-        """What the artifacts tell of themselves."""
+        """Return the metadata of the artifacts."""
         return Metadata(self.model.name, self.prepared.outputs[0], self.labels, self.preprocessing)
 
     def described(self) -> tuple[InputRecord, ...]:
-        """What each input takes, and the range of the values that artifacts were compared on."""
+        """Return a record of each input, with the range of its verification data."""
         return tuple(
             {
                 "name": name,
@@ -94,7 +94,7 @@ def read_request(
     """Read the arguments of `export` that concern the model and the data.
 
     Raises:
-        InputError: on what cannot be used.
+        InputError: on an argument that cannot be used.
     """
     if calibration_images < 1:
         raise InputError(f"Expected calibration_images >= 1. Received: {calibration_images}")
@@ -123,11 +123,11 @@ def read_request(
         representative = with_extremes(representative, pixels)
     check_labels(truth, len(inputs[0]))
     scores = prepared.model.outputs[0]
-    # A sigmoid says yes or no.
+    # A sigmoid has two classes, no and yes.
     classes = {scores.shape[-1], 2} if is_one_sigmoid(scores) else {scores.shape[-1]}
     if labels is not None and len(labels) not in classes:
         expected = " or ".join(map(str, sorted(classes)))
-        raise InputError(f"Expected {expected} labels, one a class. Received: {len(labels)}")
+        raise InputError(f"Expected {expected} labels, one per class. Received: {len(labels)}")
     return Request(
         model, prepared, inputs, truth, example is None, representative, pixels, tuple(labels or ())
     )
@@ -140,15 +140,15 @@ def _drawn(prepared: Prepared) -> list[np.ndarray]:
         )
     except InputError:
         raise
-    except Exception as error:  # such as that of an index that is out of range
+    except Exception as error:  # such as an index that is out of range
         raise InputError(
-            "Expected verification_data, since the model refuses inputs that were drawn: "
+            "Expected verification_data, because the model refuses random inputs: "
             f"{type(error).__name__}."
         ) from error
 
 
 def check_destination(directory: Path, on_mismatch: str) -> None:
-    """Raise an `InputError` unless an export can be made here at all."""
+    """Raise an `InputError` unless an export to this directory is possible."""
     if keras.config.backend() != "tensorflow":
         raise InputError(
             "Export needs Keras on TensorFlow: set KERAS_BACKEND=tensorflow. Received: "
@@ -162,12 +162,12 @@ def check_destination(directory: Path, on_mismatch: str) -> None:
 def choose(
     formats: Sequence[str], precisions: Sequence[str] | None, calibrated: bool
 ) -> list[Artifact]:
-    """The artifacts of the table that these formats and precisions name.
+    """Return the artifacts with these formats and precisions.
 
     Raises:
-        InputError: on an unknown name, a combination that there is not, or a precision that needs
-            calibration where there is none.
-        MissingPackageError: if a package is missing that writes or runs one of them.
+        InputError: on an unknown name or a combination that does not exist, or if a precision needs
+            calibration and there is no representative dataset.
+        MissingPackageError: if a package that writes or runs one of them is not installed.
     """
     default = ("float32", "int8") if calibrated else ("float32",)
     precisions = default if precisions is None else precisions
@@ -194,14 +194,14 @@ def choose(
 
 
 def choose_runtimes(given: Sequence[str] | None, names: Sequence[str]) -> tuple[str, ...]:
-    """The further runtimes that are given, or for `None` those that are installed.
+    """Return the given further runtimes, or the installed ones for `None`.
 
     Args:
-        given: by their names.
-        names: of the artifacts.
+        given: names of the runtimes, or `None`.
+        names: names of the artifacts.
 
     Raises:
-        InputError: on one that is unknown, not installed, or for none of the artifacts.
+        InputError: on a runtime that is unknown, is not installed, or runs none of the artifacts.
     """
     if given is None:
         return tuple(runtime for runtime in ALSO if is_installed(runtime))
@@ -216,12 +216,12 @@ def choose_runtimes(given: Sequence[str] | None, names: Sequence[str]) -> tuple[
 
 
 def check_options(options: ExportOptions, chosen: list[Artifact], outside: bool) -> None:
-    """Raise an `InputError` on options that nothing chosen has, or that contradict others.
+    """Raise an `InputError` on options that apply to no chosen artifact, or contradict others.
 
     Args:
-        options: how artifacts are written.
-        chosen: the artifacts.
-        outside: whether the client does the preprocessing.
+        options: the export options.
+        chosen: the chosen artifacts.
+        outside: whether preprocessing is left to the client.
     """
     for name, value in options.given().items():
         if not any(name in artifact.options for artifact in chosen):
@@ -235,23 +235,23 @@ def check_options(options: ExportOptions, chosen: list[Artifact], outside: bool)
     if options.given().get("target") and lowered and not {a.format for a in chosen} & set(lowered):
         raise InputError(
             f"Expected the format {' or '.join(lowered)} with target {options.target}, "
-            "which is of it."
+            "which changes no other format."
         )
     both = any({"float_layers", "integer_io"} <= set(artifact.options) for artifact in chosen)
     if options.float_layers and both and options.integer_io != "float32":
         raise InputError(
-            "Expected integer_io='float32' with float_layers, since the converter gives such a "
+            "Expected integer_io='float32' with float_layers, because the converter gives such a "
             f"file float32 inputs and outputs. Received: {options.integer_io}"
         )
     if options.jpeg_signature and outside:
         raise InputError(
-            "Expected preprocessing inside the artifacts with jpeg_signature, which gives them the "
-            "pixels of files."
+            "Expected preprocessing inside the artifacts with jpeg_signature, which passes decoded "
+            "pixels to the model."
         )
 
 
 def _image_size(model: Any) -> tuple[int | None, ...] | None:
-    """Height and width of the first input, if it is an image and they are known."""
+    """Return height and width of the first input if it is an image, or `None`."""
     inputs = getattr(model, "inputs", None)
     shape = tuple(inputs[0].shape) if inputs else ()
     return shape[1:3] if len(shape) == 4 else None

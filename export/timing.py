@@ -1,4 +1,4 @@
-"""How long artifacts take beside one another, on this machine."""
+"""Times artifacts on this machine and compares them with one another."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from .proof.manifest import read_manifest, why_changed
 from .proof.reference import REFERENCE, Arrays, read_reference
 from .runtimes.table import require_runtime
 
-# Those that `runtimes.stopwatch` runs.
+# The runtimes that `runtimes.stopwatch` supports.
 TIMED = ("litert", "onnxruntime")
 
 
 @dataclass(frozen=True)
 class Timing:
-    """The time of one artifact over that of another.
+    """The time of one artifact, divided by that of another.
 
     Attributes:
         name: the artifact.
-        base: the artifact that it is compared with.
-        minimum: its shortest time over the other's shortest.
-        median: its median time over the other's median.
-        milliseconds: its shortest time, which another machine or another hour will not give.
+        base: the artifact with which it is compared.
+        minimum: its shortest time divided by the other's shortest time.
+        median: its median time divided by the other's median time.
+        milliseconds: its shortest time. It depends on the machine and its load.
     """
 
     name: str
@@ -52,19 +52,20 @@ def time_artifacts(
     """Time the TFLite and ONNX files of an export, in turn in one process, on one input.
 
     Args:
-        directory: what `export` wrote.
-        against: another export, of a model with the same inputs; each file is compared with that of
-            the same name there. By default files are compared with the first of their runtime.
-        threads: that each runtime may use.
-        runs: how often each file is run, after three that do not count.
-        limits: time and memory that all of it may take; by default 600 s and 8 GiB.
+        directory: the directory that `export` wrote.
+        against: directory of another export, of a model with the same inputs. Each file is compared
+            with the file of the same name there. By default, files are compared with the first file
+            of the same runtime.
+        threads: number of threads that each runtime may use.
+        runs: number of timed runs of each file, after three runs that do not count.
+        limits: time and memory limits of the whole measurement; by default 600 s and 8 GiB.
 
     Returns:
         A `Timing` for each file, in the order of the manifest.
 
     Raises:
-        InputError: if a directory has no manifest, no file that is timed, or none in common; if a
-            file is not the one that was exported, or a runtime refuses it.
+        InputError: if a directory has no manifest or no file that can be timed; if two exports have
+            no such file in common; if a file is not the exported one, or a runtime refuses it.
         MissingPackageError: if a runtime is not installed.
     """
     directory = Path(directory)
@@ -80,7 +81,10 @@ def time_artifacts(
         ours = {name: runtime for name, runtime in ours.items() if name in theirs}
         bases = {name: (Path(against) / name, str(Path(against) / name)) for name in ours}
     if not ours:
-        raise InputError(f"Expected TFLite or ONNX files to time, in both exports. {directory}")
+        raise InputError(
+            "Expected TFLite or ONNX files to time, with the same names in both exports if two are "
+            f"compared. Received: {directory}"
+        )
     for runtime in set(ours.values()):
         require_runtime(runtime)
     files = list(
@@ -125,7 +129,7 @@ def _run(
 
 
 def _timed(directory: Path) -> dict[str, str]:
-    """The runtime of each file that is timed, by name; those that are not what they were raise."""
+    """Return the runtime of each file to time, by name. Raise if a file has changed."""
     runtimes = {artifact.name: artifact.runtime for artifact in ARTIFACTS}
     found = {}
     for entry in read_manifest(directory).artifacts:

@@ -1,4 +1,4 @@
-"""One artifact, run in its real runtime and compared with Keras."""
+"""Verification of one artifact: it runs in its real runtime and is compared with Keras."""
 
 from __future__ import annotations
 
@@ -20,30 +20,32 @@ from .proof.report import ArtifactReport, Elsewhere
 from .proof.tolerance import Tolerance
 from .runtimes.table import RUNTIMES, run_artifact
 
-# Of the name and the precision of an artifact, its outputs on all inputs and Keras's, what it
-# misses, in words.
+# Function of the name and the precision of an artifact, its outputs on all inputs, and Keras's. It
+# returns the requirements that the artifact misses, as text.
 Judge = Callable[[str, str, Outputs, Outputs], Sequence[str]]
 
-# On inputs that mean nothing to a network it is in doubt, and rounding decides what is largest.
+# Tolerance on random inputs. A network is undecided about them, and rounding decides which value is
+# largest.
 DRAWN = Tolerance(largest_error=None, agreement=None)
-# Another runtime may have this many decibels less than the artifact's own: twice the noise.
+# The SQNR in another runtime may be this many decibels lower than in the artifact's own. That is
+# twice the noise.
 NOISIER = 3.0
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What artifacts are compared on.
+    """The inputs and answers on which artifacts are compared, and the rules of the comparison.
 
     Attributes:
         inputs: path of an `.npz` with one array for each input.
         reference: Keras's outputs by name.
         labels: the right answers, or `None`.
         drawn: whether the inputs were drawn at random; then only float32 is judged.
-        judges: how each output is judged, by its name.
-        asked: by artifact and output, what is asked that is not what the table asks.
-        by_agreement: whether agreement and accuracy tell anything of these outputs.
-        judge: what takes their place, if anything does.
-        limits: of the child processes that artifacts run in.
+        judges: key of `judging.JUDGES` for each output, by its name.
+        asked: tolerances that replace those of the table, by artifact and output.
+        by_agreement: whether agreement and accuracy are meaningful for these outputs.
+        judge: function that replaces agreement and accuracy, or `None`.
+        limits: limits of the child processes in which artifacts run.
     """
 
     inputs: Path
@@ -57,16 +59,16 @@ class Subject:
     limits: Limits = NO_LIMITS
 
     def tolerance(self, artifact: Artifact, output: str) -> Tolerance:
-        """What an output of an artifact must meet on these inputs."""
+        """Return the tolerance of an output of an artifact on these inputs."""
         if self.drawn or not self.by_agreement:
             return replace(DRAWN, largest_error=artifact.tolerance.largest_error)
         return self.asked.get((artifact.name, output), artifact.tolerance)
 
     def some(self, count: int, artifact: Artifact, answers: Outputs) -> Subject:
-        """Inputs from all over, `count` at most, for a runtime that is not the artifact's own.
+        """Return at most `count` evenly spaced inputs, for a further runtime of the artifact.
 
-        So few tell agreement in coarse steps: one may differ, and what differs in its own runtime.
-        The noise may be twice as much. Accuracy is not asked.
+        With so few inputs, agreement has coarse steps. Therefore one more answer may differ than in
+        the artifact's own runtime. The noise may be twice as large. Accuracy is not judged.
         """
         total = len(next(iter(self.reference.values())))
         index = np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int))
@@ -92,24 +94,24 @@ class Subject:
 def verify_artifact(
     artifact: Artifact, path: Path, subject: Subject, notes: list[str], also: Sequence[str] = ()
 ) -> tuple[ArtifactReport, Outputs]:
-    """Run an artifact on the subject's inputs.
+    """Run an artifact on the subject's inputs, and compare it with Keras.
 
     Args:
-        artifact: its row of the table.
+        artifact: the artifact's row of the table.
         path: the file or directory.
-        subject: what it is compared on.
-        notes: what writing it reported.
+        subject: the inputs and Keras's answers.
+        notes: notes from writing the artifact.
         also: further runtimes that are installed.
 
     Returns:
-        How it compares with Keras, and its outputs; none where the runtime refuses it.
+        The report, and the outputs of the artifact. They are empty if the runtime refuses it.
     """
     size, digest = size_and_hash(path)
     outputs, facts, parity, missed = _compared(artifact.runtime, path, subject, artifact)
     if subject.judge and parity:
         missed += subject.judge(artifact.name, artifact.precision, outputs, subject.reference)
     elsewhere = []
-    # What its own runtime refuses is not tried in others.
+    # If its own runtime refuses it, it is not tried in others.
     for runtime in (each for each in artifact.also if each in also and parity):
         few = subject.some(RUNTIMES[runtime].most, artifact, outputs)
         _, told, found, misses = _compared(runtime, path, few, artifact)
@@ -136,7 +138,7 @@ def verify_artifact(
 def _compared(
     runtime: str, path: Path, subject: Subject, artifact: Artifact
 ) -> tuple[Outputs, list[str], tuple[Parity, ...], list[str]]:
-    """What a file answers in a runtime, what that reports, the parity, and what it misses."""
+    """Return outputs and notes of a file in a runtime, its parity, and the bounds it misses."""
     try:
         outputs, facts = run_artifact(runtime, path, subject.inputs, subject.limits)
     except RuntimeFailure as error:

@@ -1,4 +1,4 @@
-"""An export verified again, where it is now, from its manifest and its reference."""
+"""Repeats the verification of an export, from its manifest and its reference."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .runtimes.placement import delegations
 from .runtimes.table import require_runtime
 from .verification import Subject, verify_artifact
 
-# Decibels that an SQNR may differ by between machines.
+# Difference in SQNR between machines that is accepted, in decibels.
 ROUNDING = 0.1
 
 
@@ -41,21 +41,21 @@ def verify(
 ) -> Report:
     """Run the artifacts of an export on its reference inputs, and compare with Keras's answers.
 
-    Neither the model nor Keras's backend is needed, only the runtimes. Each artifact must have the
-    hash that the manifest gives, and meet its tolerance; on the few reference inputs, of agreement
-    and SQNR no more is asked than it had on them when it was exported. Accuracy is not reported,
-    since the right answers are not kept.
+    This needs the runtimes, but neither the model nor Keras's backend. Each artifact must have the
+    hash in the manifest and meet its tolerance. There are few reference inputs, so agreement and
+    SQNR need not be higher than they were on these inputs at the export. Accuracy is not reported,
+    because the right answers are not stored.
 
     Args:
-        directory: what `export` wrote.
-        runtimes: further ones, as of `export`.
+        directory: the directory that `export` wrote.
+        runtimes: further runtimes, as for `export`.
         write_report: whether to write `report.md` there, as `export` does.
-        limits: time and memory that each artifact may take in each runtime; by default 600 s and
+        limits: time and memory limits for each artifact in each runtime; by default 600 s and
             8 GiB.
-        progress: called with a line for each step.
+        progress: function that is called with a line of text for each step.
 
     Returns:
-        A `Report` of this machine; `Report.missed` tells what did not pass.
+        A `Report` for this machine. `Report.missed` lists the failures.
 
     Raises:
         InputError: if the directory has no manifest or reference, or they are damaged.
@@ -116,7 +116,7 @@ def verify(
 
 
 def _judges(before: Report, answers: Arrays) -> dict[str, str]:
-    """How each output was judged; where the manifest does not tell, as older versions did."""
+    """Return the judge of each output. Old manifests do not name it; then the old rule is used."""
     judges = {}
     for output in before.outputs:
         name = output["name"]
@@ -135,7 +135,7 @@ def _judges(before: Report, answers: Arrays) -> dict[str, str]:
 def _asked(
     judges: dict[str, str], rows: dict[str, Artifact], answers: dict[str, Arrays]
 ) -> dict[tuple[str, str], Tolerance]:
-    """What each output of each artifact is asked here: no more than it had on these inputs."""
+    """Return tolerances that ask no more of an output than its earlier result on these inputs."""
     return {
         (name, each.output): eased(artifact.tolerance, each, answers=0.0, decibels=ROUNDING)
         for name, artifact in rows.items()

@@ -1,1 +1,1 @@
-"""What runs in child processes of its own: nothing here imports keras_cbam."""
+"""Code for child processes. Nothing here imports keras_cbam."""

@@ -1,4 +1,4 @@
-"""Named arrays in a file, whatever their names."""
+"""Storage of named arrays in a file. The names may be arbitrary."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ def save_arrays(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def load_arrays(path: str | Path) -> dict[str, np.ndarray]:
-    """Read what `save_arrays` wrote, in its order."""
+    """Read the arrays that `save_arrays` wrote, in the same order."""
     with np.load(path) as file:
         return {name.removeprefix(_PREFIX): file[name] for name in file.files}

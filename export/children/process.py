@@ -1,4 +1,4 @@
-"""Child processes: nothing a runtime may abort on is loaded in the caller's process."""
+"""Child processes for the runtimes, so that an abort does not end the caller's process."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import IO, NamedTuple
 
-# The module runs in a room of its own, so that its relative imports work while keras_cbam, and with
-# it TensorFlow, stays out of the process: the runtime is alone there, as it will be when deployed.
+# The module is imported from a package called `room`. So its relative imports work, but keras_cbam
+# and TensorFlow are not imported: the runtime is alone in the process, as it will be when deployed.
 _START = """
 import importlib, sys, types
 room = types.ModuleType("room")
@@ -21,23 +21,23 @@ room.__path__ = [sys.argv[1]]
 sys.modules["room"] = room
 importlib.import_module("room.children.process").start(*sys.argv[2:])
 """
-# The folder export/, and what it is called in a child.
+# The folder export/, and the name of its package in a child.
 _EXPORT = Path(__file__).parents[1]
 _ROOM = __package__.rpartition(".")[0]
-# The exit code of a child that refuses what it was given.
+# The exit code of a child that refuses its file.
 REFUSED = 3
-# How a child tells that it got no more memory.
+# Words in the message of a child that ran out of memory.
 _NO_MEMORY = ("memory", "alloc")
-# The last bytes of a child's messages, which are read.
+# Only this many bytes are read from the end of a child's messages.
 _TOLD = 64 * 2**10
 
 
 class Limits(NamedTuple):
-    """What a process that runs an artifact may use; at a limit it is ended.
+    """Limits of a process that runs an artifact. The process is ended when it reaches a limit.
 
     Attributes:
-        seconds: of time by the clock; `None` for no limit.
-        gibibytes: of memory that it writes to, on Linux; `None` for no limit.
+        seconds: wall-clock time; `None` for no limit.
+        gibibytes: memory that the process writes to, on Linux; `None` for no limit.
     """
 
     seconds: float | None = 600
@@ -48,23 +48,23 @@ NO_LIMITS = Limits(None, None)
 
 
 class RuntimeFailure(RuntimeError):
-    """A runtime refused a file, or died of it."""
+    """A runtime refused a file, or crashed on it."""
 
 
 class Refused(RuntimeFailure):
-    """A file is not run at all, for what stands in it."""
+    """A file was not run at all, because of its content."""
 
 
 def run_in_child(module: str, *arguments: str | Path, limits: Limits = NO_LIMITS) -> None:
     """Call `main(*arguments)` of a module of `export` in a child process.
 
-    The module may import its siblings relatively, but nothing that imports keras_cbam. At a limit
-    the child and what it started are ended.
+    The module may import its siblings relatively, but nothing that imports keras_cbam. At a limit,
+    the child and the processes that it started are ended.
 
     Raises:
         Refused: if the module raises it.
-        RuntimeFailure: if the child fails otherwise, with the last line it wrote, or takes too
-            long.
+        RuntimeFailure: if the child takes too long, or fails in another way. The message is then
+            the last line that the child wrote.
     """
     command = [sys.executable, "-P", "-c", _START, str(_EXPORT), module]
     with tempfile.TemporaryFile() as told:
@@ -74,14 +74,14 @@ def run_in_child(module: str, *arguments: str | Path, limits: Limits = NO_LIMITS
             stdout=subprocess.DEVNULL,
             stderr=told,
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-            # It is ended with what it started. Without a limit Ctrl-C ends both.
+            # At a limit its whole session is ended. Without a limit, Ctrl-C ends both processes.
             start_new_session=limits.seconds is not None,
         )
         try:
             code = process.wait(limits.seconds)
         except subprocess.TimeoutExpired as error:
             raise RuntimeFailure(
-                f"{module} took more than the {limits.seconds:g} s that it may"
+                f"{module} took more than the {limits.seconds:g} s that are allowed"
             ) from error
         finally:
             _end(process, whole=limits.seconds is not None)
@@ -96,7 +96,7 @@ def run_in_child(module: str, *arguments: str | Path, limits: Limits = NO_LIMITS
 
 
 def _end(process: subprocess.Popen[bytes], whole: bool) -> None:
-    """End a child that runs; with `whole` what it started too, if that is left."""
+    """End a child, and with `whole` also the processes that it started."""
     if whole and hasattr(os, "killpg"):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -107,13 +107,13 @@ def _end(process: subprocess.Popen[bytes], whole: bool) -> None:
 def _last_line(told: IO[bytes]) -> str:
     told.seek(max(0, told.seek(0, os.SEEK_END) - _TOLD))
     written = told.read().decode(errors="replace").splitlines()
-    # LiteRT's INFO comes before an abort that says nothing itself.
+    # LiteRT writes INFO lines before an abort that has no message.
     lines = [line for line in written if line.strip() and not line.startswith("INFO:")]
     return lines[-1] if lines else ""
 
 
 def start(module: str, gibibytes: str, *arguments: str) -> None:
-    """In the child process: bound its memory, and call `main` of a module of `export`."""
+    """Limit the memory of this child process, and call `main` of a module of `export`."""
     if float(gibibytes):
         _bound_memory(int(float(gibibytes) * 2**30))
     try:
@@ -128,5 +128,5 @@ def _bound_memory(most: int) -> None:
         import resource
     except ImportError:  # on Windows
         return
-    # What is reserved and never written to, as node reserves much, does not count.
+    # Memory that is reserved but never written to does not count; node reserves much.
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))

@@ -1,1 +1,1 @@
-"""ONNX files: converted, then changed pass by pass."""
+"""ONNX files: tf2onnx writes them, and passes over their graphs change them."""

@@ -1,4 +1,4 @@
-"""Bias correction of an ONNX file before its weights are rounded; `source.rounding` says why."""
+"""Bias correction of an ONNX file before quantization. `source.rounding` explains it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def correct_biases(
     largest: int,
     excluded: Iterable[str] = (),
 ) -> None:
-    """Take back in each 2D convolution's bias what rounding its weights will shift.
+    """Correct the bias of each 2D convolution for the shift that rounding its weights will cause.
 
     Args:
-        path: a float32 ONNX file, changed in place.
-        samples: inputs by name.
-        largest: weight there is after rounding; the scale of each output channel is symmetric.
+        path: a float32 ONNX file, which is changed in place.
+        samples: batches of inputs by name.
+        largest: largest weight after rounding, with a symmetric scale for each output channel.
         excluded: names of the nodes whose weights will not be rounded.
     """
     import onnx
@@ -61,7 +61,7 @@ def correct_biases(
 
 
 def _rounding(kernel: np.ndarray, largest: int) -> np.ndarray:
-    """What rounding to whole numbers up to `largest`, by a scale for each output channel, adds."""
+    """Return the rounding error of a kernel whose output channels each have a scale."""
     ranges = np.abs(kernel).max(axis=(1, 2, 3), keepdims=True)
     scales = np.where(ranges > 0, ranges, 1) / largest
     return np.rint(kernel / scales) * scales - kernel
@@ -70,7 +70,7 @@ def _rounding(kernel: np.ndarray, largest: int) -> np.ndarray:
 def _channel_means(
     model: Any, tensors: set[str], samples: Iterable[dict[str, np.ndarray]]
 ) -> dict[str, np.ndarray]:
-    """The mean of each channel of these NCHW tensors over the samples."""
+    """Return the mean of each channel of the given NCHW tensors over the samples."""
     import onnx
     import onnxruntime
 

@@ -1,4 +1,4 @@
-"""ONNX, by tf2onnx: any batch size, NHWC as in Keras."""
+"""Conversion to ONNX by tf2onnx, with any batch size, and NHWC as in Keras."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from ..source.serving import Serving, traced
 from .lowering import LOWERINGS, Shapes
 from .resize import resize_to_whole_sizes
 
-# Sizes of batch that shapes are inferred for: what differs between them is free.
+# Batch sizes for shape inference. Sizes that differ between them are free.
 BATCHES = (1, 3)
 
-ADVICE = "Leave the format onnx out, or replace what it names."
+ADVICE = "Leave the format onnx out, or replace the operations that it names."
 
-# The names that ONNX has for it: docs/MetadataProps.md of its repository.
+# ONNX's names for RGB pixels in 0..255: docs/MetadataProps.md of its repository.
 PIXEL_PROPERTIES = {
     "Image.BitmapPixelFormat": "Rgb8",
     "Image.NominalPixelRange": "NominalRange_0_255",
@@ -42,12 +42,13 @@ def write_float32(serving: Serving, path: Path) -> list[str]:
 def finished(
     serving: Serving, path: Path, lowerings: Sequence[Callable[[Any, Shapes], Any]] = ()
 ) -> list[str]:
-    """Write into the file what it tells of itself, and return what is to note about it.
+    """Lower a file and add its metadata, and return notes about it for the report.
 
     Args:
         serving: the model.
-        path: the file, changed in place.
-        lowerings: functions of a model and its shapes that give the model lowered, in turn.
+        path: the file, which is changed in place.
+        lowerings: functions that take an ONNX model and its shapes, and return the lowered model.
+            They are applied in turn.
     """
     import onnx
 
@@ -66,7 +67,7 @@ def finished(
 
 
 def float32(serving: Serving) -> Path:
-    """The float32 file, converted once for all that is made from it."""
+    """Return the path of the float32 file, which is converted only once."""
     import onnx
     import tf2onnx
 
@@ -75,7 +76,7 @@ def float32(serving: Serving) -> Path:
         return kept
     function = _in_line(serving)
     try:
-        with _collected_often(), silent(logging.ERROR):  # what it says is said below
+        with _collected_often(), silent(logging.ERROR):  # its errors are reported below
             proto, _ = tf2onnx.convert.from_function(
                 function,
                 input_signature=serving.signature(None),
@@ -84,7 +85,7 @@ def float32(serving: Serving) -> Path:
             )
     except (ValueError, RuntimeError, NotImplementedError) as error:
         raise InputError(f"tf2onnx cannot convert the model: {error}. {ADVICE}") from error
-    # What it has no conversion for, it leaves as it is.
+    # tf2onnx leaves operations that it cannot convert in the graph.
     left = sorted(
         {n.op_type for n in proto.graph.node if not n.domain and not onnx.defs.has(n.op_type)}
     )
@@ -100,7 +101,7 @@ def float32(serving: Serving) -> Path:
 
 
 def _erfc(context: Any, node: Any, name: str, arguments: Any) -> None:
-    """erfc(x) = 1 - erf(x), of which ONNX has the latter; exact GELUs are made of erfc."""
+    """Write erfc(x), which exact GELUs use, as 1 - erf(x). ONNX has only erf."""
     shape, dtype = context.get_shape(node.output[0]), context.get_dtype(node.output[0])
     context.remove_node(node.name)
     erf = context.make_node("Erf", [node.input[0]], shapes=[shape], dtypes=[dtype])
@@ -116,7 +117,7 @@ def _erfc(context: Any, node: Any, name: str, arguments: Any) -> None:
 
 
 def _transposes_noted(proto: Any) -> str:
-    """How many Transpose operations there are, and how many values of an image each moves."""
+    """Return the number of Transposes, and how many values of an image each moves, as a note."""
     count = _transposes(proto)
     if count < 2:
         return f"{count} Transpose" + ("" if count else "s")
@@ -127,7 +128,7 @@ def _transposes_noted(proto: Any) -> str:
 
 
 def shapes_of_any_batch(proto: Any) -> dict[str, list[int]]:
-    """The shape of each float32 tensor, 0 for the batch and for what else is free."""
+    """Return the shape of each float32 tensor, with 0 for the batch and other free sizes."""
     import onnx
 
     few, more = (_shapes(_of_batch(proto, size), onnx.TensorProto.FLOAT) for size in BATCHES)
@@ -139,7 +140,7 @@ def shapes_of_any_batch(proto: Any) -> dict[str, list[int]]:
 
 
 def _of_batch(proto: Any, size: int) -> Any:
-    """The model for one size of batch, from which shape inference gets through reshapes too."""
+    """Return the model for one batch size. Shape inference can then also resolve reshapes."""
     import onnx
 
     one = onnx.ModelProto()
@@ -155,7 +156,7 @@ def _of_batch(proto: Any, size: int) -> Any:
 
 
 def _shapes(proto: Any, element: int | None = None) -> dict[str, list[int]]:
-    """The shape of each tensor, or of each of one type, that is known; 0 for unknown sizes."""
+    """Return the known shapes, of all tensors or of those of one type; 0 for unknown sizes."""
     import onnx
 
     graph = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
@@ -167,10 +168,10 @@ def _shapes(proto: Any, element: int | None = None) -> dict[str, list[int]]:
 
 
 def reshape_where_nothing_moves(proto: Any) -> None:
-    """Write a Transpose that only changes the places of sizes of 1 as the Reshape it is.
+    """Replace each Transpose that only moves axes of size 1 by a Reshape.
 
-    Which of these tf2onnx leaves, as of the pooled channels of attention, differs by process, since
-    it goes through sets.
+    tf2onnx leaves some of these, such as those of the pooled channels of attention. It iterates
+    over sets, so which ones it leaves differs between processes.
     """
     import onnx
 
@@ -196,9 +197,9 @@ def _transposes(proto: Any) -> int:
 
 
 def _merge_transposes(path: Path) -> None:
-    """Let onnxruntime do what tf2onnx's optimizer gives up at, such as the addition of a scalar.
+    """Let onnxruntime merge the Transposes that tf2onnx leaves, such as around an added scalar.
 
-    Of its optimizations the basic ones alone, which leave ONNX's own operations.
+    Only its basic optimizations are used, because they keep to ONNX's own operations.
     """
     import onnxruntime
 
@@ -212,9 +213,9 @@ def _merge_transposes(path: Path) -> None:
 
 
 def _fix_captured(proto: Any, function: Any) -> None:
-    """Make constants of what the function captured, which tf2onnx counts among the inputs.
+    """Turn tensors that the function captured into constants. tf2onnx makes them inputs.
 
-    Keras's Normalization captures its mean, for one.
+    An example is the mean of Keras's Normalization.
     """
     import onnx
 
@@ -228,9 +229,10 @@ def _fix_captured(proto: Any, function: Any) -> None:
 
 
 def _in_line(serving: Serving) -> Any:
-    """The serving function as one graph, without calls of functions, which tf2onnx has no name for.
+    """Trace the serving function as one graph without function calls.
 
-    Keras compiles some convolutions, the grouped ones among them, as functions of their own.
+    Keras compiles some convolutions, such as grouped ones, as separate functions. tf2onnx cannot
+    convert calls of these.
     """
     import tensorflow as tf
 
@@ -247,7 +249,7 @@ def _in_line(serving: Serving) -> Any:
 
 @contextmanager
 def silent(level: int) -> Iterator[None]:
-    """Drop what converters log, up to this level, to the root logger some of it."""
+    """Suppress log messages up to this level, including those to the root logger."""
     before = logging.root.manager.disable
     logging.disable(level)
     try:
@@ -258,10 +260,10 @@ def silent(level: int) -> Iterator[None]:
 
 @contextmanager
 def _collected_often() -> Iterator[None]:
-    """Free the copies of the network that each of tf2onnx's passes leaves in reference cycles.
+    """Free the copies of the network that tf2onnx's passes leave in reference cycles.
 
-    Python's garbage collector runs less often as objects accumulate, so the objects of before are
-    left out.
+    Python's garbage collector runs less often as objects accumulate, so the existing objects are
+    excluded from it.
     """
     thresholds = gc.get_threshold()
     gc.freeze()

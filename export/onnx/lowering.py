@@ -1,8 +1,8 @@
-"""ONNX in the operations that onnxruntime runs best on a CPU, for the same function.
+"""Rewriting of an ONNX model in the operations that onnxruntime runs best on a CPU.
 
-Its reductions over the channels of an NCHW map go through memory against the grain: a mean as a
-product of matrices takes a ninth to a fifth of the time, a maximum as pools a fifth to a third
-(`benchmarks/NOTES.md`). Of opset 18, where axes are an input, the reductions are left as they are.
+onnxruntime's reductions over the channels of an NCHW map access memory in an unfavorable order. A
+mean as a matrix product takes a ninth to a fifth of the time, a maximum as pools a fifth to a third
+(`benchmarks/NOTES.md`). In opset 18 the axes are an input, and the reductions are not rewritten.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from typing import Any
 
 import numpy as np
 
-# Of rows that onnxruntime pools as vectors.
+# Lengths of the rows that pools are given. onnxruntime pools such rows as vectors.
 LONGEST_ROW = 2048
 SHORTEST_ROW = 16
-# Channels that one pool takes in; windows of more are slow.
+# Largest number of channels in the window of one pool. Larger windows are slow.
 POOLED = 32
 
 Shapes = Mapping[str, list[int]]
 
 
 def lower_for_cpu(proto: Any, shapes: Shapes) -> Any:
-    """The model with what attention asks of its channels in operations that run fast.
+    """Rewrite the operations of attention over channels in operations that run fast.
 
     Args:
         proto: the model.
-        shapes: of its float32 tensors by name, 0 for the batch, which stays free, and for sizes
-            that are free too.
+        shapes: shapes of its float32 tensors by name. The batch and other free sizes are 0, and the
+            batch stays free.
 
     Returns:
-        The model, rewritten where the sizes of a feature map are known.
+        The model. Feature maps with free sizes are not rewritten.
     """
     from onnxscript import rewriter
 
@@ -46,7 +46,7 @@ def lower_for_cpu(proto: Any, shapes: Shapes) -> Any:
 
 
 def _mean_as_product(shapes: Shapes) -> Any:
-    """A mean over channels as the product of `1 / channels` with channels by places."""
+    """Rewrite a mean over channels as a matrix product of `1 / channels` and the flat map."""
 
     def pattern(op: Any, x: Any) -> Any:
         return op.ReduceMean(x, axes=[1], keepdims=1)
@@ -61,9 +61,9 @@ def _mean_as_product(shapes: Shapes) -> Any:
 
 
 def _max_as_pools(shapes: Shapes) -> Any:
-    """A maximum over channels as maxima over a few of them at a time, then over these.
+    """Rewrite a maximum over channels as maximum pools over a few channels at a time.
 
-    The same for all numbers; what is not a number may pass a pool otherwise.
+    The result is the same for all numbers. A pool may handle NaN differently.
     """
 
     def pattern(op: Any, x: Any) -> Any:
@@ -86,7 +86,7 @@ def _max_as_pools(shapes: Shapes) -> Any:
 
 
 def _without_reshape(shapes: Shapes) -> Any:
-    """A reshape to the shape that is there already is nothing."""
+    """Remove a reshape to the shape that its input already has."""
 
     def pattern(op: Any, x: Any, shape: Any) -> Any:
         return op.Reshape(x, shape)
@@ -95,14 +95,14 @@ def _without_reshape(shapes: Shapes) -> Any:
         now, target = shapes.get(x.name, []), _values(shape)
         if target is None or len(target) == 0 or now[1:] == []:
             return False
-        # The batch is what the target leaves free, or takes over.
+        # The target has to leave the batch free, or copy it.
         return bool(target[0] in (-1, 0) and [*target[1:]] == now[1:])
 
     return _rule(pattern, lambda op, x, shape: op.Identity(x), same)
 
 
 def _convolutions_of_two_maps(shapes: Shapes) -> Any:
-    """The sum of convolutions of two single maps as one convolution of both."""
+    """Rewrite the sum of convolutions of two one-channel maps as one convolution of both."""
 
     def pattern(op: Any, a: Any, b: Any, of_a: Any, of_b: Any) -> Any:
         first = op.Conv(a, of_a, _allow_other_attributes=True, _outputs=["first"])
@@ -129,10 +129,11 @@ def _convolutions_of_two_maps(shapes: Shapes) -> Any:
 
 
 def _same_convolution_twice(shapes: Shapes, biased: bool) -> Any:
-    """The sum of one convolution's answers as its answer to the sum, its bias counted twice.
+    """Rewrite the sum of two outputs of a convolution as the convolution of the sum of its inputs.
 
-    The last layer of the MLP that channel attention applies to each of its pools is such a one; a
-    bias of zeros is no longer there.
+    Its bias counts twice. Channel attention applies its MLP to each of its pools and adds the
+    results, so the last layer of the MLP is such a convolution. A bias of zeros has been removed
+    before, so there is a rule with a bias and one without.
     """
 
     def with_bias(op: Any, a: Any, b: Any, kernel: Any, bias: Any, again: Any) -> Any:
@@ -160,7 +161,7 @@ def _same_convolution_twice(shapes: Shapes, biased: bool) -> Any:
 
 
 def _pools(channels: int) -> tuple[int, ...]:
-    """How many channels each pool in turn takes in; none if one would take in too many."""
+    """Return the number of channels in the window of each pool; none if one would be too large."""
     sizes: list[int] = []
     while channels > 1:
         size = max(n for n in range(1, min(channels, POOLED) + 1) if not channels % n)
@@ -172,7 +173,7 @@ def _pools(channels: int) -> tuple[int, ...]:
 
 
 def _rows(places: int) -> tuple[int, ...]:
-    """One row of all places, or several of equal lengths if it is too long; none if too short."""
+    """Return the shape of the positions as one row or several equal rows; none if impossible."""
     if places <= LONGEST_ROW:
         return (places,)
     lengths = [n for n in range(SHORTEST_ROW, LONGEST_ROW + 1) if not places % n]
@@ -180,13 +181,13 @@ def _rows(places: int) -> tuple[int, ...]:
 
 
 def _known(shapes: Shapes, x: Any) -> list[int] | None:
-    """The shape of a feature map whose sizes are known, but for the batch."""
+    """Return the shape of a feature map if all its sizes except the batch are known."""
     shape = shapes.get(x.name, [])
     return shape if len(shape) == 4 and 0 not in shape[1:] else None
 
 
 def _of_one_shape(shapes: Shapes, a: Any, b: Any) -> bool:
-    """Whether two maps are of one known shape, so that neither is broadcast."""
+    """Tell whether two maps have the same known shape, so that neither is broadcast."""
     return _known(shapes, a) is not None and _known(shapes, a) == _known(shapes, b)
 
 
@@ -197,7 +198,7 @@ def _rule(pattern: Any, replacement: Any, condition: Any) -> Any:
 
 
 def _values(constant: Any) -> Any:
-    """The values of a constant; `None` for what is computed."""
+    """Return the values of a constant; `None` if the tensor is computed."""
     import onnx_ir
 
     found = onnx_ir.convenience.get_const_tensor(constant)
@@ -218,10 +219,10 @@ def _constant(op: Any, values: np.ndarray) -> Any:
     return op.Constant(value=onnx_ir.tensor(values))
 
 
-# What is done, in turn, to a float32 ONNX file that will run there.
+# The passes that each target applies in turn, to float32 ONNX models.
 LOWERINGS: dict[str, tuple[Callable[[Any, Shapes], Any], ...]] = {
     "cpu": (lower_for_cpu,),
     "npu": (),
-    # As the converter writes it.
+    # The model stays as the converter writes it.
     "generic": (),
 }

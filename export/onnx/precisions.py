@@ -13,15 +13,15 @@ from ..source.serving import Serving
 from .bias import correct_biases
 from .convert import finished, float32, silent
 
-# Calibration keeps what a batch gave at every tensor.
+# Calibration keeps the values of every tensor for a batch in memory.
 BATCH_SIZE = 8
-# What onnxruntime's `reduce_range` makes of int8. Processors without VNNI add two products with
-# uint8 in 16 bits: 2 x 255 x 127 is more than these hold, 2 x 255 x 64 is not.
+# Largest int8 weight with onnxruntime's `reduce_range`. Processors without VNNI add two products
+# with uint8 in 16 bits: 2 x 255 x 127 does not fit, 2 x 255 x 64 does.
 LARGEST_WEIGHT = 64
 
 
 def write_float16(serving: Serving, path: Path) -> list[str]:
-    """Write float16 weights and arithmetic; inputs and outputs stay float32."""
+    """Write float16 weights and arithmetic. Inputs and outputs stay float32."""
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
@@ -33,14 +33,14 @@ def write_float16(serving: Serving, path: Path) -> list[str]:
 def write_int8(serving: Serving, path: Path) -> list[str]:
     """Write QuantizeLinear and DequantizeLinear around int8 weights and uint8 activations.
 
-    Unsigned activations with signed weights are what x86-64's integer dot products take.
+    The integer dot products of x86-64 multiply unsigned activations with signed weights.
     """
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     prepared = serving.scratch / "prepared.onnx"
     try:
-        # Else it advises what has been done.
+        # Otherwise onnxruntime logs advice to preprocess the model, although this was done.
         with silent(logging.WARNING):
             quant_pre_process(str(float32(serving)), str(prepared), skip_symbolic_shape=True)
             kept = _float_nodes(serving, prepared)
@@ -58,7 +58,7 @@ def write_int8(serving: Serving, path: Path) -> list[str]:
             )
     except (InputError, OSError):
         raise
-    except Exception as error:  # what it raises is of many kinds
+    except Exception as error:  # the quantizer raises many kinds of exceptions
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise InputError(
             f"onnxruntime's quantizer refuses the model: {reason}. Leave the precision int8 out of "
@@ -81,10 +81,11 @@ def _reader(serving: Serving) -> Any:
 
 
 def _float_nodes(serving: Serving, path: Path) -> list[str]:
-    """The nodes of the layers that stay in float32."""
+    """Return the names of the nodes of the layers that stay in float32."""
     import onnx
 
-    # A convolution that a normalization was folded into has its name; its weights have their own.
+    # A convolution with a folded batch normalization has the name of the normalization. Its weights
+    # keep their own names, so they are matched too.
     graph = onnx.load(path).graph
     constants = {each.name for each in graph.initializer}
     nodes = {

@@ -1,4 +1,4 @@
-"""Resizing in ONNX to the sizes that were meant."""
+"""Correction of the scales of resize operations in ONNX."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import numpy as np
 
 
 def resize_to_whole_sizes(proto: Any, shapes_of: Callable[[Any], dict[str, list[int]]]) -> None:
-    """Raise scales, in place, that tf2onnx has rounded down, and with them the size of the map.
+    """Raise scales that tf2onnx has rounded down, which would make the resized map too small.
 
-    It writes 33 / 47 in 32 bits, and 47 times that is less than 33.
+    For example, tf2onnx writes 33 / 47 in 32 bits, and 47 times that is less than 33. The model is
+    changed in place.
 
     Args:
         proto: the ONNX model.
-        shapes_of: gives the shapes of a model's tensors by name, 0 for free sizes.
+        shapes_of: function that returns the shapes of a model's tensors by name, with 0 for free
+            sizes.
     """
     import onnx
 
@@ -23,7 +25,7 @@ def resize_to_whole_sizes(proto: Any, shapes_of: Callable[[Any], dict[str, list[
         scales = _scales(proto, node)
         if scales is None:
             continue
-        # Anew for each, since a size that is mended changes those after it.
+        # The shapes are inferred again each time, because a corrected size changes later shapes.
         sizes = shapes_of(proto).get(node.input[0])
         raised = scales if sizes is None else _raised(scales, np.array(sizes))
         if not np.array_equal(raised, scales):
@@ -32,7 +34,7 @@ def resize_to_whole_sizes(proto: Any, shapes_of: Callable[[Any], dict[str, list[
 
 
 def _scales(proto: Any, node: Any) -> np.ndarray | None:
-    """The constant scales of an operation that resizes."""
+    """Return the constant scales of a Resize; `None` for other operations."""
     import onnx
 
     if node.op_type != "Resize" or len(node.input) < 3:
@@ -42,7 +44,7 @@ def _scales(proto: Any, node: Any) -> np.ndarray | None:
 
 
 def _raised(scales: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """The smallest scales, no smaller than these, that give whole sizes in 32 bits and in 64."""
+    """Return the smallest scales >= `scales` that reach the intended sizes in 32 and 64 bits."""
     meant = np.rint(sizes * scales.astype("float64"))
     while True:
         short = np.minimum(sizes.astype("float32") * scales, sizes * scales.astype("float64"))

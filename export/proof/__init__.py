@@ -1,1 +1,1 @@
-"""How artifacts are compared with Keras, and what is told of it."""
+"""Comparison of artifacts with Keras, and the files and reports about it."""

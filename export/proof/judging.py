@@ -1,4 +1,4 @@
-"""How each output of a model is compared with Keras's: the way that fits what it is."""
+"""Choice of the way in which each output of an artifact is compared with Keras's."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from keras_cbam.errors import InputError
 from keras_cbam.outputs import ends_in_sigmoid
 
 CLASSES, THRESHOLD, VALUES = "classes", "threshold", "values"
-# What is the same where an artifact agrees with Keras.
+# The condition for an answer of an artifact to count as the same as Keras's.
 JUDGES: dict[str, str] = {
     CLASSES: "the largest value of the last axis is in the same place, or whole numbers are equal",
     THRESHOLD: "a value is on the same side of 0.5",
     VALUES: "a value is within a tenth of the range that Keras gives at its place in the last axis",
 }
 
-# Probabilities of classes add up to 1, but for rounding.
+# Largest rounding error in the sum of the probabilities of all classes, which is 1.
 ROUNDING = 1e-3
 
 
@@ -30,23 +30,23 @@ def judges(
     named: bool = False,
     known: bool = False,
 ) -> dict[str, str]:
-    """How each output is judged, by its name: as it is given, else by what the output is.
+    """Return the judge of each output by name: the given one, or one that fits the output.
 
     Args:
         outputs: Keras's symbolic outputs by name.
-        answers: what Keras answers, likewise.
-        given: a key of `JUDGES` for all outputs, or for some by name.
-        named: whether there are class names, which are of the first output.
-        known: whether the right class of each input is known, likewise.
+        answers: the values of Keras's outputs by name.
+        given: a key of `JUDGES` for all outputs, or a dictionary of keys by output name.
+        named: whether there are class names, which belong to the first output.
+        known: whether the right class of each input is known, for the first output.
 
     Raises:
-        InputError: if `given` has a name or a way that there is not.
+        InputError: if `given` has an unknown output or judge, or one that does not fit the output.
     """
     asked = dict.fromkeys(outputs, given) if isinstance(given, str) else dict(given or {})
     for name, judge in asked.items():
         if name not in outputs:
             known_names = ", ".join(outputs)
-            raise InputError(f"Expected judge by outputs of {known_names}. Received: {name}")
+            raise InputError(f"Expected judge for outputs of {known_names}. Received: {name}")
         if judge not in JUDGES:
             raise InputError(f"Expected judge as one of {', '.join(JUDGES)}. Received: {judge}")
         if judge == CLASSES and not can_hold_classes(answers[name]):
@@ -63,7 +63,7 @@ def judges(
 
 
 def can_hold_classes(answers: np.ndarray) -> bool:
-    """Whether answers can be classes: whole numbers, or one of several places."""
+    """Tell whether answers can be classes: whole numbers, or several values in the last axis."""
     return answers.dtype.kind != "f" or (answers.ndim > 1 and answers.shape[-1] > 1)
 
 
@@ -77,7 +77,7 @@ def _fitting(tensor: Any, answers: np.ndarray, known: bool, named: bool) -> str:
 
 
 def _tell_classes(answers: np.ndarray) -> bool:
-    """Whether answers add up to 1, as probabilities do, or are whole numbers."""
+    """Tell whether answers are whole numbers, or add up to 1 as probabilities do."""
     if answers.dtype.kind != "f":
         return True
     return bool(answers.min() >= 0 and (np.abs(answers.sum(-1) - 1) <= ROUNDING).all())

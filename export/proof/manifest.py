@@ -1,4 +1,4 @@
-"""`manifest.json`: what an export came to, as any client can read it, and back as a `Report`."""
+"""`manifest.json`: the `Report` of an export as JSON that any client can read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from keras_cbam.schema import decode, short
 from .report import ArtifactReport, Report
 
 MANIFEST = "manifest.json"
-# The layout of the file; a reader of another one says so.
+# Version of the layout of the file. Other layouts are refused.
 LAYOUT = 2
 LARGEST = 64 * 2**20
 PACKAGES = (
@@ -48,10 +48,10 @@ def write_manifest(report: Report, path: Path) -> None:
 
 
 def read_manifest(directory: Path) -> Report:
-    """The report that an export in `directory` came to.
+    """Read the report of the export in `directory`.
 
     Raises:
-        InputError: if there is none, or none that this version reads.
+        InputError: if there is no manifest, or this version cannot read it.
     """
     path = directory / MANIFEST
     try:
@@ -71,16 +71,14 @@ def read_manifest(directory: Path) -> Report:
 
 
 def check_names(what: str, entries: Sequence[Any], path: Path) -> None:
-    """Raise an `InputError` unless there are entries, each of another name."""
+    """Raise an `InputError` unless there are entries, and their names are unique."""
     names = [each["name"] if isinstance(each, dict) else each.name for each in entries]
     if not names or len(set(names)) != len(names):
-        raise InputError(
-            f"Expected {what} in {path}, each of another name. Received: {short(names)}"
-        )
+        raise InputError(f"Expected {what} in {path}, with unique names. Received: {short(names)}")
 
 
 def _finite(record: Any) -> Any:
-    """The record with null for what JSON has no number for."""
+    """Return the record with `None` in place of NaN and infinity, which JSON does not have."""
     if isinstance(record, dict):
         return {key: _finite(value) for key, value in record.items()}
     if isinstance(record, list | tuple):
@@ -89,7 +87,7 @@ def _finite(record: Any) -> Any:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the packages involved that are installed."""
+    """Return the versions of the installed packages of `PACKAGES`."""
     found = {}
     for package in PACKAGES:
         try:
@@ -100,7 +98,7 @@ def versions() -> dict[str, str]:
 
 
 def source(model: keras.Model) -> dict[str, Any]:
-    """Name of a model, and hash of its weights in order, with their shapes and types."""
+    """Return the name of a model, its parameters, and a hash of its weights, shapes and types."""
     digest = hashlib.sha256()
     for weight in model.weights:
         value = keras.ops.convert_to_numpy(weight)
@@ -114,7 +112,7 @@ def source(model: keras.Model) -> dict[str, Any]:
 
 
 def size_and_hash(path: Path) -> tuple[int, str]:
-    """Size of a file or directory, and hash; of a directory of names and contents in order."""
+    """Return size and hash of a file, or of a directory's file names and contents in order."""
     digest = hashlib.sha256()
     files = _files(path)
     for file in files:
@@ -127,7 +125,7 @@ def size_and_hash(path: Path) -> tuple[int, str]:
 
 
 def why_changed(path: Path, entry: ArtifactReport) -> str | None:
-    """Why a file is not the one that was exported; `None` if it is. Of another size is not read."""
+    """Return why a file is not the exported one, or `None`. A file of another size is not read."""
     if not path.exists():
         return "the file is missing"
     if _size(_files(path)) != entry.bytes or size_and_hash(path)[1] != entry.sha256:

@@ -1,4 +1,4 @@
-"""How an artifact's outputs compare with Keras's, and what they miss of a tolerance."""
+"""Comparison of an artifact's outputs with Keras's, and with a tolerance."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 from .judging import CLASSES, THRESHOLD, VALUES
 from .tolerance import FLOAT_ERROR, Tolerance
 
-# Two steps of a value from 0 to 1 in 8 bits.
+# Two 8-bit steps of a value in 0..1.
 EIGHT_BITS = 2 / 255
-# What agreement is called, by how an output is judged.
+# The name of the agreement in messages, by the judge of an output.
 AGREEMENTS = {
     CLASSES: "top-1 agreement",
     THRESHOLD: "share of values on the same side of 0.5",
@@ -31,10 +31,10 @@ class Parity:
         mean_error: mean absolute difference.
         magnitude: Keras's largest absolute value.
         sqnr: signal to quantization noise ratio, in dB: mean square of Keras's values over that of
-            the differences; `None` where there is no difference.
-        agreement: share of answers that are the same, as `judging.JUDGES` tells. An answer between
-            values that differ by less than the float tolerance in Keras counts as the same.
-        accuracy: share of right answers, where labels were given.
+            the differences; `None` if there is no difference.
+        agreement: share of answers that are the same, as `judging.JUDGES` defines. If Keras's own
+            decision is within the float tolerance, either answer counts as the same.
+        accuracy: share of right answers, if labels were given.
         accuracy_change: that share minus Keras's.
         judge: key of `judging.JUDGES`.
     """
@@ -50,7 +50,7 @@ class Parity:
     judge: str = CLASSES
 
     def misses(self, tolerance: Tolerance) -> list[str]:
-        """What this output misses of `tolerance`, in words; empty if nothing."""
+        """Return the bounds of `tolerance` that this output misses, as text."""
         checks = (
             (
                 "largest error",
@@ -73,23 +73,24 @@ class Parity:
         for what, value, sign, bound in checks:
             if value is None or bound is None:
                 continue
-            # Shares of counts are compared as the counts they come from, whatever their rounding.
+            # The margin absorbs the rounding of shares, so that they compare like their counts.
             within = value <= bound if sign == "<=" else value >= bound - 1e-9
             if not within:
                 missed.append(f"{self.output}: {what} {value:.4g}, expected {sign} {bound:g}")
         return missed
 
     def _asks_sqnr(self) -> bool:
-        """Whether the SQNR tells anything: of rare decisions, steps of 8 bits are noise enough."""
+        """Tell whether the SQNR is judged. With rare decisions, 8-bit steps alone make it low."""
         if self.judge == THRESHOLD:
             return self.largest_error > EIGHT_BITS
         return self.judge == VALUES
 
 
 def accuracy(output: np.ndarray, labels: np.ndarray | None, judge: str) -> float | None:
-    """Share of right answers; `None` without labels, or where the output tells no class.
+    """Return the share of right answers; `None` without labels, or if the output has no classes.
 
-    One score on the right side of 0.5 tells two classes, one score for each of several tells them.
+    A single score decides between two classes by its side of 0.5. Several scores decide by the
+    largest of them.
     """
     if labels is None or output.ndim != 2:
         return None
@@ -99,7 +100,7 @@ def accuracy(output: np.ndarray, labels: np.ndarray | None, judge: str) -> float
 
 
 def differing_shapes(outputs: dict[str, Any], reference: dict[str, Any]) -> list[str]:
-    """Where an artifact's outputs cannot be compared with Keras's, in words; empty if nowhere."""
+    """Return why an artifact's outputs cannot be compared with Keras's; empty if they can."""
     found, expected = ({n: v.shape for n, v in each.items()} for each in (outputs, reference))
     return [] if found == expected else [f"outputs {found}, expected {expected}"]
 
@@ -107,8 +108,8 @@ def differing_shapes(outputs: dict[str, Any], reference: dict[str, Any]) -> list
 def compare(
     outputs: dict[str, Any], reference: dict[str, Any], labels: Any, judges: Mapping[str, str]
 ) -> tuple[Parity, ...]:
-    """Compare an artifact's outputs with Keras's, output by output; labels are of the first."""
-    # The figures of values that are not finite, or nearly so, are not finite either.
+    """Compare each output of an artifact with Keras's. Labels belong to the first output."""
+    # Values that are infinite, NaN or very large give figures that are not finite.
     with np.errstate(over="ignore", invalid="ignore"):
         return tuple(
             _compared(name, outputs[name], expected, labels if index == 0 else None, judges[name])
@@ -117,11 +118,11 @@ def compare(
 
 
 def eased(tolerance: Tolerance, had: Parity, answers: float, decibels: float) -> Tolerance:
-    """A tolerance, lowered to what an output had where that is less, minus a margin.
+    """Lower a tolerance to the earlier results of an output, minus a margin, if these are lower.
 
     Args:
-        tolerance: what is asked otherwise.
-        had: how the output compared before, on the same inputs.
+        tolerance: the tolerance to lower.
+        had: the earlier comparison of the output, on the same inputs.
         answers: margin of the agreement, as a share of the answers.
         decibels: margin of the SQNR.
     """
@@ -155,22 +156,22 @@ def _compared(
 
 
 def _same_place(found: np.ndarray, expected: np.ndarray, error: np.ndarray) -> np.ndarray:
-    """Where the largest of the last axis is in the same place."""
+    """Tell where the largest value of the last axis is in the same place."""
     chosen = np.take_along_axis(expected, found.argmax(-1)[..., None], -1)[..., 0]
     largest = expected.max(-1)
     return chosen >= largest - FLOAT_ERROR * np.abs(largest)
 
 
 def _same_side(found: np.ndarray, expected: np.ndarray, error: np.ndarray) -> np.ndarray:
-    """Where values are on the same side of 0.5."""
+    """Tell where values are on the same side of 0.5."""
     same = (found >= 0.5) == (expected >= 0.5)
     return same | (np.abs(expected - 0.5) <= FLOAT_ERROR)
 
 
 def _near(found: np.ndarray, expected: np.ndarray, error: np.ndarray) -> np.ndarray:
-    """Where values are within a tenth of the range of their place in the last axis.
+    """Tell where values are within a tenth of the range of their place in the last axis.
 
-    Of a place that does not vary, within a hundredth of the whole output's range.
+    If a place does not vary, a hundredth of the range of the whole output is used.
     """
     spread = np.ptp(expected, axis=tuple(range(expected.ndim - 1)) if expected.ndim > 1 else None)
     rounding = FLOAT_ERROR * max(1.0, np.abs(expected).max())

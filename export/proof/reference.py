@@ -1,4 +1,4 @@
-"""Inputs, and what Keras and each artifact answered to them: `reference.npz` of an export."""
+"""`reference.npz`: inputs of an export, with the outputs of Keras and of each artifact."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .report import InputRecord, OutputRecord, Report
 
 REFERENCE = "reference.npz"
 COUNT = 200
-# Of all inputs and outputs together, uncompressed.
+# Largest size of all inputs and outputs together in bytes, uncompressed.
 LARGEST = 32 * 2**20
-# Where a single input and its answers are larger.
+# Largest size if a single input and its answers exceed that.
 LARGEST_ROW = 2**30
 DTYPES = (
     "bool",
@@ -32,13 +32,13 @@ Arrays = dict[str, np.ndarray]
 def write_reference(
     path: Path, inputs: Arrays, keras_outputs: Arrays, artifacts: dict[str, Arrays]
 ) -> None:
-    """Keep the first inputs, as many as are enough or fit, and the answers to them.
+    """Write the first inputs, at most `COUNT` and as many as fit, with the answers to them.
 
     Args:
-        path: where to write.
-        inputs: one array for each input by name; whole numbers in 0..255 are kept as such.
+        path: the file to write.
+        inputs: one array for each input by name. Whole numbers in 0..255 are stored as bytes.
         keras_outputs: one array for each output by name.
-        artifacts: likewise what each artifact answered, by its name.
+        artifacts: the outputs of each artifact, by the name of the artifact.
     """
     small = {name: _small(values) for name, values in inputs.items()}
     answered = [keras_outputs, *artifacts.values()]
@@ -53,14 +53,14 @@ def write_reference(
 
 
 def read_reference(path: Path, report: Report) -> tuple[Arrays, dict[str, Arrays]]:
-    """The inputs in their types, and the outputs by name of what gave them: `keras` or an artifact.
+    """Read the inputs, and the outputs of `keras` and of each artifact by its name.
 
     Args:
-        path: of the file.
-        report: what the manifest beside it tells of inputs and outputs.
+        path: path of the file.
+        report: the report of the same export, which describes inputs and outputs.
 
     Raises:
-        InputError: if the file is missing or damaged, or has other arrays than the report.
+        InputError: if the file is missing or damaged, or its arrays do not match the report.
     """
     inputs: Arrays = {}
     outputs: dict[str, Arrays] = {}
@@ -101,7 +101,7 @@ def _check(
     rows: int,
     path: Path,
 ) -> None:
-    """Raise an `InputError` unless arrays are numbers, of the names and shapes of the entries."""
+    """Raise an `InputError` unless arrays are numeric, with the entries' names and shapes."""
     expected = {each["name"]: [rows, *each["shape"][1:]] for each in entries}
     fits = set(arrays) == set(expected) and all(
         value.dtype.kind in "biuf" and value.size and _is_of(value.shape, expected[name])

@@ -1,4 +1,4 @@
-"""What an export came to, as data and as a table."""
+"""The result of an export, as data and as a table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .judging import CLASSES, JUDGES
 from .parity import Parity
 
 REPORT = "report.md"
-# Of the layers that quantization costs most.
+# Number of layers with the largest quantization error that are shown.
 SHOWN = 4
 
 
@@ -27,13 +27,13 @@ class VerificationError(RuntimeError):
 
 
 class InputRecord(TypedDict):
-    """What an artifact takes.
+    """An input of the artifacts.
 
     Attributes:
-        name: of the input.
-        shape: the batch first, `None` for a free size.
-        dtype: the name of its type.
-        range: of the values that artifacts were compared on.
+        name: name of the input.
+        shape: shape with the batch first, `None` for free sizes.
+        dtype: name of the data type.
+        range: smallest and largest value on which artifacts were compared.
     """
 
     name: str
@@ -43,18 +43,18 @@ class InputRecord(TypedDict):
 
 
 class JudgedRecord(TypedDict, total=False):
-    """What manifests of older versions do not tell of an output."""
+    """The fields of an output that manifests of older versions do not have."""
 
     judge: str
 
 
 class OutputRecord(JudgedRecord):
-    """What an artifact gives.
+    """An output of the artifacts.
 
     Attributes:
-        name: of the output.
-        shape: as of an input.
-        judge: key of `judging.JUDGES`, how artifacts were compared.
+        name: name of the output.
+        shape: shape with the batch first, `None` for free sizes.
+        judge: key of `judging.JUDGES`, the way in which artifacts were compared.
     """
 
     name: str
@@ -63,13 +63,13 @@ class OutputRecord(JudgedRecord):
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """An artifact in a runtime that is not its own.
+    """The result of an artifact in a further runtime.
 
     Attributes:
-        runtime: its name.
-        images: how many inputs it was compared on.
-        parity: one entry an output.
-        missed: what it misses of the artifact's tolerance.
+        runtime: name of the runtime.
+        images: number of inputs on which it was compared.
+        parity: one entry per output.
+        missed: the bounds of the artifact's tolerance that it misses.
     """
 
     runtime: str
@@ -80,21 +80,21 @@ class Elsewhere:
 
 @dataclass(frozen=True)
 class ArtifactReport:
-    """One artifact: its file, its parity, whether it may be shipped.
+    """One artifact: its file, its parity, and whether it may be shipped.
 
     Attributes:
-        name: the file's name.
+        name: name of the file.
         format: as in `formats.ARTIFACTS`.
         precision: as in `formats.ARTIFACTS`.
-        runtime: where it was compared, as in `formats.ARTIFACTS`.
-        bytes: its size.
-        sha256: hash of the file; of a directory, of its files' names and contents in order.
-        parity: one entry an output.
-        notes: what writing and running it reported.
-        missed: what it misses of its tolerance.
-        judged: whether its tolerance asks anything on these inputs.
-        layers: of a quantized TFLite file, the error of each operation, the worst first.
-        elsewhere: one entry a further runtime.
+        runtime: the runtime in which it was compared, as in `formats.ARTIFACTS`.
+        bytes: size in bytes.
+        sha256: hash of the file; for a directory, of the names and contents of its files in order.
+        parity: one entry per output.
+        notes: notes from writing and running it.
+        missed: the bounds of its tolerance that it misses.
+        judged: whether its tolerance has any bound on these inputs.
+        layers: for a quantized TFLite file, the error of each operation, the worst first.
+        elsewhere: one entry per further runtime.
     """
 
     name: str
@@ -111,7 +111,7 @@ class ArtifactReport:
     elsewhere: tuple[Elsewhere, ...] = ()
 
     def worst_layers(self) -> list[str]:
-        """The layers that quantization costs most, in a line; none where it was not measured."""
+        """Return the layers with the largest quantization error, in a line, if it was measured."""
         worst: dict[str, LayerError] = {}
         for error in self.layers:
             worst.setdefault(error.layer, error)
@@ -120,7 +120,7 @@ class ArtifactReport:
 
     @property
     def verdict(self) -> str:
-        """`"verified"`, `"MISSED"`, or `"not judged"` where its tolerance asks nothing."""
+        """`"verified"`, `"MISSED"`, or `"not judged"` if its tolerance has no bounds."""
         return _verdict(self.missed or any(each.missed for each in self.elsewhere), self.judged)
 
 
@@ -129,25 +129,25 @@ class Report:
     """The outcome of an export.
 
     Attributes:
-        directory: where the artifacts are.
-        inputs: what the artifacts take.
-        outputs: what they give.
-        preprocessing: what happens to pixels, and where.
-        images: how many inputs the artifacts were compared on.
-        drawn: whether these were drawn at random.
-        spread: largest difference between two inputs in Keras's own outputs, of the output that
-            varies least; parity on outputs that do not vary proves nothing.
-        accuracy: Keras's accuracy, where labels were given.
-        artifacts: one entry an artifact.
+        directory: the directory of the artifacts.
+        inputs: the inputs of the artifacts.
+        outputs: the outputs of the artifacts.
+        preprocessing: the preprocessing of pixels, and where it happens.
+        images: number of inputs on which the artifacts were compared.
+        drawn: whether these inputs were drawn at random.
+        spread: largest difference between two inputs in Keras's own outputs, for the output that
+            varies least. Parity on outputs that do not vary proves nothing.
+        accuracy: Keras's accuracy, if labels were given.
+        artifacts: one entry per artifact.
         labels: class names, if given.
-        options: how the artifacts were written.
-        calibration_images: how many inputs the integer files were calibrated on.
+        options: the export options.
+        calibration_images: number of inputs on which the integer files were calibrated.
         source: name of the model, and hash of its weights.
-        versions: of the packages involved.
-        warnings: what the reader should know before trusting the figures.
-        delegations: where the operations of the artifacts run, if that was asked.
-        by_agreement: whether agreement was asked of the artifacts.
-        beside: further files that belong to the artifacts.
+        versions: versions of the packages involved.
+        warnings: warnings to read before trusting the figures.
+        delegations: where the operations of the artifacts run, if a report was requested.
+        by_agreement: whether the artifacts were judged by agreement.
+        beside: names of further files that belong to the artifacts.
     """
 
     directory: str
@@ -171,12 +171,12 @@ class Report:
 
     @property
     def verified(self) -> bool:
-        """Whether every artifact was judged, and met its tolerance."""
+        """Whether every artifact was judged and meets its tolerance."""
         return all(artifact.verdict == "verified" for artifact in self.artifacts)
 
     @property
     def missed(self) -> tuple[str, ...]:
-        """What the artifacts miss of their tolerances, each by name."""
+        """The missed tolerances, each with the artifact and the runtime."""
         return tuple(
             f"{artifact.name} in {runtime}: {miss}"
             for artifact in self.artifacts
@@ -185,7 +185,7 @@ class Report:
         )
 
     def rows(self) -> list[tuple[str, ...]]:
-        """The table: one row an output of an artifact in a runtime, under `COLUMNS`."""
+        """Return the table under `COLUMNS`: one row per artifact, runtime and output."""
         return [
             row
             for artifact in self.artifacts
@@ -215,7 +215,7 @@ class Report:
         ]
 
     def markdown(self) -> str:
-        """The tables as Markdown, with what was noted between them."""
+        """Return the tables as Markdown, with the remarks between them."""
         remarks = (f"- {as_markdown(note)}" for note in self.remarks())
         lines = [*_table(COLUMNS, self.rows()), "", *remarks]
         if self.delegations:
@@ -223,7 +223,7 @@ class Report:
         return "\n".join(lines) + "\n"
 
     def remarks(self) -> list[str]:
-        """What writing, running and judging the artifacts brought up, a line each."""
+        """Return the notes, missed tolerances and warnings, one line each."""
         notes = [
             f"{a.name}: {text}" for a in self.artifacts for text in (*a.notes, *a.worst_layers())
         ]
@@ -231,7 +231,7 @@ class Report:
         return [*notes, *self._judges(), *self.missed, *warnings]
 
     def _judges(self) -> list[str]:
-        """How outputs were judged that are no scores of classes, a line each."""
+        """Return how outputs other than class scores were judged, one line each."""
         if self.drawn or not self.by_agreement:
             return []
         judges = {each["name"]: each.get("judge", CLASSES) for each in self.outputs}
@@ -264,7 +264,7 @@ COLUMNS = (
 def _runs(
     artifact: ArtifactReport,
 ) -> Iterator[tuple[str, tuple[Parity, ...], tuple[str, ...]]]:
-    """The artifact in its own runtime and in others: which, the parity and what it misses."""
+    """Yield runtime, parity and missed bounds of an artifact, first for its own runtime."""
     yield artifact.runtime, artifact.parity, artifact.missed
     for each in artifact.elsewhere:
         yield each.runtime, each.parity, each.missed

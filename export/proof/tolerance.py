@@ -1,23 +1,23 @@
-"""What an artifact must meet."""
+"""The tolerance that an artifact must meet."""
 
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
 
-# Of float32, as a share of the largest value of an output.
+# Tolerance of float32, as a share of the largest value of an output.
 FLOAT_ERROR = 1e-4
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """What an artifact must meet to be shipped; `None` is reported but not judged.
+    """The bounds that an artifact must meet to be shipped. `None` is reported but not judged.
 
     Attributes:
         largest_error: largest difference from Keras in any output, as a share of the largest value
-            that Keras gives there, or of 1 where that is less.
-        agreement: smallest share of answers that are the same, as `judging.JUDGES` tells.
-        accuracy_drop: largest loss of accuracy, as a share, where labels are given.
-        sqnr: smallest signal to quantization noise ratio, in dB, of outputs that are no classes.
+            that Keras gives there, or of 1 if that value is less than 1.
+        agreement: smallest share of answers that are the same, as `judging.JUDGES` defines.
+        accuracy_drop: largest loss of accuracy, as a share, if labels are given.
+        sqnr: smallest signal to quantization noise ratio, in dB, of outputs other than classes.
     """
 
     largest_error: float | None
@@ -27,5 +27,5 @@ class Tolerance:
 
     @property
     def asks(self) -> bool:
-        """Whether there is anything to meet."""
+        """Whether there is any bound to meet."""
         return any(bound is not None for bound in astuple(self))

@@ -1,4 +1,4 @@
-"""What a reader should know before trusting the figures of an export."""
+"""Warnings to read before trusting the figures of an export."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import numpy as np
 
 from .tolerance import FLOAT_ERROR
 
-# Below this a share of agreement moves in steps too coarse to judge by.
+# With fewer images, the steps of the agreement are too coarse to judge by.
 ENOUGH_IMAGES = 200
-# Outputs must vary between inputs by a hundred times the float tolerance, or parity is vacuous.
+# If outputs vary less between inputs, parity proves nothing: a hundred times the float tolerance.
 ENOUGH_SPREAD = 100 * FLOAT_ERROR
-# Fewer leave the ranges of activations to chance.
+# With fewer calibration images, the ranges of activations are left to chance.
 ENOUGH_CALIBRATION = 100
 
 
 def spread_of(outputs: dict[str, np.ndarray]) -> float:
-    """The largest difference between two inputs in an output, of the output that varies least."""
+    """Return the largest difference between two inputs, in the output that varies least."""
     with np.errstate(over="ignore", invalid="ignore"):
         return min(
             float(np.ptp(value.astype("float64"), axis=0).max(initial=0))
@@ -24,16 +24,16 @@ def spread_of(outputs: dict[str, np.ndarray]) -> float:
 
 
 def verification_warnings(images: int, spread: float, drawn: bool) -> tuple[str, ...]:
-    """Warnings about what artifacts were compared on."""
+    """Return warnings about the inputs on which artifacts were compared."""
     warnings = []
     if drawn:
         warnings.append(
-            "the inputs were drawn at random, for want of verification_data: float32 alone is "
-            "judged, by its largest error"
+            "the inputs were drawn at random, because there is no verification_data: only float32 "
+            "is judged, by its largest error"
         )
     if images < ENOUGH_IMAGES:
         warnings.append(
-            f"agreement was judged on {images} inputs; {ENOUGH_IMAGES} or more tell reliably"
+            f"agreement was judged on {images} inputs; {ENOUGH_IMAGES} or more make it reliable"
         )
     if spread < ENOUGH_SPREAD:
         warnings.append(
@@ -44,10 +44,10 @@ def verification_warnings(images: int, spread: float, drawn: bool) -> tuple[str,
 
 
 def calibration_warnings(representative: list[np.ndarray] | None) -> tuple[str, ...]:
-    """Warnings about what integer files were calibrated on."""
+    """Return warnings about the inputs on which integer files were calibrated."""
     if representative is None or len(representative[0]) >= ENOUGH_CALIBRATION:
         return ()
     return (
         f"integer files were calibrated on {len(representative[0])} inputs; "
-        f"{ENOUGH_CALIBRATION} or more tell the ranges reliably",
+        f"{ENOUGH_CALIBRATION} or more make the ranges reliable",
     )

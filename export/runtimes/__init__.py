@@ -1,1 +1,1 @@
-"""Where artifacts run, one file a runtime; and where their operations run."""
+"""The runtimes, with one module for each, and the placement of operations in them."""

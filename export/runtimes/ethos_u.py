@@ -1,4 +1,4 @@
-"""In a child process: what Arm's compiler maps to an Ethos-U."""
+"""The operations that Arm's compiler maps to an Ethos-U. Runs in a child process."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ ACCELERATOR = "ethos-u55-128"
 
 
 def main(path: str, answer: str) -> None:
-    """Write the share of operations that is mapped, and kind and reason of the others, as JSON.
+    """Write the share of mapped operations, and kind and reason of the others, as JSON.
 
     Raises:
-        RuntimeError: if the compiler tells no share.
+        RuntimeError: if the compiler does not report the share.
     """
     options = ["--accelerator-config", ACCELERATOR, "--show-cpu-operations"]
     command = [sys.executable, "-P", "-m", "ethosu.vela", path, *options]
-    # The caller removes this folder, whatever becomes of this process.
+    # The caller removes this folder, even if this process is killed.
     command += ["--output-dir", str(Path(answer).parent)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     told = done.stdout + done.stderr

@@ -1,8 +1,9 @@
-"""What the GPU delegate of LiteRT has no kernel for, by the kinds of operations.
+"""The operations of a TFLite file that LiteRT's GPU delegate does not support, by kind.
 
-TensorFlow's own analyzer told this up to 2.17. Since 2.18 it calls every graph compatible
-([tensorflow#77042](https://github.com/tensorflow/tensorflow/issues/77042)), a WHILE or a Flex
-operation too, and so is not asked. `benchmarks/gpu_analyzer.py` asks the last one that tells.
+TensorFlow's own analyzer reported this up to version 2.17. Since 2.18 it calls every graph
+compatible, even one with a WHILE or a Flex operation
+([tensorflow#77042](https://github.com/tensorflow/tensorflow/issues/77042)). Therefore it is not
+used. `benchmarks/gpu_analyzer.py` runs the last version that works.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from ..tflite.graph import Graph
 
-# The kinds that the analyzer of TensorFlow 2.17 takes, whatever it asks of their arguments.
+# The kinds that the analyzer of TensorFlow 2.17 accepts. Its conditions on arguments are ignored.
 _NAMES = """
 ABS ADD ADD_N ATAN2 AVERAGE_POOL_2D BATCH_MATMUL CAST CEIL CONCATENATION CONV_2D COS CUMSUM
 DENSIFY DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE DIV ELU EMBEDDING_LOOKUP EQUAL EXP FLOOR
@@ -27,12 +28,12 @@ KINDS = frozenset(_NAMES.split())
 
 
 def main(path: str, answer: str) -> None:
-    """Write what `gpu_operations` returns of a file as JSON."""
+    """Write the result of `gpu_operations` for a file as JSON."""
     Path(answer).write_text(json.dumps(gpu_operations(Path(path).read_bytes())))
 
 
 def gpu_operations(content: bytes) -> tuple[int, list[str]]:
-    """How many operations a TFLite file has, and the kind and type of each that the GPU lacks."""
+    """Return the number of operations of a TFLite file, and those that the GPU does not support."""
     graph = Graph(content)
     count, found = 0, []
     for kind, operation in graph.operations():

@@ -1,4 +1,4 @@
-"""What in an ONNX file moves values, and computes nothing."""
+"""The operations of an ONNX file that only move values. Runs in a child process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MOVING = ("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Expand", "
 
 
 def main(path: str, answer: str) -> None:
-    """Write the number of operations, and the kind of each that moves values, as JSON."""
+    """Write the number of operations, and the kinds of those that only move values, as JSON."""
     import onnx
 
     graph = onnx.load(path, load_external_data=False).graph

@@ -1,4 +1,4 @@
-"""In a child process: a TFLite file in LiteRT."""
+"""Runs a TFLite file in LiteRT, in a child process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .xnnpack import counted, xnnpack_partitions
 
 
 def run(artifact: str, inputs: Outputs) -> tuple[Outputs, list[str]]:
-    """Run it on the inputs, and return its outputs and what there is to note."""
+    """Run the artifact on the inputs, and return its outputs and notes for the report."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_path=artifact, num_threads=os.cpu_count())
@@ -32,13 +32,13 @@ def run(artifact: str, inputs: Outputs) -> tuple[Outputs, list[str]]:
 
 
 def _partitions(interpreter: Any) -> str:
-    """How much of the graph XNNPACK runs, in a line."""
+    """Return a note on the part of the graph that XNNPACK runs."""
     partitions, outside = xnnpack_partitions(interpreter)
     count = f"{partitions} XNNPACK partition{'' if partitions == 1 else 's'}"
     return f"{count}, outside: {counted(outside)}" if outside else f"{count}, all in it"
 
 
 def quantized(value: np.ndarray, details: dict[str, Any]) -> np.ndarray:
-    """Return real values as an input takes them."""
+    """Quantize real values as an input requires."""
     scale, zero_point = details["quantization"]
     return quantize(value, scale, zero_point, details["dtype"])

@@ -1,4 +1,4 @@
-"""In a child process: an ONNX file in onnxruntime."""
+"""Runs an ONNX file in onnxruntime, in a child process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ..children.batches import Outputs, in_batches
 
 
 def run(artifact: str, inputs: Outputs) -> tuple[Outputs, list[str]]:
-    """Run it on the inputs, and return its outputs and what there is to note."""
+    """Run the artifact on the inputs, and return its outputs and notes for the report."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(artifact, providers=["CPUExecutionProvider"])

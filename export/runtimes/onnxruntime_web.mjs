@@ -1,7 +1,8 @@
 // Runs an ONNX file in onnxruntime-web: node onnxruntime_web.mjs MODEL FOLDER
 //
-// For each line [[name, type, shape], ...] on standard input, reads FOLDER/input0 and so on, writes
-// FOLDER/output0 and so on, and a line of the same form. The package is looked for where node is run.
+// For each line [[name, type, shape], ...] on standard input, reads FOLDER/input0 and so on, and
+// writes FOLDER/output0 and so on, and a line of the same form. The package is searched for from
+// node's working directory.
 import { createRequire } from "node:module";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-"""In a child process: an ONNX file in onnxruntime-web, in node."""
+"""Runs an ONNX file in onnxruntime-web on node, in a child process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCRIPT = Path(__file__).with_name("onnxruntime_web.mjs")
 
 
 def run(artifact: str, inputs: Outputs) -> tuple[Outputs, list[str]]:
-    """Run it on the inputs, and return its outputs and what there is to note."""
+    """Run the artifact on the inputs, and return its outputs and notes for the report."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         command = ["node", str(SCRIPT), artifact, str(folder)]
@@ -37,7 +37,7 @@ def run(artifact: str, inputs: Outputs) -> tuple[Outputs, list[str]]:
 
 
 def _answer(node: Any, folder: Path, batch: Outputs) -> Outputs:
-    """What the script answers to one batch; arrays travel as files, the rest as lines of JSON."""
+    """Let the script run one batch. Arrays are passed as files, the rest as lines of JSON."""
     asked = [[name, value.dtype.name, value.shape] for name, value in batch.items()]
     for index, value in enumerate(batch.values()):
         (folder / f"input{index}").write_bytes(np.ascontiguousarray(value).tobytes())

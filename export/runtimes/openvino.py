@@ -1,4 +1,4 @@
-"""In a child process: a TFLite or ONNX file in OpenVINO, on the processor."""
+"""Runs a TFLite or ONNX file in OpenVINO on the CPU, in a child process."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 from ..children.batches import Outputs, in_batches
 
-# Else processors that have it compute in bfloat16.
+# Without this, processors that support bfloat16 compute in it.
 SETTINGS = {"INFERENCE_PRECISION_HINT": "f32"}
-# It then computes in float32, and rounds as the file says.
+# With this, OpenVINO computes in float32, and rounds as the file specifies.
 WITHOUT_INTEGERS = {"LP_TRANSFORMS_MODE": "NO"}
 
 
 def run(artifact: str, inputs: Outputs) -> tuple[Outputs, list[str]]:
-    """Run it on the inputs, and return its outputs and what there is to note."""
+    """Run the artifact on the inputs, and return its outputs and notes for the report."""
     import openvino
 
     core = openvino.Core()
@@ -32,7 +32,7 @@ def run(artifact: str, inputs: Outputs) -> tuple[Outputs, list[str]]:
 
 
 def _multiplies_integers(model: Any) -> bool:
-    """Whether the file has activations of 8 bits, which OpenVINO multiplies as integers."""
+    """Tell whether the file has 8-bit activations, which OpenVINO multiplies as integers."""
     return any(
         node.get_type_name() == "FakeQuantize" and node.get_attributes()["levels"] <= 256
         for node in model.get_ops()
@@ -40,10 +40,10 @@ def _multiplies_integers(model: Any) -> bool:
 
 
 def saturates(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether sums of 8-bit products saturate: on x86-64 without VNNI, as far as Linux tells.
+    """Tell whether sums of 8-bit products saturate, as on x86-64 processors without VNNI.
 
-    Two products are added in 16 bits there. Weights of ONNX files are small enough for that, those
-    of TFLite files are not.
+    These add two products in 16 bits. The weights of ONNX files are small enough for that, but
+    those of TFLite files are not. Processors are recognized only on Linux.
     """
     return platform.machine() == "x86_64" and cpuinfo.exists() and "vnni" not in cpuinfo.read_text()
 
@@ -57,12 +57,12 @@ def _of_onnx(model: Any) -> Any:
 
 
 def _name(port: Any) -> str:
-    """What the file calls an output; in float16 it also has the name of the cast before it."""
+    """Return the name of an output in the file. A float16 output also has the name of its cast."""
     return port.node.get_friendly_name().removesuffix("/sink_port_0")
 
 
 def _of_tflite(model: Any, artifact: str) -> Any:
-    """OpenVINO knows a file's tensors, in their own units, and not its signature."""
+    """Return a function of named real values. OpenVINO itself takes quantized tensors by name."""
     from ..tflite.graph import Graph
 
     graph = Graph(Path(artifact).read_bytes())

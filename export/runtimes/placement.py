@@ -1,4 +1,4 @@
-"""Where the operations of an artifact run, and what falls back or computes nothing."""
+"""Where the operations of an artifact run, which fall back, and which only move values."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .xnnpack import counted
 
 
 class Delegation(NamedTuple):
-    """An artifact on one accelerator.
+    """The placement of the operations of an artifact on one accelerator.
 
     Attributes:
-        artifact: its file's name.
-        accelerator: which; of ONNX files `"layout"`, and what computes is inside.
-        inside: how much of the graph runs there.
-        outside: what does not, and why where that is told.
+        artifact: name of the file.
+        accelerator: a key of `PROBES`. For `"layout"`, operations that compute count as inside.
+        inside: the part of the graph that runs there.
+        outside: the operations that do not run there, with the reason if it is known.
     """
 
     artifact: str
@@ -32,12 +32,12 @@ class Delegation(NamedTuple):
 def delegations(
     folder: Path, names: Iterable[str], limits: Limits = NO_LIMITS
 ) -> tuple[Delegation, ...]:
-    """Ask each tool that is installed about each artifact.
+    """Query each installed tool about each artifact.
 
     Args:
-        folder: where they are.
-        names: their files' names.
-        limits: of the processes that are asked.
+        folder: the folder of the artifacts.
+        names: names of their files.
+        limits: limits of the child processes.
     """
     found = []
     for name in names:
@@ -51,7 +51,7 @@ def delegations(
 
 
 def _answer(module: str, path: Path, limits: Limits) -> tuple[Any, list[str]]:
-    """What a module of this folder tells of a file: how much of it, and kinds of operations."""
+    """Run a module of this folder on a file, and return the JSON that it writes."""
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"
         run_in_child(f"runtimes.{module}", path, answer, limits=limits)
@@ -79,7 +79,7 @@ def _layout(path: Path, limits: Limits) -> tuple[str, str]:
     return f"{count - len(moving)} of {count} operations compute", counted(moving)
 
 
-# By accelerator: the files it is asked about, the package that tells, and how it is asked.
+# By accelerator: the suffix of its files, the package that is needed, and the function to query it.
 PROBES: dict[str, tuple[str, str, Callable[[Path, Limits], tuple[str, str]]]] = {
     "XNNPACK": (".tflite", "ai_edge_litert", _xnnpack),
     "GPU delegate": (".tflite", "ai_edge_litert", _gpu),

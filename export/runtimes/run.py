@@ -1,4 +1,4 @@
-"""In a child process: run an artifact in its runtime."""
+"""Runs an artifact in its runtime, in a child process."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ..children.arrays import load_arrays, save_arrays
 
 
 def main(module: str, artifact: str, inputs: str, results: str) -> None:
-    """Run the artifact by `run` of a module of this folder, and store what it answers."""
+    """Run the artifact with `run` of a module of this folder, and store its outputs and notes."""
     runtime = importlib.import_module(f".{module}", __package__)
     outputs, notes = runtime.run(artifact, load_arrays(inputs))
     other = {name: str(v.dtype) for name, v in outputs.items() if v.dtype.kind not in "biuf"}
     if other:
-        raise TypeError(f"outputs that are no numbers: {other}")
+        raise TypeError(f"outputs that are not numeric: {other}")
     save_arrays(results, {"__notes__": np.array(json.dumps(notes)), **outputs})

@@ -1,4 +1,4 @@
-"""In a child process: what the operations of a SavedModel may touch, told without loading it."""
+"""Checks the operations of a SavedModel before it is loaded. Runs in a child process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from ..children.process import Refused
 
-# Operations with side effects that stay in memory: variables, calls, chance, lists and tables.
+# Operations whose side effects stay in memory: variables, calls, random numbers, lists and tables.
 HARMLESS = re.compile(
     r"(VarHandle|ReadVariable|Assign(Add|Sub)?Variable|VarIsInitialized|DestroyResource)Op"
     r"|VariableShape|DisableCopyOnRead|ResourceGather(Nd)?|ResourceScatter\w+"
@@ -20,29 +20,29 @@ HARMLESS = re.compile(
     r"|TensorArray\w*V3|Stack(Push|Pop|Close)?V2|(Anonymous|Mutable)?HashTable(V2)?"
     r"|InitializeTableV2|LookupTable\w+V2"
 )
-# Operations without state that reach outside all the same, or run what is written in a string.
+# Stateless operations that still reach outside of the process, or run code from a string.
 REACHING = re.compile(
     r"_\w+|\w*File\w*|\w*Dataset\w*|\w*Iterator\w*|\w*Proto(V2)?|Py\w+|Debug\w+|Copy(Host)?"
     r"|ImmutableConst|Reader\w+|\w*Remote\w+|Xla(Launch|Call|Custom|Host)\w*|TRT\w+|TfLite\w*"
     r"|\w*TPU\w*|\w*Rpc\w*|GenerateVocab\w*"
 )
-# Where TensorFlow writes and reads the variables, when it is told to.
+# Operations that write and read the variables, when TensorFlow is told to.
 SAVER = {"SaveV2", "RestoreV2", "MergeV2Checkpoints", "ShardedFilename"}
 
 
 def check_operations(artifact: str) -> None:
-    """Read the graph of a SavedModel and its functions, and run nothing.
+    """Check the graph of a SavedModel and its functions, without running anything.
 
     Raises:
-        Refused: if it has operations that touch files, processes, the network or Python, or that
-            this TensorFlow does not know; or no graph that can be read.
+        Refused: if an operation touches files, processes, the network or Python, or is not known to
+            this version of TensorFlow; or if no graph can be read.
     """
     graph = _graph(Path(artifact) / "saved_model.pb")
     functions = {each.signature.name: each for each in graph.graph_def.library.function}
     reached = _reached(graph, functions)
     unfit = set(_unfit(graph.graph_def.node, functions))
     for name, function in functions.items():
-        # Another function that claims to do the same could be called in its place.
+        # A function with `api_implements` could be called in place of another.
         saves = name not in reached and "api_implements" not in function.attr
         unfit |= set(_unfit(function.node_def, functions)) - (SAVER if saves else set())
     if unfit:
@@ -68,7 +68,7 @@ def _graph(path: Path) -> Any:
 
 
 def _reached(graph: Any, functions: dict[str, Any]) -> set[str]:
-    """The functions that anything but the saver calls, directly or through others."""
+    """Return the functions that are called by anything but the saver, directly or indirectly."""
     saver = graph.saver_def
     savers = {name.partition(":")[0] for name in (saver.save_tensor_name, saver.restore_op_name)}
     library, objects = graph.graph_def.library, graph.object_graph_def
@@ -98,7 +98,7 @@ def _called(nodes: Iterable[Any], functions: dict[str, Any]) -> Iterator[str]:
 
 
 def _named(attributes: Any, functions: dict[str, Any]) -> Iterator[str]:
-    """The functions that attributes name, as functions or as text."""
+    """Yield the functions that attributes name, as functions or as text."""
     for value in attributes.values():
         texts = [text.decode(errors="replace") for text in (value.s, *value.list.s)]
         names = [value.func.name, *(each.name for each in value.list.func), *texts]
@@ -106,7 +106,7 @@ def _named(attributes: Any, functions: dict[str, Any]) -> Iterator[str]:
 
 
 def _unfit(nodes: Iterable[Any], functions: dict[str, Any]) -> Iterator[str]:
-    """The kinds of operations that reach outside, or may."""
+    """Yield the kinds of operations that reach, or may reach, outside of the process."""
     import tensorflow as tf
 
     registry = tf.Graph()

@@ -1,4 +1,4 @@
-"""In a child process: the time that files take on one input, run in turn."""
+"""Times files on one input, in turn, in a child process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from ..children.arrays import load_arrays, save_arrays
 from .litert import quantized
 
-# Turns that do not count.
+# Number of first turns that do not count.
 WARM = 3
 
 
@@ -20,9 +20,9 @@ def main(specification: str, inputs: str, results: str) -> None:
     """Store the seconds of each run of each file.
 
     Args:
-        specification: JSON of `threads`, `runs` and `files`, the runtime and the path of each.
-        inputs: path of one array for each input, one row of each.
-        results: where the seconds go, by the file's place in the list.
+        specification: JSON with `threads`, `runs` and `files`; a file is a runtime and a path.
+        inputs: path of the stored inputs, with one array of one row for each input.
+        results: path for the seconds, by the index of the file in the list.
     """
     asked = json.loads(specification)
     values = load_arrays(inputs)
@@ -55,7 +55,7 @@ def _in_onnxruntime(path: str, inputs: dict[str, Any], threads: int) -> Callable
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    # Threads of one file that spin would run against those of the next.
+    # Spinning threads of one file would slow down the next file.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     return lambda: session.run(None, inputs)

@@ -1,4 +1,4 @@
-"""The runtimes that artifacts are verified in, each run in a child process of its own."""
+"""The table of runtimes. Each artifact runs in a child process of its own."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from ..children.process import NO_LIMITS, Limits, Refused, run_in_child
 
 
 class Runtime(NamedTuple):
-    """Where artifacts run.
+    """A runtime in which artifacts are verified.
 
     Attributes:
-        module: of this folder, that runs them there.
-        package: what has to be installed for it.
-        installer: with what: `"pip"`, or `"npm"` for what node finds from the working directory.
-        most: on how many inputs it is asked to run an artifact whose own runtime is another.
+        module: name of the module of this folder that runs artifacts in it.
+        package: the package that has to be installed.
+        installer: `"pip"`, or `"npm"` for a package that node finds from the working directory.
+        most: largest number of inputs, if the artifact's own runtime is another.
     """
 
     module: str
@@ -45,7 +45,7 @@ RUNTIMES = {
 
 
 def is_installed(runtime: str) -> bool:
-    """Whether artifacts can be run in it here."""
+    """Tell whether a runtime is installed on this machine."""
     package, installer = RUNTIMES[runtime][1:3]
     if installer == "pip":
         return importlib.util.find_spec(package) is not None
@@ -59,7 +59,7 @@ def _node_finds(package: str, directory: str) -> bool:
 
 
 def require_runtime(runtime: str) -> None:
-    """Raise an `InputError` that says what to install, unless artifacts can be run in it here."""
+    """Raise an error that says what to install, unless the runtime is installed."""
     package, installer = RUNTIMES[runtime][1:3]
     if installer == "pip":
         require(package)
@@ -74,20 +74,20 @@ def require_runtime(runtime: str) -> None:
 def run_artifact(
     runtime: str, artifact: Path, inputs: Path, limits: Limits = NO_LIMITS
 ) -> tuple[Outputs, list[str]]:
-    """Run an artifact on inputs that `save_arrays` stored by name, in a child process.
+    """Run an artifact in a child process, on inputs that `save_arrays` stored by name.
 
     Args:
         runtime: a key of `RUNTIMES`.
         artifact: the file or directory.
-        inputs: path of one array for each input.
-        limits: of the child process.
+        inputs: path of the stored inputs, with one array for each input.
+        limits: limits of the child process.
 
     Returns:
-        The outputs by name, and what the runtime reports about the artifact.
+        The outputs by name, and the notes of the runtime about the artifact.
 
     Raises:
-        InputError: if the artifact is not run, for what stands in it.
-        RuntimeFailure: if the runtime refuses the artifact, dies of it or reaches a limit.
+        InputError: if the artifact is not run because of its content.
+        RuntimeFailure: if the runtime refuses the artifact, crashes on it or reaches a limit.
     """
     with tempfile.TemporaryDirectory(dir=inputs.parent) as folder:
         results = Path(folder) / "outputs.npz"

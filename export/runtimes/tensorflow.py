@@ -1,4 +1,4 @@
-"""In a child process: a SavedModel in TensorFlow."""
+"""Runs a SavedModel in TensorFlow, in a child process."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 from ..children.batches import BATCH_SIZES, Outputs, in_batches
 from .saved_model_operations import check_operations
 
-# Between the signature that takes JPEG bytes and the one that takes what they decode to.
+# Largest difference between the signature of JPEG bytes and the other one on the decoded images.
 LARGEST_JPEG_ERROR = 1e-4
 
 
 def run(artifact: str, inputs: Outputs) -> tuple[Outputs, list[str]]:
-    """Run it on the inputs, and return its outputs and what there is to note."""
+    """Run the artifact on the inputs, and return its outputs and notes for the report."""
     import tensorflow as tf
 
     check_operations(artifact)
@@ -30,7 +30,7 @@ def run(artifact: str, inputs: Outputs) -> tuple[Outputs, list[str]]:
 
 
 def _check_jpeg(loaded: Any, inputs: Outputs) -> str:
-    """Compare the signature that takes JPEG bytes with the other on what they decode to."""
+    """Compare the signature of JPEG bytes with the other one on the decoded images."""
     import tensorflow as tf
 
     (name, values), *_ = inputs.items()

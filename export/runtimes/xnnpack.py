@@ -1,4 +1,4 @@
-"""In a child process: how much of a TFLite graph XNNPACK takes."""
+"""The part of a TFLite graph that XNNPACK runs. Used in child processes."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ def main(path: str, answer: str) -> None:
 
 
 def xnnpack_partitions(interpreter: Any) -> tuple[int, list[str]]:
-    """How many partitions there are, and kind and type of each operation that runs outside them.
+    """Return the number of partitions, and kind and type of each operation that runs outside them.
 
-    A delegate operation stands for each partition.
+    Each partition appears in the graph as one DELEGATE operation.
     """
     operations = interpreter._get_ops_details()
     delegated = [o for o in operations if o["op_name"] == "DELEGATE"]
     types = {d["index"]: np.dtype(d["dtype"]).name for d in interpreter.get_tensor_details()}
-    # Of a tensor's two makers, the operation and the partition that took it over, the later runs.
+    # A tensor of a partition has two makers: its operation, and the partition that replaces it. The
+    # partitions come last here, so they win.
     maker = {t: o for o in [*operations, *delegated] for t in o["outputs"]}
     pending = [details["index"] for details in interpreter.get_output_details()]
     running, outside = set(), []
@@ -43,7 +44,7 @@ def xnnpack_partitions(interpreter: Any) -> tuple[int, list[str]]:
 
 
 def counted(kinds: Iterable[str]) -> str:
-    """The kinds of some operations with how often each comes, in a line."""
+    """Return the kinds of operations with their counts, as one line."""
     return ", ".join(
         kind if times == 1 else f"{times} {kind}" for kind, times in sorted(Counter(kinds).items())
     )

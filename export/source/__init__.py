@@ -1,1 +1,1 @@
-"""Any Keras model and data, made ready to be converted."""
+"""Preparation of a Keras model and its data for the converters."""

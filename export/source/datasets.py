@@ -1,4 +1,4 @@
-"""Inputs in whatever form they come, as one array for each input of the model."""
+"""Reads data of any supported form as one array for each input of the model."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from keras_cbam.image_files import FORMATS, find_files
 from keras_cbam.image_reader import DETAIL, central, read_image
 from keras_cbam.text import printable
 
-# Taken of a folder or of batches to calibrate on.
+# Default number of calibration images from a folder or from batches.
 CALIBRATION_IMAGES = 200
 
 
 def split_labels(data: Any) -> tuple[Any, np.ndarray | None]:
-    """Inputs, and their labels where `data` is a tuple `(inputs, labels)`."""
+    """Return the inputs, and their labels if `data` is a tuple `(inputs, labels)`."""
     if isinstance(data, tuple) and len(data) == 2:
         inputs, labels = data
         return inputs, None if labels is None else np.asarray(labels)
@@ -37,12 +37,13 @@ def raw_arrays(
 
     Args:
         data: an array; a list of arrays; a dictionary of arrays by input name; an iterable of
-            batches, each an array, a list or a dictionary, such as a `tf.data.Dataset`; a function
-            that returns one, such as a converter takes; the path of a folder of images.
-        name: the argument's name, for errors.
-        names: the inputs' names; `None` where they are not known, and a dictionary gives the order.
-        size: height and width that images of a folder are resized to.
-        limit: how many inputs to take of a folder or of batches; `None` for all.
+            batches that are arrays, lists or dictionaries, such as a `tf.data.Dataset`; a function
+            that returns such an iterable, as for TFLite's converter; or the path of a folder of
+            images.
+        name: name of the argument, for errors.
+        names: names of the inputs. `None` if they are not known; dictionaries then set the order.
+        size: height and width to which the images of a folder are resized.
+        limit: largest number of inputs to take from a folder or from batches; `None` for all.
     """
     if data is None or hasattr(data, "__array__"):
         return None if data is None else [np.asarray(data)]
@@ -71,10 +72,11 @@ def raw_arrays(
 
 
 def check_arrays(arrays: list[np.ndarray], tensors: Sequence[Any], name: str) -> list[np.ndarray]:
-    """The arrays in the types that the model takes.
+    """Convert the arrays to the types of the model's inputs.
 
     Raises:
-        InputError: unless there is one for each input, of its shape, all of one length.
+        InputError: unless there is one array for each input, with its shape, and all have the same
+            length.
     """
     if len(arrays) != len(tensors) or len({len(array) for array in arrays}) != 1:
         raise InputError(
@@ -103,7 +105,7 @@ def check_labels(labels: np.ndarray | None, count: int) -> None:
 
 
 def _batch(batch: Any, name: str, names: Sequence[str] | None) -> list[np.ndarray]:
-    """One batch as one array for each input."""
+    """Return a batch as one array for each input."""
     if isinstance(batch, dict):
         if names is not None and set(batch) != set(names):
             raise InputError(f"Expected {name} by names {list(names)}. Received: {list(batch)}")
@@ -117,7 +119,7 @@ def _batch(batch: Any, name: str, names: Sequence[str] | None) -> list[np.ndarra
 def _folder(
     folder: Path, name: str, size: tuple[int | None, ...] | None, limit: int | None
 ) -> np.ndarray:
-    """Images of a folder, in an order drawn at random; those that cannot be decoded are told."""
+    """Read the images of a folder in random order. Warn about those that cannot be decoded."""
     if not folder.is_dir():
         raise InputError(f"Expected {name} to be a folder of images. No folder at: {folder}")
     if size is None or len(size) != 2 or size[0] is None or size[1] is None:

@@ -1,4 +1,4 @@
-"""Which Keras layer an operation of a converted graph is of, by the name TensorFlow gave it."""
+"""Finds the Keras layer of an operation in a converted graph, by the name of the operation."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from collections.abc import Iterable
 
 from keras_cbam.errors import InputError
 
-# What a user wrote, where Keras makes it of operations of other names.
+# Functions that a user calls, by the TensorFlow operations that Keras makes from them.
 WRITTEN = {("Bitcast", "BitwiseAnd"): "keras.ops.argmax, argmin or signbit"}
 
 
 def as_written(kinds: str) -> str:
-    """Kinds of operations in words, and what a user wrote where Keras makes them of that."""
+    """Add to a text of operation kinds the Keras functions that they come from, if known."""
     names = set(re.findall(r"\w+", kinds))
     found = [written for made, written in WRITTEN.items() if names.intersection(made)]
     return f"{kinds} (of {'; '.join(found)})" if found else kinds
 
 
 def owners(operation: str, layers: Iterable[str]) -> list[list[str]]:
-    """The layers that an operation is in, the outermost first; a list for each of those it fuses.
+    """Return the layers that contain an operation, the outermost first.
 
-    TensorFlow numbers the scope of a layer, `conv_1` for `conv`; one without a number counts where
-    none has one.
+    An operation that was fused from several has one list of layers for each of them. TensorFlow
+    numbers the scope of a layer, such as `conv_1` for `conv`. Scopes without a number count only if
+    no numbered scope is a layer.
     """
     known = set(layers)
     found = []
@@ -35,9 +36,9 @@ def owners(operation: str, layers: Iterable[str]) -> list[list[str]]:
 
 
 def layer_of(operation: str, layers: Iterable[str]) -> str:
-    """The innermost layer that an operation is of, of several fused that of the first.
+    """Return the innermost layer of an operation, or the operation's name if there is none.
 
-    Its own name if it is of none.
+    For a fused operation, the layer of the first part is returned.
     """
     found = owners(operation, layers)
     return found[0][-1] if found else operation
@@ -46,10 +47,15 @@ def layer_of(operation: str, layers: Iterable[str]) -> str:
 def operations_of(
     chosen: Iterable[str], layers: Iterable[str], operations: Iterable[str]
 ) -> list[str]:
-    """The operations of the chosen of the layers.
+    """Return the operations of the chosen layers.
+
+    Args:
+        chosen: names of the chosen layers.
+        layers: names of all layers of the model.
+        operations: names of the operations.
 
     Raises:
-        InputError: if there is none of one of them.
+        InputError: if a chosen layer has no operation.
     """
     inside = {operation: owners(operation, layers) for operation in operations}
     found = []

@@ -1,4 +1,4 @@
-"""What an artifact tells of itself, in each format's own way: labels, and what pixels it takes."""
+"""The metadata of an artifact: its labels, and the pixels that it expects."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ METADATA_FILE = "metadata.json"
 
 @dataclass(frozen=True)
 class Metadata:
-    """What is written into each artifact beside the network.
+    """The metadata that each artifact contains, in the way of its format.
 
     Attributes:
-        name: the model's.
-        scores: name of the output that the labels are of.
-        labels: class names, in the order of the scores; for one sigmoid two, "no" and then "yes".
-        preprocessing: the record of what happens to pixels, as in the manifest.
+        name: name of the model.
+        scores: name of the output that the labels describe.
+        labels: class names, in the order of the scores. One sigmoid has two: "no" and then "yes".
+        preprocessing: the record of the pixel preprocessing, as in the manifest.
     """
 
     name: str = ""
@@ -28,18 +28,19 @@ class Metadata:
     preprocessing: dict[str, Any] = field(default_factory=dict)
 
     def labels_text(self, scores: int | None = None) -> str:
-        """The labels, one a line; of so many scores, the last."""
+        """Return the labels, one per line. If `scores` is given, only that many, from the end."""
         labels = self.labels if scores is None else self.labels[-scores:]
         return "".join(f"{label}\n" for label in labels)
 
     def record(self) -> dict[str, Any]:
-        """What is known, by name."""
+        """Return the fields that are not empty, by name."""
         return {key: value for key, value in asdict(self).items() if value}
 
     def normalization(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-        """Mean and standard deviation with which RGB in 0..255 becomes what the artifact takes.
+        """Return mean and standard deviation of the artifact's input, for RGB pixels in 0..255.
 
-        `(pixels - mean) / std`; `None` where that is not known, or is no such formula.
+        The input is `(pixels - mean) / std`. The result is `None` if the preprocessing is not
+        known, or is not of this form.
         """
         if self.preprocessing.get("takes") == PIXELS:
             return (0.0,) * 3, (1.0,) * 3

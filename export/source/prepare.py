@@ -1,4 +1,4 @@
-"""Any Keras model as what the formats are made from: a graph, in float32, its tensors named."""
+"""Turns any Keras model into a functional model in float32 whose inputs and outputs have names."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy as np
 
 from keras_cbam.errors import InputError
 
-# Names that Keras gives to what the user left unnamed.
+# Names that Keras gives to tensors that the user did not name.
 _AUTOMATIC = re.compile(r"^(keras_tensor|input_layer)(_\d+)?$")
 
-# Float types that TFLite has no kernels for, or few.
+# Float types for which TFLite has few kernels or none.
 OTHER_FLOATS = {"float16", "bfloat16", "float64"}
 
 
@@ -26,8 +26,8 @@ class Prepared:
     Attributes:
         model: a functional model that computes in float32.
         inputs: name of each input, in the order of `model.inputs`.
-        outputs: name of each output, in the order that `keras.tree.flatten` gives.
-        notes: what was changed to get there.
+        outputs: name of each output, in the order of `keras.tree.flatten`.
+        notes: the changes that were made to the model, as sentences for the report.
     """
 
     model: keras.Model
@@ -36,14 +36,14 @@ class Prepared:
     notes: tuple[str, ...] = ()
 
     def pack(self, values: Any) -> Any:
-        """Put one value for each input into the structure the model was built with."""
+        """Pack one value for each input into the model's input structure."""
         return keras.tree.pack_sequence_as(self.model.input, list(values))
 
     def answers(self, inputs: list[np.ndarray]) -> dict[str, np.ndarray]:
-        """What the model answers, each output by name.
+        """Return the model's outputs by name.
 
         Raises:
-            InputError: if it is not finite.
+            InputError: if an output is not finite.
         """
         found = self.model.predict(self.pack(inputs), verbose=0)
         outputs = dict(zip(self.outputs, keras.tree.flatten(found), strict=True))
@@ -56,15 +56,15 @@ class Prepared:
 
 
 def prepare(model: Any, example: list[np.ndarray] | None = None) -> Prepared:
-    """Make a model ready for export; the caller's stays as it is.
+    """Make a model ready for export. The given model is not changed.
 
     Args:
-        model: a `keras.Model`. One that computes in reduced precision is rebuilt in float32 with
-            its weights, one that is no graph is wrapped in one for the shapes of `example`.
-        example: one array for each input, the batch first.
+        model: a `keras.Model`. A model in reduced precision is rebuilt in float32 with its weights.
+            A model that is not functional is wrapped in one, with the input shapes of `example`.
+        example: one array for each input, with the batch axis first.
 
     Raises:
-        InputError: if it is no model, has no known input shape, or cannot be rebuilt.
+        InputError: if `model` is not a model, has no known input shape, or cannot be rebuilt.
     """
     if not isinstance(model, keras.Model):
         raise InputError(f"Expected a keras.Model. Received: {type(model).__name__}")
@@ -86,7 +86,7 @@ def prepare(model: Any, example: list[np.ndarray] | None = None) -> Prepared:
 
 
 def flat_layers(model: keras.Model) -> Iterator[keras.Layer]:
-    """The layers of a model, and of the models in it."""
+    """Yield the layers of a model, and those of the models inside it."""
     for layer in model.layers:
         yield layer
         if isinstance(layer, keras.Model):
@@ -96,7 +96,7 @@ def flat_layers(model: keras.Model) -> Iterator[keras.Layer]:
 def _in_float32(model: keras.Model, precision: str) -> keras.Model:
     try:
         config = keras.saving.serialize_keras_object(model)
-        # Code that came in safe mode is the caller's; of other models none is run.
+        # A Lambda in the model is the caller's own code. Without one, safe mode stays on.
         has_code = "__lambda__" in str(config)
         rebuilt = keras.saving.deserialize_keras_object(_float32(config), safe_mode=not has_code)
         if not rebuilt.built:
@@ -104,8 +104,8 @@ def _in_float32(model: keras.Model, precision: str) -> keras.Model:
         rebuilt.set_weights(model.get_weights())
     except Exception as error:
         raise InputError(
-            f"The model computes in {precision} and cannot be rebuilt in float32 from its config, "
-            "as a class of it may lack get_config or registering with "
+            f"The model computes in {precision} and cannot be rebuilt in float32 from its config. "
+            "One of its classes may lack get_config, or may not be registered with "
             f"keras.saving.register_keras_serializable: {type(error).__name__}: "
             f"{str(error).strip().splitlines()[0] if str(error).strip() else ''}"
         ) from error
@@ -113,7 +113,7 @@ def _in_float32(model: keras.Model, precision: str) -> keras.Model:
 
 
 def _float32(config: Any) -> Any:
-    """A serialized object with every float type, and policy, made float32."""
+    """Return a serialized object in which every float type and dtype policy is float32."""
     if isinstance(config, dict):
         if config.get("class_name") == "DTypePolicy":
             return {**config, "config": {**config["config"], "name": "float32"}}
@@ -124,11 +124,11 @@ def _float32(config: Any) -> Any:
 
 
 def _wrapped(model: keras.Model, example: list[np.ndarray] | None) -> keras.Model:
-    """A graph around a model that has none, which takes what `example` holds."""
+    """Wrap a model in a functional model whose inputs have the shapes and types of `example`."""
     if example is None:
         raise InputError(
-            "Expected verification_data with a model that is neither functional nor built, to tell "
-            f"the shape of its inputs. Received: model {model.name} and None"
+            "Expected verification_data, because a model that is neither functional nor built does "
+            f"not tell the shape of its inputs. Received: model {model.name} and None"
         )
     inputs = [keras.Input(array.shape[1:], dtype=array.dtype) for array in example]
     try:
@@ -142,10 +142,10 @@ def _wrapped(model: keras.Model, example: list[np.ndarray] | None) -> keras.Mode
 
 
 def _names(structure: Any, layers: list[str], default: str) -> list[str]:
-    """The keys of dictionaries, else the layers' names, and `default` for automatic ones."""
+    """Return names: dictionary keys or else layer names, and `default` for automatic names."""
     left = list(_paths(structure))
     paths = []
-    for tensor in keras.tree.flatten(structure):  # whatever order it has for dictionaries
+    for tensor in keras.tree.flatten(structure):  # its order of dictionary keys may differ
         paths.append(left.pop(next(i for i, each in enumerate(left) if each[1] is tensor))[0])
     many = len(paths) > 1
     found = []
@@ -160,7 +160,7 @@ def _names(structure: Any, layers: list[str], default: str) -> list[str]:
 
 
 def _paths(structure: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """The tensors of a structure, each with its path."""
+    """Yield the path and the tensor of each leaf of a structure."""
     if isinstance(structure, dict):
         for key, value in structure.items():
             yield from _paths(value, (*path, key))
@@ -172,7 +172,7 @@ def _paths(structure: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[A
 
 
 def _unique(names: list[str]) -> tuple[str, ...]:
-    """The names, those that came before numbered."""
+    """Make names unique: a name that has occurred before gets a number."""
     found: list[str] = []
     for name in names:
         numbered = (f"{name}_{count}" for count in range(1, len(names) + 1))

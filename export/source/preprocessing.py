@@ -1,4 +1,4 @@
-"""What happens to pixels before the network: in the artifact or before it, and always recorded."""
+"""Preprocessing of pixels, inside the artifact or by the client. It is recorded in both cases."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from keras_cbam.pixels import PixelRule, named_rule
 
 from .prepare import Prepared
 
-# What an artifact takes that does the preprocessing.
+# The input of an artifact that contains the preprocessing.
 PIXELS = "RGB in 0..255"
-# What values reach that are pixels, and no other quantity.
+# Inputs are assumed to be pixels only if their values go above this.
 FULL = 128
 
 
 def with_preprocessing(
     prepared: Prepared, preprocessing: str | None, inside: bool
 ) -> tuple[Prepared, dict[str, Any]]:
-    """Put the pixel rule in front of the network, or leave it to the caller; and describe it.
+    """Put the pixel rule in front of the network, or leave it to the client, and describe it.
 
     Args:
         prepared: the model.
-        preprocessing: name of a `keras.applications` builder or of one of `pixels.PIXEL_RULES`;
-            `None` where the model takes its inputs as they are.
-        inside: whether the artifact does it, and so takes RGB pixels in 0..255.
+        preprocessing: name of a `keras.applications` builder, or a key of `pixels.PIXEL_RULES`;
+            `None` if the model takes its inputs without preprocessing.
+        inside: whether the artifact contains the preprocessing, and takes RGB pixels in 0..255.
 
     Returns:
-        The model as it will be exported, and the record for the manifest.
+        The model to export, and the record for the manifest.
 
     Raises:
-        InputError: on an unknown name, or a model that does not take one RGB image.
+        InputError: on an unknown name, or if the model does not take one RGB image.
     """
     if preprocessing is None:
         return prepared, {"rule": None, "in_graph": _own(prepared.model)}
@@ -61,9 +61,10 @@ def with_preprocessing(
 def as_seen(
     record: dict[str, Any], tensors: Sequence[Any], inputs: list[np.ndarray] | None
 ) -> dict[str, Any]:
-    """The record, with what the model was seen to take where the caller did not say it.
+    """Add to the record that the inputs are pixels, if the caller did not say and they look so.
 
-    One image of three channels whose values fill the upper half of 0..255 too is taken for pixels.
+    One image with three channels is assumed to be RGB pixels if its values lie in 0..255 and go
+    above 128.
     """
     if "takes" in record or inputs is None or not _is_rgb(tensors):
         return record
@@ -74,9 +75,9 @@ def as_seen(
 
 
 def with_extremes(representative: list[np.ndarray], record: dict[str, Any]) -> list[np.ndarray]:
-    """The calibration set with a black and a white pixel, if it is of pixels.
+    """Add a black and a white pixel to the calibration set, if it consists of pixels.
 
-    An integer input then has the scale 1, and clients can give it pixels as they are.
+    An integer input then has the scale 1, so clients can pass pixels unchanged.
     """
     if record.get("takes") != PIXELS:
         return representative
@@ -87,12 +88,12 @@ def with_extremes(representative: list[np.ndarray], record: dict[str, Any]) -> l
 
 
 def _is_rgb(tensors: Sequence[Any]) -> bool:
-    """Whether these are one image of three channels."""
+    """Tell whether these inputs are one image with three channels."""
     return len(tensors) == 1 and len(tensors[0].shape) == 4 and tensors[0].shape[-1] == 3
 
 
 def _layer(rule: PixelRule) -> keras.Layer:
-    """The rule as one layer; where channels change places, a 1x1 convolution runs anywhere."""
+    """Return the rule as a layer. A 1x1 convolution reverses channels in every runtime."""
     if not rule.reverse_channels:
         return keras.layers.Rescaling(rule.scale, rule.offset, name="preprocessing")
     kernel = np.diag(rule.scale)[:, ::-1][None, None]
@@ -103,6 +104,6 @@ def _layer(rule: PixelRule) -> keras.Layer:
 
 
 def _own(model: keras.Model) -> list[str]:
-    """The layers of the model's own that scale its inputs."""
+    """Return the names of the model's own layers that scale its inputs."""
     kinds = (keras.layers.Rescaling, keras.layers.Normalization)
     return [layer.name for layer in model.layers if isinstance(layer, kinds)]

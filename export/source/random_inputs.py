@@ -1,4 +1,4 @@
-"""Inputs for a verification without any: drawn until the outputs vary."""
+"""Random inputs for a verification without data. They are drawn until the outputs vary."""
 
 from __future__ import annotations
 
@@ -10,29 +10,31 @@ import numpy as np
 
 from keras_cbam.errors import InputError
 
-# Ranges that networks expect, tried in turn.
+# Common input ranges of networks, tried in turn.
 RANGES = ((0.0, 255.0), (-1.0, 1.0), (0.0, 1.0), (-4.0, 4.0))
 COUNT = 200
-# The most values of an input. Where images are so large, fewer are drawn.
+# Largest number of values in the array of an input. Fewer inputs are drawn if they are large.
 LARGEST = 2**28
-# For sizes that are free.
+# Used for free sizes.
 SIZE = 64
-# Of the pieces of one color that an image is made of.
+# Number of pieces of one color along each side of an image.
 PIECES = 4
 
 
 def draw_inputs(
     tensors: list[Any], spread: Callable[[list[np.ndarray]], float], enough: float
 ) -> list[np.ndarray]:
-    """Draw inputs, images of colored pieces with noise, in the first range that is enough.
+    """Draw inputs in the first range that makes the outputs vary enough.
+
+    Images consist of colored pieces with noise.
 
     Args:
         tensors: the model's inputs.
-        spread: tells by how much the outputs for some inputs vary.
-        enough: spread that suffices; where no range gives it, the range with the largest is taken.
+        spread: function that returns how much the outputs vary between the given inputs.
+        enough: the spread that is sufficient. If no range reaches it, the best range is used.
 
     Raises:
-        InputError: on an input that is no number.
+        InputError: on an input that is not numeric.
     """
     found, count = [], _count(tensors)
     for low, high in RANGES:
@@ -57,7 +59,7 @@ def _draw(tensor: Any, rng: np.random.Generator, low: float, high: float, count:
         return rng.integers(0, max(2, int(high)), shape).astype(tensor.dtype)
     if "float" not in tensor.dtype:
         raise InputError(
-            f"Expected verification_data for an input that is no number. Received: {tensor.dtype}"
+            f"Expected verification_data for an input that is not numeric. Received: {tensor.dtype}"
         )
     values = rng.uniform(0, 1, shape)
     if len(shape) == 4:

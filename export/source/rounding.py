@@ -1,24 +1,27 @@
-"""What rounding weights does to a network, and how a bias takes it back.
+"""The shift that rounding weights causes, which bias correction removes.
 
-Rounding a weight shifts the mean of its channel by the rounding error times the mean of what the
-weight multiplies, and a deep network adds the shifts up. Each bias takes back its own:
-[Nagel et al., 2019](https://arxiv.org/abs/1906.04721), section 4.2, with means measured.
+Rounding a weight shifts the mean of its output channel by the rounding error times the mean of the
+input that the weight multiplies. In a deep network the shifts add up. Bias correction subtracts the
+shift from each bias: [Nagel et al., 2019](https://arxiv.org/abs/1906.04721), section 4.2, with
+measured means.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-# The means are taken over so many images.
+# Number of images over which the means are measured.
 IMAGES = 32
 
 
 def mean_shift(error: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Return by how much an error of the weights shifts each output channel, away from the border.
+    """Return the shift of each output channel that an error of the weights causes.
+
+    It holds away from the border of the feature map.
 
     Args:
-        error: `(output channels, input channels of a group, places of the kernel)`.
-        mean: `(input channels,)`, of what the weights multiply.
+        error: `(output channels, input channels per group, kernel positions)`, the rounding error.
+        mean: `(input channels,)`, means of the input that the weights multiply.
     """
     groups = len(mean) // error.shape[1]
     of_group = np.repeat(mean.reshape(groups, -1), len(error) // groups, axis=0)

@@ -1,4 +1,4 @@
-"""SavedModel: the signature `serving_default`, and on demand one that takes JPEG bytes."""
+"""SavedModel with the signature `serving_default`, and optionally one that takes JPEG bytes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write(serving: Serving, path: Path) -> list[str]:
 
 
 def _assets(serving: Serving, folder: Path) -> dict[str, Any]:
-    """What the model tells of itself, as files that `loaded.labels.asset_path` and so on name."""
+    """Write the metadata as files, and return them as assets such as `loaded.labels`."""
     import tensorflow as tf
 
     contents = {METADATA_FILE: json.dumps(serving.metadata.record(), indent=2)}
@@ -48,14 +48,14 @@ def save(
 
     Args:
         serving: the model.
-        path: where to.
-        batch_size: fixes it; `None` leaves it free.
-        more: further signatures, as `tf.function`s.
-        assets: files that are kept in it, as `tf.saved_model.Asset`s.
+        path: the directory to write.
+        batch_size: fixed batch size; `None` leaves it free.
+        more: further signatures, as `tf.function`s by name.
+        assets: files to include, as `tf.saved_model.Asset`s by name.
     """
     import tensorflow as tf
 
-    # What the signature needs, and no more: to track the whole model takes three times as long.
+    # Track only what the signature needs. To track the whole model takes three times as long.
     module = tf.Module()
     module.variables_ = [variable.value for variable in serving.model.variables]
     module.tables = [layer for layer in flat_layers(serving.model) if not layer.weights]
@@ -67,7 +67,7 @@ def save(
 
 
 def _jpeg(serving: Serving) -> Any:
-    """The function of JPEG bytes: the central part in the input's aspect, resized to it."""
+    """Return the function of JPEG bytes, which crops the center and resizes it to the input."""
     import tensorflow as tf
 
     shapes = [tuple(tensor.shape) for tensor in serving.model.inputs]

@@ -1,4 +1,4 @@
-"""The function every format is made from: named inputs, named outputs, inference mode."""
+"""The function from which every format is made, in inference mode, with named tensors."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .prepare import Prepared, flat_layers
 
 @dataclass(frozen=True)
 class Serving:
-    """A model ready to be written.
+    """A model that is ready to be written.
 
     Attributes:
-        prepared: the model, and names of its inputs and outputs.
-        scratch: a directory for what several formats are made from.
-        representative: inputs of calibration, a list with one array for each input; or `None`.
-        options: what the user chose.
-        metadata: what the artifacts tell of themselves.
+        prepared: the model, and the names of its inputs and outputs.
+        scratch: a directory for intermediate files that several formats use.
+        representative: calibration data, a list with one array for each input; or `None`.
+        options: the export options.
+        metadata: the metadata of the artifacts.
     """
 
     prepared: Prepared
@@ -42,11 +42,11 @@ class Serving:
         return self.prepared.model
 
     def layer_names(self) -> list[str]:
-        """The names of the model's layers, and of those of the models in it."""
+        """Return the names of the model's layers, and of those of the models inside it."""
         return [layer.name for layer in flat_layers(self.model)]
 
     def signature(self, batch_size: int | None) -> list[Any]:
-        """One `tf.TensorSpec` for each input, with `batch_size`, or any batch for `None`."""
+        """Return one `tf.TensorSpec` for each input. `None` leaves the batch size free."""
         import tensorflow as tf
 
         return [
@@ -55,7 +55,7 @@ class Serving:
         ]
 
     def traced(self, batch_size: int | None) -> Any:
-        """The `tf.function` of that signature, traced once for all formats that are made of it."""
+        """Return the `tf.function` with that signature. It is traced once for all formats."""
         if batch_size not in self._traced:
             self._traced[batch_size] = traced(self.function, self.signature(batch_size))
         return self._traced[batch_size]
@@ -74,10 +74,10 @@ class Serving:
 
 
 def traced(function: Callable[..., Any], signature: list[Any]) -> Any:
-    """The `tf.function` of a function, traced.
+    """Trace a function, and return it as a `tf.function`.
 
     Raises:
-        InputError: if it cannot be traced, as some layers of free sizes cannot.
+        InputError: if it cannot be traced. Some layers cannot be traced with free sizes.
     """
     import tensorflow as tf
 
@@ -86,10 +86,10 @@ def traced(function: Callable[..., Any], signature: list[Any]) -> Any:
         found.get_concrete_function()
     except InputError:
         raise
-    except Exception as error:  # whatever a layer raises
+    except Exception as error:  # a layer may raise anything
         said = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
         raise InputError(
-            "Expected a model that TensorFlow can run as a graph; some layers need an input of "
+            "Expected a model that TensorFlow can run as a graph. Some layers need inputs with "
             f"fixed sizes for that. Received: {said}"
         ) from error
     return found

@@ -1,1 +1,1 @@
-"""TFLite files: converted, then changed pass by pass."""
+"""TFLite files: the converter writes them, and passes over their graphs change them."""

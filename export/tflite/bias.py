@@ -1,4 +1,4 @@
-"""Bias correction of a TFLite file with integer weights; `source.rounding` says why."""
+"""Bias correction of TFLite files with integer weights. `source.rounding` explains it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .graph import Graph, Weighted, pairs
 def correct_biases(
     graph: Graph, twin: Graph, twin_file: Path, samples: dict[str, np.ndarray], scratch: Path
 ) -> None:
-    """Take back in each bias what rounding the weights beside it shifts.
+    """Correct each bias for the shift that rounding the weights of its operation causes.
 
-    The graph stays as it is if it does not hold the convolutions of its twin.
+    The graph is not changed if its convolutions differ from those of its twin.
 
     Args:
-        graph: of integer weights.
+        graph: a graph with integer weights.
         twin: the float32 graph of the same network.
-        twin_file: its file.
+        twin_file: the file of the twin.
         samples: one array for each input of the network, by name.
         scratch: a directory for temporary files.
 
@@ -43,15 +43,15 @@ def correct_biases(
 
 
 def _by_output(weights: np.ndarray, operation: Weighted) -> np.ndarray:
-    """The weights as `(output channels, input channels of a group, places of the kernel)`."""
+    """Reshape weights to `(output channels, input channels per group, kernel positions)`."""
     if operation.kind == "DEPTHWISE_CONV_2D":  # (1, height, width, output channels)
         return weights.reshape(-1, weights.shape[-1]).T[:, None]
-    # (output channels, height, width, input channels of a group), or without the places
+    # (output channels, height, width, input channels per group); dense weights lack the middle two
     return np.swapaxes(weights.reshape(len(weights), -1, weights.shape[-1]), 1, 2)
 
 
 def _add_to_bias(graph: Graph, tensor: int, change: np.ndarray) -> None:
-    """Add real values to a bias."""
+    """Add a change in real units to a bias."""
     values, scales = graph.values(tensor), graph.scales(tensor).astype("float64")
     if len(scales):
         graph.set_values(tensor, clipped(np.rint(values + change / scales), values.dtype))

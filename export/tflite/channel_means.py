@@ -1,4 +1,4 @@
-"""The mean of each channel of tensors of a TFLite file, over samples."""
+"""Per-channel means of tensors in a TFLite file, over samples."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def channel_means(
     """Run a float32 file on the samples in a child process, and return the means by tensor.
 
     Args:
-        path: of the file.
-        tensors: channels last.
+        path: path of the file.
+        tensors: indices of the tensors, which are channels last.
         samples: one array for each input of the network, by name.
         scratch: a directory for temporary files.
 
@@ -36,7 +36,7 @@ def channel_means(
 
 
 def main(path: str, tensors: str, samples: str, found: str) -> None:
-    """In the child process: store the means by the index of the tensor."""
+    """Run the file in the child process, and store the means by tensor index."""
     values: dict[int, list[np.ndarray]] = {tensor: [] for tensor in json.loads(tensors)}
     for interpreter in runs(path, load_arrays(samples)):
         for tensor, means in values.items():

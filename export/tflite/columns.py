@@ -1,10 +1,11 @@
-"""Convolutions to one channel of a TFLite file, of several columns at a time.
+"""One-channel convolutions in TFLite files, computed for several columns at a time.
 
-XNNPACK computes eight or sixteen output channels at once, of which a convolution to one channel,
-such as that of spatial attention, uses one. Channels and columns lie side by side in memory, so a
-reshape makes channels of some neighbouring columns, and the kernel becomes a band of itself: the
-same sums, of zeros besides, which in integers are the same to the bit. The 7x7 convolutions of
-ResNet50's attention take a half of the time in float32, a fifth in int8 (`benchmarks/NOTES.md`).
+XNNPACK computes eight or sixteen output channels at once. A convolution with one output channel,
+such as that of spatial attention, uses only one of them. Columns and channels are adjacent in
+memory, so a reshape turns neighbouring columns into channels, and the kernel becomes a band matrix
+of its values. This only adds zeros to the sums, so integer results are the same to the bit. The 7x7
+convolutions of ResNet50's attention take a half of the time in float32, a fifth in int8
+(`benchmarks/NOTES.md`).
 """
 
 from __future__ import annotations
@@ -17,17 +18,18 @@ import numpy as np
 from .editing import add_constant, add_like, replace_operations, reshape
 from .graph import Graph, Weighted
 
-# Output channels that are computed at once; a processor with wider vectors computes sixteen.
+# Output channels that are computed at once. A processor with wider vectors computes sixteen.
 LANES = 8
 MOST_COLUMNS = 16
-# Of the multiplications with whole vectors before, what those after have to stay below.
+# The rewrite is done if it needs less than this share of the vector multiplications.
 WORTHWHILE = 0.7
-# Values of the new kernel, nearly; that of a spatial gate has 7 * 7 * 8 * 8, and a few thousand.
+# Approximate limit on the size of the new kernel. That of a spatial gate has a few thousand values:
+# 7 * 7 * 8 * 8.
 LARGEST_KERNEL = 2**16
 
 
 def columns_as_channels(graph: Graph) -> None:
-    """Apply convolutions to one channel to several columns at a time."""
+    """Compute convolutions with one output channel for several columns at a time."""
     widths = {each: _columns(graph, each) for each in graph.weighted()}
     written = {
         each.index: _by_columns(graph, each, columns)
@@ -38,20 +40,21 @@ def columns_as_channels(graph: Graph) -> None:
 
 
 def band(kernel: np.ndarray, columns: int, groups: int) -> np.ndarray:
-    """The kernel that convolves groups of columns as `kernel` convolves columns.
+    """Return the kernel that convolves groups of columns as `kernel` convolves columns.
 
     Args:
-        kernel: `(height, width, channels)`, of an odd width, to one channel.
-        columns: in each group.
-        groups: what the new kernel is wide.
+        kernel: `(height, width, channels)`, with an odd width and one output channel.
+        columns: number of columns in a group.
+        groups: width of the new kernel, in groups.
 
     Returns:
-        `(columns, height, groups, columns * channels)`: output channels first, as TFLite has it.
+        `(columns, height, groups, columns * channels)`, with the output channels first as in
+        TFLite.
     """
     height, width, channels = kernel.shape
     made = np.zeros((columns, height, groups * columns, channels), kernel.dtype)
     for column in range(columns):
-        # Where the kernel lies on the columns of all groups, the middle one of which it is for.
+        # First column that the kernel covers, if it is centered on `column` of the middle group.
         start = groups // 2 * columns + column - width // 2
         first, last = max(start, 0), min(start + width, groups * columns)
         made[column, :, first:last] = kernel[:, first - start : last - start]
@@ -59,7 +62,7 @@ def band(kernel: np.ndarray, columns: int, groups: int) -> np.ndarray:
 
 
 def _columns(graph: Graph, convolution: Weighted) -> int:
-    """How many columns are best taken at a time; 1 if the operation is to be left as it is."""
+    """Return the best number of columns to compute at a time, or 1 to keep the operation."""
     shape, kernel = graph.shape(convolution.features), graph.shape(convolution.weights)
     if (
         convolution.kind != "CONV_2D"
@@ -69,7 +72,7 @@ def _columns(graph: Graph, convolution: Weighted) -> int:
         or not _keeps_places(graph.operators[convolution.index])
         or not graph.is_known(convolution.weights)
         or (convolution.bias >= 0 and not graph.is_known(convolution.bias))
-        # Weights alone are quantized: their features are as they come, with a scale for all.
+        # With int8 weights and float features, the runtime quantizes the features, with one scale.
         or _quantized(graph, convolution.weights) != _quantized(graph, convolution.features)
     ):
         return 1
@@ -90,7 +93,7 @@ def _quantized(graph: Graph, tensor: int) -> bool:
 
 
 def _keeps_places(operator: Any) -> bool:
-    """Whether a convolution gives one value for each place, of the places around it."""
+    """Tell whether a convolution keeps height and width: stride 1, no dilation, padding SAME."""
     from ai_edge_litert import schema_py_generated as schema
 
     options = operator.builtinOptions
@@ -99,12 +102,12 @@ def _keeps_places(operator: Any) -> bool:
 
 
 def _groups(width: int, kernel: int, columns: int) -> int:
-    """From how many groups of columns those of one group are summed."""
+    """Return how many groups of input columns contribute to one group of output columns."""
     return 1 if columns == width else 2 * math.ceil(kernel // 2 / columns) + 1
 
 
 def _by_columns(graph: Graph, convolution: Weighted, columns: int) -> list[Any]:
-    """The convolution of groups of columns, between two reshapes."""
+    """Return the convolution of groups of columns, between two reshapes."""
     batch, height, width, channels = graph.shape(convolution.features)
     groups = _groups(width, graph.shape(convolution.weights)[2], columns)
     kernel = band(graph.constant(convolution.weights)[0], columns, groups)
@@ -122,5 +125,5 @@ def _by_columns(graph: Graph, convolution: Weighted, columns: int) -> list[Any]:
 
 
 def _repeated(graph: Graph, tensor: int, values: np.ndarray) -> int:
-    """A constant of one scale for each of the new channels, that of the tensor it is made of."""
+    """Add a constant whose new channels all have the scale of the original tensor."""
     return add_constant(graph, values, np.repeat(graph.scales(tensor), len(values)))

@@ -1,4 +1,4 @@
-"""TFLite in every precision, of builtin operations only."""
+"""Conversion to TFLite in every precision, with builtin operations only."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ def write_float32(serving: Serving, path: Path) -> list[str]:
 
 
 def write_float16(serving: Serving, path: Path) -> list[str]:
-    """Write float16 weights; runtimes without float16 arithmetic compute in float32."""
+    """Write float16 weights. Runtimes without float16 arithmetic compute in float32."""
     _store(serving, _convert(serving, _float16), path)
     return []
 
 
 def write_dynamic(serving: Serving, path: Path) -> list[str]:
-    """Write int8 weights, whose inputs are quantized as they come; the rest is float32."""
+    """Write int8 weights. The runtime quantizes their inputs; everything else is float32."""
     graph, twin = _convert(serving, _dynamic), _twin(serving)
     separate_biases(graph)
     float_depthwise(graph, twin)
     if serving.representative:
         _correct(serving, graph, twin)
     _store(serving, graph, path)
-    return [] if serving.representative else ["no bias was corrected, for want of calibration"]
+    return [] if serving.representative else ["no bias was corrected: there is no calibration set"]
 
 
 def write_int8(serving: Serving, path: Path) -> list[str]:
@@ -66,8 +66,8 @@ def _write_integers(serving: Serving, graph: Graph, path: Path) -> list[str]:
     raised = repair_scales(graph, twin)
     if zero := zero_scales(graph):
         raise InputError(
-            f"The quantized graph has {len(zero)} tensors of scale 0, which abort the runtime, the "
-            f"first of them {zero[0]}; calibrate on more varied images."
+            f"The quantized graph has {len(zero)} tensors of scale 0, which abort the runtime. The "
+            f"first is {zero[0]}. Calibrate on more varied images."
         )
     _correct(serving, graph, twin)
     _store(serving, graph, path)
@@ -88,12 +88,12 @@ def _store(serving: Serving, graph: Graph, path: Path) -> None:
 
 
 def _twin(serving: Serving) -> Graph:
-    """The float32 graph."""
+    """Return the float32 graph."""
     return Graph(float32(serving).read_bytes())
 
 
 def float32(serving: Serving) -> Path:
-    """Return the float32 file, converted once for all that need it."""
+    """Return the path of the float32 file, which is converted only once."""
     kept = serving.scratch / "float32.tflite"
     if not kept.exists():
         graph = _convert(serving, lambda converter, serving, tf: None)
@@ -110,14 +110,14 @@ def _convert(
     setting: Callable[[Any, Serving, Any], None],
     finish: Callable[[Any], bytes] = _finish,
 ) -> Graph:
-    """Convert with builtin operations alone, and what `setting` asks of the converter."""
+    """Convert with builtin operations only, after `setting` has configured the converter."""
     import tensorflow as tf
 
     source = serving.scratch / "saved_model_batch"
     if not source.exists():
         saved_model.save(serving, source, serving.options.batch_size)
     with warnings.catch_warnings():
-        # Calibration runs in TensorFlow's own interpreter, which warns that it is deprecated.
+        # Calibration uses TensorFlow's own interpreter, which warns that it is deprecated.
         warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated.*")
         converter = tf.lite.TFLiteConverter.from_saved_model(
             str(source), signature_keys=[saved_model.SIGNATURE]
@@ -128,10 +128,10 @@ def _convert(
             graph = Graph(finish(converter))
         except (InputError, OSError):
             raise
-        except Exception as error:  # the converter's own class is not public
+        except Exception as error:  # the converter's exception class is not public
             raise InputError(
                 f"TFLite's converter refuses the model: {as_written(_reason(error))}. Leave the "
-                "format or the precision out, or replace what it names."
+                "format or the precision out, or replace the operations that it names."
             ) from error
     name_as_signature(graph)
     return graph
@@ -164,7 +164,7 @@ def _calibrated(converter: Any, serving: Serving, tf: Any, operations: str) -> N
 
 
 def _reason(error: Exception) -> str:
-    """The line of the converter's message that names operations, or its first."""
+    """Return the line of the converter's message that names operations, or its first line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     named = [line for line in lines if line.startswith(("TF Select ops:", "Custom ops:"))]
     return next(iter(named or lines), type(error).__name__).rstrip(".")

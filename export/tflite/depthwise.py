@@ -1,7 +1,8 @@
-"""Depthwise weights of a dynamic range TFLite file, back in float32.
+"""Float32 depthwise weights in dynamic range TFLite files.
 
-XNNPACK has no depthwise convolution that quantizes its inputs as they come: each would leave the
-delegate and cut the graph in two. They hold few of a network's weights: 2 % of MobileNetV2's.
+XNNPACK has no depthwise convolution with int8 weights and float32 inputs. Each one would leave the
+delegate and split the graph. Depthwise convolutions hold few of a network's weights: 2 % of
+MobileNetV2's.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from .graph import Graph, pairs
 
 
 def float_depthwise(graph: Graph, twin: Graph) -> None:
-    """Give a dynamic range graph the depthwise weights of its float32 twin."""
+    """Replace the depthwise weights of a dynamic range graph by those of its float32 twin."""
     from ai_edge_litert import schema_py_generated as schema
 
     for ours, theirs in pairs(graph, twin):

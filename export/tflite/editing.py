@@ -1,4 +1,4 @@
-"""Tensors, constants and operations added to a TFLite graph."""
+"""Functions that add tensors, constants and operations to a TFLite graph."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .graph import Graph
 
 
 def add_constant(graph: Graph, values: np.ndarray, scales: ArrayLike = ()) -> int:
-    """Add a constant, and return its tensor.
+    """Add a constant, and return the index of its tensor.
 
     Args:
         graph: the graph.
-        values: what it holds.
-        scales: of the values, by their first axis if there are several; zero points are 0.
+        values: the values of the constant.
+        scales: quantization scales, along the first axis if there are several. Zero points are 0.
     """
     from ai_edge_litert import schema_py_generated as schema
 
@@ -36,12 +36,12 @@ def add_constant(graph: Graph, values: np.ndarray, scales: ArrayLike = ()) -> in
 
 
 def add_like(graph: Graph, tensor: int, shape: Sequence[int] | None = None) -> int:
-    """Add a tensor that is computed, of another's type and quantization, and return it.
+    """Add a computed tensor with the type and quantization of another, and return its index.
 
     Args:
         graph: the graph.
-        tensor: the other.
-        shape: with no size free; by default the other's.
+        tensor: index of the other tensor.
+        shape: the new shape, with fixed sizes. By default the shape of the other tensor.
     """
     added = copy.copy(graph.tensors[tensor])
     if shape is not None:
@@ -51,7 +51,7 @@ def add_like(graph: Graph, tensor: int, shape: Sequence[int] | None = None) -> i
 
 
 def reshape(graph: Graph, tensor: int, shape: Sequence[int], output: int | None = None) -> Any:
-    """A RESHAPE of a tensor, to `output` or to a tensor that is added."""
+    """Return a RESHAPE of a tensor. Its output is `output`, or a new tensor."""
     from ai_edge_litert import schema_py_generated as schema
 
     made = schema.OperatorT()
@@ -65,7 +65,7 @@ def reshape(graph: Graph, tensor: int, shape: Sequence[int], output: int | None 
 
 
 def operator_code(graph: Graph, operator: int, version: int) -> int:
-    """The index of an operator's code, added if the model has none of this version or later."""
+    """Return the index of an operator code, and add one if the model has no recent enough one."""
     from ai_edge_litert import schema_py_generated as schema
 
     for index, code in enumerate(graph.model.operatorCodes):
@@ -80,11 +80,11 @@ def operator_code(graph: Graph, operator: int, version: int) -> int:
 
 
 def replace_operations(graph: Graph, written: Mapping[int, Sequence[Any]]) -> None:
-    """Write operations in the place of others, and drop those that nothing reads any more.
+    """Replace operations, and remove those whose outputs are no longer read.
 
     Args:
         graph: the graph.
-        written: the new ones, by the place of the operation that they stand for.
+        written: the new operations, by the index of the operation that they replace.
     """
     if not written:
         return

@@ -1,4 +1,4 @@
-"""Layers that stay in float32 in an int8 TFLite file, by TensorFlow's quantization debugger."""
+"""Int8 TFLite files with some layers in float32, by TensorFlow's quantization debugger."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from .graph import Graph
 
 
 def with_float_layers(serving: Serving, twin: Graph, converter: Any) -> bytes:
-    """Convert with the operations of `serving.options.float_layers` in float32.
+    """Convert, with the operations of `serving.options.float_layers` in float32.
 
     Args:
         serving: the model.
-        twin: its float32 graph, whose operations are named alike.
-        converter: set up for int8.
+        twin: its float32 graph, whose operations have the same names.
+        converter: a converter that is configured for int8.
 
     Raises:
-        InputError: if no operation is of one of the layers.
+        InputError: if one of the layers has no operation.
     """
     import tensorflow as tf
 

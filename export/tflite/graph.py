@@ -1,4 +1,4 @@
-"""A TFLite file as one object: read once, changed pass by pass, written once."""
+"""A TFLite file as one object, which is read once, changed by passes and written once."""
 
 from __future__ import annotations
 
@@ -11,13 +11,22 @@ from numpy.typing import ArrayLike
 
 from ..children.quantization import dequantize, quantize
 
-# Operations with inputs (features, weights, bias).
+# Operations whose inputs are features, weights and bias.
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
 @dataclass(frozen=True)
 class Weighted:
-    """One convolution or dense operation, its tensors by index; -1 for no bias."""
+    """One convolution or dense operation.
+
+    Attributes:
+        index: place of the operation in the graph.
+        kind: one of `WEIGHTED`.
+        features: index of the input tensor.
+        weights: index of the weights.
+        bias: index of the bias, or -1 if there is none.
+        output: index of the output tensor.
+    """
 
     index: int
     kind: str
@@ -28,13 +37,13 @@ class Weighted:
 
 
 class Graph:
-    """The first subgraph of a TFLite file. Tensors go by their index.
+    """The first subgraph of a TFLite file. Tensors are identified by their index.
 
     Args:
-        content: the file's bytes.
+        content: the bytes of the file.
 
     Attributes:
-        model: the file as `ModelT` of LiteRT's schema. Whoever changes it changes the graph.
+        model: the file as `ModelT` of LiteRT's schema. A change to it changes the graph.
     """
 
     def __init__(self, content: bytes):
@@ -47,7 +56,7 @@ class Graph:
         )
 
     def packed(self) -> bytes:
-        """Return the file's bytes."""
+        """Return the bytes of the file."""
         import flatbuffers
 
         builder = flatbuffers.Builder()
@@ -70,12 +79,12 @@ class Graph:
 
     @property
     def inputs(self) -> list[int]:
-        """The tensors that the graph is given."""
+        """The indices of the input tensors."""
         return [int(tensor) for tensor in self.model.subgraphs[0].inputs]
 
     @property
     def outputs(self) -> list[int]:
-        """The tensors that the graph returns."""
+        """The indices of the output tensors."""
         return [int(tensor) for tensor in self.model.subgraphs[0].outputs]
 
     def operations(self) -> Iterator[tuple[str, Any]]:
@@ -92,7 +101,7 @@ class Graph:
                 yield Weighted(index, kind, features, weights, bias, int(operator.outputs[0]))
 
     def signature(self) -> tuple[dict[str, int], dict[str, int]]:
-        """Return the tensors of the inputs and of the outputs, by their names in the signature."""
+        """Return the input and the output tensors, by their names in the signature."""
         signature = self.model.signatureDefs[0]
         inputs, outputs = (
             {text(each.name): each.tensorIndex for each in some}
@@ -109,7 +118,7 @@ class Graph:
         return _sizes(self.tensors[tensor].shape)
 
     def free_shape(self, tensor: int) -> tuple[int, ...]:
-        """Return the tensor's shape with -1 for sizes that are free, such as the batch."""
+        """Return the tensor's shape, with -1 for free sizes such as the batch."""
         return _sizes(self.tensors[tensor].shapeSignature) or self.shape(tensor)
 
     def dtype(self, tensor: int) -> np.dtype:
@@ -117,7 +126,7 @@ class Graph:
         return np.dtype(self._types[self.tensors[tensor].type].lower())
 
     def scales(self, tensor: int) -> np.ndarray:
-        """Return the tensor's scales; none if it is not quantized."""
+        """Return the tensor's scales; an empty array if it is not quantized."""
         quantization = self.tensors[tensor].quantization
         found = None if quantization is None else quantization.scale
         return np.asarray([] if found is None else found, "float32")
@@ -127,19 +136,19 @@ class Graph:
         self.tensors[tensor].quantization.scale = np.array(scales, "float32").reshape(-1)
 
     def channel_axis(self, tensor: int) -> int:
-        """Return the axis that the scales of a weight are along."""
+        """Return the axis of a weight that its scales belong to."""
         return int(self.tensors[tensor].quantization.quantizedDimension)
 
     def quantize(self, value: np.ndarray, tensor: int) -> np.ndarray:
-        """Return real values in the tensor's own units; as they are if it is not quantized."""
+        """Quantize real values as the tensor is; return them unchanged if it is not quantized."""
         return quantize(value, *self._step(tensor), self.dtype(tensor))
 
     def dequantize(self, value: np.ndarray, tensor: int) -> np.ndarray:
-        """Return the tensor's values in real units, float64."""
+        """Return values of the tensor in real units, as float64."""
         return dequantize(value.astype("float64"), *self._step(tensor), "float64")
 
     def _step(self, tensor: int) -> tuple[float, int]:
-        """Scale and zero point, 0 and 0 if the tensor is not quantized."""
+        """Return scale and zero point; 0 and 0 if the tensor is not quantized."""
         scales = self.scales(tensor)
         if not len(scales):
             return 0.0, 0
@@ -151,17 +160,17 @@ class Graph:
         return data is not None and len(data) > 0
 
     def values(self, tensor: int) -> np.ndarray:
-        """Return the values of a constant. They are not to be changed in place."""
+        """Return the values of a constant. Do not change them in place."""
         data = np.asarray(self._buffer(tensor).data, "uint8")
         return data.view(self.dtype(tensor)).reshape(self.shape(tensor))
 
     def set_values(self, tensor: int, values: np.ndarray) -> None:
-        """Replace the values of a constant, and of all that share its buffer."""
+        """Replace the values of a constant, and of every tensor that shares its buffer."""
         values = np.ascontiguousarray(values, self.dtype(tensor))
         self._buffer(tensor).data = values.reshape(-1).view("uint8")
 
     def real_values(self, tensor: int) -> np.ndarray:
-        """Return the values of a quantized weight in real units, float64."""
+        """Return the values of a quantized weight in real units, as float64."""
         axis, scales = self.channel_axis(tensor), self.scales(tensor).astype("float64")
         values = self.values(tensor).astype("float64")
         along = [-1 if a == axis and len(scales) > 1 else 1 for a in range(values.ndim)]
@@ -179,18 +188,18 @@ class Graph:
             self.model.buffers.append(own)
 
     def is_known(self, tensor: int) -> bool:
-        """Tell whether the tensor is a constant, or widened from a constant of float16."""
+        """Tell whether the tensor is a constant, or is converted from a float16 constant."""
         return tensor in self._halves() or self.is_constant(tensor)
 
     def constant(self, tensor: int) -> np.ndarray:
-        """Return the values of a tensor that is known."""
+        """Return the values of a tensor for which `is_known` is true."""
         halves = self._halves()
         if tensor in halves:
             return self.values(halves[tensor]).astype("float32")
         return self.values(tensor)
 
     def _halves(self) -> dict[int, int]:
-        """The float16 constants, by the float32 tensor that DEQUANTIZE makes of each."""
+        """Return the float16 constants, by the float32 tensor that DEQUANTIZE makes of each."""
         made = {
             int(operator.outputs[0]): int(operator.inputs[0])
             for kind, operator in self.operations()
@@ -207,9 +216,9 @@ class Graph:
 
 
 def pairs(graph: Graph, twin: Graph) -> list[tuple[Weighted, Weighted]]:
-    """Return the weighted operations of two files of one network, side by side.
+    """Return pairs of the same weighted operation in two graphs of one network.
 
-    There are none if the two files do not hold the same ones.
+    The list is empty if the operations of the graphs differ.
     """
     ours, theirs = list(graph.weighted()), list(twin.weighted())
     shapes = [[g.shape(o.weights) for o in ops] for g, ops in ((graph, ours), (twin, theirs))]
@@ -217,21 +226,22 @@ def pairs(graph: Graph, twin: Graph) -> list[tuple[Weighted, Weighted]]:
 
 
 def name_as_signature(graph: Graph) -> None:
-    """Call inputs and outputs what the signature calls them.
+    """Rename the input and output tensors to their names in the signature.
 
-    The converter's own names, `serving_default_image:0` and such, are all that some runtimes see.
+    Some runtimes see only the tensor names, and those that the converter writes look like
+    `serving_default_image:0`.
     """
     named: dict[str, int] = {}
     for some in graph.signature():
         for name, tensor in some.items():
-            # Two tensors may not have one name, nor one tensor two.
+            # A name can belong to only one tensor, and a tensor can have only one name.
             if name not in named and tensor not in named.values():
                 named[name] = tensor
                 graph.tensors[tensor].name = name
 
 
 def text(name: bytes | str) -> str:
-    """Return a name of the schema: bytes where a file was read, text where it was set."""
+    """Return a name as text. It is bytes in a file that was read, and text if it was set."""
     return name.decode() if isinstance(name, bytes) else name
 
 

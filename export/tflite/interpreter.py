@@ -1,4 +1,4 @@
-"""In a child process: every tensor that LiteRT computes of a TFLite file."""
+"""Runs a TFLite file in LiteRT and keeps all its tensors. Used in child processes."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ def runs(
     """Run a file on the samples one by one, and yield the interpreter after each.
 
     Args:
-        path: of a file with one signature.
+        path: path of a file with one signature.
         samples: one array for each input, by name.
-        convert: function of a value and a tensor that gives what the tensor takes.
+        convert: function of a value and a tensor index that converts the value to the units of the
+            tensor.
     """
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     interpreter = Interpreter(
         model_path=path,
         num_threads=os.cpu_count(),
-        # A delegate keeps its tensors to itself.
+        # The tensors inside a delegate cannot be read.
         experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         experimental_preserve_all_tensors=True,
     )

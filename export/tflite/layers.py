@@ -1,4 +1,4 @@
-"""Layer by layer, what quantization costs: a quantized TFLite file beside its float32 twin."""
+"""The error of each layer of a quantized TFLite file, compared with the float32 file."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ..source.layer_names import layer_of
 from ..source.serving import Serving
 from .convert import float32
 
-# Of the representative inputs, those on which both files are run.
+# Number of representative inputs that both files are run on.
 IMAGES = 4
 
 
 class LayerError(NamedTuple):
-    """What quantization costs at one operation.
+    """The quantization error of one operation.
 
     Attributes:
-        layer: the Keras layer that it is of; the operation's own name if it is of none.
-        operation: its kind.
+        layer: name of its Keras layer, or the name of the operation if it belongs to no layer.
+        operation: kind of the operation.
         sqnr: signal to quantization noise ratio of its output, in dB.
     """
 
@@ -32,7 +32,7 @@ class LayerError(NamedTuple):
 
 
 def layer_errors(serving: Serving, path: Path) -> tuple[LayerError, ...]:
-    """How far each operation of a quantized file is from the float32 file, the worst first.
+    """Return the error of each operation of a quantized file, the worst first.
 
     Raises:
         RuntimeFailure: if LiteRT cannot run one of the files without its delegate.

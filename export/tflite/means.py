@@ -1,4 +1,4 @@
-"""Means over the channels of a TFLite file as convolutions, for runtimes that have no such mean."""
+"""Channel means in TFLite files as convolutions, for runtimes without such a mean."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 from .editing import add_constant, operator_code
 from .graph import Graph
 
-# The first version of CONV_2D that takes each type.
+# The first version of CONV_2D that supports each type.
 VERSIONS = {"float32": 1, "int8": 3, "int16": 4}
 
 
 def channel_means_as_convolutions(graph: Graph) -> None:
     """Write each mean over the channels as a 1x1 convolution with the constant `1 / channels`.
 
-    An NPU that has no reduction over channels, such as Arm's Ethos-U, has convolutions.
+    Some NPUs, such as Arm's Ethos-U, support convolutions but no reduction over channels.
     """
     from ai_edge_litert import schema_py_generated as schema
 
@@ -42,7 +42,7 @@ def channel_means_as_convolutions(graph: Graph) -> None:
 
 
 def _is_over_channels(graph: Graph, operation: Any) -> bool:
-    """Whether a reduction of an image, real or quantized, is over its last axis and keeps it."""
+    """Tell whether a mean is over the last axis of a feature map, and keeps that axis."""
     features, axes = (int(tensor) for tensor in operation.inputs)
     if graph.dtype(features).name not in VERSIONS or not graph.is_constant(axes):
         return False

@@ -1,8 +1,8 @@
 """TFLite metadata, which MediaPipe Tasks and Android Studio read: tensors, pixels, labels.
 
-A FlatBuffer by the public schema
-[metadata_schema.fbs](https://ai.google.dev/edge/litert/conversion/tensorflow/metadata), in a buffer
-of the model; the labels are a file in a zip archive that is appended to it.
+The metadata is a FlatBuffer in a buffer of the model. It follows the public schema
+[metadata_schema.fbs](https://ai.google.dev/edge/litert/conversion/tensorflow/metadata). The labels
+are a file in a zip archive that is appended to the model.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from .graph import Graph
 
 NAME = "TFLITE_METADATA"
 IDENTIFIER = b"M001"
-# The schema's first version, which has all that is used here.
+# The first version of the schema, which has every field that is used here.
 PARSER_VERSION = "1.0.0"
 
 
 class Byte(NamedTuple):
-    """A number of one byte, which a table holds itself."""
+    """A one-byte number, which a table stores in place."""
 
     value: int
 
 
-# Of the schema: an AssociatedFileType, a ColorSpaceType, and which members of the unions
-# ContentProperties and ProcessUnitOptions follow.
+# Values of the schema's enumerations AssociatedFileType and ColorSpaceType, and the tags of the
+# unions ContentProperties and ProcessUnitOptions.
 AXIS_LABELS = Byte(2)
 RGB = Byte(1)
 IMAGE = Byte(2)
@@ -37,7 +37,7 @@ NORMALIZATION = Byte(1)
 
 
 def packed_with_metadata(graph: Graph, metadata: Metadata) -> bytes:
-    """Return a file's bytes with its metadata, and its labels where there are any."""
+    """Return the bytes of a file with its metadata, and its labels if there are any."""
     from ai_edge_litert import schema_py_generated as schema
 
     model = graph.model
@@ -49,7 +49,7 @@ def packed_with_metadata(graph: Graph, metadata: Metadata) -> bytes:
     stored = io.BytesIO(graph.packed())
     if metadata.labels:
         with zipfile.ZipFile(stored, "a") as archive:
-            # Without the time, so that one model gives one file.
+            # An entry without a time stamp, so that a model always gives the same file.
             archive.writestr(
                 zipfile.ZipInfo(LABELS_FILE), metadata.labels_text(_scores(graph, metadata))
             )
@@ -57,13 +57,13 @@ def packed_with_metadata(graph: Graph, metadata: Metadata) -> bytes:
 
 
 def _scores(graph: Graph, metadata: Metadata) -> int:
-    """How many scores the output has that the labels are of; of a sigmoid it is one of two."""
+    """Return the number of scores in the labeled output. A sigmoid has one score for two labels."""
     _, outputs = graph.signature()
     return graph.shape(outputs[metadata.scores])[-1]
 
 
 def _described(graph: Graph, metadata: Metadata) -> bytes:
-    """A `ModelMetadata` of the model: each line below is a table of the schema, in its order."""
+    """Return the `ModelMetadata` table. Each call adds a table, with the schema's field order."""
     tables = _Tables()
     labels = images = normalization = None
     if metadata.labels:
@@ -94,9 +94,10 @@ class _Tables:
         self.builder = flatbuffers.Builder()
 
     def add(self, *fields: Any) -> int:
-        """Add a table of these fields, `None` where there is none, and return where it is.
+        """Add a table, and return its offset.
 
-        A field is a text, a `Byte`, a table added before, a list of such, or a tuple of floats.
+        A field is a string, a `Byte`, the offset of an earlier table, a list of such offsets, a
+        tuple of floats, or `None` if it is absent.
         """
         placed = [field if isinstance(field, Byte) else self._place(field) for field in fields]
         self.builder.StartObject(len(placed))

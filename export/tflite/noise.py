@@ -1,4 +1,4 @@
-"""In a child process: the noise that quantization adds to each operation of a TFLite file."""
+"""Quantization noise of each operation of a TFLite file. Runs in a child process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Operation = tuple[str, str]
 
 
 def main(path: str, twin: str, samples_path: str, found: str) -> None:
-    """Write SQNR in dB, kind and name of each operation that a file and its float32 twin have."""
+    """Write SQNR in dB, kind and name of each operation that a file shares with its twin."""
     samples = load_arrays(samples_path)
     power: dict[Operation, np.ndarray] = {}
     for ours, theirs in zip(_run(path, samples), _run(twin, samples), strict=True):
@@ -34,7 +34,7 @@ def main(path: str, twin: str, samples_path: str, found: str) -> None:
 
 
 def _run(path: str, samples: dict[str, np.ndarray]) -> Iterator[dict[Operation, np.ndarray]]:
-    """For each input, what each operation, by kind and name, gives, in real units."""
+    """Yield the outputs of all operations for each input, in real units, by kind and name."""
     graph = Graph(Path(path).read_bytes())
     for interpreter in runs(path, samples, graph.quantize):
         found: dict[Operation, np.ndarray] = {}
@@ -42,7 +42,7 @@ def _run(path: str, samples: dict[str, np.ndarray]) -> Iterator[dict[Operation, 
         for kind, operation in graph.operations():
             tensor = int(operation.outputs[0])
             value = graph.dequantize(interpreter.get_tensor(tensor), tensor)
-            # A lowered operation leaves its name to the reshape after it.
+            # In a lowered graph the reshape after an operation carries the operation's name.
             kinds[tensor] = kinds.get(int(operation.inputs[0])) if kind == "RESHAPE" else kind
             found[kinds[tensor] or kind, graph.name(tensor)] = value
         yield found

@@ -1,13 +1,16 @@
-"""Quantization scales of an integer TFLite file: what a runtime refuses, and the repair.
+"""Repair of the quantization scales of integer TFLite files.
 
-A tensor that is hardly ever other than zero in calibration, such as a hidden unit of a narrow
-attention MLP that never fires, gets a scale of (next to) zero. XNNPACK then refuses the graph or
-aborts the process, because its requantization factor, input scale times weight scale over output
-scale, has to lie below 256. A sum of such tensors, as channel attention makes of its two pools, has
-no scale either, nor has what a constant of zeros makes, such as gamma in attention that is still
-the identity; LiteRT aborts at the factor from their operands. And the converter, which has to
-express the biases of what reads the tensor in units of its scale, spoils these biases and the
-weights beside them.
+A tensor that is almost always zero in calibration gets a scale of (next to) zero. An example is a
+hidden unit of a narrow attention MLP that never fires. XNNPACK then refuses the graph or aborts the
+process, because its requantization factor (input scale * weight scale / output scale) has to be
+less than 256.
+
+Sums of such tensors have no usable scale either, such as the sum over the two pools of channel
+attention. Nor do the results of constants of zeros, such as gamma in attention that is still the
+identity. LiteRT aborts at the factor between the scales of their operands and their own.
+
+The converter expresses the bias of an operation in units of the scale of its input. If that scale
+is next to zero, the converter spoils the bias and the weights of the operation.
 """
 
 from __future__ import annotations
@@ -20,28 +23,30 @@ import numpy as np
 from ..children.quantization import clipped
 from .graph import Graph, Weighted, pairs
 
-# XNNPACK's bound is 256, that of LiteRT's int16 convolutions 128; half leaves room for rounding.
+# Limit on the requantization factor. XNNPACK's bound is 256, and that of LiteRT's int16
+# convolutions is 128; half of the latter leaves room for rounding.
 LARGEST_FACTOR = 64.0
-# Of a term's scale over its sum's, by the sum's type: half of XNNPACK's bound, and of LiteRT's.
+# Limit on the scale of a term divided by the scale of its sum, by the type of the sum. It is half
+# of XNNPACK's bound for int8, and half of LiteRT's for int16.
 LARGEST_TERM = {"int8": 128.0, "int16": 2.0**13}
 SUMS = ("ADD", "SUB")
-# Of the int32 that a bias is stored in, what leaves room for the sum it is added to.
+# Largest stored bias. An int32 then has room for the sum that the bias is added to.
 LARGEST_BIAS = 2**30
-# In an int32 LiteRT counts an int16 sum in steps of the output, before it is cut to int16.
+# Largest sum in steps of the output scale. LiteRT holds it in an int32 before it clips it to int16.
 LARGEST_SUM = 2**30
-# Between the scales of a weight's channels: what lies below counts for nothing beside the others.
+# Largest ratio between the scales of the channels of a weight. Smaller channels are negligible.
 LARGEST_RATIO = 2**20
 
-# Operations of a file beside those of its float32 twin.
+# Operations of a graph, with the same operations of its float32 twin.
 Pairs = list[tuple[Weighted, Weighted]]
 
 
 def separate_biases(graph: Graph) -> None:
-    """Give each operation a bias of its own, in the units that the runtime takes it in.
+    """Give each operation its own bias, in the units that the runtime expects.
 
-    The converter stores equal constants once. A bias can then not be changed without what else
-    reads it; and with int16 activations a layer that is applied twice keeps the bias of the first
-    time, in units that are wrong the second time.
+    The converter stores equal constants once, so a change to one bias could change other tensors.
+    With int16 activations, a layer that is applied twice keeps the bias of its first application,
+    in units that are wrong for the second.
     """
     biased = [each for each in graph.weighted() if each.bias >= 0]
     units = [_in_units(graph, each) for each in biased]
@@ -58,7 +63,7 @@ def separate_biases(graph: Graph) -> None:
 
 
 def _copied(graph: Graph, operation: Weighted) -> int:
-    """The bias of an operation, as a tensor that nothing else reads."""
+    """Copy the bias of an operation to a new tensor that only this operation reads."""
     tensor = copy.copy(graph.tensors[operation.bias])
     tensor.quantization = copy.copy(tensor.quantization)
     reader = graph.operators[operation.index]
@@ -68,11 +73,11 @@ def _copied(graph: Graph, operation: Weighted) -> int:
 
 
 def _in_units(graph: Graph, operation: Weighted) -> tuple[np.ndarray, np.ndarray]:
-    """The bias of an operation and its scales, the product of those of features and weights."""
+    """Return a bias in units of feature scale times weight scale, and its scales."""
     values, scales = graph.values(operation.bias), graph.scales(operation.bias)
     if not len(scales):
         return values.copy(), scales
-    with np.errstate(invalid="ignore"):  # a scale may be infinite, and is repaired later
+    with np.errstate(invalid="ignore"):  # an infinite scale is repaired later
         product = graph.scales(operation.features)[0] * graph.scales(operation.weights)
     if not (np.isfinite(product) & (product > 0)).all():
         return values.copy(), scales
@@ -81,17 +86,17 @@ def _in_units(graph: Graph, operation: Weighted) -> tuple[np.ndarray, np.ndarray
 
 
 def repair_scales(graph: Graph, twin: Graph) -> list[str]:
-    """Raise the output scales that a runtime would refuse to the smallest it takes.
+    """Raise output scales that a runtime would refuse to the smallest accepted value.
 
-    Such a tensor holds zero wherever calibration looked, and zero stays zero at any scale. The
-    weights and biases of what reads it are quantized anew from the float32 graph.
+    Such a tensor was zero on all calibration data, and zero stays zero at any scale. The weights
+    and biases of the operations that read it are quantized again from the float32 graph.
 
     Args:
-        graph: of integer weights and activations.
+        graph: a graph with integer weights and activations.
         twin: the float32 graph of the same network.
 
     Returns:
-        The names of the tensors whose scale was raised.
+        The names of the tensors whose scales were raised.
     """
     for tensor in _zero_constants(graph):
         graph.set_scales(tensor, np.ones_like(graph.scales(tensor)))
@@ -112,7 +117,7 @@ def repair_scales(graph: Graph, twin: Graph) -> list[str]:
 
 
 def _zero_constants(graph: Graph) -> list[int]:
-    """The constants of zeros that are quantized with the scale 0; weights are none of them."""
+    """Return the constants of zeros with the scale 0, except weights."""
     weights = {each.weights for each in graph.weighted()}
     return [
         tensor
@@ -132,7 +137,7 @@ def zero_scales(graph: Graph) -> list[str]:
 
 
 def _raised(graph: Graph, twin: Graph, matched: Pairs) -> dict[int, float]:
-    """The tensors whose scale has to be raised, and to what."""
+    """Return the new scale of each tensor whose scale has to be raised."""
     raised: dict[int, float] = {}
     twins = {ours.index: (ours, theirs) for ours, theirs in matched}
 
@@ -159,8 +164,8 @@ def _raised(graph: Graph, twin: Graph, matched: Pairs) -> dict[int, float]:
 
 
 def _smallest(graph: Graph, twin: Graph, ours: Weighted, theirs: Weighted, step: float) -> float:
-    """The smallest output scale that the runtime takes, with `step` as that of the features."""
-    # Of the float file, since the converter may have spoiled these weights.
+    """Return the smallest output scale that the runtime accepts, for features of scale `step`."""
+    # Weights of the float file, because the converter may have spoiled those of the integer file.
     weights = np.abs(twin.values(theirs.weights).astype("float64"))
     others = tuple(a for a in range(weights.ndim) if a != graph.channel_axis(ours.weights))
     limits = np.iinfo(graph.dtype(ours.features))
@@ -173,17 +178,17 @@ def _smallest(graph: Graph, twin: Graph, ours: Weighted, theirs: Weighted, step:
 
 
 def _is_spoiled(scales: np.ndarray) -> bool:
-    """Whether weights, or a channel of them, have been left without a scale that counts."""
+    """Tell whether a scale of weights is not finite, or is too small to be a normal float32."""
     return not (np.isfinite(scales) & (scales >= np.finfo("float32").tiny)).all()
 
 
 def _quantize_anew(graph: Graph, twin: Graph, readers: Pairs) -> None:
-    """Weights, symmetric in int8, and biases of the operations that share them."""
+    """Quantize weights as symmetric int8, and the biases of the operations that share them."""
     ours, theirs = readers[0]
     weights = twin.values(theirs.weights).astype("float64")
     axis = graph.channel_axis(ours.weights)
     scales = np.abs(weights).max(axis=tuple(a for a in range(weights.ndim) if a != axis)) / 127
-    # A channel of next to nothing, whose scale only its bias is counted in, gets a usable one.
+    # A channel with negligible weights gets a usable scale, because its bias depends on it.
     scales = np.maximum(scales, scales.max() / LARGEST_RATIO or 1)
     biases = []
     for each, other in readers:
@@ -201,6 +206,6 @@ def _quantize_anew(graph: Graph, twin: Graph, readers: Pairs) -> None:
 
 
 def _store(graph: Graph, tensor: int, steps: np.ndarray, scales: np.ndarray) -> None:
-    """Store a constant, given in units of its new scales."""
+    """Store a constant that is given in units of its new scales."""
     graph.set_values(tensor, clipped(np.rint(steps), graph.dtype(tensor)))
     graph.set_scales(tensor, np.broadcast_to(scales, graph.scales(tensor).shape))

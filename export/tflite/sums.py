@@ -1,7 +1,8 @@
-"""Sums of one convolution's answers in a TFLite file, as its answer to the sum.
+"""Sums of two outputs of the same convolution in TFLite files, written as one convolution.
 
-The last layer of the MLP that channel attention applies to each of its pools is such a convolution.
-In integers the sum would want a scale that calibration has not seen, so it is of float features.
+Channel attention applies its MLP to each of its pools and adds the results. The last layer of the
+MLP is linear, so it can be applied once, to the sum of its inputs. This is done only for float
+features: with integers the sum would need a scale that calibration has not measured.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from .graph import Graph, Weighted
 
 
 def one_convolution_of_sums(graph: Graph) -> None:
-    """Write each sum of one convolution's answers as the convolution of the sum."""
-    # A sum of three is a sum of a sum.
+    """Write each sum of outputs of one convolution as the convolution of the sum of its inputs."""
+    # A sum of three outputs takes two passes.
     while _merge(graph):
         pass
 
 
 def _merge(graph: Graph) -> bool:
-    """Merge sums of two, and tell whether there were any."""
+    """Merge sums of two outputs, and tell whether there were any."""
     read = Counter(int(tensor) for each in graph.operators for tensor in each.inputs)
     read.update(graph.outputs)
     convolutions = {
@@ -41,7 +42,7 @@ def _merge(graph: Graph) -> bool:
 
 
 def _same(graph: Graph, one: Weighted, other: Weighted) -> bool:
-    """Whether two are one linear convolution of maps of one shape, in floating point."""
+    """Tell whether both are the same linear float convolution, of maps of the same shape."""
     operators = graph.operators
     options = [vars(operators[each.index].builtinOptions) for each in (one, other)]
     return (
@@ -56,7 +57,7 @@ def _same(graph: Graph, one: Weighted, other: Weighted) -> bool:
 
 
 def _once(graph: Graph, add: Any, one: Weighted, other: Weighted) -> list[Any]:
-    """The sum of the features, then the convolution, with the biases of both."""
+    """Return the sum of the features, then the convolution with the sum of both biases."""
     convolution = copy.copy(graph.operators[one.index])
     convolution.builtinOptions = copy.copy(convolution.builtinOptions)
     convolution.builtinOptions.fusedActivationFunction = add.builtinOptions.fusedActivationFunction

@@ -1,6 +1,6 @@
-"""The operations that each target runs best, for the same function.
+"""Rewriting of a TFLite graph in the operations that a target runs best.
 
-Artifacts are compared with Keras as they are, lowered.
+The rewritten files are the ones that are compared with Keras.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from .graph import Graph
 from .means import channel_means_as_convolutions
 from .sums import one_convolution_of_sums
 
-# What is done, in turn, to a graph of any precision that will run there.
+# The passes that each target applies in turn, to graphs of any precision.
 LOWERINGS: dict[str, tuple[Callable[[Graph], None], ...]] = {
     "cpu": (one_convolution_of_sums, columns_as_channels),
     "npu": (channel_means_as_convolutions,),
-    # As the converter writes it.
+    # The graph stays as the converter writes it.
     "generic": (),
 }
 
 
 def lower(graph: Graph, target: str) -> None:
-    """Write a graph in the operations of the target."""
+    """Rewrite a graph in the operations of the target."""
     for lowering in LOWERINGS[target]:
         lowering(graph)

@@ -174,7 +174,7 @@ def test_few_inputs_and_constant_outputs_warn(images, tmp_path):
         ({"calibration_images": 0}, "calibration_images >= 1. Received: 0"),
         ({"verification_data": "nowhere"}, "verification_data to be a folder of images. No folder"),
         ({"verification_data": np.zeros((3, 8, 8, 3))}, r"verification_data of shape .*24, 24, 3"),
-        ({"labels": ["a"]}, "Expected 4 labels, one a class. Received: 1"),
+        ({"labels": ["a"]}, "Expected 4 labels, one per class. Received: 1"),
         ({"on_mismatch": "ignore"}, "'raise' or 'report'. Received: ignore"),
     ],
 )

@@ -49,9 +49,9 @@ MANIFESTS = {
     "a layout": (lambda x: {**x, "layout": [2]}, r"of layout \[2\]"),
     "no artifacts": (
         lambda x: {**x, "artifacts": []},
-        r"Expected artifacts in .*, each of another name. Received: \[\]",
+        r"Expected artifacts in .*, with unique names. Received: \[\]",
     ),
-    "one twice": (lambda x: {**x, "artifacts": 2 * x["artifacts"]}, "each of another name"),
+    "one twice": (lambda x: {**x, "artifacts": 2 * x["artifacts"]}, "with unique names"),
     "no inputs": (lambda x: {**x, "inputs": []}, "Expected inputs in"),
     "a field less": (
         lambda x: {k: v for k, v in x.items() if k != "spread"},
@@ -239,4 +239,4 @@ def test_answers_that_are_no_numbers(tmp_path):
     model = doubling([helper.make_node("Cast", ["x"], ["y"], to=TensorProto.STRING)])
     model.graph.output[0].type.tensor_type.elem_type = TensorProto.STRING
     (missed,) = verify(shipped(tmp_path / "out", model), runtimes=()).missed
-    assert "outputs that are no numbers: {'y': 'object'}" in missed
+    assert "outputs that are not numeric: {'y': 'object'}" in missed

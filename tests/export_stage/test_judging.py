@@ -83,7 +83,7 @@ def test_names_of_classes_and_what_is_given_go_first():
     assert judged(both, given={"b": "classes"}) == [VALUES, CLASSES]
     for given, message in (
         ("top-1", "Expected judge as one of classes, threshold, values. Received: top-1"),
-        ({"c": "values"}, "Expected judge by outputs of a, b. Received: c"),
+        ({"c": "values"}, "Expected judge for outputs of a, b. Received: c"),
     ):
         with pytest.raises(InputError, match=message):
             judged(both, given=given)
@@ -230,7 +230,7 @@ def test_one_sigmoid_has_two_labels(pictures, tmp_path):
     with zipfile.ZipFile(tmp_path / "out" / "model_float32.tflite") as archive:
         # The file has one score, which needs one label.
         assert archive.read("labels.txt") == b"dog\n"
-    with pytest.raises(InputError, match=r"Expected 1 or 2 labels, one a class\. Received: 3"):
+    with pytest.raises(InputError, match=r"Expected 1 or 2 labels, one per class\. Received: 3"):
         export(model, tmp_path / "three", labels=list("abc"), **options)
 
 

@@ -147,7 +147,7 @@ def test_inputs_are_drawn_in_the_range_that_makes_outputs_vary():
     assert len(seen) == 2
     assert -1 <= found.min() < -0.9
     assert 0.9 < found.max() <= 1
-    with pytest.raises(InputError, match=r"an input that is no number. Received: string"):
+    with pytest.raises(InputError, match=r"an input that is not numeric. Received: string"):
         draw_inputs([keras.Input((2,), dtype="string")], spread, 0.5)
 
 
