@@ -72,7 +72,7 @@ def _agree(layer: keras.Layer, rival: keras.Layer) -> None:
 
 def exported(models: Models, folder: Path, form: str, precision: str) -> dict[str, Path]:
     """The artifact of each network; the ONNX file of the plain one by Keras's own export."""
-    from keras_cbam.export import export
+    from keras_cbam.export import export_model
 
     found = {}
     for kind, model in models.items():
@@ -80,7 +80,7 @@ def exported(models: Models, folder: Path, form: str, precision: str) -> dict[st
             found[kind] = folder / "plain.onnx"
             model.export(found[kind], format="onnx", opset_version=17, verbose=False)
             continue
-        report = export(
+        report = export_model(
             model,
             folder / kind,
             formats=form,

@@ -22,7 +22,7 @@ import numpy as np
 from varied import varied_images, varied_network
 
 from keras_cbam.cli.export_images import calibration_pixels, verification_pixels
-from keras_cbam.export import export
+from keras_cbam.export import export_model
 from keras_cbam.export.children.arrays import save_arrays
 from keras_cbam.export.runtimes.placement import delegations
 from keras_cbam.export.runtimes.table import run_artifact
@@ -53,7 +53,7 @@ def in_runtimes(run: Path, data: Path, folder: Path) -> None:
     chosen = np.random.default_rng(0).permutation(len(pixels))
     pixels, truth = pixels[chosen], truth[chosen]
     for target in ("cpu", "npu"):
-        report = export(
+        report = export_model(
             model,
             folder / target,
             precisions=["float32", "float16", "dynamic", "int8"],
@@ -84,7 +84,7 @@ def on_an_npu(builder: str, folder: Path) -> None:
     model = varied_network(builder)
     answers = {}
     for target in ("cpu", "npu"):
-        report = export(
+        report = export_model(
             model,
             folder / builder / target,
             formats="tflite",

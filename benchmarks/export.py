@@ -23,7 +23,7 @@ from varied import varied_images, varied_network
 
 from keras_cbam.cli.export_images import calibration_pixels, verification_pixels
 from keras_cbam.errors import InputError
-from keras_cbam.export import Report, export
+from keras_cbam.export import Report, export_model
 from keras_cbam.export.formats import PRECISIONS
 
 
@@ -31,7 +31,7 @@ def trained(run: Path, data: Path, output: str) -> Report:
     """Export a fine-tuned network."""
     model = keras.saving.load_model(run / "model.keras")
     labels = (run / "labels.txt").read_text().splitlines()
-    return export(
+    return export_model(
         model,
         output,
         precisions=PRECISIONS,
@@ -47,7 +47,7 @@ def varied(builder: str, output: str) -> Report:
     model = varied_network(builder)
 
     def exported(precisions: tuple[str, ...]) -> Report:
-        return export(
+        return export_model(
             model,
             output,
             precisions=precisions,

@@ -4,8 +4,9 @@ from keras_cbam.model_file import load_model
 
 from .children.process import Limits
 from .formats import ARTIFACTS, Artifact
-from .pipeline import export
+from .pipeline import export, export_model
 from .proof.parity import Parity
+from .proof.proof import Proof
 from .proof.report import Report, VerificationError
 from .proof.tolerance import Tolerance
 from .verify import verify
@@ -15,10 +16,12 @@ __all__ = [
     "Artifact",
     "Limits",
     "Parity",
+    "Proof",
     "Report",
     "Tolerance",
     "VerificationError",
     "export",
+    "export_model",
     "load_model",
     "verify",
 ]

@@ -18,7 +18,7 @@ from .tflite.targets import LOWERINGS as TFLITE_LOWERINGS
 
 @dataclass(frozen=True)
 class Artifact:
-    """One file (or directory) that `export` can write.
+    """One file (or directory) that `export_model` can write.
 
     Attributes:
         format: `"saved_model"`, `"tflite"` or `"onnx"`.

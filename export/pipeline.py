@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
@@ -11,19 +12,19 @@ from typing import Any
 import keras
 
 from keras_cbam.config.export import ExportOptions
-from keras_cbam.errors import InputError
 from keras_cbam.files import staging_directory
 
 from .children.arrays import save_arrays
 from .children.process import RuntimeFailure
 from .formats import FORMATS, Artifact
 from .proof.judging import CLASSES, VALUES, can_hold_classes
-from .proof.manifest import MANIFEST, source, versions, write_manifest
+from .proof.manifest import MANIFEST, size_and_hash, source, versions, write_manifest
 from .proof.parity import accuracy
+from .proof.proof import Judge, Proof
 from .proof.reference import REFERENCE, Arrays, write_reference
 from .proof.report import REPORT, ArtifactReport, Report, VerificationError
 from .proof.warnings import calibration_warnings, spread_of, verification_warnings
-from .publish import DETECTOR, check_ours, publish, space_needed
+from .publish import KNOWN, check_ours, publish, space_needed
 from .request import (
     Request,
     check_destination,
@@ -36,10 +37,10 @@ from .runtimes.placement import delegations
 from .source.datasets import CALIBRATION_IMAGES
 from .source.serving import Serving
 from .tflite.layers import layer_errors
-from .verification import Judge, Subject, verify_artifact
+from .verification import Subject, verify_artifact
 
 
-def export(
+def export_model(
     model: keras.Model,
     directory: str | Path,
     *,
@@ -49,8 +50,8 @@ def export(
     calibration_images: int = CALIBRATION_IMAGES,
     verification_data: Any = None,
     on_mismatch: str = "raise",
-    judge: str | Mapping[str, str] | Judge | None = None,
-    beside: Mapping[str, Callable[[Path], None]] | None = None,
+    judge: str | Mapping[str, str] | None = None,
+    proof: Proof | None = None,
     preprocessing: str | None = None,
     preprocessing_inside: bool = True,
     labels: Sequence[str] | None = None,
@@ -103,13 +104,8 @@ def export(
 
             By default, probabilities that add up to 1 and whole numbers are classes, sigmoids have
             a threshold, the first output has classes if `labels` are given, and everything else is
-            values. The manifest records the choice. `judge` can also be a function that replaces
-            agreement and accuracy, such as for a detector. It takes the name and the precision of
-            an artifact, its outputs on the verification data by name, and Keras's. It returns the
-            requirements that the artifact misses, as text.
-        beside: further files, any of `"anchors.npy"`, `"decoder.py"`, `"detections.md"` and
-            `"detector.json"`: a dictionary from the name to a function that writes the file to a
-            path. The functions are called when the artifacts are verified.
+            values. The manifest records the choice.
+        proof: requirements in place of the usual ones, and further files; see `Proof`.
         preprocessing: the preprocessing that the network expects: name of its builder in
             `keras.applications`, or `"tf"`, `"torch"`, `"caffe"` or `"inside"`. `None` if the
             model takes its inputs without preprocessing.
@@ -162,10 +158,9 @@ def export(
     chosen = choose(formats, precisions, representative_dataset is not None)
     names = [artifact.name for artifact in chosen]
     also = choose_runtimes(runtimes, names)
-    beside = beside or {}
-    if not set(beside) <= set(DETECTOR):
-        raise InputError(f"Expected files of {', '.join(DETECTOR)}. Received: {', '.join(beside)}")
-    also_written = [*beside, REFERENCE, *([REPORT] if write_report else []), MANIFEST]
+    proof = proof or Proof()
+    proof.check(names, KNOWN)
+    also_written = [*proof.companions, REFERENCE, *([REPORT] if write_report else []), MANIFEST]
     check_ours(directory, [*names, *also_written])
     check_options(options, chosen, preprocessing is not None and not preprocessing_inside)
     request = read_request(
@@ -179,32 +174,33 @@ def export(
     with staging_directory(directory) as staging, space_needed(directory):
         say("Keras: reference outputs")
         reference = request.prepared.answers(request.inputs)
-        own = judge if callable(judge) else None
-        given = None if callable(judge) else judge
         subject = Subject(
             staging / "inputs.npz",
             reference,
             request.truth,
             request.drawn,
-            judges=request.judges(reference, given),
-            by_agreement=own is None,
-            judge=own,
+            judges=request.judges(reference, judge),
+            by_agreement=proof.judge is None,
+            judge=proof.judge,
         )
         save_arrays(subject.inputs, request.named())
         serving = Serving(
             request.prepared, staging, request.representative, options, request.metadata()
         )
-        found = _write_and_verify(chosen, serving, subject, also, say)
+        asked = [
+            replace(each, tolerance=proof.tolerances.get(each.name, each.tolerance))
+            for each in chosen
+        ]
+        found = _write_and_verify(asked, serving, subject, also, say)
         reports = tuple(each for each, _ in found)
-        report = _report(directory, request, options, subject, reports, tuple(beside))
+        report = _report(directory, request, options, subject, reports, proof)
         if on_mismatch == "raise" and report.missed:
             missed = "; ".join(report.missed)
-            hint = "" if judge else _other_judge(subject)
+            hint = "" if judge or proof.judge else _other_judge(subject)
             raise VerificationError(f"Nothing was exported, because of {missed}.{hint}", report)
         answers = {each.name: outputs for each, outputs in found}
         write_reference(staging / REFERENCE, request.named(), reference, answers)
-        for name, write in beside.items():
-            write(staging / name)
+        report = replace(report, beside_sha256=_write_companions(proof, staging))
         if write_report:
             say("where the operations run")
             report = replace(report, delegations=delegations(staging, names))
@@ -212,6 +208,13 @@ def export(
         write_manifest(report, staging / MANIFEST)
         publish(staging, directory, [*names, *also_written])
     return report
+
+
+def _write_companions(proof: Proof, staging: Path) -> dict[str, str]:
+    """Write the companions, and return their hashes by name."""
+    for name, write in proof.companions.items():
+        write(staging / name)
+    return {name: size_and_hash(staging / name)[1] for name in proof.companions}
 
 
 def _other_judge(subject: Subject) -> str:
@@ -275,13 +278,14 @@ def _report(
     options: ExportOptions,
     subject: Subject,
     artifacts: tuple[ArtifactReport, ...],
-    beside: tuple[str, ...],
+    proof: Proof,
 ) -> Report:
     reference = subject.reference
     images, spread, first = len(request.inputs[0]), spread_of(reference), next(iter(reference))
     return Report(
         directory=str(directory),
-        beside=beside,
+        beside=tuple(proof.companions),
+        tolerances=dict(proof.tolerances),
         by_agreement=subject.by_agreement,
         inputs=request.described(),
         outputs=tuple(
@@ -305,3 +309,26 @@ def _report(
             *calibration_warnings(request.representative),
         ),
     )
+
+
+def export(
+    model: keras.Model,
+    directory: str | Path,
+    *,
+    judge: str | Mapping[str, str] | Judge | None = None,
+    beside: Mapping[str, Callable[[Path], None]] | None = None,
+    **arguments: Any,
+) -> Report:
+    """Call `export_model`, under its name up to 0.1.
+
+    `judge` as a function and `beside` are `judge` and `companions` of `Proof` now.
+    """
+    warnings.warn(
+        "`keras_cbam.export.export` is deprecated. Use `keras_cbam.export.export_model`.",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    if callable(judge) or beside:
+        own = judge if callable(judge) else None
+        arguments["proof"] = Proof(judge=own, companions=beside or {})
+    return export_model(model, directory, judge=None if callable(judge) else judge, **arguments)

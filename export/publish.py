@@ -7,21 +7,21 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from keras_cbam.errors import InputError
 from keras_cbam.files import atomic_path, is_full
 from keras_cbam.foreign_files import read_json
 
 from .formats import ARTIFACTS
-from .proof.manifest import LARGEST, MANIFEST
+from .proof.manifest import LARGEST, MANIFEST, size_and_hash
+from .proof.proof import is_safe
 from .proof.reference import REFERENCE
 from .proof.report import REPORT
 
 # Lists the artifacts while they are moved. If an export is killed, it tells them from other files.
 JOURNAL = ".keras_cbam_export.json"
-# Files of a detector: the decoder of its outputs with its data, and the results of its export.
-DETECTOR = ("anchors.npy", "decoder.py", "detections.md", "detector.json")
-_KNOWN = (*(artifact.name for artifact in ARTIFACTS), *DETECTOR, REFERENCE, REPORT, MANIFEST)
+KNOWN = (*(artifact.name for artifact in ARTIFACTS), REFERENCE, REPORT, MANIFEST)
 
 
 def check_ours(directory: Path, names: list[str]) -> None:
@@ -43,7 +43,11 @@ def publish(staging: Path, directory: Path, names: list[str]) -> None:
     replaced = _ours(directory)
     with atomic_path(directory / JOURNAL) as path:
         listed = [{"name": name} for name in sorted({*replaced, *names})]
-        path.write_text(json.dumps({"artifacts": listed}))
+        companions = _companions(directory)
+        for name in set(names) - set(KNOWN):
+            companions.setdefault(name, set()).add(size_and_hash(staging / name)[1])
+        hashes = {name: sorted(found) for name, found in companions.items()}
+        path.write_text(json.dumps({"artifacts": listed, "beside_sha256": hashes}))
     old = staging / "replaced"
     old.mkdir()
     for name in sorted(replaced, key=lambda name: name != MANIFEST):
@@ -65,16 +69,48 @@ def space_needed(directory: Path) -> Iterator[None]:
         raise InputError(f"No space is left in {directory}: nothing was written.") from error
 
 
+class _Listed(NamedTuple):
+    """What a manifest or a journal lists: names, and the hashes that companions may have."""
+
+    names: set[str]
+    companions: dict[str, set[str]]
+
+
 def _ours(directory: Path) -> set[str]:
-    """Return the names of files that an earlier export wrote here, or was about to write."""
-    found: set[str] = set()
+    """Return the names of files that an earlier export wrote here, or was about to write.
+
+    A companion may have any name, so its content has to be the exported one too.
+    """
+    found = {name for listed in _listed(directory) for name in listed.names} & set(KNOWN)
+    for name, hashes in _companions(directory).items():
+        if (directory / name).is_file() and size_and_hash(directory / name)[1] in hashes:
+            found.add(name)
+    return found
+
+
+def _companions(directory: Path) -> dict[str, set[str]]:
+    """Return the hashes that the companions of an earlier export may have, by name."""
+    found: dict[str, set[str]] = {}
+    for listed in _listed(directory):
+        for name, hashes in listed.companions.items():
+            if is_safe(name) and name not in KNOWN:
+                found.setdefault(name, set()).update(hashes)
+    return found
+
+
+def _listed(directory: Path) -> list[_Listed]:
+    """Read the manifest and the journal of an earlier export, as far as they can be read."""
+    found = []
     for name in (MANIFEST, JOURNAL):
         try:
             record = read_json(directory / name, LARGEST)
-            listed = {entry["name"] for entry in record["artifacts"]}
-            reported = {REPORT} if record.get("delegations") else set()
-            reported |= set(record.get("beside", ()))
+            names = {MANIFEST, REFERENCE, *(entry["name"] for entry in record["artifacts"])}
+            names |= {REPORT} if record.get("delegations") else set()
+            companions = {
+                companion: {hashes} if isinstance(hashes, str) else set(hashes)
+                for companion, hashes in record.get("beside_sha256", {}).items()
+            }
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
-        found |= {MANIFEST, REFERENCE, *reported, *listed}
-    return found & set(_KNOWN)
+        found.append(_Listed(names, companions))
+    return found

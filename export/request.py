@@ -91,7 +91,7 @@ def read_request(
     preprocessing: tuple[str | None, bool],
     labels: Sequence[str] | None,
 ) -> Request:
-    """Read the arguments of `export` that concern the model and the data.
+    """Read the arguments of `export_model` that concern the model and the data.
 
     Raises:
         InputError: on an argument that cannot be used.

@@ -52,7 +52,7 @@ def time_artifacts(
     """Time the TFLite and ONNX files of an export, in turn in one process, on one input.
 
     Args:
-        directory: the directory that `export` wrote.
+        directory: the directory that `export_model` wrote.
         against: directory of another export, of a model with the same inputs. Each file is compared
             with the file of the same name there. By default, files are compared with the first file
             of the same runtime.
@@ -134,7 +134,7 @@ def _timed(directory: Path) -> dict[str, str]:
     found = {}
     for entry in read_manifest(directory).artifacts:
         if runtimes.get(entry.name) in TIMED:
-            if changed := why_changed(directory / entry.name, entry):
+            if changed := why_changed(directory / entry.name, entry.sha256, entry.bytes):
                 raise InputError(f"{directory / entry.name} cannot be timed: {changed}.")
             found[entry.name] = runtimes[entry.name]
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,13 +16,10 @@ from .children.process import NO_LIMITS, Limits, RuntimeFailure
 from .formats import Artifact
 from .proof.manifest import size_and_hash
 from .proof.parity import Parity, compare, differing_shapes, eased
+from .proof.proof import Judge
 from .proof.report import ArtifactReport, Elsewhere
 from .proof.tolerance import Tolerance
 from .runtimes.table import RUNTIMES, run_artifact
-
-# Function of the name and the precision of an artifact, its outputs on all inputs, and Keras's. It
-# returns the requirements that the artifact misses, as text.
-Judge = Callable[[str, str, Outputs, Outputs], Sequence[str]]
 
 # Tolerance on random inputs. A network is undecided about them, and rounding decides which value is
 # largest.

@@ -17,6 +17,7 @@ from .formats import ARTIFACTS, Artifact
 from .proof.judging import CLASSES, JUDGES, VALUES, can_hold_classes
 from .proof.manifest import read_manifest, versions, why_changed
 from .proof.parity import compare, eased
+from .proof.proof import is_safe
 from .proof.reference import REFERENCE, Arrays, read_reference
 from .proof.report import REPORT, ArtifactReport, Report
 from .proof.tolerance import Tolerance
@@ -47,9 +48,9 @@ def verify(
     because the right answers are not stored.
 
     Args:
-        directory: the directory that `export` wrote.
-        runtimes: further runtimes, as for `export`.
-        write_report: whether to write `report.md` there, as `export` does.
+        directory: the directory that `export_model` wrote.
+        runtimes: further runtimes, as for `export_model`.
+        write_report: whether to write `report.md` there, as `export_model` does.
         limits: time and memory limits for each artifact in each runtime; by default 600 s and
             8 GiB.
         progress: function that is called with a line of text for each step.
@@ -66,7 +67,12 @@ def verify(
     directory = Path(directory)
     before = read_manifest(directory)
     inputs, answers = read_reference(directory / REFERENCE, before)
-    rows = {artifact.name: artifact for artifact in ARTIFACTS}
+    rows = {
+        artifact.name: replace(
+            artifact, tolerance=before.tolerances.get(artifact.name, artifact.tolerance)
+        )
+        for artifact in ARTIFACTS
+    }
     unknown = sorted({entry.name for entry in before.artifacts} - set(rows))
     if unknown:
         raise InputError(
@@ -102,6 +108,7 @@ def verify(
         spread=spread,
         accuracy=None,
         artifacts=tuple(found),
+        changed=_changed(before, directory),
         versions=versions(),
         warnings=verification_warnings(images, spread, before.drawn),
         delegations=(),
@@ -113,6 +120,17 @@ def verify(
         with atomic_path(directory / REPORT) as path:
             path.write_text(report.markdown(), encoding="utf-8")
     return report
+
+
+def _changed(before: Report, directory: Path) -> tuple[str, ...]:
+    """Return the companions that are not the exported ones, each with the reason."""
+    found = {
+        name: why_changed(directory / name, sha256)
+        if is_safe(name)
+        else "expected a name of letters, digits, _, . and -"
+        for name, sha256 in before.beside_sha256.items()
+    }
+    return tuple(f"{name}: {why}" for name, why in found.items() if why)
 
 
 def _judges(before: Report, answers: Arrays) -> dict[str, str]:
@@ -153,7 +171,7 @@ def _again(
 ) -> ArtifactReport:
     path = directory / entry.name
     nothing = replace(entry, parity=(), notes=(), layers=(), elsewhere=())
-    if changed := why_changed(path, entry):
+    if changed := why_changed(path, entry.sha256, entry.bytes):
         return replace(nothing, missed=(changed,))
     found = verify_artifact(artifact, path, subject, [], also)[0]
     before = [*entry.missed, *(miss for each in entry.elsewhere for miss in each.missed)]

@@ -17,7 +17,7 @@ from keras_cbam.errors import InputError
 from keras_cbam.foreign_files import read_json
 from keras_cbam.schema import decode, short
 
-from .report import ArtifactReport, Report
+from .report import Report
 
 MANIFEST = "manifest.json"
 # Version of the layout of the file. Other layouts are refused.
@@ -124,11 +124,11 @@ def size_and_hash(path: Path) -> tuple[int, str]:
     return _size(files), digest.hexdigest()
 
 
-def why_changed(path: Path, entry: ArtifactReport) -> str | None:
+def why_changed(path: Path, sha256: str, size: int | None = None) -> str | None:
     """Return why a file is not the exported one, or `None`. A file of another size is not read."""
     if not path.exists():
         return "the file is missing"
-    if _size(_files(path)) != entry.bytes or size_and_hash(path)[1] != entry.sha256:
+    if size not in (None, _size(_files(path))) or size_and_hash(path)[1] != sha256:
         return "the file is not the one that was exported: its SHA-256 differs"
     return None
 

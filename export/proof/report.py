@@ -12,6 +12,7 @@ from ..runtimes.placement import Delegation
 from ..tflite.layers import LayerError
 from .judging import CLASSES, JUDGES
 from .parity import Parity
+from .tolerance import Tolerance
 
 REPORT = "report.md"
 # Number of layers with the largest quantization error that are shown.
@@ -148,6 +149,9 @@ class Report:
         delegations: where the operations of the artifacts run, if a report was requested.
         by_agreement: whether the artifacts were judged by agreement.
         beside: names of further files that belong to the artifacts.
+        beside_sha256: the hashes of these files by name. Manifests of 0.1 have none.
+        tolerances: tolerances that replaced those of the table of formats, by the artifact's name.
+        changed: further files that are not the exported ones, each with the reason.
     """
 
     directory: str
@@ -168,21 +172,25 @@ class Report:
     delegations: tuple[Delegation, ...] = ()
     by_agreement: bool = True
     beside: tuple[str, ...] = ()
+    beside_sha256: dict[str, str] = field(default_factory=dict)
+    tolerances: dict[str, Tolerance] = field(default_factory=dict)
+    changed: tuple[str, ...] = ()
 
     @property
     def verified(self) -> bool:
-        """Whether every artifact was judged and meets its tolerance."""
-        return all(artifact.verdict == "verified" for artifact in self.artifacts)
+        """Whether every artifact was judged and meets its tolerance, and no file is changed."""
+        return not self.changed and all(each.verdict == "verified" for each in self.artifacts)
 
     @property
     def missed(self) -> tuple[str, ...]:
         """The missed tolerances, each with the artifact and the runtime."""
-        return tuple(
+        missed = (
             f"{artifact.name} in {runtime}: {miss}"
             for artifact in self.artifacts
             for runtime, _, missed in _runs(artifact)
             for miss in missed
         )
+        return (*missed, *self.changed)
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return the table under `COLUMNS`: one row per artifact, runtime and output."""
@@ -228,7 +236,8 @@ class Report:
             f"{a.name}: {text}" for a in self.artifacts for text in (*a.notes, *a.worst_layers())
         ]
         warnings = (f"warning: {warning}" for warning in self.warnings)
-        return [*notes, *self._judges(), *self.missed, *warnings]
+        own = [f"{name} is judged by {told}" for name, told in self.tolerances.items()]
+        return [*notes, *self._judges(), *own, *self.missed, *warnings]
 
     def _judges(self) -> list[str]:
         """Return how outputs other than class scores were judged, one line each."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
 
 # Tolerance of float32, as a share of the largest value of an output.
 FLOAT_ERROR = 1e-4
@@ -29,3 +29,8 @@ class Tolerance:
     def asks(self) -> bool:
         """Whether there is any bound to meet."""
         return any(bound is not None for bound in astuple(self))
+
+    def __str__(self) -> str:
+        bounds = {name: value for name, value in asdict(self).items() if value is not None}
+        told = (f"{name.replace('_', ' ')} {value:g}" for name, value in bounds.items())
+        return ", ".join(told) or "no bounds"

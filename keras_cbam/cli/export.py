@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from keras_cbam.export import Report
 
-# The default of `export`.
+# The default of `export_model`.
 CALIBRATION_IMAGES = 200
 LARGEST_LABELS = 16 * 2**20
 JUDGE_HELP = (
@@ -110,7 +110,7 @@ def export(
 def run(model: keras.Model, output: Path, **arguments: Any) -> Report:
     """Export with progress on the terminal, and print the table. Exit with 1 on a mismatch."""
     from keras_cbam.cli.artifact_table import misses_shown, show
-    from keras_cbam.export import export as export_model
+    from keras_cbam.export import export_model
 
     with misses_shown(), out.status("exporting") as status:
         report = export_model(model, output, **arguments, progress=status.update)

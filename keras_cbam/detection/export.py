@@ -22,8 +22,7 @@ from keras_cbam.detection.metrics import coco_metrics
 from keras_cbam.detection.pictures import SHOWN
 from keras_cbam.detection.predict import OUTPUTS, Predictor, decode_all
 from keras_cbam.errors import InputError, require
-from keras_cbam.export import Report
-from keras_cbam.export import export as export_model
+from keras_cbam.export import Proof, Report, export_model
 
 FORMATS = ("tflite", "onnx")
 # By precision: the largest loss of mAP, as a share, and the smallest share of boxes that match.
@@ -87,8 +86,8 @@ def export_detector(
 ) -> DetectorExport:
     """Export a detector's raw heads, and verify that each artifact finds what Keras finds.
 
-    The directory also gets the files of `keras_cbam.export.export`; `decoder.py`, which turns the
-    outputs into boxes with NumPy alone; its inputs `anchors.npy` and `detector.json`; and
+    The directory also gets the files of `keras_cbam.export.export_model`; `decoder.py`, which turns
+    the outputs into boxes with NumPy alone; its inputs `anchors.npy` and `detector.json`; and
     `detections.md` with the metrics of each artifact.
 
     Each artifact runs in its real runtime on the photographs. Its outputs are decoded by
@@ -106,11 +105,12 @@ def export_detector(
         photographs: verification images with boxes; all of them are in memory at once.
         classes: the names of the classes.
         formats: any of `"saved_model"`, `"tflite"` and `"onnx"`.
-        precisions: as in `export`; `None` means float32, and int8 too if `calibration` is given.
+        precisions: as in `export_model`; `None` means float32, and int8 too if `calibration` is
+            given.
         calibration: representative images for the calibration of integer artifacts, other than
             the verification images.
         progress: called with a line of text for each step.
-        **options: further arguments of `export`.
+        **options: further arguments of `export_model`.
 
     Returns:
         A `DetectorExport`.
@@ -152,8 +152,7 @@ def export_detector(
         precisions=precisions,
         representative_dataset=None if calibration is None else _pixels(calibration, predictor),
         verification_data=_pixels(photographs, predictor),
-        judge=judge,
-        beside=_beside(predictor, classes, agreements),
+        proof=Proof(judge=judge, companions=_companions(predictor, classes, agreements)),
         progress=progress,
         **options,
     )
@@ -179,7 +178,7 @@ def _pixels(photographs: Sequence[Photograph], predictor: Predictor) -> np.ndarr
     return np.stack([letterboxed(image, predictor.size)[0] for image in photographs])
 
 
-def _beside(
+def _companions(
     predictor: Predictor, classes: Sequence[str], agreements: dict[str, Agreement]
 ) -> dict[str, Callable[[Path], None]]:
     """Return the further files of an export: the name of each, and the function that writes it."""

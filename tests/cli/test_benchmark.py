@@ -20,7 +20,7 @@ def shipped(tmp_path_factory):
     import numpy as np
 
     from keras_cbam import CBAM
-    from keras_cbam.export import export
+    from keras_cbam.export import export_model
 
     keras.utils.set_random_seed(0)
     inputs = keras.Input((16, 16, 3))
@@ -28,7 +28,7 @@ def shipped(tmp_path_factory):
     model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(x)))
     directory = tmp_path_factory.mktemp("benchmark") / "shipped"
     samples = np.random.default_rng(0).normal(size=(210, 16, 16, 3)).astype("float32")
-    export(
+    export_model(
         model,
         directory,
         precisions=("float32", "int8"),

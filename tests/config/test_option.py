@@ -113,8 +113,7 @@ def test_defaults_that_stand_in_the_command_are_those_of_the_package():
     from keras_cbam.detection.export import FORMATS
     from keras_cbam.detection.pictures import SHOWN
     from keras_cbam.detection.report import PICTURES
-    from keras_cbam.export import Limits
-    from keras_cbam.export import export as export_model
+    from keras_cbam.export import Limits, export_model
     from keras_cbam.export.source import datasets
 
     assert Limits() == (limits_option.SECONDS, limits_option.GIBIBYTES)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from keras_cbam import CBAM
-from keras_cbam.export import export
+from keras_cbam.export import export_model
 from keras_cbam.export.formats import PRECISIONS
 from tests.conftest import BACKEND, vary
 
@@ -63,7 +63,7 @@ def everything(network, images, tmp_path_factory):
     """Every artifact of the network, and the report."""
     directory = tmp_path_factory.mktemp("everything") / "export"
     truth = network.predict(images, verbose=0).argmax(-1)
-    report = export(
+    report = export_model(
         network,
         directory,
         precisions=PRECISIONS,

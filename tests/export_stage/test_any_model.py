@@ -8,7 +8,7 @@ import pytest
 
 from keras_cbam import CBAM
 from keras_cbam.errors import InputError
-from keras_cbam.export import export, verify
+from keras_cbam.export import export_model, verify
 from keras_cbam.export.children.arrays import save_arrays
 from keras_cbam.export.formats import PRECISIONS
 from keras_cbam.export.source.prepare import prepare
@@ -125,7 +125,7 @@ VARIANTS = {
 )
 def test_a_model_is_exported_and_verified(name, tmp_path):
     build, inputs, outputs = MODELS[name]
-    report = export(vary(build()), tmp_path)
+    report = export_model(vary(build()), tmp_path)
     assert [each["name"] for each in report.inputs] == inputs
     assert [each["name"] for each in report.outputs] == outputs
     assert report.verified
@@ -146,7 +146,7 @@ def test_every_precision_of_it(build, tmp_path, rng):
         for name, tensor in zip(prepare(model).inputs, model.inputs, strict=True)
     }
     data = dict(reversed(data.items()))  # by name, so the order does not matter
-    report = export(
+    report = export_model(
         model,
         tmp_path,
         precisions=PRECISIONS,
@@ -162,7 +162,7 @@ def test_no_convolution_has_a_bias_to_correct(tmp_path, rng):
     vectors = rng.uniform(-1, 1, (40, 6)).astype("float32")
     inputs = keras.Input((6,), name="file")
     model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Dense(8)(inputs)))
-    report = export(
+    report = export_model(
         model,
         tmp_path,
         formats=["onnx"],
@@ -190,7 +190,7 @@ def test_free_sizes_are_free_in_the_artifacts(tmp_path):
     from keras_cbam.export.runtimes.table import run_artifact
 
     model = vary(free_sizes())
-    report = export(model, tmp_path)
+    report = export_model(model, tmp_path)
     image = np.random.default_rng(0).uniform(0, 255, (3, 40, 24, 3)).astype("float32")
     save_arrays(tmp_path / "other.npz", {"image": image})
     expected = model.predict(image, verbose=0)
@@ -204,7 +204,7 @@ def test_free_sizes_are_free_in_the_artifacts(tmp_path):
 
 def test_a_model_without_a_graph_is_wrapped(tmp_path, rng):
     images = rng.uniform(0, 1, (20, 12, 12, 3)).astype("float32")
-    report = export(NoGraph(), tmp_path, verification_data=images)
+    report = export_model(NoGraph(), tmp_path, verification_data=images)
     assert report.verified
     assert report.inputs[0]["shape"] == [None, 12, 12, 3]
 
@@ -213,7 +213,7 @@ def test_integers_are_exported(tmp_path):
     tokens = keras.Input((5,), dtype="int32", name="tokens")
     x = keras.layers.Embedding(300, 4)(tokens)
     model = keras.Model(tokens, keras.layers.Dense(2)(keras.layers.Flatten()(x)))
-    report = export(model, tmp_path)
+    report = export_model(model, tmp_path)
     assert report.verified
     assert report.inputs[0]["dtype"] == "int32"
 
@@ -235,7 +235,7 @@ def test_operations_that_tflite_has_not(build, expected, tmp_path):
     image = keras.Input((8, 8), name="image")
     model = keras.Model(image, build(image))
     with pytest.raises(InputError, match=expected):
-        export(model, tmp_path / "out")
+        export_model(model, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -243,5 +243,5 @@ def test_operations_that_onnx_has_not(tmp_path):
     image = keras.Input((8, 8), name="image")
     model = keras.Model(image, keras.ops.erfinv(image / 256))
     with pytest.raises(InputError, match="cannot convert the operations Erfinv"):
-        export(model, tmp_path / "out", formats=["onnx"])
+        export_model(model, tmp_path / "out", formats=["onnx"])
     assert list(tmp_path.iterdir()) == []

@@ -7,7 +7,7 @@ import pytest
 
 from keras_cbam.cli.artifact_table import show
 from keras_cbam.cli.terminal import out
-from keras_cbam.export import export, verify
+from keras_cbam.export import export_model, verify
 from keras_cbam.export.proof.manifest import read_manifest
 from keras_cbam.export.runtimes.placement import delegations
 from tests.conftest import BACKEND
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs Te
 @pytest.fixture(scope="module")
 def reported(network, images, tmp_path_factory):
     directory = tmp_path_factory.mktemp("reported") / "export"
-    report = export(
+    report = export_model(
         network,
         directory,
         formats=["tflite", "onnx"],
@@ -70,7 +70,7 @@ def test_what_the_gpu_delegate_lacks_is_named(tmp_path):
     image = keras.Input((8, 8, 3), name="image")
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(8, 3)(image))
     model = keras.Model(image, keras.ops.top_k(x, 2)[0])
-    export(model, tmp_path, formats="tflite", runtimes=())
+    export_model(model, tmp_path, formats="tflite", runtimes=())
     (found,) = [
         each
         for each in delegations(tmp_path, ["model_float32.tflite"])

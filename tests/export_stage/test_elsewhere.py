@@ -5,7 +5,7 @@ import platform
 import pytest
 
 from keras_cbam.errors import InputError
-from keras_cbam.export import ARTIFACTS, VerificationError, export, verification
+from keras_cbam.export import ARTIFACTS, VerificationError, export_model, verification
 from keras_cbam.export.children.batches import Outputs
 from keras_cbam.export.request import choose_runtimes
 from keras_cbam.export.runtimes import openvino as runtime_openvino
@@ -64,7 +64,7 @@ def test_integers_saturate_on_x86_without_vnni(machine, flags, expected, tmp_pat
 
 
 def test_onnxruntime_web_gives_the_same_answers(with_onnxruntime_web, network, images, tmp_path):
-    report = export(
+    report = export_model(
         network,
         tmp_path / "out",
         formats="onnx",
@@ -92,9 +92,9 @@ def test_a_runtime_that_answers_otherwise_stops_the_export(network, images, tmp_
     monkeypatch.setattr(verification, "run_artifact", shifted)
     arguments = {"formats": "onnx", "verification_data": images}
     with pytest.raises(VerificationError, match=r"model.onnx in openvino: probabilities: largest"):
-        export(network, tmp_path / "out", **arguments, runtimes="openvino")
+        export_model(network, tmp_path / "out", **arguments, runtimes="openvino")
     assert not (tmp_path / "out").exists()
-    assert export(network, tmp_path / "out", **arguments, runtimes=()).verified
+    assert export_model(network, tmp_path / "out", **arguments, runtimes=()).verified
 
 
 def test_runtimes_that_cannot_be_are_refused(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from keras_cbam.errors import InputError, MissingPackageError
-from keras_cbam.export import ARTIFACTS, VerificationError, export, load_model
+from keras_cbam.export import ARTIFACTS, VerificationError, export_model, load_model
 from keras_cbam.export.children.arrays import save_arrays
 from keras_cbam.export.children.process import RuntimeFailure
 from keras_cbam.export.formats import FORMATS, Tolerance
@@ -36,7 +36,7 @@ def exported(network, images, tmp_path_factory):
     directory = tmp_path_factory.mktemp("artifacts") / "export"
     truth = network.predict(images, verbose=0).argmax(-1)
     truth[:12] = (truth[:12] + 1) % 4
-    report = export(
+    report = export_model(
         network,
         directory,
         representative_dataset=images[:100],
@@ -123,9 +123,9 @@ def test_an_artifact_that_differs_is_refused(network, images, tmp_path, monkeypa
     answers = {"probabilities": other.predict(images, verbose=0)}
     monkeypatch.setattr(Prepared, "answers", lambda self, inputs: answers)
     with pytest.raises(VerificationError, match=r"model.onnx in onnxruntime: probabilities: larg"):
-        export(network, tmp_path / "out", formats=["onnx"], verification_data=images)
+        export_model(network, tmp_path / "out", formats=["onnx"], verification_data=images)
     assert list(tmp_path.iterdir()) == []
-    report = export(
+    report = export_model(
         network,
         tmp_path / "out",
         formats=["onnx"],
@@ -147,7 +147,9 @@ def test_a_file_that_kills_its_runtime_is_reported(tmp_path, images):
 def test_few_inputs_and_constant_outputs_warn(images, tmp_path):
     constant = small_network()
     constant.get_layer("probabilities").kernel.assign(np.zeros((24, 4)))
-    report = export(constant, tmp_path / "out", formats=["onnx"], verification_data=images[:8])
+    report = export_model(
+        constant, tmp_path / "out", formats=["onnx"], verification_data=images[:8]
+    )
     assert any("judged on 8 inputs" in w for w in report.warnings)
     assert any("too little for parity" in w for w in report.warnings)
 
@@ -181,7 +183,7 @@ def test_few_inputs_and_constant_outputs_warn(images, tmp_path):
 def test_bad_arguments_leave_nothing(changes, message, network, images, tmp_path):
     arguments = {"verification_data": images, **changes}
     with pytest.raises(InputError, match=message):
-        export(network, tmp_path / "out", **arguments)
+        export_model(network, tmp_path / "out", **arguments)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -201,7 +203,7 @@ def test_models_that_cannot_be_exported(images, tmp_path):
         (endless, "finite outputs. Received: NaN or infinity in probabilities"),
     ):
         with pytest.raises(InputError, match=message):
-            export(model, tmp_path / "out")
+            export_model(model, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -226,13 +228,13 @@ def test_a_second_export_leaves_nothing_of_the_first(network, images, tmp_path):
         (["onnx"], {"model.onnx", *ALWAYS}),
         (["saved_model"], {"saved_model", "mine.txt", *ALWAYS}),
     ):
-        export(network, tmp_path, formats=formats, verification_data=images)
+        export_model(network, tmp_path, formats=formats, verification_data=images)
         (tmp_path / ".partial-killed").mkdir()
         assert {p.name for p in tmp_path.iterdir()} == {*expected, ".partial-killed"}
         (tmp_path / "mine.txt").write_text("kept")
     (tmp_path / "model.onnx").write_text("not of the last export")
     with pytest.raises(InputError, match=r"model.onnx is in the way"):
-        export(network, tmp_path, formats=["onnx"], verification_data=images)
+        export_model(network, tmp_path, formats=["onnx"], verification_data=images)
 
 
 def test_what_is_missing_is_said_before_the_work(network, images, tmp_path, monkeypatch):
@@ -241,7 +243,7 @@ def test_what_is_missing_is_said_before_the_work(network, images, tmp_path, monk
         importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else find(name)
     )
     with pytest.raises(MissingPackageError, match=r"onnxruntime .*'keras-cbam\[onnx\]'"):
-        export(network, tmp_path / "out", formats=["onnx"], verification_data=images)
+        export_model(network, tmp_path / "out", formats=["onnx"], verification_data=images)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -255,7 +257,7 @@ def test_outputs_of_another_shape_are_missed():
 def test_files_that_no_export_wrote_stay(network, images, tmp_path):
     (tmp_path / "manifest.json").write_text('{"name": "a web page"}')
     with pytest.raises(InputError, match=r"manifest.json is in the way, and no manifest"):
-        export(network, tmp_path, formats=["onnx"], verification_data=images)
+        export_model(network, tmp_path, formats=["onnx"], verification_data=images)
     assert [p.name for p in tmp_path.iterdir()] == ["manifest.json"]
 
 
@@ -298,6 +300,6 @@ def test_grouped_convolutions_are_exported(images, tmp_path):
     x = keras.layers.Conv2D(16, 3, strides=2)(inputs)
     x = keras.layers.Conv2D(32, 3, groups=4, activation="relu")(x)
     model = vary(keras.Model(inputs, keras.layers.GlobalMaxPooling2D(name="features")(x)))
-    report = export(model, tmp_path / "out", verification_data=images / 255)
+    report = export_model(model, tmp_path / "out", verification_data=images / 255)
     assert report.spread > 0.1
     assert {artifact.format for artifact in report.artifacts} == set(FORMATS)

@@ -10,7 +10,7 @@ import pytest
 from keras import layers, ops
 
 from keras_cbam.errors import InputError
-from keras_cbam.export import VerificationError, export, verify
+from keras_cbam.export import VerificationError, export_model, verify
 from keras_cbam.export.formats import FLOAT, INTEGER
 from keras_cbam.export.proof.judging import CLASSES, THRESHOLD, VALUES, judges
 from keras_cbam.export.proof.manifest import MANIFEST
@@ -174,7 +174,7 @@ def test_coordinates_are_exported(pictures, tmp_path):
     """Which of two coordinates is larger says nothing of a file."""
     model = small(layers.Dense(2, name="point"))
     options = {"representative_dataset": pictures[:100], "verification_data": pictures}
-    report = export(model, tmp_path / "out", formats=["tflite", "onnx"], **options)
+    report = export_model(model, tmp_path / "out", formats=["tflite", "onnx"], **options)
     manifest = json.loads((tmp_path / "out" / MANIFEST).read_text())
     assert manifest["outputs"] == [{"name": "point", "shape": [None, 2], "judge": "values"}]
     assert {parity.judge for each in report.artifacts for parity in each.parity} == {"values"}
@@ -206,8 +206,8 @@ def test_noise_in_values_is_seen(pictures, tmp_path, monkeypatch):
     options = {"precisions": ["dynamic"], "verification_data": pictures, "formats": ["tflite"]}
     missed = r"point: SQNR 1\d\..*, expected >= 20\. If these are scores of classes, give judge"
     with pytest.raises(VerificationError, match=missed):
-        export(model, tmp_path / "out", **options)
-    assert export(model, tmp_path / "out", judge="classes", **options).verified
+        export_model(model, tmp_path / "out", **options)
+    assert export_model(model, tmp_path / "out", judge="classes", **options).verified
 
 
 def test_one_sigmoid_has_two_labels(pictures, tmp_path):
@@ -216,7 +216,7 @@ def test_one_sigmoid_has_two_labels(pictures, tmp_path):
     said = model.predict(pictures, verbose=0)[:, 0]
     truth = (said >= np.median(said)).astype(int)
     options = {"formats": ["tflite"], "precisions": ["float32"]}
-    report = export(
+    report = export_model(
         model,
         tmp_path / "out",
         labels=["cat", "dog"],
@@ -231,7 +231,7 @@ def test_one_sigmoid_has_two_labels(pictures, tmp_path):
         # The file has one score, which needs one label.
         assert archive.read("labels.txt") == b"dog\n"
     with pytest.raises(InputError, match=r"Expected 1 or 2 labels, one per class\. Received: 3"):
-        export(model, tmp_path / "three", labels=list("abc"), **options)
+        export_model(model, tmp_path / "three", labels=list("abc"), **options)
 
 
 def test_judge_on_the_command_line(pictures, tmp_path):

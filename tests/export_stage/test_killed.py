@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from keras_cbam.errors import InputError
-from keras_cbam.export import ARTIFACTS, export, load_model, verify
+from keras_cbam.export import ARTIFACTS, export_model, load_model, verify
 from keras_cbam.export.children.arrays import load_arrays, save_arrays
 from keras_cbam.export.children.process import RuntimeFailure
 from keras_cbam.export.publish import check_ours, publish
@@ -24,10 +24,10 @@ pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs Te
 EXPORT = """
 import sys
 import numpy as np
-from keras_cbam.export import export, load_model
+from keras_cbam.export import export_model, load_model
 images = np.load(sys.argv[2])
 print("ready", flush=True)
-export(load_model(sys.argv[1]), sys.argv[3], formats=sys.argv[4:],
+export_model(load_model(sys.argv[1]), sys.argv[3], formats=sys.argv[4:],
        representative_dataset=images[:20], verification_data=images)
 print("done", flush=True)
 """
@@ -72,7 +72,7 @@ def test_killed_twenty_times(files, tmp_path):
         if (directory / "manifest.json").exists():
             assert verify(directory).verified, attempt
     assert killed >= 10
-    export(
+    export_model(
         load_model(files / "model.keras"),
         directory,
         formats=["onnx"],
@@ -142,7 +142,7 @@ def test_a_full_disk_is_one_sentence(network, images, tmp_path, monkeypatch):
 
     monkeypatch.setattr("pathlib.Path.write_bytes", full)
     with pytest.raises(InputError, match=r"No space is left in .*: nothing was written"):
-        export(network, tmp_path / "out", formats=["tflite"], verification_data=images)
+        export_model(network, tmp_path / "out", formats=["tflite"], verification_data=images)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -152,5 +152,5 @@ def test_a_runtime_without_space_is_the_same(network, images, tmp_path, monkeypa
 
     monkeypatch.setattr("keras_cbam.export.verification.run_artifact", full)
     with pytest.raises(InputError, match="No space is left"):
-        export(network, tmp_path / "out", formats=["onnx"], verification_data=images)
+        export_model(network, tmp_path / "out", formats=["onnx"], verification_data=images)
     assert list(tmp_path.iterdir()) == []

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keras_cbam.errors import InputError
-from keras_cbam.export import export
+from keras_cbam.export import export_model
 from keras_cbam.export.source.metadata import Metadata
 from keras_cbam.export.tflite.graph import Graph
 from tests.conftest import BACKEND
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs Te
 def for_mediapipe(network, images, tmp_path_factory):
     """The two files that MediaPipe takes: float32, and int8 with uint8 inputs and outputs."""
     directory = tmp_path_factory.mktemp("mediapipe")
-    export(
+    export_model(
         network,
         directory,
         formats="tflite",
@@ -113,4 +113,4 @@ def test_normalization_is_that_of_the_client(record, expected):
 
 def test_labels_are_of_one_line(network, images, tmp_path):
     with pytest.raises(InputError, match="labels that are text of one line"):
-        export(network, tmp_path, verification_data=images, labels=["a\nb", "c", "d", "e"])
+        export_model(network, tmp_path, verification_data=images, labels=["a\nb", "c", "d", "e"])

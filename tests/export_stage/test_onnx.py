@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_cbam import CBAM, SpatialAttention
-from keras_cbam.export import export
+from keras_cbam.export import export_model
 from keras_cbam.export.onnx.bias import correct_biases
 from keras_cbam.export.onnx.convert import float32, reshape_where_nothing_moves
 from keras_cbam.export.source.prepare import prepare
@@ -35,7 +35,7 @@ def test_transposes_that_tf2onnx_leaves_are_merged(tmp_path, rng):
         gate = keras.layers.ReLU(6.0)(keras.layers.Conv2D(8, 1)(x) + 3.0) * (1 / 6)
         x = keras.layers.Multiply()([x, gate])
     model = vary(keras.Model(image, keras.layers.GlobalAveragePooling2D(name="y")(x)))
-    report = export(model, tmp_path, formats=["onnx"])
+    report = export_model(model, tmp_path, formats=["onnx"])
     assert report.verified
     nodes = onnx.load(tmp_path / "model.onnx").graph.node
     count = sum(node.op_type == "Transpose" for node in nodes)
@@ -84,7 +84,7 @@ def test_normalization_adds_no_input(tmp_path):
     image = keras.Input((16, 16, 3), name="image")
     x = keras.layers.Normalization(mean=[1.0, 2.0, 3.0], variance=[4.0, 9.0, 16.0])(image)
     model = keras.Model(image, keras.layers.GlobalMaxPooling2D(name="y")(x))
-    report = export(model, tmp_path, formats=["onnx"])
+    report = export_model(model, tmp_path, formats=["onnx"])
     assert report.verified
     assert [each.name for each in onnx.load(tmp_path / "model.onnx").graph.input] == ["image"]
 
@@ -143,7 +143,7 @@ def test_attention_after_resizing(layer, tmp_path):
         x = keras.layers.Conv2D(4, 3, padding="same")(keras.layers.Resizing(size, size)(x))
         x = type(layer).from_config({**layer.get_config(), "name": f"attention{index}"})(x)
     model = vary(keras.Model(image, keras.layers.GlobalAveragePooling2D(name="y")(x)))
-    report = export(model, tmp_path, formats=["onnx"], runtimes=())
+    report = export_model(model, tmp_path, formats=["onnx"], runtimes=())
     assert report.verified
     assert report.spread > 0.1
 
@@ -153,6 +153,6 @@ def test_an_exact_gelu_is_converted(tmp_path):
     image = keras.Input((16, 16, 3), name="image")
     x = keras.layers.Conv2D(8, 3, activation=lambda x: keras.ops.gelu(x, approximate=False))(image)
     model = vary(keras.Model(image, keras.layers.GlobalAveragePooling2D(name="y")(x)))
-    report = export(model, tmp_path, formats=["onnx"])
+    report = export_model(model, tmp_path, formats=["onnx"])
     assert report.verified
     assert report.spread > 0.1

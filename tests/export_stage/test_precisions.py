@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_cbam.errors import InputError
-from keras_cbam.export import ARTIFACTS, export, verify
+from keras_cbam.export import ARTIFACTS, export_model, verify
 from keras_cbam.export.source.layer_names import owners
 from keras_cbam.export.tflite.graph import Graph
 from tests.conftest import BACKEND
@@ -150,7 +150,7 @@ def test_the_manifest_has_no_path_and_tells_all(everything):
 
 @pytest.mark.parametrize("integer_io", ["uint8", "float32"])
 def test_integer_io(integer_io, network, images, tmp_path):
-    export(
+    export_model(
         network,
         tmp_path,
         formats=["tflite"],
@@ -171,7 +171,7 @@ def test_float_layers_stay_float(network, images, tmp_path):
         "verification_data": images,
         "integer_io": "float32",
     }
-    report = export(network, tmp_path, float_layers=["conv1", "cbam1"], **arguments)
+    report = export_model(network, tmp_path, float_layers=["conv1", "cbam1"], **arguments)
     graph = Graph((tmp_path / "model_int8.tflite").read_bytes())
     outputs = [int(operation.outputs[0]) for _, operation in graph.operations()]
     types = {
@@ -181,19 +181,19 @@ def test_float_layers_stay_float(network, images, tmp_path):
     assert types["conv1"] == types["cbam1"] == {"float32"}
     assert "int8" in types["conv0"]
     assert "int8" in types["cbam0"]
-    plain = export(network, tmp_path, **arguments)
+    plain = export_model(network, tmp_path, **arguments)
     for with_floats, without in zip(report.artifacts, plain.artifacts, strict=True):
         assert with_floats.parity[0].sqnr > without.parity[0].sqnr
     for formats, integer_io in (("tflite", "float32"), ("onnx", "int8")):
         options = {**arguments, "formats": formats, "integer_io": integer_io}
         with pytest.raises(InputError, match=r"layers that compute something.*absent"):
-            export(network, tmp_path / "out", float_layers=["absent"], **options)
+            export_model(network, tmp_path / "out", float_layers=["absent"], **options)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("batch_size", [4, None])
 def test_batches_of_tflite(batch_size, network, images, tmp_path):
-    report = export(
+    report = export_model(
         network, tmp_path, formats=["tflite"], verification_data=images[:50], batch_size=batch_size
     )
     assert report.verified
@@ -205,5 +205,5 @@ def test_batches_of_tflite(batch_size, network, images, tmp_path):
 def test_opset_is_the_one_asked_for(network, images, tmp_path):
     import onnx
 
-    export(network, tmp_path, formats=["onnx"], verification_data=images[:50], opset=15)
+    export_model(network, tmp_path, formats=["onnx"], verification_data=images[:50], opset=15)
     assert onnx.load(tmp_path / "model.onnx").opset_import[0].version == 15

@@ -8,7 +8,7 @@ import pytest
 
 from keras_cbam.config.export import ExportOptions
 from keras_cbam.errors import InputError
-from keras_cbam.export import export, verify
+from keras_cbam.export import export_model, verify
 from keras_cbam.export.formats import ARTIFACTS
 from keras_cbam.export.proof.warnings import calibration_warnings
 from keras_cbam.export.request import check_options
@@ -152,7 +152,7 @@ def test_inputs_are_drawn_in_the_range_that_makes_outputs_vary():
 
 
 def test_on_drawn_inputs_float32_alone_is_judged(tmp_path):
-    written = export(small(), tmp_path, formats="tflite", precisions=["float32", "float16"])
+    written = export_model(small(), tmp_path, formats="tflite", precisions=["float32", "float16"])
     for report in (written, verify(tmp_path)):
         assert [each.verdict for each in report.artifacts] == ["verified", "not judged"]
         assert report.missed == ()
@@ -183,7 +183,7 @@ def test_preprocessing_inside_takes_pixels(rule, rng):
 
 
 def test_preprocessing_is_exported_and_recorded(tmp_path):
-    report = export(small(), tmp_path, preprocessing="ResNet50")
+    report = export_model(small(), tmp_path, preprocessing="ResNet50")
     assert report.verified
     assert report.preprocessing["rule"] == "ResNet50"
     assert report.preprocessing["reverse_channels"]
@@ -191,7 +191,7 @@ def test_preprocessing_is_exported_and_recorded(tmp_path):
     vector = keras.Input((3,))
     other = keras.Model(vector, keras.layers.Dense(2)(vector))
     with pytest.raises(InputError, match="a model of one RGB image"):
-        export(other, tmp_path, preprocessing="tf")
+        export_model(other, tmp_path, preprocessing="tf")
 
 
 def test_fewer_large_inputs_are_drawn(monkeypatch):
@@ -205,7 +205,7 @@ def test_inputs_of_no_size_and_of_too_much_are_refused(size, tmp_path):
     image = keras.Input((size, size, 3))
     model = keras.Model(image, 2 * image)
     with pytest.raises(InputError, match=r"Expected a model whose inputs have .*Received: \(None"):
-        export(model, tmp_path / "out")
+        export_model(model, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_cbam import CBAM, ChannelAttention
-from keras_cbam.export import export
+from keras_cbam.export import export_model
 from keras_cbam.export.children.arrays import save_arrays
 from keras_cbam.export.runtimes.table import run_artifact
 from keras_cbam.export.source.prepare import prepare
@@ -71,7 +71,7 @@ def test_the_dead_unit_is_repaired_and_its_reader_keeps_its_bias(dead_unit, tmp_
 
 def exported(model, images, precision, folder):
     """The report of a TFLite file that is calibrated on the images, and compared on them."""
-    report = export(
+    report = export_model(
         model,
         folder / "out",
         formats="tflite",

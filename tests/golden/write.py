@@ -15,7 +15,7 @@ from keras import layers
 
 import keras_cbam
 from keras_cbam import CBAM
-from keras_cbam.export import export
+from keras_cbam.export import export_model
 from keras_cbam.training.group_rates import GroupAdam
 from keras_cbam.training.recipe import SmoothedCrossentropy, WarmUp
 from tests.layers.registry import SHAPE, VARIANTS
@@ -58,7 +58,7 @@ def write(folder: Path) -> None:
     many = rng.normal(size=(100, *SHAPE[1:])).astype("float32")
     # Rounding to 8 bits turns an answer that is nearly a tie.
     sure = np.argsort(np.ptp(model.predict(many, verbose=0), axis=1))[-24:]
-    export(
+    export_model(
         model,
         folder / EXPORT,
         formats=("tflite", "onnx"),

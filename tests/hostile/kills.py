@@ -256,7 +256,7 @@ def incomplete(output: Path) -> Iterator[str]:
             yield str(error)
             return
         for entry in artifacts:
-            if changed := why_changed(output / entry.name, entry):
+            if changed := why_changed(output / entry.name, entry.sha256, entry.bytes):
                 yield f"{entry.name}: {changed}"
 
 

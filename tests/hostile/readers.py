@@ -144,11 +144,11 @@ def _read_keras(root: Path) -> None:
 
 
 def _make_export(root: Path) -> list[Path]:
-    from keras_cbam.export import export
+    from keras_cbam.export import export_model
 
     images = np.random.default_rng(0).uniform(0, 255, (4, 16, 16, 3)).astype("float32")
     if not (root / "manifest.json").exists():
-        export(_network(), root, formats=["onnx"], verification_data=images)
+        export_model(_network(), root, formats=["onnx"], verification_data=images)
     return [root / "manifest.json", root / "reference.npz"]
 
 
@@ -165,12 +165,14 @@ def _read_export(root: Path) -> None:
 
 def _make_files(root: Path, kind: str) -> None:
     """Export the network as one format, with the inputs to run it on."""
-    from keras_cbam.export import export
+    from keras_cbam.export import export_model
     from keras_cbam.export.children.arrays import save_arrays
 
     images = np.random.default_rng(0).uniform(0, 255, (2, 16, 16, 3)).astype("float32")
     network = _network()
-    report = export(network, root / "out", formats=[kind], verification_data=images, runtimes=())
+    report = export_model(
+        network, root / "out", formats=[kind], verification_data=images, runtimes=()
+    )
     save_arrays(root / "inputs.npz", {report.inputs[0]["name"]: images})
 
 

@@ -74,7 +74,7 @@ def test_learns_and_is_saved(variant, attention, digits, tmp_path):
     ],
 )
 def test_is_exported(variant, attention, digits, tmp_path):
-    from keras_cbam.export import ARTIFACTS, export
+    from keras_cbam.export import ARTIFACTS, export_model
     from keras_cbam.export.formats import PRECISIONS
 
     images, labels = digits
@@ -91,7 +91,7 @@ def test_is_exported(variant, attention, digits, tmp_path):
         if model.evaluate(images[learned], labels[learned], verbose=0)[0] < 0.005:
             break
     # Rounding decides where the network is in doubt, so it is asked what it has learned.
-    report = export(
+    report = export_model(
         model,
         tmp_path / "export",
         precisions=PRECISIONS,

@@ -9,7 +9,7 @@ import pytest
 
 from keras_cbam import CBAM, attach_attention, attention_use, freeze_backbone
 from keras_cbam.errors import InputError
-from keras_cbam.export import export
+from keras_cbam.export import export_model
 from keras_cbam.surgery.graph import read_graph
 from keras_cbam.training import (
     adapter_labels,
@@ -124,7 +124,9 @@ def test_a_classifier_of_a_shared_backbone_is_exported(saved, tmp_path, rng):
     backbone, _, path = saved
     load_adapter(backbone, path)
     images = rng.uniform(0, 255, (200, 32, 32, 3)).astype("float32")
-    export(load_adapter(backbone, path), tmp_path, formats=("onnx",), verification_data=images)
+    export_model(
+        load_adapter(backbone, path), tmp_path, formats=("onnx",), verification_data=images
+    )
     assert {"model.onnx", "manifest.json"} <= {file.name for file in tmp_path.iterdir()}
 
 
