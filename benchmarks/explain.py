@@ -20,7 +20,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from keras_cbam.cli.export_images import image_size, read_images
+from keras_cbam.cli.model_images import model_pixels
 from keras_cbam.training import find_images
 from keras_cbam.visualize import attention_maps, faithfulness, grad_cam
 
@@ -68,9 +68,9 @@ def main() -> None:
         images, _ = find_images(arguments.data, (run / "labels.txt").read_text().splitlines())
         order = np.random.default_rng(0).permutation(len(images))
         chosen = images.take(order[: arguments.images])
-        pixels = read_images(chosen, image_size(model))
+        pixels = model_pixels(chosen, model)
         print(scores(run.name, model, pixels, chosen.labels), flush=True)
-    pixels = read_images(images, image_size(model))
+    pixels = model_pixels(images, model)
     explained = keras.saving.load_model(run / "model.keras")
     print(
         f"\n| of {run.name}, {len(pixels)} images | first call, images a second | of predict "

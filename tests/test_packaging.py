@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import importlib
 import os
 import re
 import shutil
@@ -161,6 +162,16 @@ def test_architecture_is_as_documented():
     assert documented == {name: DIRECTIONS[name] for name in DIRECTIONS if name != "cli"}
     levels = [names for names, _ in rows("room of `export/`")]
     assert levels == EXPORT_LEVELS[:-1]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda p: p.name)
+def test_benchmarks_import_what_there_is(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("keras_cbam"):
+            module = importlib.import_module(node.module)
+            for alias in node.names:
+                if not hasattr(module, alias.name):
+                    importlib.import_module(f"{node.module}.{alias.name}")
 
 
 def test_export_is_built_in_levels():

@@ -449,7 +449,11 @@ def main() -> None:
         make_inputs(given.inputs)
         return
     # Imported once; nothing is computed here, so that a fork can.
-    import keras_cbam.cli.app  # noqa: F401
+    import keras_cbam.cli.app
+    import keras_cbam.detection
+    import keras_cbam.export
+    import keras_cbam.studies
+    import keras_cbam.visualize  # noqa: F401
 
     names = given.command or list(COMMANDS)
     tallies = {}
