@@ -13,7 +13,7 @@ METADATA_FILE = "metadata.json"
 
 @dataclass(frozen=True)
 class Metadata:
-    """The metadata that each artifact contains, in the way of its format.
+    """The metadata that is written into each artifact.
 
     Attributes:
         name: name of the model.
