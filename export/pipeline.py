@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from keras_cbam.config.export import ExportOptions
+from keras_cbam.errors import InputError
 from keras_cbam.files import staging_directory
 
 from .children.arrays import save_arrays
@@ -24,7 +25,7 @@ from .proof.proof import Judge, Proof
 from .proof.reference import REFERENCE, Arrays, write_reference
 from .proof.report import REPORT, ArtifactReport, Report, VerificationError
 from .proof.warnings import calibration_warnings, spread_of, verification_warnings
-from .publish import KNOWN, check_ours, publish, space_needed
+from .publish import COMPANIONS, KNOWN, check_ours, publish, space_needed, staged
 from .request import (
     Request,
     check_destination,
@@ -160,6 +161,8 @@ def export_model(
     also = choose_runtimes(runtimes, names)
     proof = proof or Proof()
     proof.check(names, KNOWN)
+    if judge is not None and proof.judge is not None:
+        raise InputError("Expected judge or a proof with a judge. Received: both")
     also_written = [*proof.companions, REFERENCE, *([REPORT] if write_report else []), MANIFEST]
     check_ours(directory, [*names, *also_written])
     check_options(options, chosen, preprocessing is not None and not preprocessing_inside)
@@ -212,9 +215,15 @@ def export_model(
 
 def _write_companions(proof: Proof, staging: Path) -> dict[str, str]:
     """Write the companions, and return their hashes by name."""
+    (staging / COMPANIONS).mkdir()
+    hashes = {}
     for name, write in proof.companions.items():
-        write(staging / name)
-    return {name: size_and_hash(staging / name)[1] for name in proof.companions}
+        path = staged(staging, name)
+        write(path)
+        if not path.is_file():
+            raise InputError(f"Expected a function that writes the companion {name}. No file came")
+        hashes[name] = size_and_hash(path)[1]
+    return hashes
 
 
 def _other_judge(subject: Subject) -> str:

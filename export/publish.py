@@ -21,6 +21,8 @@ from .proof.report import REPORT
 
 # Lists the artifacts while they are moved. If an export is killed, it tells them from other files.
 JOURNAL = ".keras_cbam_export.json"
+# The folder of companions, while they are not published.
+COMPANIONS = "companions"
 KNOWN = (*(artifact.name for artifact in ARTIFACTS), REFERENCE, REPORT, MANIFEST)
 
 
@@ -30,9 +32,14 @@ def check_ours(directory: Path, names: list[str]) -> None:
     for name in names:
         if (directory / name).exists() and name not in ours:
             raise InputError(
-                f"{directory / name} is in the way, and no manifest of an export lists it. Remove "
-                "it or choose another directory."
+                f"{directory / name} is in the way, and no manifest of an export lists it with "
+                "this content. Remove it or choose another directory."
             )
+
+
+def staged(staging: Path, name: str) -> Path:
+    """Return where a file is written. A companion may be called as any other file of the export."""
+    return staging / name if name in KNOWN else staging / COMPANIONS / name
 
 
 def publish(staging: Path, directory: Path, names: list[str]) -> None:
@@ -45,7 +52,7 @@ def publish(staging: Path, directory: Path, names: list[str]) -> None:
         listed = [{"name": name} for name in sorted({*replaced, *names})]
         companions = _companions(directory)
         for name in set(names) - set(KNOWN):
-            companions.setdefault(name, set()).add(size_and_hash(staging / name)[1])
+            companions.setdefault(name, set()).add(size_and_hash(staged(staging, name))[1])
         hashes = {name: sorted(found) for name, found in companions.items()}
         path.write_text(json.dumps({"artifacts": listed, "beside_sha256": hashes}))
     old = staging / "replaced"
@@ -54,7 +61,7 @@ def publish(staging: Path, directory: Path, names: list[str]) -> None:
         if (directory / name).exists():
             os.replace(directory / name, old / name)
     for name in names:
-        os.replace(staging / name, directory / name)
+        os.replace(staged(staging, name), directory / name)
     (directory / JOURNAL).unlink()
 
 

@@ -37,7 +37,14 @@ __all__ = [
 ]
 
 _MODULES = (
-    *("checkpoints", "detection", "export", "layers", "models", "surgery", "training"),
+    "checkpoints",
+    "detection",
+    "export",
+    "layers",
+    "models",
+    "studies",
+    "surgery",
+    "training",
     "visualize",
 )
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import importlib.util
 import sys
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 
 def when_keras_is_imported(then: str) -> None:
@@ -23,18 +26,22 @@ class _KerasFinder(MetaPathFinder):
 
     def __init__(self, then: str):
         self.then = then
+        self.searching = False
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != "keras":
+        # While this one searches, it asks all finders, itself too.
+        if fullname != "keras" or self.searching:
             return None
-        for finder in sys.meta_path:
-            if finder is not self and (spec := finder.find_spec(fullname, path, target)):
-                if spec.loader:
-                    spec.loader = _KerasLoader(spec.loader, self)
-                return spec
-        return None
+        self.searching = True
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self.searching = False
+        if spec and spec.loader:
+            spec.loader = _KerasLoader(spec.loader, self)
+        return spec
 
 
 class _KerasLoader(Loader):
@@ -44,6 +51,9 @@ class _KerasLoader(Loader):
         self.loader = loader
         self.finder = finder
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return self.loader.create_module(spec)
 
@@ -52,5 +62,6 @@ class _KerasLoader(Loader):
         if module.__spec__:
             module.__spec__.loader = self.loader
         self.loader.exec_module(module)
-        sys.meta_path.remove(self.finder)
+        with contextlib.suppress(ValueError):
+            sys.meta_path.remove(self.finder)
         importlib.import_module(self.finder.then)

@@ -189,6 +189,7 @@ def test_export_is_built_in_levels():
                 arrows.add((here, there))
     arrows = {(here, there) for here, there in arrows if here != there}
     assert {(here, there) for here, there in arrows if known[here] <= known[there]} == set()
+    # Fewer arrows are easier to follow; there were 46 when the rooms were built.
     assert len(arrows) <= 50
 
 

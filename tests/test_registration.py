@@ -34,6 +34,14 @@ del sys.modules["numpy"]
 sys.modules.pop("keras", None)
 import keras
 """
+RELOADED = """
+import importlib
+import importlib.util
+import keras_cbam
+importlib.reload(keras_cbam)
+assert "keras" in importlib.util.find_spec("keras").loader.get_source("keras")
+import keras
+"""
 REGISTERED = """
 assert keras.saving.get_registered_object("keras_cbam>CBAM") is keras_cbam.CBAM
 assert "attach_attention" in dir(keras_cbam)
@@ -43,7 +51,9 @@ print("done")
 """
 
 
-@pytest.mark.parametrize("code", [FIRST, SECOND, AGAIN], ids=["before", "after", "failed once"])
+@pytest.mark.parametrize(
+    "code", [FIRST, SECOND, AGAIN, RELOADED], ids=["before", "after", "failed once", "reloaded"]
+)
 def test_layers_are_registered(code):
     command = [sys.executable, "-c", code + REGISTERED]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

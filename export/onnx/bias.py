@@ -29,13 +29,14 @@ def correct_biases(
 
     model = onnx.load(path)
     weights = {each.name: each for each in model.graph.initializer}
+    excluded = set(excluded)
     corrected = [
         node
         for node in model.graph.node
         if node.op_type == "Conv"
         and set(node.input[1:]) <= weights.keys()
         and len(weights[node.input[1]].dims) == 4
-        and node.name not in set(excluded)
+        and node.name not in excluded
     ]
     if not corrected:
         return

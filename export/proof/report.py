@@ -236,7 +236,11 @@ class Report:
             f"{a.name}: {text}" for a in self.artifacts for text in (*a.notes, *a.worst_layers())
         ]
         warnings = (f"warning: {warning}" for warning in self.warnings)
-        own = [f"{name} is judged by {told}" for name, told in self.tolerances.items()]
+        own = [
+            f"{name} is judged by {tolerance}"
+            for name, tolerance in self.tolerances.items()
+            if not self.drawn
+        ]
         return [*notes, *self._judges(), *own, *self.missed, *warnings]
 
     def _judges(self) -> list[str]:

@@ -20,8 +20,8 @@ class Tolerance:
         sqnr: smallest signal to quantization noise ratio, in dB, of outputs other than classes.
     """
 
-    largest_error: float | None
-    agreement: float | None
+    largest_error: float | None = None
+    agreement: float | None = None
     accuracy_drop: float | None = None
     sqnr: float | None = None
 

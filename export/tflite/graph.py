@@ -218,7 +218,7 @@ class Graph:
 def pairs(graph: Graph, twin: Graph) -> list[tuple[Weighted, Weighted]]:
     """Return pairs of the same weighted operation in two graphs of one network.
 
-    The list is empty if the operations of the graphs differ.
+    The list is empty if the shapes of their weights differ.
     """
     ours, theirs = list(graph.weighted()), list(twin.weighted())
     shapes = [[g.shape(o.weights) for o in ops] for g, ops in ((graph, ours), (twin, theirs))]

@@ -189,7 +189,7 @@ def _quantize_anew(graph: Graph, twin: Graph, readers: Pairs) -> None:
     axis = graph.channel_axis(ours.weights)
     scales = np.abs(weights).max(axis=tuple(a for a in range(weights.ndim) if a != axis)) / 127
     # A channel with negligible weights gets a usable scale, because its bias depends on it.
-    scales = np.maximum(scales, scales.max() / LARGEST_RATIO or 1)
+    scales = np.maximum(scales, (scales.max() / LARGEST_RATIO) or 1)
     biases = []
     for each, other in readers:
         if each.bias >= 0:

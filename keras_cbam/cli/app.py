@@ -19,10 +19,10 @@ from keras_cbam.cli import (
     models,
     points,
     signals,
+    start,
     study,
     verify,
 )
-from keras_cbam.cli.command import show_messages
 from keras_cbam.cli.terminal import errors, flush_output, prepare_streams
 from keras_cbam.errors import LostProcessError
 from keras_cbam.files import told
@@ -48,7 +48,8 @@ app.add_typer(detect.app, name="detect")
 
 
 @app.callback(invoke_without_command=True)
-def main(
+def root(
+    context: typer.Context,
     version: bool = typer.Option(False, "--version", help="Print the version and exit."),
     verbose: bool = typer.Option(
         False, "--verbose", help="Show the log lines of TensorFlow and other libraries."
@@ -58,8 +59,11 @@ def main(
     if version:
         typer.echo(f"keras-cbam {__version__}")
         raise typer.Exit()
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit()
     if verbose:
-        show_messages()
+        start.show_messages()
 
 
 def run() -> None:

@@ -9,8 +9,8 @@ import typer
 from rich import box
 from rich.table import Table
 
-from keras_cbam.cli.command import command
 from keras_cbam.cli.limits_option import GIBIBYTES, SECONDS, MemoryLimit, TimeLimit
+from keras_cbam.cli.start import start
 from keras_cbam.cli.terminal import SafeConsole, one_line, out
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ WIDTH = 120
 COLUMNS = ("artifact", "beside", "time, minimum", "time, median", "milliseconds")
 
 
-@command()
 def benchmark(
     directory: Annotated[Path, typer.Argument(help="Directory that keras-cbam export wrote.")],
     against: Annotated[
@@ -37,6 +36,7 @@ def benchmark(
     memory_limit: MemoryLimit = GIBIBYTES,
 ) -> None:
     """Time TFLite files in LiteRT and ONNX files in onnxruntime, in turn, on one input."""
+    start()
     from keras_cbam.export import Limits
     from keras_cbam.export.timing import time_artifacts
 

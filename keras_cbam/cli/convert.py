@@ -7,12 +7,11 @@ from typing import Annotated
 
 import typer
 
-from keras_cbam.cli.command import command
+from keras_cbam.cli.start import start
 from keras_cbam.cli.terminal import errors, out
 from keras_cbam.errors import InputError
 
 
-@command()
 def convert(
     checkpoint: Annotated[
         Path,
@@ -34,6 +33,7 @@ def convert(
     ] = False,
 ) -> None:
     """Convert a checkpoint of the authors' PyTorch networks to a Keras model with a softmax."""
+    start()
     from keras_cbam.checkpoints.convert import ConversionError
     from keras_cbam.checkpoints.convert import convert as convert_checkpoint
 

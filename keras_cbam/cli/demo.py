@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from keras_cbam.cli import export, finetune
-from keras_cbam.cli.command import command
+from keras_cbam.cli.start import start
 from keras_cbam.cli.terminal import out
 from keras_cbam.config.fine_tune import FineTuneConfig
 from keras_cbam.errors import InputError, require
@@ -49,13 +49,13 @@ CALIBRATION_IMAGES = 200
 PICTURES = 6
 
 
-@command(trains=True, needs_tensorflow=True)
 def demo(
     output: Annotated[Path, typer.Option(help="Directory of everything the demo writes.")] = Path(
         "demo"
     ),
 ) -> None:
     """Fine-tune, export and verify on an embedded data set, without the internet."""
+    start(trains=True, needs_tensorflow=True)
     from keras_cbam.export.formats import WRITTEN_WITH
     from keras_cbam.training import ImageBatches
     from keras_cbam.training.digits import write_digits

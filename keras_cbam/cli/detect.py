@@ -13,8 +13,8 @@ from keras_cbam.cli.artifact_options import (
     precision_names,
     runtime_names,
 )
-from keras_cbam.cli.command import command
 from keras_cbam.cli.options import Resume, takes
+from keras_cbam.cli.start import start
 from keras_cbam.cli.terminal import counting, out, progress_bar, tell_skipped
 from keras_cbam.config.detection import DetectionConfig
 from keras_cbam.errors import InputError, require
@@ -45,13 +45,13 @@ ValSplit = Annotated[
 
 
 @app.command()
-@command(trains=True)
 @takes(DetectionConfig)
 def train(
     config: DetectionConfig,
     resume: Resume = False,
 ) -> None:
     """Train a detector on images with boxes, and measure COCO's mAP on val after each epoch."""
+    start(trains=True)
     from keras_cbam.cli.detect_inputs import tell_left_out
     from keras_cbam.cli.epoch_progress import EpochProgress
     from keras_cbam.detection import train_detector
@@ -85,7 +85,6 @@ def train(
 
 
 @app.command()
-@command()
 def evaluate(
     model: Detector,
     data: Data,
@@ -97,6 +96,7 @@ def evaluate(
     ] = PICTURES,
 ) -> None:
     """Score a detector by COCO's metrics, and draw the detected boxes beside the true ones."""
+    start()
     from keras_cbam.cli.detect_inputs import load_with_classes, read_splits, tell_left_out
     from keras_cbam.detection import evaluate_detector
 
@@ -112,7 +112,6 @@ def evaluate(
 
 
 @app.command()
-@command()
 def predict(
     model: Detector,
     images: Annotated[list[Path], typer.Argument(help="Images, and folders of images.")],
@@ -122,6 +121,7 @@ def predict(
     ] = SHOWN,
 ) -> None:
     """Draw the boxes that a detector finds in images."""
+    start()
     from keras_cbam.cli.detect_inputs import load_with_classes
     from keras_cbam.detection import Predictor
     from keras_cbam.detection.evaluate import write_predictions
@@ -149,7 +149,6 @@ def predict(
 
 
 @app.command()
-@command(needs_tensorflow=True)
 def export(
     model: Detector,
     data: Data,
@@ -176,6 +175,7 @@ def export(
     ] = False,
 ) -> None:
     """Write the raw heads as TFLite and ONNX files with their decoder, proven by boxes and mAP."""
+    start(needs_tensorflow=True)
     from keras_cbam.cli.artifact_table import misses_shown, print_table, show
     from keras_cbam.cli.detect_inputs import (
         load_with_classes,

@@ -7,15 +7,14 @@ from typing import Annotated
 
 import typer
 
-from keras_cbam.cli.command import command
 from keras_cbam.cli.preprocessing_option import Preprocessing
+from keras_cbam.cli.start import start
 from keras_cbam.cli.terminal import out
 from keras_cbam.config.names import HEATS
 from keras_cbam.errors import require
 from keras_cbam.files import check_writable
 
 
-@command()
 def explain(
     model: Annotated[
         Path, typer.Argument(help="A .keras file, with labels.txt beside it if there is one.")
@@ -40,6 +39,7 @@ def explain(
     preprocessing: Preprocessing = None,
 ) -> None:
     """Draw Grad-CAM, spatial maps and channel gates for images, and compare models."""
+    start()
     from keras_cbam.cli.explain_page import explain_models
 
     require("matplotlib", "PIL")

@@ -15,9 +15,9 @@ from keras_cbam.cli.artifact_options import (
     precision_names,
     runtime_names,
 )
-from keras_cbam.cli.command import command
 from keras_cbam.cli.options import takes
 from keras_cbam.cli.preprocessing_option import Preprocessing
+from keras_cbam.cli.start import start
 from keras_cbam.cli.terminal import out
 from keras_cbam.config.export import ExportOptions
 from keras_cbam.config.names import FORMATS, JUDGES
@@ -37,7 +37,6 @@ JUDGE_HELP = (
 )
 
 
-@command(needs_tensorflow=True)
 @takes(ExportOptions)
 def export(
     model: Annotated[Path, typer.Argument(help="A .keras file.")],
@@ -74,6 +73,7 @@ def export(
     ] = False,
 ) -> None:
     """Write SavedModel, TFLite and ONNX files, each verified in its real runtime."""
+    start(needs_tensorflow=True)
     from keras_cbam.cli.export_images import calibration_pixels, verification_pixels
     from keras_cbam.model_file import load_model
     from keras_cbam.pixels import preprocessed
@@ -108,7 +108,7 @@ def export(
 
 
 def run(model: keras.Model, output: Path, **arguments: Any) -> Report:
-    """Export with progress on the terminal, and print the table. Exit with 1 on a mismatch."""
+    """Export with progress on the terminal, and print the table; exit with 1 if it raises."""
     from keras_cbam.cli.artifact_table import misses_shown, show
     from keras_cbam.export import export_model
 

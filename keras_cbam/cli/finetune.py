@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from keras_cbam.cli.command import command
 from keras_cbam.cli.options import Resume, takes
 from keras_cbam.cli.processes_option import Hosts, ProcessId
+from keras_cbam.cli.start import start
 from keras_cbam.cli.terminal import counting, out, progress_bar, tell_skipped
 from keras_cbam.config.fine_tune import FineTuneConfig
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from keras_cbam.training import FineTuneResult, Processes
 
 
-@command(trains=True)
 @takes(FineTuneConfig)
 def finetune(
     config: FineTuneConfig,
@@ -23,6 +22,7 @@ def finetune(
     resume: Resume = False,
 ) -> None:
     """Fine-tune a keras.applications backbone with attention on a folder of images."""
+    start(trains=True)
     from keras_cbam.training import join_processes
 
     processes = join_processes(hosts, process_id)

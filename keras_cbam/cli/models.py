@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from keras_cbam.cli.command import command
+from keras_cbam.cli.start import start
 from keras_cbam.cli.terminal import errors, out, progress_bar
 from keras_cbam.config.names import NETWORKS, TABULATED_ATTENTIONS
 from keras_cbam.errors import InputError
@@ -26,7 +26,6 @@ COLUMNS = (
 WIDTH = 120
 
 
-@command()
 def models(
     networks: Annotated[
         list[str] | None,
@@ -38,6 +37,7 @@ def models(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """List the paper's networks with parameters, multiply-adds at 224x224 and printed figures."""
+    start()
     variants = networks or list(NETWORKS)
     names = attention.split(",")
     for what, given, known in (

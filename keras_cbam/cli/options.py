@@ -64,7 +64,7 @@ def _parameter(field: OptionField, names: dict[str, str]) -> inspect.Parameter:
         default = form.write(default)
     help = re.sub(r"`(\w+)`", lambda found: names.get(found[1], found[1]), told.help)
     if told.argument:
-        info = typer.Argument(help=help)
+        info = typer.Argument(metavar=names[field.name], help=help)
     else:
         text = " ".join(filter(None, (help, form and form.hint)))
         # A switch has no opposite: it is off unless given.

@@ -10,7 +10,7 @@ import typer
 from rich.table import Column, Table
 
 from keras_cbam.cli.backbone_options import BackboneOptions
-from keras_cbam.cli.command import command
+from keras_cbam.cli.start import start
 from keras_cbam.cli.terminal import out
 from keras_cbam.config.forms import read_arguments
 from keras_cbam.config.names import ATTENTIONS, NAMED_POINTS
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 IMAGE_SIZE = 224
 
 
-@command()
 def points(
     backbone: Annotated[
         str, typer.Argument(help="A builder of keras.applications, or the path of a .keras file.")
@@ -45,6 +44,7 @@ def points(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Show where attention goes in a network, with shapes and added parameters."""
+    start()
     from keras_cbam.surgery import added_parameters
 
     with out.status("reading the network"):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from keras_cbam.cli.backbone_options import BackboneOptions
-from keras_cbam.cli.command import command
 from keras_cbam.cli.processes_option import Hosts, ProcessId
+from keras_cbam.cli.start import start
 from keras_cbam.cli.terminal import counting, out, progress_bar, tell_skipped
 from keras_cbam.config.fine_tune import FineTuneConfig
 from keras_cbam.config.forms import read_arguments
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 ALL, TRANSFER = "all", "transfer"
 
 
-@command(trains=True)
 def study(
     name: Annotated[
         str,
@@ -103,6 +102,13 @@ def study(
 
     The same command continues with the runs that are not done yet.
     """
+    known = (*TABLES, ALL, TRANSFER)
+    if name not in known:
+        raise InputError(f"Expected studies of {', '.join(known)}. Received: {name}")
+    if scale not in (None, *SCALES):
+        raise InputError(f"Expected a scale of {', '.join(SCALES)}. Received: {scale}")
+    if rows and not set(rows.split(",")) <= set(TRANSFER_ROWS):
+        raise InputError(f"Expected rows of {', '.join(TRANSFER_ROWS)}. Received: {rows}")
     of_tables = {
         "--scale": scale,
         "--images": images,
@@ -116,6 +122,7 @@ def study(
     for option, value in (of_tables if name == TRANSFER else of_transfer).items():
         if value is not None:
             raise InputError(f"{option} does not go with study {name}. Received: {value}")
+    start(trains=True)
     if name == TRANSFER:
         _transfer(
             data,
@@ -137,9 +144,6 @@ def study(
     from keras_cbam.training import join_processes
 
     processes = join_processes(hosts, process_id)
-    scale = "small" if scale is None else scale
-    if scale not in SCALES:
-        raise InputError(f"Expected a scale of {', '.join(SCALES)}. Received: {scale}")
     changes: dict[str, Any] = {
         "networks": tuple(network) if network else None,
         "image_size": image_size,
@@ -147,7 +151,9 @@ def study(
         "images": images,
         "stem": stem,
     }
-    chosen = replace(scales.SCALES[scale], **{k: v for k, v in changes.items() if v is not None})
+    chosen = replace(
+        scales.SCALES[scale or "small"], **{k: v for k, v in changes.items() if v is not None}
+    )
     recipe_changes: dict[str, Any] = {"learning_rate": learning_rate, "dtype_policy": dtype_policy}
     recipe = replace(chosen.recipe, **{k: v for k, v in recipe_changes.items() if v is not None})
     with progress_bar() as bar, counting(bar, "runs done") as progress:

@@ -8,12 +8,11 @@ from typing import Annotated
 import typer
 
 from keras_cbam.cli.artifact_options import REPORT_HELP, RUNTIMES_HELP, runtime_names
-from keras_cbam.cli.command import command
 from keras_cbam.cli.limits_option import GIBIBYTES, SECONDS, MemoryLimit, TimeLimit
+from keras_cbam.cli.start import start
 from keras_cbam.cli.terminal import out
 
 
-@command()
 def verify(
     directory: Annotated[Path, typer.Argument(help="Directory that keras-cbam export wrote.")],
     runtimes: Annotated[str | None, typer.Option(help=RUNTIMES_HELP)] = None,
@@ -22,6 +21,7 @@ def verify(
     memory_limit: MemoryLimit = GIBIBYTES,
 ) -> None:
     """Verify the artifacts of an export again, in the runtimes of this machine."""
+    start()
     from keras_cbam.cli.artifact_table import show
     from keras_cbam.export import Limits
     from keras_cbam.export import verify as verify_export

@@ -82,7 +82,7 @@ def usual(name: str) -> str:
     return told if adapter == trained else f"{told}, for an adapter {adapter:g}"
 
 
-def default_recipe() -> dict[str, object]:
+def default_numbers() -> dict[str, object]:
     """Return all of these numbers by name.
 
     They change whenever the defaults change what a run with the same options does.
@@ -93,6 +93,7 @@ def default_recipe() -> dict[str, object]:
         "epochs": [LEAST_EPOCHS, MOST_EPOCHS, ADAPTER_STEPS],
         "beside_frozen": BESIDE_FROZEN,
         "near": [NEAR, QUANTILE],
+        "momentum": SHORT_MOMENTUM,
     }
 
 

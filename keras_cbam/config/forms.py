@@ -17,18 +17,21 @@ class Form(NamedTuple):
         type: type of the argument that the command line parses.
         read: function from this argument to the value; raises an `InputError` if it is not valid.
         write: function from a value to the argument.
-        hint: text that follows the help of the option.
+        hint: text that follows the help of the option on the command line.
+        none: text that follows it in the docstring.
     """
 
     type: Any
     read: Callable[[Any], Any]
     write: Callable[[Any], Any]
     hint: str = ""
+    none: str = ""
 
 
 def read_names(text: str) -> tuple[str, ...]:
     """Return the names in `a,b`, or no names for `none`."""
-    return () if text == "none" else tuple(text.split(","))
+    names = [name.strip() for name in text.split(",")]
+    return () if names == ["none"] else tuple(filter(None, names))
 
 
 def write_names(names: tuple[str, ...]) -> str:
@@ -43,7 +46,7 @@ def read_arguments(pairs: list[str] | None) -> dict[str, Any]:
 
 def _read_argument(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
-    if not equals:
+    if not name or not equals:
         raise InputError(f"Expected a backbone option NAME=VALUE. Received: {text}")
     try:
         return name, json.loads(value)
@@ -64,16 +67,26 @@ def write_size(size: tuple[int, int]) -> str:
     return "x".join(map(str, dict.fromkeys(size)))
 
 
-PATH = Form(Path, str, Path)
-NAMES = Form(str, read_names, write_names, "Names separated by commas, or none.")
-SIZE = Form(str, read_size, write_size, "One side, or HEIGHTxWIDTH.")
+PATH = Form(type=Path, read=str, write=Path)
+NAMES = Form(str, read_names, write_names, hint="Names separated by commas, or none.")
+SIZE = Form(str, read_size, write_size, hint="One side, or HEIGHTxWIDTH.")
 ARGUMENTS = Form(
     list[str] | None,
     read_arguments,
-    lambda arguments: None,
-    "NAME=VALUE, such as alpha=0.25; repeatable.",
+    write=lambda arguments: None,
+    hint="NAME=VALUE, such as alpha=0.25; repeatable.",
 )
 NUMBER_OR_NONE = Form(
-    float, lambda number: number or None, lambda number: number or 0.0, "0 for none."
+    float,
+    read=lambda number: number or None,
+    write=lambda number: number or 0.0,
+    hint="0 for none.",
+    none="`None` for none.",
 )
-COUNT_OR_NONE = Form(int, lambda count: count or None, lambda count: count or 0, "0 for any.")
+COUNT_OR_NONE = Form(
+    int,
+    read=lambda count: count or None,
+    write=lambda count: count or 0,
+    hint="0 for any.",
+    none="`None` for any.",
+)

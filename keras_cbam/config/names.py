@@ -1,4 +1,4 @@
-"""The names that a user can choose. A comment gives the file of the table behind each list."""
+"""The names that a user can choose. A comment gives the file that knows what each name means."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import textwrap
 from typing import Any, NamedTuple, TypeVar, get_type_hints
 
@@ -19,8 +20,8 @@ class Option(NamedTuple):
 
     Attributes:
         help: one or more sentences. Backticks mark the names of other fields.
-        least: smallest accepted number.
-        most: largest accepted number.
+        least: smallest number that the command line accepts.
+        most: largest number that the command line accepts.
         argument: whether the command line takes the value as an argument without a name.
         form: syntax of the value on the command line.
         flag: name on the command line, such as `"--augment"`, if it differs from the field's name.
@@ -89,12 +90,11 @@ def documented(config: type[T]) -> type[T]:
     lines = ["Attributes:"]
     for name, _, _, told in option_fields(config):
         lines += textwrap.wrap(
-            f"{name}: {told.help}",
+            f"{name}: {told.help} {told.form.none if told.form else ''}".rstrip(),
             WIDTH - 4,
             initial_indent=" " * 4,
             subsequent_indent=" " * 8,
             break_on_hyphens=False,
         )
-    described = textwrap.indent("\n".join(lines), " " * 4).lstrip()
-    config.__doc__ = f"{(config.__doc__ or '').rstrip()}\n\n    {described}\n    "
+    config.__doc__ = "\n".join([inspect.cleandoc(config.__doc__ or ""), "", *lines])
     return config

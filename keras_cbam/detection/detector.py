@@ -195,6 +195,8 @@ def raw_heads(detector: keras.Model) -> keras.Model:
 
 def misfit(image_size: tuple[int, int]) -> str | None:
     """Return why a detector cannot have inputs of that size; `None` if it can."""
+    if not isinstance(image_size, tuple | list) or len(image_size) != 2:
+        return f"Expected image_size as (height, width). Received: {image_size}"
     if not any(side < MULTIPLE or side % MULTIPLE for side in image_size):
         return None
     return (

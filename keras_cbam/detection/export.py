@@ -97,7 +97,8 @@ def export_detector(
     - A float32 artifact finds 99 % of Keras's boxes with a score of at least 0.5, with the same
       class and an intersection over union of at least 0.99.
 
-    If Keras itself has no box of such a score, nothing can be verified, and nothing is exported.
+    If Keras itself has no box of such a score, nothing can be verified, and every artifact
+    misses.
 
     Args:
         detector: a detector that `retinanet` built.
@@ -117,7 +118,8 @@ def export_detector(
 
     Raises:
         InputError: on arguments that cannot be used.
-        VerificationError: if an artifact misses a requirement; then nothing is exported.
+        VerificationError: if an artifact misses a requirement and `on_mismatch` is `"raise"`. Then
+            nothing is exported.
     """
     require("pycocotools")
     if not photographs:

@@ -71,8 +71,8 @@ def report_text(record: dict[str, Any]) -> str:
         "",
         f"- best weights: epoch {best['epoch']} of {len(record['epochs'])}, by mAP on val",
         f"- trained on {train['images']} images with {train['boxes']:,} boxes of "
-        f"{len(record['classes'])} classes at {width}x{height} pixels, seed {config['seed']}; "
-        f"val has {val['images']} images with {val['boxes']:,} boxes",
+        f"{len(record['classes'])} classes at {height}x{width} pixels (height x width), "
+        f"seed {config['seed']}; val has {val['images']} images with {val['boxes']:,} boxes",
         f"- anchors of size {record['anchor_size']:g}: {record['boxes_with_an_anchor']:.1%} of the "
         "boxes of train have one to learn from",
         f"- parameters: {record['parameters']:,}",

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 
 from keras_cbam.config.fine_tune import FineTuneConfig
-from keras_cbam.config.fine_tune_defaults import default_recipe
+from keras_cbam.config.fine_tune_defaults import default_numbers
 from keras_cbam.errors import InputError, require
 from keras_cbam.files import check_writable
 from keras_cbam.foreign_files import read_bounded
@@ -61,7 +61,7 @@ class TransferRun:
         """Name of the run's directory, unique to the run."""
         found = {key: value for key, value in asdict(self.config).items() if key not in INCIDENTAL}
         found["weights"] = self.weights
-        parts = [found, self.row, self.backend, self.images, VERSION, default_recipe()]
+        parts = [found, self.row, self.backend, self.images, VERSION, default_numbers()]
         text = json.dumps(parts, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:8]
         return f"{self.dataset}_{self.row}_{self.config.seed}_{digest}"

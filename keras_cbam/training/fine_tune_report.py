@@ -131,7 +131,9 @@ def _norm_lines(record: dict[str, Any]) -> list[str]:
         return []
     if not record["backbone_batch_norms"]:
         return ["- the backbone has no batch normalization"]
-    return [f"- batch normalization of the backbone, in the second phase: {config['batch_norm']}"]
+    return [
+        f"- batch normalization of the backbone, while the whole network learned: {config['batch_norm']}"
+    ]
 
 
 def _balance_lines(val: dict[str, float]) -> list[str]:

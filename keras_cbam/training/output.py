@@ -19,12 +19,14 @@ from keras_cbam.training.run_state import VERSION, drop_state
 
 STATE_DIRECTORY = ".state"
 # The report is written last, so it marks a finished run.
-REPORT = "report.md"
+REPORT, HISTORY = "report.md", "history.json"
 
 
 def check_output(output: Path, resume: bool) -> None:
     """Raise an `InputError` if a run cannot write to `output`, or would overwrite another."""
     check_writable(output)
+    if (output / REPORT).exists() and not (output / HISTORY).exists():
+        raise InputError(f"{output / REPORT} is in the way, and no run wrote it.")
     if (output / REPORT).exists():
         # A kill between the last two steps of a run leaves its state behind.
         drop_state(output / STATE_DIRECTORY)
@@ -74,5 +76,5 @@ def write_results(
         with atomic_path(output / name) as path:
             write(path)
     write_text(output / "labels.txt", "".join(f"{name}\n" for name in classes))
-    write_text(output / "history.json", json.dumps(record, indent=2) + "\n")
+    write_text(output / HISTORY, json.dumps(record, indent=2) + "\n")
     write_text(output / REPORT, report)

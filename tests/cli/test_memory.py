@@ -8,7 +8,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from keras_cbam.cli import app, command, memory
+from keras_cbam.cli import app, memory, start
 from keras_cbam.errors import InputError
 
 # Prints the page faults of arrays of 40 MiB; glibc gives them back by default.
@@ -50,14 +50,14 @@ def test_freed_memory_is_used_again():
     [
         ("finetune missing --output run", 1),
         ("detect train missing --output run", 1),
-        ("study 4 --data missing --output run", 1),
+        ("study order --data missing --output run", 1),
         ("verify missing", 0),
     ],
 )
 def test_commands_that_train_keep_it(monkeypatch, tmp_path, arguments, kept):
     calls = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command, "keep_freed_memory", lambda: calls.append("kept"))
+    monkeypatch.setattr(start, "keep_freed_memory", lambda: calls.append("kept"))
     result = CliRunner().invoke(app.app, arguments.split())
     assert isinstance(result.exception, InputError)
     assert len(calls) == kept

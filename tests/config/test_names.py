@@ -1,4 +1,4 @@
-"""Every list of names has the names of the table that it stands beside."""
+"""Lists of names have the names of their tables."""
 
 import pytest
 

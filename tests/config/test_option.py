@@ -91,9 +91,10 @@ def test_help_names_options_as_the_command_line_does():
 
 
 def test_docstring_lists_every_option():
-    assert Config.__doc__.startswith("A run.\n\n    It has a second paragraph.\n\n    Attributes:")
+    assert Config.__doc__.startswith("A run.\n\nIt has a second paragraph.\n\nAttributes:\n")
     for field in fields(Config):
-        assert f"\n        {field.name}: " in Config.__doc__
+        assert f"\n    {field.name}: " in Config.__doc__
+    assert "norm: Norm. `None` for none." in Config.__doc__
 
 
 @pytest.mark.parametrize("config", CONFIGS)

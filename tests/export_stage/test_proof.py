@@ -1,5 +1,6 @@
 """What an export has to prove may be stated, and files may belong to it."""
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -70,7 +71,8 @@ def test_a_manifest_cannot_give_away_other_files(network, images, tmp_path):
     path = tmp_path / "out" / "manifest.json"
     record = json.loads(path.read_text())
     record["beside"] = ["../outside.txt", "inside.txt"]
-    record["beside_sha256"] = {"../outside.txt": "0" * 64, "inside.txt": "0" * 64}
+    kept = hashlib.sha256(b"kept").hexdigest()
+    record["beside_sha256"] = {"../outside.txt": kept, "inside.txt": "0" * 64}
     path.write_text(json.dumps(record))
     missed = verify(tmp_path / "out", runtimes=()).missed
     assert "../outside.txt: expected a name of letters" in missed[0]
@@ -79,7 +81,10 @@ def test_a_manifest_cannot_give_away_other_files(network, images, tmp_path):
     assert (tmp_path / "out" / "inside.txt").read_text() == "kept"
 
 
-@pytest.mark.parametrize("name", ["../a", "a/b", ".hidden", "", "a b", "model.onnx", "x" * 65])
+NAMES = ["../a", "a/b", ".hidden", "", "a b", "model.onnx", "Manifest.json", "x" * 65]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_names_of_companions_are_checked_first(name, network, tmp_path):
     with pytest.raises(InputError, match="Expected names of companions"):
         export_model(network, tmp_path / "out", proof=Proof(companions={name: print}), **ONNX)
@@ -95,10 +100,45 @@ def test_tolerances_are_those_stated(network, images, tmp_path):
     loose = Proof(tolerances={"model.onnx": Tolerance(largest_error=0.5, agreement=None)})
     report = export_model(network, tmp_path / "out", proof=loose, **arguments)
     assert "model.onnx is judged by largest error 0.5" in report.remarks()
-    assert "model.onnx is judged by largest error 0.5" in verify(tmp_path / "out").remarks()
+    path = tmp_path / "out" / "manifest.json"
+    assert verify(path.parent, runtimes=()).verified
+    record = json.loads(path.read_text())
+    record["tolerances"]["model.onnx"]["largest_error"] = 0.0
+    path.write_text(json.dumps(record))
+    (missed,) = verify(path.parent, runtimes=()).missed
+    assert "largest error" in missed
     wrong = Proof(tolerances={"other": usual})
     with pytest.raises(InputError, match=r"Expected tolerances of model.onnx. Received: other"):
         export_model(network, tmp_path / "out", proof=wrong, **arguments)
+
+
+def test_companions_may_be_called_as_files_of_an_export_in_progress(network, images, tmp_path):
+    files = {name: companions(a="text")["a"] for name in ("replaced", "inputs.npz", "companions")}
+    for _ in range(2):
+        report = export_model(
+            network,
+            tmp_path,
+            verification_data=images[:50],
+            proof=Proof(companions=files),
+            **ONNX,
+        )
+    assert report.verified
+    assert all((tmp_path / name).read_text() == "text" for name in files)
+
+
+def test_a_companion_that_is_not_written_is_named(network, images, tmp_path):
+    proof = Proof(companions={"notes.txt": lambda path: None})
+    with pytest.raises(InputError, match="writes the companion notes.txt. No file came"):
+        export_model(network, tmp_path, verification_data=images[:50], proof=proof, **ONNX)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_judges_are_refused(network, tmp_path):
+    proof = Proof(judge=lambda *arguments: [], tolerances={"model.onnx": Tolerance()})
+    with pytest.raises(InputError, match="Expected a judge or tolerances"):
+        export_model(network, tmp_path, proof=proof, **ONNX)
+    with pytest.raises(InputError, match="Expected judge or a proof with a judge"):
+        export_model(network, tmp_path, judge="values", proof=Proof(judge=proof.judge), **ONNX)
 
 
 def test_the_old_name_warns(network, images, tmp_path):

@@ -327,7 +327,7 @@ def test_a_run_learns_at_the_rates_that_fit_its_start(
     assert ["conv1_bn" in names for names in look.normalizing] == [False, not near]
     assert f"backbone {backbone:.2g}" in report
     assert "(0.1 of it while the backbone is frozen)" in report
-    assert f"second phase: {'frozen' if near else 'train'}\n" in report
+    assert f"while the whole network learned: {'frozen' if near else 'train'}\n" in report
 
 
 @on_one

@@ -2,59 +2,42 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 from keras_cbam.cli.memory import keep_freed_memory
 from keras_cbam.errors import require
 
-Command = Callable[..., None]
 _messages_are_shown = False
 
 
-def command(
-    *, trains: bool = False, needs_tensorflow: bool = False
-) -> Callable[[Command], Command]:
-    """Import Keras only when the command runs, so that its help and its option errors are fast.
+def start(*, trains: bool = False, needs_tensorflow: bool = False) -> None:
+    """Import Keras for a command. Its help and the errors of its options do not wait for that.
 
     Args:
         trains: whether to keep the memory that a training step frees.
         needs_tensorflow: whether to use the TensorFlow backend, regardless of Keras's setting.
     """
-
-    def decorate(work: Command) -> Command:
-        @functools.wraps(work)
-        def run(*given: object, **named: object) -> None:
-            if trains:
-                keep_freed_memory()
-            if needs_tensorflow:
-                require("tensorflow")
-                os.environ["KERAS_BACKEND"] = "tensorflow"
-            _import_keras()
-            work(*given, **named)
-
-        return run
-
-    return decorate
+    if trains:
+        keep_freed_memory()
+    if needs_tensorflow:
+        require("tensorflow")
+        os.environ["KERAS_BACKEND"] = "tensorflow"
+    if not _messages_are_shown:
+        # This hides later messages, but not those of the import.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with nullcontext() if _messages_are_shown else _held_back():
+        importlib.import_module("keras")
 
 
 def show_messages() -> None:
     """Let C libraries write their messages to standard error."""
     global _messages_are_shown
     _messages_are_shown = True
-
-
-def _import_keras() -> None:
-    if not _messages_are_shown:
-        # This hides later messages, but not those of the import.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with nullcontext() if _messages_are_shown else _held_back():
-        importlib.import_module("keras")
 
 
 @contextmanager
