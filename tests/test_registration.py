@@ -51,10 +51,11 @@ print("done")
 """
 
 
-@pytest.mark.parametrize(
-    "code", [FIRST, SECOND, AGAIN, RELOADED], ids=["before", "after", "failed once", "reloaded"]
-)
-def test_layers_are_registered(code):
-    command = [sys.executable, "-c", code + REGISTERED]
+CASES = {"before": FIRST, "after": SECOND, "failed once": AGAIN, "reloaded": RELOADED}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_layers_are_registered(case):
+    command = [sys.executable, "-c", CASES[case] + REGISTERED]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout == "done\n", done.stderr

@@ -132,7 +132,8 @@ def _norm_lines(record: dict[str, Any]) -> list[str]:
     if not record["backbone_batch_norms"]:
         return ["- the backbone has no batch normalization"]
     return [
-        f"- batch normalization of the backbone, while the whole network learned: {config['batch_norm']}"
+        "- batch normalization of the backbone, while the whole network learned: "
+        f"{config['batch_norm']}"
     ]
 
 

@@ -128,7 +128,7 @@ def test_companions_may_be_called_as_files_of_an_export_in_progress(network, ima
 
 def test_a_companion_that_is_not_written_is_named(network, images, tmp_path):
     proof = Proof(companions={"notes.txt": lambda path: None})
-    with pytest.raises(InputError, match="writes the companion notes.txt. No file came"):
+    with pytest.raises(InputError, match=r"writes the companion notes\.txt\. No file"):
         export_model(network, tmp_path, verification_data=images[:50], proof=proof, **ONNX)
     assert list(tmp_path.iterdir()) == []
 
