@@ -44,7 +44,7 @@ def measure(network: int, kind: int) -> None:
     """Print the weights that are trained, the times of the steps, and the memory in MiB."""
     _, builder, options, side = NETWORKS[network]
     _, phase, attention = KINDS[kind]
-    config = FineTuneConfig("", "", weights="none", attention=attention, train=phase)
+    config = FineTuneConfig(data="", output="", weights="none", attention=attention, train=phase)
     config = config.settled(batches=1).rated(None, images=1, classes=CLASSES)
     model = build_classifier(
         builder, CLASSES, weights="none", attention=attention, image_size=side, options=options

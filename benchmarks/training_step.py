@@ -39,7 +39,7 @@ def measure(attention: str) -> None:
     """Print the least and the median time of a step, its page faults, and the peak memory."""
     data = Path(os.environ["KERAS_CBAM_DATA"]) / "transfer" / "trash" / "train"
     folder = read_image_folder(data, val_split=0.25)
-    config = FineTuneConfig(str(data), "", weights="none", attention=attention)
+    config = FineTuneConfig(data=str(data), output="", weights="none", attention=attention)
     config = config.settled(batches=1).rated(None, images=1, classes=len(folder.classes))
     model = build_classifier(
         "MobileNet",

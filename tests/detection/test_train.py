@@ -135,7 +135,7 @@ def test_what_cannot_be_trained(changes, message, data, tmp_path):
 
 
 def test_the_rate_of_the_attention_goes_with_the_other_or_is_its_own():
-    run = DetectionConfig("data", "run", learning_rate=1e-4)
+    run = DetectionConfig(data="data", output="run", learning_rate=1e-4)
     assert run.recipe.group_rates["attention"] == pytest.approx(3e-4)
     run = replace(run, attention_learning_rate=0.5)
     assert run.recipe.group_rates == {"attention": 0.5}

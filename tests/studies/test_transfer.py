@@ -228,7 +228,9 @@ def test_differences_are_those_of_pairs():
     alone = [stats.ttest_1samp(each, 0).pvalue for each in gains]
     assert [found["a"].p_value, found["b"].p_value] == pytest.approx(holm(alone))
     assert verdicts(list(found.values()))[0].startswith("CBAM, against plain network: better, +")
-    text = markdown(outcomes, list(found.values()), FineTuneConfig("", ""), "tensorflow")
+    text = markdown(
+        outcomes, list(found.values()), FineTuneConfig(data="", output=""), "tensorflow"
+    )
     assert f"| CBAM | plain network | {ALL} | {pooled.mean():+.1f} (" in text
 
 
