@@ -21,7 +21,7 @@ demo: .venv/installed
 
 # Each backend wants processes of its own; what trains is proven on all three.
 # One thread a process: more would only wait for one another.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal --durations 25
 test: .venv/installed
 	$(PYTEST) -m "not slow"
 	KERAS_BACKEND=jax $(PYTEST) -m "not slow and backends"
