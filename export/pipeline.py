@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
@@ -19,13 +18,13 @@ from .children.arrays import save_arrays
 from .children.process import RuntimeFailure
 from .formats import FORMATS, Artifact
 from .proof.judging import CLASSES, VALUES, can_hold_classes
-from .proof.manifest import MANIFEST, size_and_hash, source, versions, write_manifest
+from .proof.manifest import MANIFEST, source, versions, write_manifest
 from .proof.parity import accuracy
-from .proof.proof import Judge, Proof
+from .proof.proof import Proof
 from .proof.reference import REFERENCE, Arrays, write_reference
 from .proof.report import REPORT, ArtifactReport, Report, VerificationError
 from .proof.warnings import calibration_warnings, spread_of, verification_warnings
-from .publish import COMPANIONS, KNOWN, check_ours, publish, space_needed, staged
+from .publish import KNOWN, check_ours, publish, space_needed, write_companions
 from .request import (
     Request,
     check_destination,
@@ -203,7 +202,7 @@ def export_model(
             raise VerificationError(f"Nothing was exported, because of {missed}.{hint}", report)
         answers = {each.name: outputs for each, outputs in found}
         write_reference(staging / REFERENCE, request.named(), reference, answers)
-        report = replace(report, beside_sha256=_write_companions(proof, staging))
+        report = replace(report, beside_sha256=write_companions(proof, staging))
         if write_report:
             say("where the operations run")
             report = replace(report, delegations=delegations(staging, names))
@@ -211,19 +210,6 @@ def export_model(
         write_manifest(report, staging / MANIFEST)
         publish(staging, directory, [*names, *also_written])
     return report
-
-
-def _write_companions(proof: Proof, staging: Path) -> dict[str, str]:
-    """Write the companions, and return their hashes by name."""
-    (staging / COMPANIONS).mkdir()
-    hashes = {}
-    for name, write in proof.companions.items():
-        path = staged(staging, name)
-        write(path)
-        if not path.is_file():
-            raise InputError(f"Expected a function that writes the companion {name}. No file came")
-        hashes[name] = size_and_hash(path)[1]
-    return hashes
 
 
 def _other_judge(subject: Subject) -> str:
@@ -318,26 +304,3 @@ def _report(
             *calibration_warnings(request.representative),
         ),
     )
-
-
-def export(
-    model: keras.Model,
-    directory: str | Path,
-    *,
-    judge: str | Mapping[str, str] | Judge | None = None,
-    beside: Mapping[str, Callable[[Path], None]] | None = None,
-    **arguments: Any,
-) -> Report:
-    """Call `export_model`, under its name up to 0.1.
-
-    `judge` as a function and `beside` are `judge` and `companions` of `Proof` now.
-    """
-    warnings.warn(
-        "`keras_cbam.export.export` is deprecated. Use `keras_cbam.export.export_model`.",
-        DeprecationWarning,
-        stacklevel=2,
-    )
-    if callable(judge) or beside:
-        own = judge if callable(judge) else None
-        arguments["proof"] = Proof(judge=own, companions=beside or {})
-    return export_model(model, directory, judge=None if callable(judge) else judge, **arguments)

@@ -15,7 +15,7 @@ from keras_cbam.foreign_files import read_json
 
 from .formats import ARTIFACTS
 from .proof.manifest import LARGEST, MANIFEST, size_and_hash
-from .proof.proof import is_safe
+from .proof.proof import Proof, is_safe
 from .proof.reference import REFERENCE
 from .proof.report import REPORT
 
@@ -37,9 +37,22 @@ def check_ours(directory: Path, names: list[str]) -> None:
             )
 
 
-def staged(staging: Path, name: str) -> Path:
+def _staged(staging: Path, name: str) -> Path:
     """Return where a file is written. A companion may be called as any other file of the export."""
     return staging / name if name in KNOWN else staging / COMPANIONS / name
+
+
+def write_companions(proof: Proof, staging: Path) -> dict[str, str]:
+    """Write the companions, and return their hashes by name."""
+    (staging / COMPANIONS).mkdir()
+    hashes = {}
+    for name, write in proof.companions.items():
+        path = _staged(staging, name)
+        write(path)
+        if not path.is_file():
+            raise InputError(f"Expected a function that writes the companion {name}. No file came")
+        hashes[name] = size_and_hash(path)[1]
+    return hashes
 
 
 def publish(staging: Path, directory: Path, names: list[str]) -> None:
@@ -52,7 +65,7 @@ def publish(staging: Path, directory: Path, names: list[str]) -> None:
         listed = [{"name": name} for name in sorted({*replaced, *names})]
         companions = _companions(directory)
         for name in set(names) - set(KNOWN):
-            companions.setdefault(name, set()).add(size_and_hash(staged(staging, name))[1])
+            companions.setdefault(name, set()).add(size_and_hash(_staged(staging, name))[1])
         hashes = {name: sorted(found) for name, found in companions.items()}
         path.write_text(json.dumps({"artifacts": listed, "beside_sha256": hashes}))
     old = staging / "replaced"
@@ -61,7 +74,7 @@ def publish(staging: Path, directory: Path, names: list[str]) -> None:
         if (directory / name).exists():
             os.replace(directory / name, old / name)
     for name in names:
-        os.replace(staged(staging, name), directory / name)
+        os.replace(_staged(staging, name), directory / name)
     (directory / JOURNAL).unlink()
 
 
