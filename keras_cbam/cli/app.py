@@ -83,7 +83,8 @@ def run() -> None:
         # A normal exit would let JAX wait for the process that is gone.
         os._exit(signals.exit_code() or 1)
     except Exception as error:
-        if signals.replaced_by(error):
+        # After a signal, another exception may be what a library made of the signal's own.
+        if signals.exit_code():
             code = 1
         elif (sentence := told(error)) is not None:
             code = _refuse(sentence)

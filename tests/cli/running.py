@@ -34,6 +34,7 @@ def run_here(*arguments):
             mock.patch.object(sys, "argv", ["keras-cbam", *map(str, arguments)]),
             # It cannot be undone, and other tests share this process.
             mock.patch("keras_cbam.cli.start.keep_freed_memory"),
+            mock.patch.object(sys, "unraisablehook", sys.unraisablehook),
             contextlib.redirect_stdout(stdout),
             contextlib.redirect_stderr(stderr),
         ):
