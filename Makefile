@@ -22,14 +22,16 @@ demo: .venv/installed
 # Each backend wants processes of its own; what trains is proven on all three.
 # One thread a process: more would only wait for one another.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal --durations 25
+# What JAX compiled is used again by other tests, and by the next run.
+JAX_CACHE := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.pytest_cache/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0
 test: .venv/installed
 	$(PYTEST) -m "not slow"
-	KERAS_BACKEND=jax $(PYTEST) -m "not slow and backends"
+	KERAS_BACKEND=jax $(JAX_CACHE) $(PYTEST) -m "not slow and backends"
 	KERAS_BACKEND=torch $(PYTEST) -m "not slow and backends"
 
 test-all: .venv/installed
 	$(PYTEST)
-	KERAS_BACKEND=jax $(PYTEST) -m backends
+	KERAS_BACKEND=jax $(JAX_CACHE) $(PYTEST) -m backends
 	KERAS_BACKEND=torch $(PYTEST) -m backends
 
 MINUTES ?= 30

@@ -33,6 +33,11 @@ def _seeded():
     keras.utils.set_random_seed(0)
 
 
+def quick(cases, chosen):
+    """Parameters of a test: `make test` runs the chosen cases, `make test-all` all of them."""
+    return [pytest.param(case, marks=() if case in chosen else pytest.mark.slow) for case in cases]
+
+
 @pytest.fixture
 def short_mobilenet():
     """Lets `SHORT` name a backbone."""

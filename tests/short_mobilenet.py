@@ -1,4 +1,4 @@
-"""A MobileNet with one block at each stride: a backbone that compiles fast."""
+"""A MobileNet with one block at each stride, or fewer: a backbone that compiles fast."""
 
 import contextlib
 from functools import partial
@@ -10,7 +10,7 @@ import pytest
 SHORT = "MobileNetShort"
 
 
-def build(input_tensor, alpha, include_top, weights):
+def build(input_tensor, alpha, include_top, weights, blocks=4):
     def step(x, layer, name):
         x = layer(use_bias=False, padding="same", name=name)(x)
         x = keras.layers.BatchNormalization(name=f"{name}_bn")(x)
@@ -18,7 +18,7 @@ def build(input_tensor, alpha, include_top, weights):
 
     depthwise = partial(keras.layers.DepthwiseConv2D, 3, strides=2)
     x = step(input_tensor, partial(keras.layers.Conv2D, int(32 * alpha), 3, strides=2), "conv1")
-    for block, filters in enumerate((64, 128, 256, 512), 1):
+    for block, filters in enumerate((64, 128, 256, 512)[:blocks], 1):
         x = step(x, depthwise, f"conv_dw_{block}")
         pointwise = partial(keras.layers.Conv2D, int(filters * alpha), 1)
         x = step(x, pointwise, f"conv_pw_{block}")

@@ -10,17 +10,10 @@ NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="the notebooks export")
 
+
 # They do what other tests do, at greater length.
-LONG = {"3_export_and_verify", "4_explain"}
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(path, id=path.stem, marks=pytest.mark.slow if path.stem in LONG else ())
-        for path in sorted(NOTEBOOKS.glob("*.ipynb"))
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
 # Jupyter's own packages.
 @pytest.mark.filterwarnings("default")
 def test_runs(path, tmp_path):

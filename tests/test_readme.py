@@ -8,12 +8,17 @@ import pytest
 
 from tests.conftest import BACKEND, ROOT
 
+# Page -> whether its examples take long, and wait for `make test-all`.
+PAGES = {
+    "README.md": False,
+    "docs/adapters.md": False,
+    "docs/detection.md": False,
+    "docs/explain.md": True,
+    "docs/finetune.md": True,
+}
 EXAMPLES = [
-    example
-    for page in (
-        "README.md",
-        *(f"docs/{name}.md" for name in ("adapters", "detection", "explain", "finetune")),
-    )
+    pytest.param(example, marks=pytest.mark.slow if long else ())
+    for page, long in PAGES.items()
     for example in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     # Of what runs where this package is not, the tests of exports are the proof.
     if "keras_cbam" in example

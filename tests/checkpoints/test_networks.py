@@ -16,6 +16,7 @@ from keras_cbam.checkpoints.torch_file import read_state_dict
 from keras_cbam.checkpoints.torch_network import torch_logits
 from tests.checkpoints.torch_modules import BAM, CBAM
 from tests.checkpoints.torch_networks import ResNet, randomized
+from tests.conftest import quick
 from tests.layers.registry import numpy
 
 RESNET18, RESNET50 = ((2, 2, 2, 2), False), ((3, 4, 6, 3), True)
@@ -64,7 +65,7 @@ def assert_same_logits(model, module, images):
     return expected
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", quick(CASES, {"resnet18_cbam", "resnet50_bam"}))
 def test_logits_are_those_of_pytorch(name, rng, tmp_path):
     module = randomized(CASES[name]())
     parallel = {f"module.{key}": value for key, value in module.state_dict().items()}
@@ -81,7 +82,7 @@ def test_logits_are_those_of_pytorch(name, rng, tmp_path):
         assert np.abs(own - expected).max() < 1e-10 * np.ptp(expected)
 
 
-@pytest.mark.parametrize("case", OTHERS)
+@pytest.mark.parametrize("case", quick(OTHERS, OTHERS.keys() - {"wide"}))
 def test_architecture_is_told_from_names_and_shapes(case, rng, tmp_path):
     name, build = OTHERS[case]
     module = randomized(build())

@@ -8,7 +8,7 @@ import pytest
 from keras_cbam.errors import InputError
 from keras_cbam.export.proof.manifest import size_and_hash
 from keras_cbam.export.timing import time_artifacts
-from tests.cli.running import run
+from tests.cli.running import run_here
 from tests.conftest import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
@@ -31,6 +31,7 @@ def shipped(tmp_path_factory):
     export_model(
         model,
         directory,
+        formats=("tflite", "onnx"),
         precisions=("float32", "int8"),
         representative_dataset=samples[:50],
         verification_data=samples,
@@ -41,7 +42,7 @@ def shipped(tmp_path_factory):
 
 
 def test_each_file_beside_the_first_of_its_runtime(shipped):
-    done = run("benchmark", shipped, "--runs", "3")
+    done = run_here("benchmark", shipped, "--runs", "3")
     assert done.returncode == 0, done.stderr
     rows = [line.split("|")[1:-1] for line in done.stdout.splitlines() if "model" in line]
     assert [[cell.strip() for cell in row[:2]] for row in rows] == [
@@ -62,7 +63,7 @@ def test_each_file_beside_that_of_another_export(shipped, tmp_path):
 
 
 def test_refusals(shipped, tmp_path):
-    done = run("benchmark", tmp_path)
+    done = run_here("benchmark", tmp_path)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     other = shutil.copytree(shipped, tmp_path / "other")

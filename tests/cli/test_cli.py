@@ -16,6 +16,7 @@ from keras_cbam.model_file import load_model
 from tests.checkpoints.torch_networks import ResNet, randomized
 from tests.cli.running import command, run, run_here
 from tests.conftest import BACKEND, write_images
+from tests.short_mobilenet import SHORT
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="the command runs one backend")
 
@@ -191,9 +192,11 @@ def test_bad_input_is_one_sentence(case, bad):
     assert {p.name for p in bad.iterdir()} == before
 
 
+@pytest.mark.usefixtures("short_mobilenet")
 def test_finetune_names_corrupt_files_and_export_follows(image_folder, tmp_path):
     (image_folder / "red" / "broken.jpg").write_bytes(b"\xff\xd8\xff but no more")
-    done = run(*finetune(image_folder, "--output", tmp_path / "run"))
+    small = ["--backbone", SHORT, "--backbone-option", "blocks=2"]
+    done = run_here(*finetune(image_folder, "--output", tmp_path / "run", *small))
     assert done.returncode == 0, done.stderr
     assert "broken.jpg" in done.stdout.replace("\n", "")
     report = (tmp_path / "run" / "report.md").read_text()

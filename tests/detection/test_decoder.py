@@ -50,7 +50,9 @@ def test_the_surest_of_boxes_that_overlap_is_kept():
     assert len(sure.scores) == 1
 
 
+# JAX compiles each operation of the detector, for a minute.
 @pytest.mark.backends
+@(pytest.mark.slow if BACKEND == "jax" else pytest.mark.backends)
 def test_finds_what_keras_hub_finds(detector, found_photographs):
     """Its own decoder, whose boxes reach over the edges, on the same outputs."""
     import keras

@@ -85,9 +85,9 @@ def test_run_writes_everything(data, whole):
         train_detector(config(data, output), resume=True)
 
 
-# JAX compiles each of its runs for a minute.
+# TensorFlow and JAX compile each of its runs for up to a minute.
 @pytest.mark.backends
-@(pytest.mark.slow if BACKEND == "jax" else pytest.mark.backends)
+@(pytest.mark.backends if BACKEND == "torch" else pytest.mark.slow)
 def test_cut_off_and_resumed_to_the_same_end(data, whole, tmp_path):
     """2 batches in each of 2 epochs: cut within the second."""
     output = tmp_path / "run"

@@ -12,7 +12,7 @@ from keras_cbam.export import export_model, verify
 from keras_cbam.export.children.arrays import save_arrays
 from keras_cbam.export.formats import PRECISIONS
 from keras_cbam.export.source.prepare import prepare
-from tests.conftest import BACKEND, vary
+from tests.conftest import BACKEND, quick, vary
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
 
@@ -108,21 +108,7 @@ MODELS = {
 SHAPES = {"z": 2, "a": 3, "y_w": 3}
 
 
-# Variants of the others, for `make test-all`.
-VARIANTS = {
-    "Sequential",
-    "mixed_float16",
-    "ordered dictionary",
-    "twice the same",
-    "two inputs",
-    "unsorted inputs",
-}
-
-
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=pytest.mark.slow if name in VARIANTS else ()) for name in MODELS],
-)
+@pytest.mark.parametrize("name", quick(MODELS, {"dictionaries"}))
 def test_a_model_is_exported_and_verified(name, tmp_path):
     build, inputs, outputs = MODELS[name]
     report = export_model(vary(build()), tmp_path)
@@ -138,8 +124,15 @@ def test_a_model_is_exported_and_verified(name, tmp_path):
     assert verify(tmp_path).verified
 
 
-@pytest.mark.parametrize("build", [unsorted_inputs, sequential])
-def test_every_precision_of_it(build, tmp_path, rng):
+@pytest.mark.parametrize(
+    ("build", "precisions"),
+    [
+        (unsorted_inputs, ("int8",)),
+        pytest.param(unsorted_inputs, PRECISIONS, marks=pytest.mark.slow),
+        pytest.param(sequential, PRECISIONS, marks=pytest.mark.slow),
+    ],
+)
+def test_every_precision_of_it(build, precisions, tmp_path, rng):
     model = vary(build())
     data = {
         name: rng.uniform(-1, 1, (40, *tensor.shape[1:])).astype("float32")
@@ -149,7 +142,7 @@ def test_every_precision_of_it(build, tmp_path, rng):
     report = export_model(
         model,
         tmp_path,
-        precisions=PRECISIONS,
+        precisions=precisions,
         representative_dataset=data,
         verification_data=data,
         on_mismatch="report",
@@ -235,7 +228,7 @@ def test_operations_that_tflite_has_not(build, expected, tmp_path):
     image = keras.Input((8, 8), name="image")
     model = keras.Model(image, build(image))
     with pytest.raises(InputError, match=expected):
-        export_model(model, tmp_path / "out")
+        export_model(model, tmp_path / "out", formats=["tflite"])
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,11 +1,13 @@
 """The paper's numbers: every network with every attention, to the printed digits."""
 
+from itertools import product
+
 import pytest
 
 from keras_cbam.cli.models import cells
 from keras_cbam.models.catalogue import PUBLISHED, TABULATED, VARIANTS, catalogue, measure
 from keras_cbam.surgery import multiply_adds
-from tests.conftest import BACKEND, ROOT
+from tests.conftest import BACKEND, ROOT, quick
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="numbers are the same everywhere")
 
@@ -40,13 +42,20 @@ FULL_SIZE_REDUCTIONS = {
 ROUGHLY = {("MobileNet-0.7", "cbam"), ("MobileNet-1.0", "cbam")}
 
 
-@pytest.mark.parametrize("attention", TABULATED)
-@pytest.mark.parametrize(
-    "variant",
-    # Those of 101 layers are of the same blocks as those of 50, and take three times as long.
-    [pytest.param(v, marks=pytest.mark.slow if "101" in v else ()) for v in VARIANTS],
-)
-def test_as_in_the_paper(variant, attention):
+# Every attention once, every kind of network once, and every way to differ from the paper.
+QUICK = {
+    *(("ResNet18", attention) for attention in TABULATED),
+    ("ResNet50", "bam"),
+    ("WideResNet18-1.5", None),
+    ("ResNeXt50", "cbam"),
+    ("MobileNet-0.7", "se"),
+    ("MobileNet-0.7", "cbam"),
+}
+
+
+@pytest.mark.parametrize("case", quick(product(VARIANTS, TABULATED), QUICK))
+def test_as_in_the_paper(case):
+    variant, attention = case
     model = VARIANTS[variant](attention)
     entry = measure(model, variant, attention)
     key = variant, attention

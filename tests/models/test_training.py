@@ -12,7 +12,7 @@ SIZE = 64
 # One with each kind of block on TensorFlow and PyTorch; on JAX, which compiles each for a
 # minute, none: there the tests of `training` train. `make test-all` tries all of them.
 QUICK = {
-    "tensorflow": {("ResNet18", "cbam"), ("MobileNet-0.7", "se")},
+    "tensorflow": {("MobileNet-0.7", "cbam")},
     "torch": {("ResNet18", "cbam"), ("MobileNet-0.7", "se")},
 }.get(BACKEND, set())
 CASES = [

@@ -6,7 +6,7 @@ import keras
 import pytest
 
 from keras_cbam import attach_attention, attention_points
-from tests.conftest import BACKEND, example, vary
+from tests.conftest import BACKEND, example, quick, vary
 from tests.surgery.proof import (
     assert_agree,
     assert_nothing_lost,
@@ -101,25 +101,8 @@ BUILDERS = {
     "Xception": Expected(12, "block2_pool", "block13_pool", 75),
 }
 
-# The smallest of each family.
-SMALLEST = {
-    "ConvNeXtTiny",
-    "DenseNet121",
-    "EfficientNetB0",
-    "EfficientNetV2B0",
-    "InceptionResNetV2",
-    "InceptionV3",
-    "MobileNet",
-    "MobileNetV2",
-    "MobileNetV3Small",
-    "NASNetMobile",
-    "ResNet50",
-    "ResNet50V2",
-    "VGG16",
-    "Xception",
-}
-# Those of them that take longest to compile, save and load.
-LONGEST = {
+# Of each family that takes long to compile, save and load, the smallest; it is called eagerly too.
+LONGEST = (
     "ConvNeXtTiny",
     "DenseNet121",
     "EfficientNetV2B0",
@@ -128,7 +111,7 @@ LONGEST = {
     "NASNetMobile",
     "ResNet50V2",
     "Xception",
-}
+)
 # Families that Keras builds for channels_last alone.
 LAST_ONLY = ("ConvNeXt", "DenseNet", "NASNet")
 
@@ -137,14 +120,6 @@ def builders():
     """The names of all builders of the installed Keras."""
     names = [name for name in dir(keras.applications) if name[0].isupper()]
     return [name for name in names if callable(getattr(keras.applications, name))]
-
-
-def quick(names, of=None):
-    """Parameters for all builders: those not among `names` wait for `make test-all`."""
-    return [
-        pytest.param(name, marks=() if name in names else pytest.mark.slow)
-        for name in sorted(of or builders())
-    ]
 
 
 def build(name, **arguments):
@@ -170,7 +145,7 @@ def test_every_builder_is_in_the_table():
     assert set(BUILDERS) == set(builders())
 
 
-@pytest.mark.parametrize("name", quick(SMALLEST - LONGEST - {"EfficientNetB0", "MobileNetV3Small"}))
+@pytest.mark.parametrize("name", quick(builders(), {"MobileNetV2", "VGG16"}))
 def test_nothing_is_lost(name, rng, tmp_path):
     model = vary(build(name, pooling="avg"))
     points = assert_expected_points(name, model)
@@ -179,7 +154,7 @@ def test_nothing_is_lost(name, rng, tmp_path):
     assert attention_points(attached) == points
 
 
-@pytest.mark.parametrize("name", quick(LONGEST - {"InceptionResNetV2", "NASNetMobile"}, LONGEST))
+@pytest.mark.parametrize("name", quick(LONGEST, {"ConvNeXtTiny", "DenseNet121", "ResNet50V2"}))
 def test_nothing_is_lost_eagerly(name, rng):
     model = vary(build(name, pooling="avg"))
     assert_expected_points(name, model)
@@ -189,7 +164,7 @@ def test_nothing_is_lost_eagerly(name, rng):
     assert_agree(call(attach_attention(model), images), expected)
 
 
-@pytest.mark.parametrize("name", quick({"MobileNetV3Small", "ResNet50", "VGG16"}))
+@pytest.mark.parametrize("name", quick(builders(), {"MobileNetV3Small", "ResNet50", "VGG16"}))
 def test_top_changes_no_point(name):
     assert_expected_points(name, build(name, include_top=True, classes=10))
 
@@ -206,7 +181,7 @@ def convolves_channels_first():
     return True
 
 
-@pytest.mark.parametrize("name", quick({"DenseNet121", "EfficientNetB0", "ResNet50"}))
+@pytest.mark.parametrize("name", quick(builders(), {"DenseNet121", "ResNet50"}))
 def test_channels_first(name, rng):
     size = BUILDERS[name].size
     keras.config.set_image_data_format("channels_first")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_cbam import CBAM, attach_attention, attention_points, detach_attention
-from tests.conftest import BACKEND, example, vary
+from tests.conftest import BACKEND, example, quick, vary
 from tests.surgery.proof import assert_agree, assert_nothing_lost, assert_varies, call
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="bits are compared in TensorFlow")
@@ -112,7 +112,7 @@ def pyramid(model, images):
     return call(probe, images)
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", quick(BACKBONES, {"DenseNet", "EfficientNetV2", "VGG"}))
 def test_nothing_is_lost(name, rng, tmp_path):
     model = build(name)
     points = attention_points(model)

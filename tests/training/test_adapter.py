@@ -430,9 +430,8 @@ def test_a_layer_of_backbone_and_head_is_of_the_backbone(tmp_path, rng):
 
 
 def small_classifier(weights, **settings):
-    return build_classifier(
-        SHORT, 2, weights=weights, image_size=32, options={"alpha": 0.25}, **settings
-    )
+    options = {"alpha": 0.25, "blocks": 2}
+    return build_classifier(SHORT, 2, weights=weights, image_size=32, options=options, **settings)
 
 
 @pytest.fixture
@@ -445,6 +444,10 @@ def weights(short_mobilenet, tmp_path):
     return str(path)
 
 
+@pytest.mark.backends
+@pytest.mark.skipif(
+    BACKEND != "torch", reason="PyTorch, which compiles nothing, shows it in seconds"
+)
 def test_a_run_trains_an_adapter_and_resumes_to_the_same_end(image_folder, tmp_path, weights, rng):
     settings = {
         "train": "adapter",

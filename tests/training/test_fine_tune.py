@@ -39,7 +39,10 @@ from keras_cbam.training.scores import within_chance
 from tests.conftest import BACKEND
 from tests.short_mobilenet import SHORT
 
-pytestmark = pytest.mark.usefixtures("short_mobilenet")
+pytestmark = [pytest.mark.backends, pytest.mark.usefixtures("short_mobilenet")]
+# PyTorch compiles nothing, so a run takes seconds there.
+on_one = pytest.mark.skipif(BACKEND != "torch", reason="one backend shows what is trained")
+on_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="files are the same everywhere")
 
 
 def config(image_folder, output, **changes):
@@ -47,7 +50,7 @@ def config(image_folder, output, **changes):
         "data": str(image_folder),
         "output": str(output),
         "backbone": SHORT,
-        "backbone_options": {"alpha": 0.25},
+        "backbone_options": {"alpha": 0.25, "blocks": 2},
         "weights": "none",
         "attention": "spatial",
         "image_size": 32,
@@ -79,6 +82,7 @@ def uninterrupted(image_folder, tmp_path):
     return fine_tune(config(image_folder, tmp_path / "whole"))
 
 
+@on_tensorflow
 def test_run_writes_everything_and_resumes_to_the_same_end(image_folder, tmp_path, uninterrupted):
     whole = tmp_path / "whole"
     names = {"model.keras", "labels.txt", "history.json", "curves.png", "report.md"}
@@ -97,7 +101,7 @@ def test_run_writes_everything_and_resumes_to_the_same_end(image_folder, tmp_pat
     assert record["images"]["selection"] == 2
     assert record["best"]["epoch"] == near[-1]
     use = record["attention"]
-    assert (use["images"], len(use["gates"])) == (record["images"]["val"], 8)
+    assert (use["images"], len(use["gates"])) == (record["images"]["val"], 4)
     assert use["accuracy"] == pytest.approx(record["val"]["accuracy"])
     assert f"**{use['sentence']}**" in (whole / "report.md").read_text()
     # The file holds the weights, and no moments of an optimizer, which are twice as many.
@@ -131,11 +135,13 @@ def test_run_writes_everything_and_resumes_to_the_same_end(image_folder, tmp_pat
     assert all(np.allclose(a, b, rtol=1e-3, atol=1e-4) for a, b in weights)
 
 
+@on_one
 def test_balanced_classes_are_learned_and_scored(image_folder, tmp_path):
     """From the same start on the same images the loss is another, and val is told both ways."""
     for index in range(4, 12):
         (image_folder / "red" / f"{index}.jpg").unlink()
     settings = {"head_epochs": 0, "epochs": 1, "batch_size": 16, "augmentations": ()}
+    settings["attention"] = "none"
     plain, balanced = (
         fine_tune(config(image_folder, tmp_path / str(on), balance=on, **settings))
         for on in (False, True)
@@ -151,6 +157,7 @@ def test_balanced_classes_are_learned_and_scored(image_folder, tmp_path):
     assert f"accuracies on val: {np.mean(right):.2%}" in report
 
 
+@on_one
 def test_resume_refuses_another_run(image_folder, tmp_path):
     output = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
@@ -195,12 +202,9 @@ def weights(tmp_path):
     path = tmp_path / "backbone.weights.h5"
     inputs = keras.Input((32, 32, 3))
     getattr(keras.applications, SHORT)(
-        alpha=0.25, include_top=False, weights=None, input_tensor=inputs
+        alpha=0.25, blocks=2, include_top=False, weights=None, input_tensor=inputs
     ).save_weights(path)
     return str(path)
-
-
-on_one = pytest.mark.skipif(BACKEND != "tensorflow", reason="one backend shows what is trained")
 
 
 @on_one
@@ -211,7 +215,7 @@ def test_attention_trains_with_the_head_and_then_with_the_whole_network(
     fine_tune(config(image_folder, tmp_path / "run", weights=weights, epochs=1), callbacks=[look])
     head, whole = look.names
     attention = {name for name in head if name.endswith("_spatial")}
-    assert len(attention) == 8
+    assert len(attention) == 4
     assert head == {"probabilities", *attention}
     assert {"conv1", "conv1_bn"} < whole
     assert head < whole
@@ -221,6 +225,7 @@ def test_attention_trains_with_the_head_and_then_with_the_whole_network(
     assert look.momenta == {0.9}
 
 
+@on_tensorflow
 def test_rates_and_batch_norm_go_by_how_well_the_frozen_backbone_does():
     # Guessing gets 1 - 1 / classes wrong. Surely below a tenth of that is near.
     for wrong, images, classes in product((0, 1, 2, 5, 30, 40, 200), (20, 60, 1000), (2, 16, 100)):
@@ -407,8 +412,9 @@ def test_a_run_whose_features_fit_resumes_to_the_same_end(
 def test_batch_norm_frozen_and_recalibrated(image_folder, tmp_path, weights):
     def run(name, **changes):
         look = Look()
-        settings = {"weights": weights, "head_epochs": 0, "epochs": 1, **changes}
-        result = fine_tune(config(image_folder, tmp_path / name, **settings), callbacks=[look])
+        settings = {"weights": weights, "attention": "none", "head_epochs": 0, "epochs": 1}
+        run = config(image_folder, tmp_path / name, **settings, **changes)
+        result = fine_tune(run, callbacks=[look])
         means = result.model.get_layer("conv1_bn").moving_mean
         assert ("conv1_bn" in look.normalizing[0]) == (name != "frozen")
         momenta.update(look.momenta)
@@ -437,6 +443,7 @@ def test_batch_norm_frozen_and_recalibrated(image_folder, tmp_path, weights):
     np.testing.assert_allclose(estimated, np.mean(expected, 0), rtol=1e-3, atol=1e-4)
 
 
+@on_tensorflow
 def test_settings_that_do_not_go_together(image_folder, tmp_path, weights):
     for changes, message in (
         ({"batch_norm": "freeze"}, "Expected batch norm of train, recalibrate, frozen"),
@@ -461,6 +468,7 @@ def test_settings_that_do_not_go_together(image_folder, tmp_path, weights):
             fine_tune(config(image_folder, tmp_path / "run", **changes))
 
 
+@on_tensorflow
 def test_batches_that_processes_cannot_share_are_refused_at_once(image_folder, tmp_path):
     class Three(Processes):
         def wait(self, name):
@@ -472,6 +480,7 @@ def test_batches_that_processes_cannot_share_are_refused_at_once(image_folder, t
     assert not (tmp_path / "run").exists()
 
 
+@on_tensorflow
 def test_averages_of_no_normalization_read_no_images():
     class Unread(keras.utils.PyDataset):
         def __len__(self):
@@ -481,6 +490,7 @@ def test_averages_of_no_normalization_read_no_images():
     recalibrate(keras.Model(inputs, keras.layers.Conv2D(2, 3)(inputs)), Unread())
 
 
+@on_tensorflow
 def test_averages_of_no_images_are_refused():
     inputs = keras.Input((4, 4, 3))
     layer = keras.layers.BatchNormalization(momentum=0.7)
@@ -489,6 +499,7 @@ def test_averages_of_no_images_are_refused():
     assert layer.momentum == 0.7
 
 
+@on_tensorflow
 def test_a_budget_in_steps_and_what_the_user_states():
     def settled(batches, **changes):
         unsaid = dict.fromkeys(("head_epochs", "epochs", "learning_rate"))
@@ -510,6 +521,7 @@ def test_a_budget_in_steps_and_what_the_user_states():
     assert stated.settled(7) == stated
 
 
+@on_tensorflow
 def test_options_reach_the_recipe(tmp_path):
     changes = {"label_smoothing": 0.1, "clip_norm": 2.0, "ema": 0.9}
     changes["dtype_policy"] = "mixed_bfloat16"
@@ -521,6 +533,7 @@ def test_options_reach_the_recipe(tmp_path):
     assert {name: getattr(recipe, name) for name in changes} == changes
 
 
+@on_one
 def test_a_dtype_policy_and_points_are_those_of_the_network(image_folder, tmp_path):
     options = {"dtype_policy": "mixed_bfloat16", "ema": 0.5, "label_smoothing": 0.1}
     options["points"] = "last_stage"
@@ -529,6 +542,6 @@ def test_a_dtype_policy_and_points_are_those_of_the_network(image_folder, tmp_pa
     assert result.model.get_layer("probabilities").compute_dtype == "float32"
     keras.saving.load_model(tmp_path / "run" / "model.keras")
     refined = {gate["layer"] for gate in result.record["attention"]["gates"]}
-    assert refined == {"conv_dw_4_relu_spatial", "conv_pw_4_relu_spatial"}
+    assert refined == {"conv_dw_2_relu_spatial", "conv_pw_2_relu_spatial"}
     report = (tmp_path / "run" / "report.md").read_text()
     assert report.startswith("# MobileNetShort with attention spatial at last_stage\n")

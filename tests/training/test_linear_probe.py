@@ -9,9 +9,10 @@ import pytest
 from keras_cbam.training import ImageBatches, build_classifier, read_image_folder
 from keras_cbam.training.linear_probe import linear_probe
 from tests.conftest import vary
+from tests.short_mobilenet import SHORT
 
 sklearn = pytest.importorskip("sklearn.linear_model")
-pytestmark = pytest.mark.backends
+pytestmark = [pytest.mark.backends, pytest.mark.usefixtures("short_mobilenet")]
 
 
 @pytest.mark.parametrize("balanced", [False, True])
@@ -22,9 +23,7 @@ def test_the_probe_is_the_logistic_regression(balanced, image_folder):
         labels = folder.train.labels
         some = [*np.flatnonzero(labels == 0), *np.flatnonzero(labels == 1)[:3]]
         folder = replace(folder, train=folder.train.take(some)).balanced()
-    model = vary(
-        build_classifier("MobileNet", 2, weights="none", image_size=32, options={"alpha": 0.25})
-    )
+    model = vary(build_classifier(SHORT, 2, weights="none", image_size=32, options={"alpha": 0.25}))
     kernel, bias = linear_probe(model, folder.train, image_size=32, batch_size=4, seed=0)
     pool = keras.Model(model.input, model.get_layer("pool").output)
     features = pool.predict(ImageBatches(folder.train, 32, 4), verbose=0)
