@@ -9,7 +9,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from keras_cbam.cli.limits_option import GIBIBYTES, SECONDS, MemoryLimit, TimeLimit
+from keras_cbam.cli import shared_options as shared
 from keras_cbam.cli.start import start
 from keras_cbam.cli.terminal import SafeConsole, one_line, out
 
@@ -22,7 +22,7 @@ COLUMNS = ("artifact", "beside", "time, minimum", "time, median", "milliseconds"
 
 
 def benchmark(
-    directory: Annotated[Path, typer.Argument(help="Directory that keras-cbam export wrote.")],
+    directory: shared.Exported,
     against: Annotated[
         Path | None,
         typer.Option(
@@ -32,8 +32,8 @@ def benchmark(
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads that each runtime may use.")] = 1,
     runs: Annotated[int, typer.Option(min=1, help="Number of runs of each file.")] = 30,
-    time_limit: TimeLimit = SECONDS,
-    memory_limit: MemoryLimit = GIBIBYTES,
+    time_limit: shared.TimeLimit = shared.SECONDS,
+    memory_limit: shared.MemoryLimit = shared.GIBIBYTES,
 ) -> None:
     """Time TFLite files in LiteRT and ONNX files in onnxruntime, in turn, on one input."""
     start()

@@ -7,13 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from keras_cbam.cli.artifact_options import (
-    PRECISIONS_HELP,
-    RUNTIMES_HELP,
-    precision_names,
-    runtime_names,
-)
-from keras_cbam.cli.options import Resume, takes
+from keras_cbam.cli import shared_options as shared
+from keras_cbam.cli.options import takes
 from keras_cbam.cli.start import start
 from keras_cbam.cli.terminal import counting, out, progress_bar, tell_skipped
 from keras_cbam.config.detection import DetectionConfig
@@ -48,7 +43,7 @@ ValSplit = Annotated[
 @takes(DetectionConfig)
 def train(
     config: DetectionConfig,
-    resume: Resume = False,
+    resume: shared.Resume = False,
 ) -> None:
     """Train a detector on images with boxes, and measure COCO's mAP on val after each epoch."""
     start(trains=True)
@@ -114,7 +109,7 @@ def evaluate(
 @app.command()
 def predict(
     model: Detector,
-    images: Annotated[list[Path], typer.Argument(help="Images, and folders of images.")],
+    images: shared.Images,
     output: Annotated[Path, typer.Option(help="Directory of pictures and detections.json.")],
     threshold: Annotated[
         float, typer.Option(min=0, max=1, help="Lowest score at which a box is drawn.")
@@ -152,10 +147,7 @@ def predict(
 def export(
     model: Detector,
     data: Data,
-    output: Annotated[
-        Path,
-        typer.Option(help="Directory of the artifacts; those of an earlier export are replaced."),
-    ],
+    output: shared.Artifacts,
     split: Annotated[str, typer.Option(help="Split of DATA to prove the artifacts on.")] = "test",
     val_split: ValSplit = None,
     images: Annotated[
@@ -168,8 +160,8 @@ def export(
         int, typer.Option(min=1, help="Maximum number of calibration images, drawn at random.")
     ] = CALIBRATION_IMAGES,
     formats: Annotated[str, typer.Option(help="Formats, separated by commas.")] = ",".join(FORMATS),
-    precisions: Annotated[str | None, typer.Option(help=PRECISIONS_HELP)] = None,
-    runtimes: Annotated[str | None, typer.Option(help=RUNTIMES_HELP)] = None,
+    precisions: shared.Precisions = None,
+    runtimes: shared.Runtimes = None,
     keep_mismatches: Annotated[
         bool, typer.Option(help="Keep and mark artifacts that find other boxes.")
     ] = False,
@@ -199,12 +191,12 @@ def export(
             proven,
             classes,
             formats=tuple(formats.split(",")),
-            precisions=precision_names(precisions),
+            precisions=shared.precision_names(precisions),
             calibration=(
                 some_of(folder[calibration_split], calibration_images) if calibrated else None
             ),
             on_mismatch="report" if keep_mismatches else "raise",
-            runtimes=runtime_names(runtimes),
+            runtimes=shared.runtime_names(runtimes),
             progress=status.update,
         )
     show(result.report)

@@ -8,15 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keras_cbam.cli.artifact_options import (
-    PRECISIONS_HELP,
-    REPORT_HELP,
-    RUNTIMES_HELP,
-    precision_names,
-    runtime_names,
-)
+from keras_cbam.cli import shared_options as shared
 from keras_cbam.cli.options import takes
-from keras_cbam.cli.preprocessing_option import Preprocessing
 from keras_cbam.cli.start import start
 from keras_cbam.cli.terminal import out
 from keras_cbam.config.export import ExportOptions
@@ -40,10 +33,7 @@ JUDGE_HELP = (
 @takes(ExportOptions)
 def export(
     model: Annotated[Path, typer.Argument(help="A .keras file.")],
-    output: Annotated[
-        Path,
-        typer.Option(help="Directory of the artifacts; those of an earlier export are replaced."),
-    ],
+    output: shared.Artifacts,
     options: ExportOptions,
     verification: Annotated[
         Path | None,
@@ -59,14 +49,14 @@ def export(
         int, typer.Option(min=1, help="Number of calibration images, drawn at random.")
     ] = CALIBRATION_IMAGES,
     formats: Annotated[str, typer.Option(help="Formats, separated by commas.")] = ",".join(FORMATS),
-    precisions: Annotated[str | None, typer.Option(help=PRECISIONS_HELP)] = None,
-    preprocessing: Preprocessing = None,
+    precisions: shared.Precisions = None,
+    preprocessing: shared.Preprocessing = None,
     preprocessing_outside: Annotated[
         bool,
         typer.Option(help="Leave the preprocessing to the client; the manifest describes it."),
     ] = False,
-    runtimes: Annotated[str | None, typer.Option(help=RUNTIMES_HELP)] = None,
-    report: Annotated[bool, typer.Option("--report", help=REPORT_HELP)] = False,
+    runtimes: shared.Runtimes = None,
+    report: shared.WriteReport = False,
     judge: Annotated[str | None, typer.Option(help=JUDGE_HELP)] = None,
     keep_mismatches: Annotated[
         bool, typer.Option(help="Keep and mark artifacts that miss their tolerance.")
@@ -90,7 +80,7 @@ def export(
         loaded,
         output,
         formats=tuple(formats.split(",")),
-        precisions=precision_names(precisions),
+        precisions=shared.precision_names(precisions),
         representative_dataset=samples,
         verification_data=None if pixels is None else (pixels, truth),
         on_mismatch="report" if keep_mismatches else "raise",
@@ -99,7 +89,7 @@ def export(
         labels=labels,
         judge=_judge(judge),
         write_report=report,
-        runtimes=runtime_names(runtimes),
+        runtimes=shared.runtime_names(runtimes),
         **asdict(options),
     )
     out.print(f"written to {found.directory}", markup=False)

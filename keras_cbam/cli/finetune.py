@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from keras_cbam.cli.options import Resume, takes
-from keras_cbam.cli.processes_option import Hosts, ProcessId
+from keras_cbam.cli import shared_options as shared
+from keras_cbam.cli.options import takes
 from keras_cbam.cli.start import start
 from keras_cbam.cli.terminal import counting, out, progress_bar, tell_skipped
 from keras_cbam.config.fine_tune import FineTuneConfig
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 @takes(FineTuneConfig)
 def finetune(
     config: FineTuneConfig,
-    hosts: Hosts = None,
-    process_id: ProcessId = None,
-    resume: Resume = False,
+    hosts: shared.Hosts = None,
+    process_id: shared.ProcessId = None,
+    resume: shared.Resume = False,
 ) -> None:
     """Fine-tune a keras.applications backbone with attention on a folder of images."""
     start(trains=True)

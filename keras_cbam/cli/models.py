@@ -10,6 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from keras_cbam.cli import shared_options as shared
 from keras_cbam.cli.start import start
 from keras_cbam.cli.terminal import errors, out, progress_bar
 from keras_cbam.config.names import NETWORKS, TABULATED_ATTENTIONS
@@ -34,7 +35,7 @@ def models(
     attention: Annotated[str, typer.Option(help="Attentions, separated by commas.")] = ",".join(
         TABULATED_ATTENTIONS
     ),
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: shared.AsJson = False,
 ) -> None:
     """List the paper's networks with parameters, multiply-adds at 224x224 and printed figures."""
     start()

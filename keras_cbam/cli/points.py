@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Column, Table
 
-from keras_cbam.cli.backbone_options import BackboneOptions
+from keras_cbam.cli import shared_options as shared
 from keras_cbam.cli.start import start
 from keras_cbam.cli.terminal import out
 from keras_cbam.config.forms import read_arguments
@@ -40,8 +40,8 @@ def points(
         int | None,
         typer.Option(min=1, help=f"Side of the images, in pixels.  [default: {IMAGE_SIZE}]"),
     ] = None,
-    backbone_option: BackboneOptions = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    backbone_option: shared.BackboneOptions = None,
+    as_json: shared.AsJson = False,
 ) -> None:
     """Show where attention goes in a network, with shapes and added parameters."""
     start()

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keras_cbam.cli.backbone_options import BackboneOptions
-from keras_cbam.cli.processes_option import Hosts, ProcessId
+from keras_cbam.cli import shared_options as shared
 from keras_cbam.cli.start import start
 from keras_cbam.cli.terminal import counting, out, progress_bar, tell_skipped
 from keras_cbam.config.fine_tune import FineTuneConfig
@@ -56,7 +55,7 @@ def study(
             f"{TRANSFER}, a builder of keras.applications, by default MobileNet with alpha=0.25."
         ),
     ] = None,
-    backbone_option: BackboneOptions = None,
+    backbone_option: shared.BackboneOptions = None,
     weights: Annotated[
         str | None,
         typer.Option(help=f"For {TRANSFER}: 'imagenet', the default, or a weights file."),
@@ -95,8 +94,8 @@ def study(
     checkpoint_seconds: Annotated[
         float, typer.Option(help="Seconds between two saves of the state of a run.")
     ] = 30.0,
-    hosts: Hosts = None,
-    process_id: ProcessId = None,
+    hosts: shared.Hosts = None,
+    process_id: shared.ProcessId = None,
 ) -> None:
     """Rerun tables 1 to 4 of the paper, or compare ways of fine-tuning in the study transfer.
 

@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from keras_cbam.cli import artifact_options, detect, export, limits_option
+from keras_cbam.cli import detect, export, shared_options
 from keras_cbam.cli.options import takes
 from keras_cbam.config.detection import DetectionConfig
 from keras_cbam.config.export import ExportOptions
@@ -117,10 +117,10 @@ def test_defaults_that_stand_in_the_command_are_those_of_the_package():
     from keras_cbam.export import Limits, export_model
     from keras_cbam.export.source import datasets
 
-    assert Limits() == (limits_option.SECONDS, limits_option.GIBIBYTES)
+    assert Limits() == (shared_options.SECONDS, shared_options.GIBIBYTES)
     assert export.CALIBRATION_IMAGES == detect.CALIBRATION_IMAGES == datasets.CALIBRATION_IMAGES
     assert (detect.FORMATS, detect.SHOWN, detect.PICTURES) == (FORMATS, SHOWN, PICTURES)
     given = inspect.signature(export_model).parameters
     for field in fields(ExportOptions):
         assert given[field.name].default == field.default
-    assert artifact_options.precision_names(None) is None
+    assert shared_options.precision_names(None) is None
