@@ -15,8 +15,9 @@ from keras_cbam.config.export import ExportOptions
 from keras_cbam.config.fine_tune import FineTuneConfig
 from keras_cbam.config.forms import ARGUMENTS, NAMES, NUMBER_OR_NONE, PATH, SIZE
 from keras_cbam.config.option import documented, option, with_default
+from keras_cbam.config.study import StudyOptions
 
-CONFIGS = [FineTuneConfig, DetectionConfig, ExportOptions]
+CONFIGS = [FineTuneConfig, DetectionConfig, ExportOptions, StudyOptions]
 
 
 @dataclass(frozen=True, kw_only=True)
