@@ -6,9 +6,10 @@ from pathlib import Path
 
 import keras
 
-from keras_cbam.errors import InputError
+from keras_cbam.errors import InputError, refused
 from keras_cbam.foreign_files import is_archive
 from keras_cbam.keras_archive import check_keras_archive
+from keras_cbam.text import first_line
 
 
 def load_model(path: str | Path) -> keras.Model:
@@ -35,17 +36,17 @@ def load_model(path: str | Path) -> keras.Model:
         raise InputError(f"Cannot read {path}: {error.strerror}.") from error
     if not is_archive(path):
         raise InputError(f"Expected a .keras model. Received a file that is not one: {path}")
-    try:
+    with refused(f"{path} ", passing=(InputError,), told=_why):
         check_keras_archive(path)
         return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except InputError:
-        raise
-    except Exception as error:
-        if "of a `Lambda` layer" in str(error):
-            raise InputError(
-                f"{path} has a Lambda layer, whose code is not run. Put what it computes into a "
-                "layer of your own, registered by keras.saving.register_keras_serializable, or "
-                "use keras.ops in the functional API, and save the model again."
-            ) from error
-        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise InputError(f"{path} is not a Keras model that can be loaded: {first}") from error
+
+
+def _why(error: Exception) -> str:
+    """Return why a file is not loaded, as the end of a sentence."""
+    if "of a `Lambda` layer" in str(error):
+        return (
+            "has a Lambda layer, whose code is not run. Put what it computes into a layer of your "
+            "own, registered by keras.saving.register_keras_serializable, or use keras.ops in the "
+            "functional API, and save the model again."
+        )
+    return f"is not a Keras model that can be loaded: {first_line(error)}"

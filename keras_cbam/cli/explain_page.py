@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 
 from keras_cbam.cli.model_images import model_pixels, pixel_function
 from keras_cbam.cli.terminal import out, progress_bar, tell_skipped
-from keras_cbam.errors import InputError
+from keras_cbam.errors import InputError, refused
 from keras_cbam.files import staging_directory
 from keras_cbam.image_files import check_name
 from keras_cbam.model_file import load_model
@@ -55,15 +54,16 @@ def explain_models(
             pixels = model_pixels(found, each)
             if classes is None:
                 classes = _classes(each, pixels if rule is None else rule(pixels), found)
-            explained[name] = _explained(
-                each,
-                pixels,
-                labels=labels,
-                class_index=classes,
-                layer=layer,
-                method=method,
-                preprocess=rule,
-            )
+            with refused("", only=(TypeError, ValueError), told=str):
+                explained[name] = explain_images(
+                    each,
+                    pixels,
+                    labels=labels,
+                    class_index=classes,
+                    layer=layer,
+                    method=method,
+                    preprocess=rule,
+                )
             bar.update(task, advance=1, note=name)
     draw(explained, found, labels, output, method)
     return output / PAGE
@@ -111,13 +111,6 @@ def draw(
         page.write(staging / PAGE)
         for path in sorted(staging.iterdir(), key=lambda path: path.name == PAGE):
             os.replace(path, output / path.name)
-
-
-def _explained(model: keras.Model, pixels: np.ndarray, **options: Any) -> list[Explanation]:
-    try:
-        return explain_images(model, pixels, **options)
-    except (TypeError, ValueError) as error:
-        raise InputError(str(error)) from error
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

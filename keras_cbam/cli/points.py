@@ -14,7 +14,7 @@ from keras_cbam.cli.start import start
 from keras_cbam.cli.terminal import out
 from keras_cbam.config.forms import read_arguments
 from keras_cbam.config.names import ATTENTIONS, NAMED_POINTS
-from keras_cbam.errors import InputError
+from keras_cbam.errors import InputError, refused
 
 if TYPE_CHECKING:
     import keras
@@ -49,10 +49,8 @@ def points(
 
     with out.status("reading the network"):
         model = _model(backbone, image_size, read_arguments(backbone_option))
-        try:
+        with refused("", only=(TypeError, ValueError), told=str):
             added = added_parameters(model, attention, points=_choice(points))
-        except (TypeError, ValueError) as error:
-            raise InputError(str(error)) from error
     summary = {
         "model": model.name,
         "parameters": model.count_params(),

@@ -17,7 +17,7 @@ from keras_cbam.config.fine_tune import FineTuneConfig
 from keras_cbam.config.forms import read_arguments
 from keras_cbam.config.names import SCALES, TABLES, TRANSFER_ROWS
 from keras_cbam.config.study import TRANSFER, StudyOptions
-from keras_cbam.errors import InputError
+from keras_cbam.errors import InputError, check_choice
 
 if TYPE_CHECKING:
     from keras_cbam.studies import Result, Run, TransferRun
@@ -44,11 +44,8 @@ def study(
 
     The same command continues with the runs that are not done yet.
     """
-    known = (*TABLES, ALL, TRANSFER)
-    if name not in known:
-        raise InputError(f"Expected studies of {', '.join(known)}. Received: {name}")
-    if options.scale not in (None, *SCALES):
-        raise InputError(f"Expected a scale of {', '.join(SCALES)}. Received: {options.scale}")
+    check_choice("studies", name, (*TABLES, ALL, TRANSFER))
+    check_choice("a scale", options.scale, SCALES)
     if options.rows and not set(options.rows.split(",")) <= set(TRANSFER_ROWS):
         raise InputError(f"Expected rows of {', '.join(TRANSFER_ROWS)}. Received: {options.rows}")
     given = {**vars(options), "hosts": hosts, "process_id": process_id}

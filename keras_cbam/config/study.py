@@ -54,7 +54,7 @@ class StudyOptions:
     images: int | None = option(
         "Images seen in a run, in all, instead of the scale's.", default=None, least=1
     )
-    stem: str | None = option("'imagenet' or 'cifar', instead of the scale's.", default=None)
+    stem: str | None = option("Stem, 'imagenet' or 'cifar', instead of the scale's.", default=None)
     learning_rate: float | None = option(
         "Peak learning rate, instead of the scale's.", default=None
     )

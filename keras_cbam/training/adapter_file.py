@@ -11,11 +11,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_cbam.errors import InputError
+from keras_cbam.errors import InputError, refused
 from keras_cbam.files import atomic_path
 from keras_cbam.layers import BAM, CBAM, ChannelAttention, SpatialAttention, SqueezeExcite
 from keras_cbam.npz import read_arrays
-from keras_cbam.text import sentence
 
 FORMAT = "keras_cbam adapter 1"
 # The entry that holds the description.
@@ -97,18 +96,15 @@ def read_adapter(path: Path) -> Adapter:
     Raises:
         InputError: if there is no file, or it is not an adapter.
     """
+    what = f"Expected an adapter of keras_cbam at {path}: "
     try:
-        arrays = read_arrays(Path(path), MOST_BYTES)
-        if DESCRIPTION not in arrays:
-            raise ValueError(f"it has no entry {DESCRIPTION!r}")
-        return _checked(json.loads(str(arrays.pop(DESCRIPTION))), arrays)
+        with refused(what, passing=(FileNotFoundError,)):
+            arrays = read_arrays(path, MOST_BYTES)
+            if DESCRIPTION not in arrays:
+                raise ValueError(f"it has no entry {DESCRIPTION!r}")
+            return _checked(json.loads(str(arrays.pop(DESCRIPTION))), arrays)
     except FileNotFoundError:
         raise InputError(f"Expected an adapter. No file at: {path}") from None
-    except Exception as error:
-        # A damaged or foreign file can make the readers raise any exception.
-        raise InputError(
-            f"Expected an adapter of keras_cbam at {path}: {sentence(error)}"
-        ) from error
 
 
 def describe(layer: keras.layers.Layer) -> Configuration:
