@@ -7,9 +7,12 @@ from pathlib import Path
 import keras
 
 from keras_cbam.errors import InputError, refused
-from keras_cbam.foreign_files import is_archive
+from keras_cbam.foreign_files import is_archive, read_bounded
 from keras_cbam.keras_archive import check_keras_archive
 from keras_cbam.text import first_line
+
+# The largest file of labels that is read, in bytes.
+LARGEST_LABELS = 16 * 2**20
 
 
 def load_model(path: str | Path) -> keras.Model:
@@ -39,6 +42,20 @@ def load_model(path: str | Path) -> keras.Model:
     with refused(f"{path} ", passing=(InputError,), told=_why):
         check_keras_archive(path)
         return keras.saving.load_model(path, compile=False, safe_mode=True)
+
+
+def labels_beside(model: Path) -> list[str] | None:
+    """Return the labels in `labels.txt` beside a model, or `None` if there is no such file.
+
+    Raises:
+        InputError: if the labels are not in UTF-8.
+    """
+    path = model.with_name("labels.txt")
+    if not path.is_file():
+        return None
+    what = f"Expected labels in UTF-8. Received: {path}, "
+    with refused(what, only=(UnicodeDecodeError,), told=str):
+        return read_bounded(path, LARGEST_LABELS).decode().rstrip("\r\n").splitlines()
 
 
 def _why(error: Exception) -> str:

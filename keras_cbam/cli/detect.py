@@ -66,16 +66,15 @@ def train(
     for split, part in result.folder.splits.items():
         tell_left_out(split, part)
     best = result.record["best"]
-    out.print(f"best on val, epoch {best['epoch']}: {_line(best)}", markup=False)
+    out.print(f"best on val, epoch {best['epoch']}: {_line(best)}")
     if result.record["attention"]:
-        out.print(result.record["attention"]["sentence"], markup=False, highlight=False)
-    out.print(f"report: {config.output}/report.md", markup=False)
+        out.print(result.record["attention"]["sentence"], highlight=False)
+    out.print(f"report: {config.output}/report.md")
     share = config.val_split
     divided = f"--split val --val-split {share:g} " if share is not None else ""
     out.print(
         f"next: keras-cbam detect evaluate {config.output}/model.keras {config.data} {divided}"
-        "--output ...",
-        markup=False,
+        "--output ..."
     )
 
 
@@ -103,7 +102,7 @@ def evaluate(
     with out.status("detecting"):
         metrics = evaluate_detector(detector, part, classes, output, name=split, pictures=pictures)
     out.print(_line(metrics), highlight=False)
-    out.print(f"report: {output}/evaluation.md", markup=False)
+    out.print(f"report: {output}/evaluation.md")
 
 
 @app.command()
@@ -139,8 +138,8 @@ def predict(
     for image, each in zip(photographs, found, strict=True):
         names = [classes[label] for label in each.labels[each.scores >= threshold]]
         told = ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(names))
-        out.print(f"{image.path.name}: {told or 'nothing'}", markup=False, highlight=False)
-    out.print(f"written to {output}", markup=False)
+        out.print(f"{image.path.name}: {told or 'nothing'}", highlight=False)
+    out.print(f"written to {output}")
 
 
 @app.command()
@@ -201,7 +200,7 @@ def export(
         )
     show(result.report)
     print_table(f"what is found in {len(proven)} images", COLUMNS, table(result.agreements))
-    out.print(f"written to {output}", markup=False)
+    out.print(f"written to {output}")
     if result.report.missed:
         raise typer.Exit(1)
 

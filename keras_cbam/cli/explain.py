@@ -53,4 +53,4 @@ def explain(
         layer=layer,
         preprocessing=preprocessing,
     )
-    out.print(f"open {page}", markup=False)
+    out.print(f"open {page}")

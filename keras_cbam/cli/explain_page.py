@@ -14,7 +14,7 @@ from keras_cbam.cli.terminal import out, progress_bar, tell_skipped
 from keras_cbam.errors import InputError, refused
 from keras_cbam.files import staging_directory
 from keras_cbam.image_files import check_name
-from keras_cbam.model_file import load_model
+from keras_cbam.model_file import labels_beside, load_model
 from keras_cbam.training import ImageSet, decodable, find_images
 from keras_cbam.visualize import WebPage
 from keras_cbam.visualize.classes import class_count
@@ -132,7 +132,7 @@ def _shared_labels(paths: Sequence[Path], models: Sequence[keras.Model]) -> list
                 f"Expected a classifier, with one output (batch, classes), in {path}. "
                 f"Received: {shapes}"
             )
-    known = {path: read for path in paths if (read := _labels(path)) is not None}
+    known = {path: read for path in paths if (read := labels_beside(path)) is not None}
     if not known:
         return [str(index) for index in range(class_count(models[0]))]
     first, *others = known
@@ -140,17 +140,6 @@ def _shared_labels(paths: Sequence[Path], models: Sequence[keras.Model]) -> list
         if known[other] != known[first]:
             raise InputError(f"Expected models of the same labels. Those of {other} differ.")
     return known[first]
-
-
-def _labels(path: Path) -> list[str] | None:
-    """Return the labels beside a model, or `None`."""
-    beside = path.with_name("labels.txt")
-    if not beside.is_file():
-        return None
-    try:
-        return beside.read_text(encoding="utf-8").rstrip("\n").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"Expected labels in UTF-8, one per line: {beside}") from error
 
 
 def _find(images: Sequence[Path], labels: Sequence[str]) -> ImageSet:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 # The default of `export_model`.
 CALIBRATION_IMAGES = 200
-LARGEST_LABELS = 16 * 2**20
 JUDGE_HELP = (
     f"How to compare outputs: {', '.join(JUDGES)}; or OUTPUT=HOW for single outputs, separated by "
     "commas. By default it depends on the output."
@@ -64,12 +63,12 @@ def export(
 ) -> None:
     """Write SavedModel, TFLite and ONNX files, each verified in its real runtime."""
     start(needs_tensorflow=True)
-    from keras_cbam.cli.export_images import calibration_pixels, verification_pixels
-    from keras_cbam.model_file import load_model
+    from keras_cbam.cli.model_images import calibration_pixels, verification_pixels
+    from keras_cbam.model_file import labels_beside, load_model
     from keras_cbam.pixels import preprocessed
 
     loaded = load_model(model)
-    labels = _labels(model.with_name("labels.txt"))
+    labels = labels_beside(model)
     with out.status("reading images"):
         pixels, truth = verification_pixels(verification, loaded, labels)
         samples = calibration_pixels(calibration, loaded, calibration_images)
@@ -92,7 +91,7 @@ def export(
         runtimes=shared.runtime_names(runtimes),
         **asdict(options),
     )
-    out.print(f"written to {found.directory}", markup=False)
+    out.print(f"written to {found.directory}")
     if found.missed:
         raise typer.Exit(1)
 
@@ -106,17 +105,6 @@ def run(model: keras.Model, output: Path, **arguments: Any) -> Report:
         report = export_model(model, output, **arguments, progress=status.update)
     show(report)
     return report
-
-
-def _labels(path: Path) -> list[str] | None:
-    from keras_cbam.foreign_files import read_bounded
-
-    if not path.is_file():
-        return None
-    try:
-        return read_bounded(path, LARGEST_LABELS).decode().splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"Expected labels in UTF-8. Received: {path}, {error}") from error
 
 
 def _judge(text: str | None) -> str | dict[str, str] | None:

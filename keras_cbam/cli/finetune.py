@@ -35,8 +35,7 @@ def finetune(
         return
     show(result, config)
     out.print(
-        f"next: keras-cbam export {config.output}/model.keras --output ... --verification ...",
-        markup=False,
+        f"next: keras-cbam export {config.output}/model.keras --output ... --verification ..."
     )
 
 
@@ -67,10 +66,12 @@ def show(result: FineTuneResult, config: FineTuneConfig) -> None:
     if scaled := len(result.record["scaled"]):
         out.print(f"images with more than 8 bits per channel, scaled by their range: {scaled}")
     val = result.record["val"]
-    out.print(f"accuracy on val: [bold]{val['accuracy']:.2%}[/] (loss {val['loss']:.4f})")
+    out.print(
+        f"accuracy on val: [bold]{val['accuracy']:.2%}[/] (loss {val['loss']:.4f})", markup=True
+    )
     if "balanced_accuracy" in val:
         out.print(f"mean of the classes' accuracies: {val['balanced_accuracy']:.2%}")
     use = result.record["attention"]
     if use:
-        out.print(use["sentence"], markup=False, highlight=False)
-    out.print(f"report: {config.output}/report.md", markup=False)
+        out.print(use["sentence"], highlight=False)
+    out.print(f"report: {config.output}/report.md")

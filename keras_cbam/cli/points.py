@@ -84,7 +84,6 @@ def show(added: tuple[AddedParameters, ...], summary: dict[str, Any]) -> None:
         f"parameters, {summary['added_trainable']:,} of them trainable, to "
         f"{summary['parameters']:,}{share}",
         highlight=False,
-        markup=False,
         soft_wrap=True,
     )
 

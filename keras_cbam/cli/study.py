@@ -61,8 +61,8 @@ def study(
     else:
         written = _tables(list(TABLES) if name == ALL else [name], options, hosts, process_id)
     for table in written:
-        out.print(table.read_text(encoding="utf-8"), markup=False)
-        out.print(f"written: {table}", markup=False)
+        out.print(table.read_text(encoding="utf-8"))
+        out.print(f"written: {table}")
 
 
 def _tables(
@@ -105,11 +105,10 @@ def _given(options: StudyOptions, *names: str) -> dict[str, Any]:
 def _tell(run: Run, result: Result) -> None:
     out.print(
         f"{run.network} {run.attention} seed {run.seed}: {100 * (1 - result.accuracy):.2f} % error "
-        f"({result.seconds:.0f} s)",
-        markup=False,
+        f"({result.seconds:.0f} s)"
     )
     if result.attention:
-        out.print(result.attention["sentence"], markup=False, highlight=False)
+        out.print(result.attention["sentence"], highlight=False)
 
 
 def _transfer(options: StudyOptions) -> Path:
@@ -150,6 +149,5 @@ def _tell_transfer(run: TransferRun, record: Mapping[str, Any]) -> None:
 
     out.print(
         f"{run.dataset}, {ROWS[run.row].label}, seed {run.config.seed}: "
-        f"{record['val']['accuracy']:.1%}",
-        markup=False,
+        f"{record['val']['accuracy']:.1%}"
     )
