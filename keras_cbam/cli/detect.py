@@ -91,14 +91,13 @@ def evaluate(
 ) -> None:
     """Score a detector by COCO's metrics, and draw the detected boxes beside the true ones."""
     start()
-    from keras_cbam.cli.detect_inputs import load_with_classes, read_splits, tell_left_out
+    from keras_cbam.cli.detect_inputs import load_with_classes, read_splits
     from keras_cbam.detection import evaluate_detector
 
     require("pycocotools", "matplotlib")
     check_writable(output)
     detector, classes = load_with_classes(model)
     part = read_splits(data, [split], classes, val_split)[split]
-    tell_left_out(split, part)
     with out.status("detecting"):
         metrics = evaluate_detector(detector, part, classes, output, name=split, pictures=pictures)
     out.print(_line(metrics), highlight=False)
@@ -168,20 +167,13 @@ def export(
     """Write the raw heads as TFLite and ONNX files with their decoder, proven by boxes and mAP."""
     start(needs_tensorflow=True)
     from keras_cbam.cli.artifact_table import misses_shown, print_table, show
-    from keras_cbam.cli.detect_inputs import (
-        load_with_classes,
-        read_splits,
-        some_of,
-        tell_left_out,
-    )
+    from keras_cbam.cli.detect_inputs import load_with_classes, read_splits, some_of
     from keras_cbam.detection.export import COLUMNS, export_detector, table
 
     detector, classes = load_with_classes(model)
     calibrated = calibration_split != "none"
     splits = [split, *([calibration_split] if calibrated else [])]
     folder = read_splits(data, splits, classes, val_split)
-    for name in dict.fromkeys(splits):
-        tell_left_out(name, folder[name])
     proven = some_of(folder[split], images)
     with misses_shown(), out.status("exporting") as status:
         result = export_detector(

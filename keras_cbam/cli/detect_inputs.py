@@ -34,11 +34,14 @@ def load_with_classes(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
 def read_splits(
     data: Path, splits: list[str], classes: tuple[str, ...], val_split: float | None
 ) -> DetectionFolder:
-    """Read splits of a data set whose classes are known, with progress on the terminal."""
+    """Read splits of a data set whose classes are known, and print what is left out."""
     with progress_bar() as bar, counting(bar, "images checked") as update:
-        return read_detection_folder(
+        folder = read_detection_folder(
             data, splits, classes=classes, val_split=val_split, progress=update
         )
+    for name, part in folder.splits.items():
+        tell_left_out(name, part)
+    return folder
 
 
 def some_of(split: DetectionSplit, count: int) -> tuple[Photograph, ...]:

@@ -53,7 +53,9 @@ def explain_models(
             rule = pixel_function(preprocessing, each)
             pixels = model_pixels(found, each)
             if classes is None:
-                classes = _classes(each, pixels if rule is None else rule(pixels), found)
+                # The class of the image's folder, or the predicted class if the folder is none.
+                predicted = probabilities(each, pixels if rule is None else rule(pixels)).argmax(-1)
+                classes = np.where(found.labels >= 0, found.labels, predicted)
             with refused("", only=(TypeError, ValueError), told=str):
                 explained[name] = explain_images(
                     each,
@@ -165,12 +167,6 @@ def _find(images: Sequence[Path], labels: Sequence[str]) -> ImageSet:
         )
     indices = [known.get(path.absolute().parent.name, -1) for path in paths]
     return ImageSet(tuple(paths), np.array(indices, "int32"))
-
-
-def _classes(model: keras.Model, inputs: np.ndarray, images: ImageSet) -> np.ndarray:
-    """Return the class of each image's folder, or the predicted class if the folder is none."""
-    predicted = probabilities(model, inputs).argmax(-1)
-    return np.where(images.labels >= 0, images.labels, predicted)
 
 
 def _chosen(class_name: str | None, labels: Sequence[str]) -> int | None:

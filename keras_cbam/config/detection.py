@@ -69,12 +69,4 @@ class DetectionConfig(TrainingConfig):
         attention = self.attention_learning_rate
         if attention is None:
             attention = ATTENTION_SHARE * self.learning_rate
-        return Recipe(
-            optimizer="adam",
-            learning_rate=self.learning_rate,
-            group_rates={"attention": attention},
-            warmup=self.warmup,
-            clip_norm=self.clip_norm,
-            ema=self.ema,
-            dtype_policy=self.dtype_policy,
-        )
+        return self.adam(self.learning_rate, attention=attention)

@@ -16,6 +16,7 @@ from keras_cbam.config.fine_tune_defaults import (
     NORM_FROZEN,
     NORM_TRAINS,
     SHORT_MOMENTUM,
+    Budget,
     epochs_of,
     fits,
     usual,
@@ -138,11 +139,9 @@ class FineTuneConfig(TrainingConfig):
         Args:
             batches: number of batches per epoch.
         """
-        if self.train == "adapter":
-            return self._filled(
-                head_epochs=0, epochs=epochs_of(ADAPTER_STEPS, batches, LEAST_EPOCHS)
-            )
         budget = BUDGETS[self.weights != "none"]
+        if self.train == "adapter":
+            budget = Budget(head_steps=0, steps=ADAPTER_STEPS)
         return self._filled(
             head_epochs=epochs_of(budget.head_steps, batches),
             epochs=epochs_of(budget.steps, batches, LEAST_EPOCHS),
@@ -188,19 +187,12 @@ class FineTuneConfig(TrainingConfig):
         """Return the training recipe of a rated run for a phase."""
         share = BESIDE_FROZEN if phase == HEAD_PHASE else 1.0
         # A rate that is not known yet becomes 0, which the recipe's check refuses.
-        return Recipe(
-            optimizer="adam",
-            learning_rate=self.learning_rate or 0.0,
-            group_rates={
-                "attention": share * (self.attention_learning_rate or 0.0),
-                "head": self.head_learning_rate or 0.0,
-            },
-            warmup=self.warmup,
-            label_smoothing=self.label_smoothing,
-            clip_norm=self.clip_norm,
-            ema=self.ema,
-            dtype_policy=self.dtype_policy,
+        recipe = self.adam(
+            self.learning_rate or 0.0,
+            attention=share * (self.attention_learning_rate or 0.0),
+            head=self.head_learning_rate or 0.0,
         )
+        return replace(recipe, label_smoothing=self.label_smoothing)
 
 
 class Phase(NamedTuple):

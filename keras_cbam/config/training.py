@@ -8,7 +8,7 @@ from typing import Any
 from keras_cbam.config.forms import ARGUMENTS, NAMES, NUMBER_OR_NONE, PATH
 from keras_cbam.config.names import ATTENTIONS
 from keras_cbam.config.option import image_option, network_option, option, training_option
-from keras_cbam.config.recipe import POLICIES
+from keras_cbam.config.recipe import POLICIES, Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,3 +51,15 @@ class TrainingConfig:
     checkpoint_seconds: float = option(
         "Seconds between two saves of the state that an interrupted run resumes from.", default=30.0
     )
+
+    def adam(self, rate: float, **group_rates: float) -> Recipe:
+        """Return the recipe of a run with Adam, from its learning rates."""
+        return Recipe(
+            optimizer="adam",
+            learning_rate=rate,
+            group_rates=group_rates,
+            warmup=self.warmup,
+            clip_norm=self.clip_norm,
+            ema=self.ema,
+            dtype_policy=self.dtype_policy,
+        )

@@ -144,12 +144,10 @@ def _checked(description: Any, arrays: Mapping[str, np.ndarray]) -> Adapter:
     """Return the content of a file, checked to be what `write_adapter` writes."""
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise ValueError(f"it is not of the format {FORMAT!r}")
-    names = {"model": str, "backbone": str, "labels": str, "after": str}
-    lists = ("labels", "after", "attention", "head")
-    for name in (*names, "attention", "head"):
+    lists = {"labels": str, "after": str, "attention": dict, "head": dict}
+    for name, kind in {"model": str, "backbone": str, **lists}.items():
         value = description.get(name)
         items = value if name in lists else [value]
-        kind = names.get(name, dict)
         if not isinstance(items, list) or not all(isinstance(item, kind) for item in items):
             raise ValueError(f"its entry {name!r} is missing or of another kind")
     attention, head = description["attention"], description["head"]

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_cbam.errors import InputError, refused
-from keras_cbam.pixels import IMAGENET_MEAN, IMAGENET_STD, pixel_rule
+from keras_cbam.pixels import IMAGENET_MEAN, IMAGENET_STD, named_rule
 from keras_cbam.text import first_line
 
 # Arguments of the builders that are set by this package, not by the user.
@@ -32,7 +32,7 @@ SIZED = {"MobileNet", "MobileNetV2"}
 
 def preprocess(inputs: Any, backbone: str) -> Any:
     """Apply the backbone's pixel rule to RGB inputs in 0..255, `(batch, height, width, 3)`."""
-    rule = pixel_rule(backbone)
+    rule = named_rule(backbone)
     if rule is None:
         return inputs
     return keras.layers.Rescaling(rule.scale, rule.offset, name="preprocessing")(inputs)
@@ -85,15 +85,11 @@ def build_backbone(
     if weights not in ("imagenet", "none"):
         load_backbone_weights(backbone, weights)
         _scale_as_published(backbone, name)
-    rule = pixel_rule(name)
+    rule = named_rule(name)
+    # Reverse the input channels, so that a BGR network takes RGB.
     if rule and rule.reverse_channels and weights != "none":
-        _take_rgb(backbone)
+        _change_first_kernel(backbone, lambda kernel: kernel[:, :, ::-1])
     return backbone
-
-
-def _take_rgb(backbone: keras.Model) -> None:
-    """Reverse the input channels of the first convolution, so that a BGR network takes RGB."""
-    _change_first_kernel(backbone, lambda kernel: kernel[:, :, ::-1])
 
 
 def _change_first_kernel(backbone: keras.Model, change: Callable[[np.ndarray], np.ndarray]) -> None:
