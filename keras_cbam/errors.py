@@ -49,6 +49,12 @@ def check_choice(what: str, given: str | None, known: Collection[str]) -> None:
         raise InputError(f"Expected {what} of {', '.join(known)}. Received: {given}")
 
 
+def check_share(what: str, given: float | None) -> None:
+    """Raise an `InputError` for a number that is not in [0, 1); `None` stands for no number."""
+    if given is not None and not 0 <= given < 1:
+        raise InputError(f"Expected {what} of at least 0 and below 1. Received: {given}")
+
+
 @contextmanager
 def refused(
     what: str,

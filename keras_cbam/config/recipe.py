@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from keras_cbam.errors import InputError, check_choice
+from keras_cbam.errors import InputError, check_choice, check_share
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine", "step")
@@ -63,13 +63,9 @@ class Recipe:
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_choice("schedule", self.schedule, SCHEDULES)
         check_choice("dtype policy", self.dtype_policy, POLICIES)
-        for name, share in (
-            ("a label smoothing", self.label_smoothing),
-            ("a warmup", self.warmup),
-            ("an EMA momentum", self.ema or 0.0),
-        ):
-            if not 0 <= share < 1:
-                raise InputError(f"Expected {name} of at least 0 and below 1. Received: {share}")
+        check_share("a label smoothing", self.label_smoothing)
+        check_share("a warmup", self.warmup)
+        check_share("an EMA momentum", self.ema)
         for group in sorted(self.group_rates):
             check_choice("learning rates", group, GROUPS)
         for name, number in (

@@ -25,22 +25,18 @@ MOST_BYTES = 2**30
 # No number in a configuration may exceed both this and the longest axis of its layer's weights.
 LEAST_LIMIT = 128
 
-_ATTENTIONS = (BAM, CBAM, ChannelAttention, SpatialAttention, SqueezeExcite)
-_HEADS = (
-    keras.layers.Activation,
-    keras.layers.BatchNormalization,
-    keras.layers.Dense,
-    keras.layers.Dropout,
-    keras.layers.Flatten,
-    keras.layers.GlobalAveragePooling2D,
-    keras.layers.GlobalMaxPooling2D,
-    keras.layers.LayerNormalization,
-    keras.layers.ReLU,
-    keras.layers.Softmax,
-)
 # The layer classes that a file can hold, by name.
-ATTENTIONS = {kind.__name__: kind for kind in _ATTENTIONS}
-HEADS = {kind.__name__: kind for kind in _HEADS}
+ATTENTIONS = {
+    kind.__name__: kind for kind in (BAM, CBAM, ChannelAttention, SpatialAttention, SqueezeExcite)
+}
+HEADS = {
+    name: getattr(keras.layers, name)
+    for name in (
+        *("Activation", "BatchNormalization", "Dense", "Dropout", "Flatten"),
+        *("GlobalAveragePooling2D", "GlobalMaxPooling2D", "LayerNormalization", "ReLU", "Softmax"),
+    )
+}
+LAYERS = {**ATTENTIONS, **HEADS}
 # Settings that are not saved: a layer that has weights does not need them, and a seed may be a
 # number of any size.
 LEFT_OUT = ("_constraint", "_initializer", "_regularizer", "seed")
@@ -114,7 +110,7 @@ def describe(layer: keras.layers.Layer) -> Configuration:
         ValueError: if a file cannot hold its class or a part of its configuration.
     """
     name = type(layer).__name__
-    if {**ATTENTIONS, **HEADS}.get(name) is not type(layer):
+    if LAYERS.get(name) is not type(layer):
         raise ValueError(
             f"Expected attention of keras_cbam, and a head of {', '.join(HEADS)}. "
             f"Received: layer {layer.name} of class {name}"
@@ -130,8 +126,7 @@ def describe(layer: keras.layers.Layer) -> Configuration:
 
 def rebuild(configuration: Configuration) -> keras.layers.Layer:
     """Return a new layer, not built, from a configuration that has been checked."""
-    kind = {**ATTENTIONS, **HEADS}[configuration["class_name"]]
-    return kind.from_config(configuration["config"])
+    return LAYERS[configuration["class_name"]].from_config(configuration["config"])
 
 
 def plain_weights(layer: keras.layers.Layer) -> list[np.ndarray]:
