@@ -21,7 +21,7 @@ import keras
 import numpy as np
 from varied import varied_images, varied_network
 
-from keras_cbam.cli.export_images import calibration_pixels, verification_pixels
+from keras_cbam.cli.model_images import calibration_pixels, verification_pixels
 from keras_cbam.export import export_model
 from keras_cbam.export.children.arrays import save_arrays
 from keras_cbam.export.runtimes.placement import delegations

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import keras
 from varied import varied_images, varied_network
 
-from keras_cbam.cli.export_images import calibration_pixels, verification_pixels
+from keras_cbam.cli.model_images import calibration_pixels, verification_pixels
 from keras_cbam.errors import InputError
 from keras_cbam.export import Report, export_model
 from keras_cbam.export.formats import PRECISIONS

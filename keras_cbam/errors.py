@@ -1,6 +1,12 @@
 """The exceptions that the command line turns into one sentence and an exit code."""
 
+from __future__ import annotations
+
 import importlib.util
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+
+from keras_cbam.text import sentence
 
 
 class InputError(ValueError):
@@ -35,6 +41,44 @@ EXTRAS = {
     "tf2onnx": "onnx",
     "torch": "torch",
 }
+
+
+def check_choice(what: str, given: str | None, known: Collection[str]) -> None:
+    """Raise an `InputError` for a name that is not known; `None` stands for no choice."""
+    if given is not None and given not in known:
+        raise InputError(f"Expected {what} of {', '.join(known)}. Received: {given}")
+
+
+def check_share(what: str, given: float | None) -> None:
+    """Raise an `InputError` for a number that is not in [0, 1); `None` stands for no number."""
+    if given is not None and not 0 <= given < 1:
+        raise InputError(f"Expected {what} of at least 0 and below 1. Received: {given}")
+
+
+@contextmanager
+def refused(
+    what: str,
+    *,
+    only: tuple[type[Exception], ...] = (Exception,),
+    passing: tuple[type[Exception], ...] = (),
+    told: Callable[[Exception], str] = sentence,
+) -> Iterator[None]:
+    """Turn errors within the context into an `InputError`.
+
+    A damaged or foreign file makes the readers raise nearly anything.
+
+    Args:
+        what: the message, up to the text of the error.
+        only: the errors to turn.
+        passing: errors to raise as they are.
+        told: returns the text of an error.
+    """
+    try:
+        yield
+    except passing:
+        raise
+    except only as error:
+        raise InputError(f"{what}{told(error)}") from error
 
 
 def require(*modules: str) -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from keras_cbam.errors import InputError, MissingPackageError
+from keras_cbam.text import first_line
 
 try:
     import fcntl
@@ -111,25 +112,22 @@ def remove_abandoned(directory: str | Path) -> None:
     """Remove unfinished files of killed processes from `directory`, but none that is in use."""
     for left in Path(directory).glob(f"{PARTIAL}*"):
         # The file may belong to another user, or another process may remove it at the same time.
-        with contextlib.suppress(OSError), _abandoned(left) as abandoned:
-            if abandoned:
-                remove(left)
+        with contextlib.suppress(OSError), _locked_if_abandoned(left):
+            remove(left)
 
 
 @contextmanager
-def _abandoned(path: Path) -> Iterator[bool]:
-    """Yield whether no process uses a partial file or directory, and lock it meanwhile."""
+def _locked_if_abandoned(path: Path) -> Iterator[None]:
+    """Lock a partial file or directory; raise an `OSError` if a process uses it."""
     if fcntl is None:
-        yield time.time() - path.stat().st_mtime > ABANDONED
+        if time.time() - path.stat().st_mtime <= ABANDONED:
+            raise BlockingIOError(f"{path} may be in use")
+        yield
         return
     lock = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-        else:
-            yield True
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
     finally:
         os.close(lock)
 
@@ -154,8 +152,7 @@ def describe(error: Exception) -> str:
         return "No space is left on the disk. Files under their final names are complete."
     name, reason = getattr(error, "filename", None), getattr(error, "strerror", None)
     # Errors from other libraries have only a message.
-    reason = reason or str(error).partition("\n")[0]
-    reason = reason or type(error).__name__
+    reason = reason or first_line(error)
     return f"{name}: {reason}." if name else f"{reason}."
 
 

@@ -11,8 +11,7 @@ from math import isfinite
 from pathlib import Path
 from typing import IO, Any
 
-from keras_cbam.errors import InputError
-from keras_cbam.text import sentence
+from keras_cbam.errors import InputError, refused
 
 # Weights hardly compress, so the ratio of unpacked to packed bytes is limited. An archive that is
 # SMALL when unpacked may have any ratio.
@@ -64,10 +63,8 @@ def read_json(path: Path, most: int) -> Any:
         InputError: if it is not such a file, or cannot be read.
     """
     content = read_bounded(path, most)
-    try:
+    with refused(f"Expected JSON. Received: {path}, ", only=(ValueError, RecursionError), told=str):
         return json.loads(content, parse_constant=_no_number, parse_float=_finite)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"Expected JSON. Received: {path}, {error}") from error
 
 
 def _finite(text: str) -> float:
@@ -103,19 +100,13 @@ def check_archive(file: IO[bytes] | Path, size: int, most: int, name: str | Path
         InputError: if the archive cannot be unpacked, is too large when unpacked, or expands by
             too large a factor.
     """
-    try:
-        with zipfile.ZipFile(file) as archive:
-            entries = archive.infolist()
-            check_expansion(sum(entry.file_size for entry in entries), size, most, name)
-            for entry in entries:
-                if _unpacked(archive, entry) != entry.file_size:
-                    raise ValueError(f"its entry {entry.filename!r} has another size than it says")
-    except InputError:
-        raise
-    except Exception as error:  # a damaged file makes the readers raise nearly anything
-        raise InputError(
-            f"Expected an archive that unpacks. Received: {name}, {sentence(error)}"
-        ) from error
+    what = f"Expected an archive that unpacks. Received: {name}, "
+    with refused(what, passing=(InputError,)), zipfile.ZipFile(file) as archive:
+        entries = archive.infolist()
+        check_expansion(sum(entry.file_size for entry in entries), size, most, name)
+        for entry in entries:
+            if _unpacked(archive, entry) != entry.file_size:
+                raise ValueError(f"its entry {entry.filename!r} has another size than it says")
 
 
 def check_expansion(unpacked: int, size: int, most: int, name: str | Path) -> None:

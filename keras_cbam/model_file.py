@@ -6,9 +6,13 @@ from pathlib import Path
 
 import keras
 
-from keras_cbam.errors import InputError
-from keras_cbam.foreign_files import is_archive
+from keras_cbam.errors import InputError, refused
+from keras_cbam.foreign_files import is_archive, read_bounded
 from keras_cbam.keras_archive import check_keras_archive
+from keras_cbam.text import first_line
+
+# The largest file of labels that is read, in bytes.
+LARGEST_LABELS = 16 * 2**20
 
 
 def load_model(path: str | Path) -> keras.Model:
@@ -35,17 +39,31 @@ def load_model(path: str | Path) -> keras.Model:
         raise InputError(f"Cannot read {path}: {error.strerror}.") from error
     if not is_archive(path):
         raise InputError(f"Expected a .keras model. Received a file that is not one: {path}")
-    try:
+    with refused(f"{path} ", passing=(InputError,), told=_why):
         check_keras_archive(path)
         return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except InputError:
-        raise
-    except Exception as error:
-        if "of a `Lambda` layer" in str(error):
-            raise InputError(
-                f"{path} has a Lambda layer, whose code is not run. Put what it computes into a "
-                "layer of your own, registered by keras.saving.register_keras_serializable, or "
-                "use keras.ops in the functional API, and save the model again."
-            ) from error
-        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise InputError(f"{path} is not a Keras model that can be loaded: {first}") from error
+
+
+def labels_beside(model: Path) -> list[str] | None:
+    """Return the labels in `labels.txt` beside a model, or `None` if there is no such file.
+
+    Raises:
+        InputError: if the labels are not in UTF-8.
+    """
+    path = model.with_name("labels.txt")
+    if not path.is_file():
+        return None
+    what = f"Expected labels in UTF-8. Received: {path}, "
+    with refused(what, only=(UnicodeDecodeError,), told=str):
+        return read_bounded(path, LARGEST_LABELS).decode().rstrip("\r\n").splitlines()
+
+
+def _why(error: Exception) -> str:
+    """Return why a file is not loaded, as the end of a sentence."""
+    if "of a `Lambda` layer" in str(error):
+        return (
+            "has a Lambda layer, whose code is not run. Put what it computes into a layer of your "
+            "own, registered by keras.saving.register_keras_serializable, or use keras.ops in the "
+            "functional API, and save the model again."
+        )
+    return f"is not a Keras model that can be loaded: {first_line(error)}"

@@ -9,9 +9,8 @@ from typing import IO
 
 import numpy as np
 
-from keras_cbam.errors import InputError
+from keras_cbam.errors import refused
 from keras_cbam.foreign_files import check_archive, check_file
-from keras_cbam.text import sentence
 
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -32,16 +31,15 @@ def read_arrays(path: Path, most: int) -> dict[str, np.ndarray]:
     """
     check_file(path)
     check_archive(path, path.stat().st_size, most, path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return {
-                entry.filename.removesuffix(".npy"): _array(archive, entry)
-                for entry in archive.infolist()
-            }
-    except (PermissionError, MemoryError):
-        raise
-    except Exception as error:  # a damaged file makes the readers raise nearly anything
-        raise InputError(f"Expected arrays in {path}. Received: {sentence(error)}") from error
+    what = f"Expected arrays in {path}. Received: "
+    with (
+        refused(what, passing=(PermissionError, MemoryError)),
+        zipfile.ZipFile(path) as archive,
+    ):
+        return {
+            entry.filename.removesuffix(".npy"): _array(archive, entry)
+            for entry in archive.infolist()
+        }
 
 
 def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:

@@ -57,12 +57,17 @@ FAMILIES = {
 }
 
 
-def pixel_rule(backbone: str) -> PixelRule | None:
-    """Return the pixel rule of `backbone`, or `None` if its graph scales pixels itself."""
-    family = max((f for f in FAMILIES if backbone.startswith(f)), key=len, default=None)
+def named_rule(preprocessing: str) -> PixelRule | None:
+    """Return the rule of a builder of `keras.applications`, or of a key of `PIXEL_RULES`.
+
+    It is `None` for a network whose graph scales pixels itself.
+    """
+    if preprocessing in PIXEL_RULES:
+        return PIXEL_RULES[preprocessing]
+    family = max((f for f in FAMILIES if preprocessing.startswith(f)), key=len, default=None)
     if family is None:
         raise InputError(
-            f"The pixel range of backbone {backbone} is not known. Expected a builder of "
+            f"The pixel range of backbone {preprocessing} is not known. Expected a builder of "
             f"keras.applications, or one of {', '.join(PIXEL_RULES)}."
         )
     return PIXEL_RULES[FAMILIES[family]]
@@ -80,10 +85,3 @@ def preprocessed(pixels: np.ndarray, preprocessing: str) -> np.ndarray:
         return pixels
     values = pixels * np.asarray(rule.scale, "float32") + np.asarray(rule.offset, "float32")
     return values[..., ::-1] if rule.reverse_channels else values
-
-
-def named_rule(preprocessing: str) -> PixelRule | None:
-    """Return the rule of a builder of `keras.applications`, or of a key of `PIXEL_RULES`."""
-    if preprocessing in PIXEL_RULES:
-        return PIXEL_RULES[preprocessing]
-    return pixel_rule(preprocessing)

@@ -28,6 +28,11 @@ def as_markdown(name: str) -> str:
     return MARKDOWN.sub(lambda found: f"\\{found.group()}", printable(name, keep=""))
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of the message of an error, or its type if it has no message."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].strip()
+
+
 def sentence(error: BaseException) -> str:
     """Return the message of an error in one line, or its type if it has no message."""
     return " ".join(str(error).split()) or type(error).__name__

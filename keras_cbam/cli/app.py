@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 
 import typer
 
 from keras_cbam import __version__
-from keras_cbam.cli import (
-    benchmark,
-    convert,
-    demo,
-    detect,
-    explain,
-    export,
-    finetune,
-    models,
-    points,
-    signals,
-    start,
-    study,
-    verify,
-)
+from keras_cbam.cli import detect, signals, start
 from keras_cbam.cli.terminal import errors, flush_output, prepare_streams
 from keras_cbam.errors import LostProcessError
 from keras_cbam.files import told
@@ -34,16 +21,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="CBAM attention in Keras vision models: fine-tune, export, prove.",
 )
-app.command("finetune")(finetune.finetune)
-app.command("export")(export.export)
-app.command("study")(study.study)
-app.command("verify")(verify.verify)
-app.command("explain")(explain.explain)
-app.command("benchmark")(benchmark.benchmark)
-app.command("points")(points.points)
-app.command("models")(models.models)
-app.command("convert")(convert.convert)
-app.command("demo")(demo.demo)
+# Each command is a function in the module of its name. The help lists them in this order.
+for name in (
+    *("finetune", "export", "study", "verify", "explain"),
+    *("benchmark", "points", "models", "convert", "demo"),
+):
+    app.command(name)(getattr(importlib.import_module(f"keras_cbam.cli.{name}"), name))
 app.add_typer(detect.app, name="detect")
 
 
@@ -102,5 +85,5 @@ def run() -> None:
 def _refuse(sentence: str) -> int:
     # A line break in a name would look like another message.
     said = printable(sentence, keep="")
-    errors.print(f"keras-cbam: {said}", style="red", markup=False, highlight=False)
+    errors.print(f"keras-cbam: {said}", style="red", highlight=False)
     return 2

@@ -24,7 +24,7 @@ def misses_shown() -> Iterator[None]:
         yield
     except VerificationError as error:
         show(error.report)
-        errors.print(f"keras-cbam: {error}", style="red", markup=False, highlight=False)
+        errors.print(f"keras-cbam: {error}", style="red", highlight=False)
         raise typer.Exit(1) from error
 
 
@@ -37,7 +37,7 @@ def show(report: Report) -> None:
         [[row[index] for index in kept] for row in report.rows()],
     )
     for remark in report.remarks():
-        out.print(remark, markup=False, highlight=False)
+        out.print(remark, highlight=False)
     if report.delegations:
         print_table("where the operations run", DELEGATION_COLUMNS, report.delegations)
 

@@ -6,23 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich import box
-from rich.table import Table
 
-from keras_cbam.cli.limits_option import GIBIBYTES, SECONDS, MemoryLimit, TimeLimit
+from keras_cbam.cli import shared_options as shared
 from keras_cbam.cli.start import start
-from keras_cbam.cli.terminal import SafeConsole, one_line, out
+from keras_cbam.cli.terminal import out, print_markdown
 
 if TYPE_CHECKING:
     from keras_cbam.export.timing import Timing
 
-# The width of the table, in characters.
-WIDTH = 120
 COLUMNS = ("artifact", "beside", "time, minimum", "time, median", "milliseconds")
 
 
 def benchmark(
-    directory: Annotated[Path, typer.Argument(help="Directory that keras-cbam export wrote.")],
+    directory: shared.Exported,
     against: Annotated[
         Path | None,
         typer.Option(
@@ -32,8 +28,8 @@ def benchmark(
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads that each runtime may use.")] = 1,
     runs: Annotated[int, typer.Option(min=1, help="Number of runs of each file.")] = 30,
-    time_limit: TimeLimit = SECONDS,
-    memory_limit: MemoryLimit = GIBIBYTES,
+    time_limit: shared.TimeLimit = shared.SECONDS,
+    memory_limit: shared.MemoryLimit = shared.GIBIBYTES,
 ) -> None:
     """Time TFLite files in LiteRT and ONNX files in onnxruntime, in turn, on one input."""
     start()
@@ -43,17 +39,9 @@ def benchmark(
     with out.status("timing"):
         limits = Limits(time_limit, memory_limit)
         found = time_artifacts(directory, against, threads=threads, runs=runs, limits=limits)
-    show(found)
+    print_markdown(COLUMNS, map(_cells, found))
 
 
-def show(timings: list[Timing]) -> None:
-    """Print the table, in Markdown."""
-    table = Table(box=box.MARKDOWN)
-    for index, column in enumerate(COLUMNS):
-        table.add_column(column, justify="right" if index > 1 else "left", overflow="fold")
-    for each in timings:
-        ratios = (f"x {ratio:.3f}" for ratio in (each.minimum, each.median))
-        cells = (each.name, each.base, *ratios, f"{each.milliseconds:.2f}")
-        table.add_row(*map(one_line, cells))
-    # Markdown needs each row on one line, whatever the width of the terminal.
-    SafeConsole(width=max(out.width, WIDTH)).print(table)
+def _cells(timing: Timing) -> tuple[str, ...]:
+    ratios = (f"x {ratio:.3f}" for ratio in (timing.minimum, timing.median))
+    return (timing.name, timing.base, *ratios, f"{timing.milliseconds:.2f}")

@@ -46,7 +46,7 @@ def convert(
                 include_preprocessing=include_preprocessing,
             )
     except ConversionError as error:
-        errors.print(f"keras-cbam: {error}", style="red", markup=False, highlight=False)
+        errors.print(f"keras-cbam: {error}", style="red", highlight=False)
         raise typer.Exit(1) from error
     except ValueError as error:
         raise InputError(str(error)) from error
@@ -59,7 +59,6 @@ def convert(
     out.print(
         f"{output}: on {parity.images} random images, the logits are within {parity.error:.1e} of "
         "their range of those of the authors' PyTorch network with these weights",
-        markup=False,
         highlight=False,
         soft_wrap=True,
     )

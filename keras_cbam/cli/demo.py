@@ -85,7 +85,7 @@ def demo(
     )
     with atomic_path(output / "report.html") as path:
         write_report(result, report, images, labels, path)
-    out.print(f"open {output / 'report.html'}", markup=False)
+    out.print(f"open {output / 'report.html'}")
 
 
 def write_report(

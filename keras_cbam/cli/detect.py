@@ -7,13 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from keras_cbam.cli.artifact_options import (
-    PRECISIONS_HELP,
-    RUNTIMES_HELP,
-    precision_names,
-    runtime_names,
-)
-from keras_cbam.cli.options import Resume, takes
+from keras_cbam.cli import shared_options as shared
+from keras_cbam.cli.options import takes
 from keras_cbam.cli.start import start
 from keras_cbam.cli.terminal import counting, out, progress_bar, tell_skipped
 from keras_cbam.config.detection import DetectionConfig
@@ -48,7 +43,7 @@ ValSplit = Annotated[
 @takes(DetectionConfig)
 def train(
     config: DetectionConfig,
-    resume: Resume = False,
+    resume: shared.Resume = False,
 ) -> None:
     """Train a detector on images with boxes, and measure COCO's mAP on val after each epoch."""
     start(trains=True)
@@ -71,16 +66,15 @@ def train(
     for split, part in result.folder.splits.items():
         tell_left_out(split, part)
     best = result.record["best"]
-    out.print(f"best on val, epoch {best['epoch']}: {_line(best)}", markup=False)
+    out.print(f"best on val, epoch {best['epoch']}: {_line(best)}")
     if result.record["attention"]:
-        out.print(result.record["attention"]["sentence"], markup=False, highlight=False)
-    out.print(f"report: {config.output}/report.md", markup=False)
+        out.print(result.record["attention"]["sentence"], highlight=False)
+    out.print(f"report: {config.output}/report.md")
     share = config.val_split
     divided = f"--split val --val-split {share:g} " if share is not None else ""
     out.print(
         f"next: keras-cbam detect evaluate {config.output}/model.keras {config.data} {divided}"
-        "--output ...",
-        markup=False,
+        "--output ..."
     )
 
 
@@ -97,24 +91,23 @@ def evaluate(
 ) -> None:
     """Score a detector by COCO's metrics, and draw the detected boxes beside the true ones."""
     start()
-    from keras_cbam.cli.detect_inputs import load_with_classes, read_splits, tell_left_out
+    from keras_cbam.cli.detect_inputs import load_with_classes, read_splits
     from keras_cbam.detection import evaluate_detector
 
     require("pycocotools", "matplotlib")
     check_writable(output)
     detector, classes = load_with_classes(model)
     part = read_splits(data, [split], classes, val_split)[split]
-    tell_left_out(split, part)
     with out.status("detecting"):
         metrics = evaluate_detector(detector, part, classes, output, name=split, pictures=pictures)
     out.print(_line(metrics), highlight=False)
-    out.print(f"report: {output}/evaluation.md", markup=False)
+    out.print(f"report: {output}/evaluation.md")
 
 
 @app.command()
 def predict(
     model: Detector,
-    images: Annotated[list[Path], typer.Argument(help="Images, and folders of images.")],
+    images: shared.Images,
     output: Annotated[Path, typer.Option(help="Directory of pictures and detections.json.")],
     threshold: Annotated[
         float, typer.Option(min=0, max=1, help="Lowest score at which a box is drawn.")
@@ -144,18 +137,15 @@ def predict(
     for image, each in zip(photographs, found, strict=True):
         names = [classes[label] for label in each.labels[each.scores >= threshold]]
         told = ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(names))
-        out.print(f"{image.path.name}: {told or 'nothing'}", markup=False, highlight=False)
-    out.print(f"written to {output}", markup=False)
+        out.print(f"{image.path.name}: {told or 'nothing'}", highlight=False)
+    out.print(f"written to {output}")
 
 
 @app.command()
 def export(
     model: Detector,
     data: Data,
-    output: Annotated[
-        Path,
-        typer.Option(help="Directory of the artifacts; those of an earlier export are replaced."),
-    ],
+    output: shared.Artifacts,
     split: Annotated[str, typer.Option(help="Split of DATA to prove the artifacts on.")] = "test",
     val_split: ValSplit = None,
     images: Annotated[
@@ -168,8 +158,8 @@ def export(
         int, typer.Option(min=1, help="Maximum number of calibration images, drawn at random.")
     ] = CALIBRATION_IMAGES,
     formats: Annotated[str, typer.Option(help="Formats, separated by commas.")] = ",".join(FORMATS),
-    precisions: Annotated[str | None, typer.Option(help=PRECISIONS_HELP)] = None,
-    runtimes: Annotated[str | None, typer.Option(help=RUNTIMES_HELP)] = None,
+    precisions: shared.Precisions = None,
+    runtimes: shared.Runtimes = None,
     keep_mismatches: Annotated[
         bool, typer.Option(help="Keep and mark artifacts that find other boxes.")
     ] = False,
@@ -177,20 +167,13 @@ def export(
     """Write the raw heads as TFLite and ONNX files with their decoder, proven by boxes and mAP."""
     start(needs_tensorflow=True)
     from keras_cbam.cli.artifact_table import misses_shown, print_table, show
-    from keras_cbam.cli.detect_inputs import (
-        load_with_classes,
-        read_splits,
-        some_of,
-        tell_left_out,
-    )
+    from keras_cbam.cli.detect_inputs import load_with_classes, read_splits, some_of
     from keras_cbam.detection.export import COLUMNS, export_detector, table
 
     detector, classes = load_with_classes(model)
     calibrated = calibration_split != "none"
     splits = [split, *([calibration_split] if calibrated else [])]
     folder = read_splits(data, splits, classes, val_split)
-    for name in dict.fromkeys(splits):
-        tell_left_out(name, folder[name])
     proven = some_of(folder[split], images)
     with misses_shown(), out.status("exporting") as status:
         result = export_detector(
@@ -199,17 +182,17 @@ def export(
             proven,
             classes,
             formats=tuple(formats.split(",")),
-            precisions=precision_names(precisions),
+            precisions=shared.precision_names(precisions),
             calibration=(
                 some_of(folder[calibration_split], calibration_images) if calibrated else None
             ),
             on_mismatch="report" if keep_mismatches else "raise",
-            runtimes=runtime_names(runtimes),
+            runtimes=shared.runtime_names(runtimes),
             progress=status.update,
         )
     show(result.report)
     print_table(f"what is found in {len(proven)} images", COLUMNS, table(result.agreements))
-    out.print(f"written to {output}", markup=False)
+    out.print(f"written to {output}")
     if result.report.missed:
         raise typer.Exit(1)
 

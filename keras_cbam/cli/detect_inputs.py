@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_cbam.cli.terminal import counting, errors, progress_bar
+from keras_cbam.cli.terminal import counting, progress_bar, tell_first
 from keras_cbam.detection import (
     DetectionFolder,
     DetectionSplit,
@@ -18,9 +18,6 @@ from keras_cbam.detection import (
 from keras_cbam.detection.detector import check_classes
 from keras_cbam.detection.text import brief, read_lines
 from keras_cbam.errors import InputError
-
-# The largest number of lines of one kind that are printed.
-TOLD = 20
 
 
 def load_with_classes(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
@@ -37,11 +34,14 @@ def load_with_classes(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
 def read_splits(
     data: Path, splits: list[str], classes: tuple[str, ...], val_split: float | None
 ) -> DetectionFolder:
-    """Read splits of a data set whose classes are known, with progress on the terminal."""
+    """Read splits of a data set whose classes are known, and print what is left out."""
     with progress_bar() as bar, counting(bar, "images checked") as update:
-        return read_detection_folder(
+        folder = read_detection_folder(
             data, splits, classes=classes, val_split=val_split, progress=update
         )
+    for name, part in folder.splits.items():
+        tell_left_out(name, part)
+    return folder
 
 
 def some_of(split: DetectionSplit, count: int) -> tuple[Photograph, ...]:
@@ -51,14 +51,9 @@ def some_of(split: DetectionSplit, count: int) -> tuple[Photograph, ...]:
 
 
 def tell_left_out(split: str, part: DetectionSplit) -> None:
-    """Print the files and boxes of a split that are left out, and its images without a box."""
-    _tell(f"{split}: left out, ", [f"{where}: {what}" for where, what in part.left_out])
-    _tell(f"{split}: without a box: ", [brief(path.name) for path in part.empty])
+    """Print the files and boxes of a split that are left out, and its images without a box.
 
-
-def _tell(what: str, each: list[str]) -> None:
-    """Print the first of possibly many lines; reports have all of them."""
-    for said in each[:TOLD]:
-        errors.print(f"{what}{said}", markup=False, highlight=False)
-    if len(each) > TOLD:
-        errors.print(f"{what}and {len(each) - TOLD} more", markup=False, highlight=False)
+    Reports have all of them.
+    """
+    tell_first(f"{split}: left out, ", [f"{where}: {what}" for where, what in part.left_out])
+    tell_first(f"{split}: without a box: ", [brief(path.name) for path in part.empty])

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from keras_cbam.cli.preprocessing_option import Preprocessing
+from keras_cbam.cli import shared_options as shared
 from keras_cbam.cli.start import start
 from keras_cbam.cli.terminal import out
 from keras_cbam.config.names import HEATS
@@ -19,7 +19,7 @@ def explain(
     model: Annotated[
         Path, typer.Argument(help="A .keras file, with labels.txt beside it if there is one.")
     ],
-    images: Annotated[list[Path], typer.Argument(help="Images, and folders of images.")],
+    images: shared.Images,
     output: Annotated[Path, typer.Option(help="Directory of the pictures and index.html.")],
     compare: Annotated[
         list[Path] | None,
@@ -36,7 +36,7 @@ def explain(
     layer: Annotated[
         str | None, typer.Option(help="Layer of the heat; by default the last with a feature map.")
     ] = None,
-    preprocessing: Preprocessing = None,
+    preprocessing: shared.Preprocessing = None,
 ) -> None:
     """Draw Grad-CAM, spatial maps and channel gates for images, and compare models."""
     start()
@@ -53,4 +53,4 @@ def explain(
         layer=layer,
         preprocessing=preprocessing,
     )
-    out.print(f"open {page}", markup=False)
+    out.print(f"open {page}")

@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 
 from keras_cbam.cli.model_images import model_pixels, pixel_function
 from keras_cbam.cli.terminal import out, progress_bar, tell_skipped
-from keras_cbam.errors import InputError
+from keras_cbam.errors import InputError, refused
 from keras_cbam.files import staging_directory
 from keras_cbam.image_files import check_name
-from keras_cbam.model_file import load_model
+from keras_cbam.model_file import labels_beside, load_model
 from keras_cbam.training import ImageSet, decodable, find_images
 from keras_cbam.visualize import WebPage
 from keras_cbam.visualize.classes import class_count
@@ -54,16 +53,19 @@ def explain_models(
             rule = pixel_function(preprocessing, each)
             pixels = model_pixels(found, each)
             if classes is None:
-                classes = _classes(each, pixels if rule is None else rule(pixels), found)
-            explained[name] = _explained(
-                each,
-                pixels,
-                labels=labels,
-                class_index=classes,
-                layer=layer,
-                method=method,
-                preprocess=rule,
-            )
+                # The class of the image's folder, or the predicted class if the folder is none.
+                predicted = probabilities(each, pixels if rule is None else rule(pixels)).argmax(-1)
+                classes = np.where(found.labels >= 0, found.labels, predicted)
+            with refused("", only=(TypeError, ValueError), told=str):
+                explained[name] = explain_images(
+                    each,
+                    pixels,
+                    labels=labels,
+                    class_index=classes,
+                    layer=layer,
+                    method=method,
+                    preprocess=rule,
+                )
             bar.update(task, advance=1, note=name)
     draw(explained, found, labels, output, method)
     return output / PAGE
@@ -113,13 +115,6 @@ def draw(
             os.replace(path, output / path.name)
 
 
-def _explained(model: keras.Model, pixels: np.ndarray, **options: Any) -> list[Explanation]:
-    try:
-        return explain_images(model, pixels, **options)
-    except (TypeError, ValueError) as error:
-        raise InputError(str(error)) from error
-
-
 def _names(paths: Sequence[Path]) -> list[str]:
     """Return the name of each model: its file name, with its folder if file names are equal."""
     stems = [path.stem for path in paths]
@@ -139,7 +134,7 @@ def _shared_labels(paths: Sequence[Path], models: Sequence[keras.Model]) -> list
                 f"Expected a classifier, with one output (batch, classes), in {path}. "
                 f"Received: {shapes}"
             )
-    known = {path: read for path in paths if (read := _labels(path)) is not None}
+    known = {path: read for path in paths if (read := labels_beside(path)) is not None}
     if not known:
         return [str(index) for index in range(class_count(models[0]))]
     first, *others = known
@@ -147,17 +142,6 @@ def _shared_labels(paths: Sequence[Path], models: Sequence[keras.Model]) -> list
         if known[other] != known[first]:
             raise InputError(f"Expected models of the same labels. Those of {other} differ.")
     return known[first]
-
-
-def _labels(path: Path) -> list[str] | None:
-    """Return the labels beside a model, or `None`."""
-    beside = path.with_name("labels.txt")
-    if not beside.is_file():
-        return None
-    try:
-        return beside.read_text(encoding="utf-8").rstrip("\n").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"Expected labels in UTF-8, one per line: {beside}") from error
 
 
 def _find(images: Sequence[Path], labels: Sequence[str]) -> ImageSet:
@@ -183,12 +167,6 @@ def _find(images: Sequence[Path], labels: Sequence[str]) -> ImageSet:
         )
     indices = [known.get(path.absolute().parent.name, -1) for path in paths]
     return ImageSet(tuple(paths), np.array(indices, "int32"))
-
-
-def _classes(model: keras.Model, inputs: np.ndarray, images: ImageSet) -> np.ndarray:
-    """Return the class of each image's folder, or the predicted class if the folder is none."""
-    predicted = probabilities(model, inputs).argmax(-1)
-    return np.where(images.labels >= 0, images.labels, predicted)
 
 
 def _chosen(class_name: str | None, labels: Sequence[str]) -> int | None:

@@ -8,15 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keras_cbam.cli.artifact_options import (
-    PRECISIONS_HELP,
-    REPORT_HELP,
-    RUNTIMES_HELP,
-    precision_names,
-    runtime_names,
-)
+from keras_cbam.cli import shared_options as shared
 from keras_cbam.cli.options import takes
-from keras_cbam.cli.preprocessing_option import Preprocessing
 from keras_cbam.cli.start import start
 from keras_cbam.cli.terminal import out
 from keras_cbam.config.export import ExportOptions
@@ -30,7 +23,6 @@ if TYPE_CHECKING:
 
 # The default of `export_model`.
 CALIBRATION_IMAGES = 200
-LARGEST_LABELS = 16 * 2**20
 JUDGE_HELP = (
     f"How to compare outputs: {', '.join(JUDGES)}; or OUTPUT=HOW for single outputs, separated by "
     "commas. By default it depends on the output."
@@ -40,10 +32,7 @@ JUDGE_HELP = (
 @takes(ExportOptions)
 def export(
     model: Annotated[Path, typer.Argument(help="A .keras file.")],
-    output: Annotated[
-        Path,
-        typer.Option(help="Directory of the artifacts; those of an earlier export are replaced."),
-    ],
+    output: shared.Artifacts,
     options: ExportOptions,
     verification: Annotated[
         Path | None,
@@ -59,14 +48,14 @@ def export(
         int, typer.Option(min=1, help="Number of calibration images, drawn at random.")
     ] = CALIBRATION_IMAGES,
     formats: Annotated[str, typer.Option(help="Formats, separated by commas.")] = ",".join(FORMATS),
-    precisions: Annotated[str | None, typer.Option(help=PRECISIONS_HELP)] = None,
-    preprocessing: Preprocessing = None,
+    precisions: shared.Precisions = None,
+    preprocessing: shared.Preprocessing = None,
     preprocessing_outside: Annotated[
         bool,
         typer.Option(help="Leave the preprocessing to the client; the manifest describes it."),
     ] = False,
-    runtimes: Annotated[str | None, typer.Option(help=RUNTIMES_HELP)] = None,
-    report: Annotated[bool, typer.Option("--report", help=REPORT_HELP)] = False,
+    runtimes: shared.Runtimes = None,
+    report: shared.WriteReport = False,
     judge: Annotated[str | None, typer.Option(help=JUDGE_HELP)] = None,
     keep_mismatches: Annotated[
         bool, typer.Option(help="Keep and mark artifacts that miss their tolerance.")
@@ -74,12 +63,12 @@ def export(
 ) -> None:
     """Write SavedModel, TFLite and ONNX files, each verified in its real runtime."""
     start(needs_tensorflow=True)
-    from keras_cbam.cli.export_images import calibration_pixels, verification_pixels
-    from keras_cbam.model_file import load_model
+    from keras_cbam.cli.model_images import calibration_pixels, verification_pixels
+    from keras_cbam.model_file import labels_beside, load_model
     from keras_cbam.pixels import preprocessed
 
     loaded = load_model(model)
-    labels = _labels(model.with_name("labels.txt"))
+    labels = labels_beside(model)
     with out.status("reading images"):
         pixels, truth = verification_pixels(verification, loaded, labels)
         samples = calibration_pixels(calibration, loaded, calibration_images)
@@ -90,7 +79,7 @@ def export(
         loaded,
         output,
         formats=tuple(formats.split(",")),
-        precisions=precision_names(precisions),
+        precisions=shared.precision_names(precisions),
         representative_dataset=samples,
         verification_data=None if pixels is None else (pixels, truth),
         on_mismatch="report" if keep_mismatches else "raise",
@@ -99,10 +88,10 @@ def export(
         labels=labels,
         judge=_judge(judge),
         write_report=report,
-        runtimes=runtime_names(runtimes),
+        runtimes=shared.runtime_names(runtimes),
         **asdict(options),
     )
-    out.print(f"written to {found.directory}", markup=False)
+    out.print(f"written to {found.directory}")
     if found.missed:
         raise typer.Exit(1)
 
@@ -116,17 +105,6 @@ def run(model: keras.Model, output: Path, **arguments: Any) -> Report:
         report = export_model(model, output, **arguments, progress=status.update)
     show(report)
     return report
-
-
-def _labels(path: Path) -> list[str] | None:
-    from keras_cbam.foreign_files import read_bounded
-
-    if not path.is_file():
-        return None
-    try:
-        return read_bounded(path, LARGEST_LABELS).decode().splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"Expected labels in UTF-8. Received: {path}, {error}") from error
 
 
 def _judge(text: str | None) -> str | dict[str, str] | None:

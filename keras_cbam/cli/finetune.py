@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from keras_cbam.cli.options import Resume, takes
-from keras_cbam.cli.processes_option import Hosts, ProcessId
+from keras_cbam.cli import shared_options as shared
+from keras_cbam.cli.options import takes
 from keras_cbam.cli.start import start
 from keras_cbam.cli.terminal import counting, out, progress_bar, tell_skipped
 from keras_cbam.config.fine_tune import FineTuneConfig
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 @takes(FineTuneConfig)
 def finetune(
     config: FineTuneConfig,
-    hosts: Hosts = None,
-    process_id: ProcessId = None,
-    resume: Resume = False,
+    hosts: shared.Hosts = None,
+    process_id: shared.ProcessId = None,
+    resume: shared.Resume = False,
 ) -> None:
     """Fine-tune a keras.applications backbone with attention on a folder of images."""
     start(trains=True)
@@ -35,8 +35,7 @@ def finetune(
         return
     show(result, config)
     out.print(
-        f"next: keras-cbam export {config.output}/model.keras --output ... --verification ...",
-        markup=False,
+        f"next: keras-cbam export {config.output}/model.keras --output ... --verification ..."
     )
 
 
@@ -67,10 +66,12 @@ def show(result: FineTuneResult, config: FineTuneConfig) -> None:
     if scaled := len(result.record["scaled"]):
         out.print(f"images with more than 8 bits per channel, scaled by their range: {scaled}")
     val = result.record["val"]
-    out.print(f"accuracy on val: [bold]{val['accuracy']:.2%}[/] (loss {val['loss']:.4f})")
+    out.print(
+        f"accuracy on val: [bold]{val['accuracy']:.2%}[/] (loss {val['loss']:.4f})", markup=True
+    )
     if "balanced_accuracy" in val:
         out.print(f"mean of the classes' accuracies: {val['balanced_accuracy']:.2%}")
     use = result.record["attention"]
     if use:
-        out.print(use["sentence"], markup=False, highlight=False)
-    out.print(f"report: {config.output}/report.md", markup=False)
+        out.print(use["sentence"], highlight=False)
+    out.print(f"report: {config.output}/report.md")

@@ -6,12 +6,10 @@ import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
+from keras_cbam.cli import shared_options as shared
 from keras_cbam.cli.start import start
-from keras_cbam.cli.terminal import errors, out, progress_bar
+from keras_cbam.cli.terminal import errors, print_markdown, progress_bar
 from keras_cbam.config.names import NETWORKS, TABULATED_ATTENTIONS
 from keras_cbam.errors import InputError
 
@@ -22,8 +20,6 @@ COLUMNS = (
     *("network", "attention", "parameters", "multiply-adds"),
     *("paper: parameters", "GFLOPs", "top-1 error", "top-5 error"),
 )
-# The width of the table, in characters.
-WIDTH = 120
 
 
 def models(
@@ -34,7 +30,7 @@ def models(
     attention: Annotated[str, typer.Option(help="Attentions, separated by commas.")] = ",".join(
         TABULATED_ATTENTIONS
     ),
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: shared.AsJson = False,
 ) -> None:
     """List the paper's networks with parameters, multiply-adds at 224x224 and printed figures."""
     start()
@@ -62,18 +58,7 @@ def models(
         ]
         typer.echo(json.dumps(rows, indent=2))
     else:
-        show(entries)
-
-
-def show(entries: list[Entry]) -> None:
-    """Print the table, in Markdown."""
-    table = Table(box=box.MARKDOWN)
-    for index, column in enumerate(COLUMNS):
-        table.add_column(column, justify="right" if index > 1 else "left")
-    for entry in entries:
-        table.add_row(*cells(entry))
-    # Markdown needs each row on one line, whatever the width of the terminal.
-    Console(width=max(out.width, WIDTH)).print(table)
+        print_markdown(COLUMNS, map(cells, entries))
 
 
 def cells(entry: Entry) -> tuple[str, ...]:

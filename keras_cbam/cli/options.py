@@ -14,7 +14,6 @@ import typer
 from keras_cbam.config.option import OptionField, option_fields
 
 Command = Callable[..., None]
-Resume = Annotated[bool, typer.Option("--resume", help="Resume the interrupted run in OUTPUT.")]
 
 
 def takes(config: type) -> Callable[[Command], Command]:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Column, Table
 
-from keras_cbam.cli.backbone_options import BackboneOptions
+from keras_cbam.cli import shared_options as shared
 from keras_cbam.cli.start import start
 from keras_cbam.cli.terminal import out
 from keras_cbam.config.forms import read_arguments
 from keras_cbam.config.names import ATTENTIONS, NAMED_POINTS
-from keras_cbam.errors import InputError
+from keras_cbam.errors import InputError, refused
 
 if TYPE_CHECKING:
     import keras
@@ -40,8 +40,8 @@ def points(
         int | None,
         typer.Option(min=1, help=f"Side of the images, in pixels.  [default: {IMAGE_SIZE}]"),
     ] = None,
-    backbone_option: BackboneOptions = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    backbone_option: shared.BackboneOptions = None,
+    as_json: shared.AsJson = False,
 ) -> None:
     """Show where attention goes in a network, with shapes and added parameters."""
     start()
@@ -49,10 +49,8 @@ def points(
 
     with out.status("reading the network"):
         model = _model(backbone, image_size, read_arguments(backbone_option))
-        try:
+        with refused("", only=(TypeError, ValueError), told=str):
             added = added_parameters(model, attention, points=_choice(points))
-        except (TypeError, ValueError) as error:
-            raise InputError(str(error)) from error
     summary = {
         "model": model.name,
         "parameters": model.count_params(),
@@ -86,7 +84,6 @@ def show(added: tuple[AddedParameters, ...], summary: dict[str, Any]) -> None:
         f"parameters, {summary['added_trainable']:,} of them trainable, to "
         f"{summary['parameters']:,}{share}",
         highlight=False,
-        markup=False,
         soft_wrap=True,
     )
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -19,14 +20,16 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Column
+from rich.table import Column, Table
 from rich.text import Text
 
 from keras_cbam.image_files import FORMATS
 from keras_cbam.text import printable
 
-# The largest number of left-out files whose names are printed.
+# The largest number of lines of one kind that are printed.
 NAMED = 20
+# The least width of a table in Markdown, in characters.
+WIDTH = 120
 
 
 class SafeConsole(Console):
@@ -37,8 +40,9 @@ class SafeConsole(Console):
         return super().render_str(printable(text), **options)
 
 
-out = SafeConsole()
-errors = SafeConsole(stderr=True, soft_wrap=True)
+# Names of files and classes are text, not markup.
+out = SafeConsole(markup=False)
+errors = SafeConsole(markup=False, stderr=True, soft_wrap=True)
 
 
 def one_line(text: str) -> Text:
@@ -98,13 +102,28 @@ def tell_skipped(paths: Sequence[str | Path], console: Console = errors) -> None
         return
     console.print(
         f"left out, since they cannot be decoded as {', '.join(FORMATS)}: {len(paths)} files",
-        markup=False,
         highlight=False,
     )
-    for path in paths[:NAMED]:
-        console.print(f"  {printable(str(path), keep='')}", markup=False, highlight=False)
-    if len(paths) > NAMED:
-        console.print(f"  and {len(paths) - NAMED} more", highlight=False)
+    tell_first("  ", [str(path) for path in paths], console)
+
+
+def tell_first(before: str, lines: Sequence[str], console: Console = errors) -> None:
+    """Print the first of possibly many lines, each after the same text."""
+    for line in lines[:NAMED]:
+        console.print(f"{before}{printable(line, keep='')}", highlight=False)
+    if len(lines) > NAMED:
+        console.print(f"{before}and {len(lines) - NAMED} more", highlight=False)
+
+
+def print_markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table in Markdown. The columns after the second are numbers."""
+    table = Table(box=box.MARKDOWN)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if index > 1 else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(one_line, row))
+    # Markdown needs each row on one line, whatever the width of the terminal.
+    SafeConsole(width=max(out.width, WIDTH)).print(table)
 
 
 @contextmanager

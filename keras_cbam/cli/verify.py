@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
-from keras_cbam.cli.artifact_options import REPORT_HELP, RUNTIMES_HELP, runtime_names
-from keras_cbam.cli.limits_option import GIBIBYTES, SECONDS, MemoryLimit, TimeLimit
+from keras_cbam.cli import shared_options as shared
 from keras_cbam.cli.start import start
 from keras_cbam.cli.terminal import out
 
 
 def verify(
-    directory: Annotated[Path, typer.Argument(help="Directory that keras-cbam export wrote.")],
-    runtimes: Annotated[str | None, typer.Option(help=RUNTIMES_HELP)] = None,
-    report: Annotated[bool, typer.Option("--report", help=REPORT_HELP)] = False,
-    time_limit: TimeLimit = SECONDS,
-    memory_limit: MemoryLimit = GIBIBYTES,
+    directory: shared.Exported,
+    runtimes: shared.Runtimes = None,
+    report: shared.WriteReport = False,
+    time_limit: shared.TimeLimit = shared.SECONDS,
+    memory_limit: shared.MemoryLimit = shared.GIBIBYTES,
 ) -> None:
     """Verify the artifacts of an export again, in the runtimes of this machine."""
     start()
@@ -29,7 +25,7 @@ def verify(
     with out.status("verifying") as status:
         found = verify_export(
             directory,
-            runtimes=runtime_names(runtimes),
+            runtimes=shared.runtime_names(runtimes),
             write_report=report,
             limits=Limits(time_limit, memory_limit),
             progress=status.update,

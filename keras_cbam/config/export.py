@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from keras_cbam.config.forms import COUNT_OR_NONE, NAMES
 from keras_cbam.config.names import TARGETS
 from keras_cbam.config.option import documented, option
-from keras_cbam.errors import InputError
+from keras_cbam.errors import InputError, check_choice
 
 # Opset 13 introduced int8 with a scale per channel; tf2onnx supports up to 18.
 OPSETS = range(13, 19)
@@ -48,12 +48,8 @@ class ExportOptions:
             raise InputError(
                 f"Expected an ONNX opset of {OPSETS[0]} to {OPSETS[-1]}. Received: {self.opset}"
             )
-        if self.integer_io not in INTEGER_IO:
-            raise InputError(
-                f"Expected integer_io of {', '.join(INTEGER_IO)}. Received: {self.integer_io}"
-            )
-        if self.target not in TARGETS:
-            raise InputError(f"Expected a target of {', '.join(TARGETS)}. Received: {self.target}")
+        check_choice("integer_io", self.integer_io, INTEGER_IO)
+        check_choice("a target", self.target, TARGETS)
         if self.batch_size is not None and self.batch_size < 1:
             raise InputError(f"Expected a batch_size of 1 or more. Received: {self.batch_size}")
 

@@ -16,15 +16,23 @@ from keras_cbam.config.fine_tune_defaults import (
     NORM_FROZEN,
     NORM_TRAINS,
     SHORT_MOMENTUM,
+    Budget,
     epochs_of,
     fits,
     usual,
 )
 from keras_cbam.config.forms import NAMES, PATH
 from keras_cbam.config.names import AUGMENTATIONS, NAMED_POINTS
-from keras_cbam.config.option import documented, option, with_default
+from keras_cbam.config.option import (
+    documented,
+    image_option,
+    network_option,
+    option,
+    training_option,
+    with_default,
+)
 from keras_cbam.config.recipe import Recipe
-from keras_cbam.config.training import IMAGES, NETWORK, TRAINING, TrainingConfig
+from keras_cbam.config.training import TrainingConfig
 
 BATCH_NORMS = ("train", "recalibrate", "frozen")
 # The phases. The first and the last keep the backbone frozen; the second trains all weights.
@@ -43,62 +51,50 @@ class FineTuneConfig(TrainingConfig):
         argument=True,
         form=PATH,
     )
-    points: str | None = option(
+    points: str | None = network_option(
         f"Points of the attention: {' or '.join(NAMED_POINTS)}; by default all attention points, "
         "and for BAM the stage ends. The last stage has no stage end.",
         default=None,
-        panel=NETWORK,
     )
-    train: str = option(
+    train: str = training_option(
         f"{TRAINS[0]}: train head and attention first, then the whole network. {TRAINS[1]}: train "
         "head and attention only, on a frozen backbone, and save them in a small file adapter.npz.",
         default="whole",
-        panel=TRAINING,
     )
-    image_size: int = option("Side of the images, in pixels.", default=224, least=1, panel=IMAGES)
+    image_size: int = image_option("Side of the images, in pixels.", default=224, least=1)
     batch_size: int = with_default(TrainingConfig, "batch_size", 32)
-    head_epochs: int | None = option(
+    head_epochs: int | None = training_option(
         "Epochs of head and attention before the whole network learns; by default enough for "
         f"{BUDGETS[True].head_steps} steps, at most {MOST_EPOCHS}, and without weights none.",
         default=None,
         least=0,
-        panel=TRAINING,
     )
-    epochs: int | None = option(
+    epochs: int | None = training_option(
         "Epochs of the whole network, or of the adapter. By default enough for "
         f"{BUDGETS[True].steps} steps ({BUDGETS[False].steps} without weights, {ADAPTER_STEPS} for "
         f"an adapter), but at least {LEAST_EPOCHS} and at most {MOST_EPOCHS}.",
         default=None,
         least=0,
-        panel=TRAINING,
     )
-    learning_rate: float | None = option(
+    learning_rate: float | None = training_option(
         "Peak learning rate of the backbone, for Adam with cosine decay; "
         f"{usual('learning_rate')}.",
         default=None,
-        panel=TRAINING,
     )
-    attention_learning_rate: float | None = option(
+    attention_learning_rate: float | None = training_option(
         f"Peak learning rate of attention; {usual('attention_learning_rate')}. Before the whole "
         f"network learns, it is {BESIDE_FROZEN:g} times that rate. The first kernels of channel "
         "gates learn at a tenth of the rate.",
         default=None,
-        panel=TRAINING,
     )
-    head_learning_rate: float | None = option(
-        f"Peak learning rate of the head; {usual('head_learning_rate')}.",
-        default=None,
-        panel=TRAINING,
+    head_learning_rate: float | None = training_option(
+        f"Peak learning rate of the head; {usual('head_learning_rate')}.", default=None
     )
     warmup: float = with_default(TrainingConfig, "warmup", 0.1)
-    dropout: float = option(
-        "Share of the pooled features dropped in training.",
-        default=0.2,
-        least=0,
-        most=0.99,
-        panel=NETWORK,
+    dropout: float = network_option(
+        "Share of the pooled features dropped in training.", default=0.2, least=0, most=0.99
     )
-    batch_norm: str | None = option(
+    batch_norm: str | None = training_option(
         "Mode of the backbone's batch normalization while the whole network learns. train: "
         "normalize by the batch, update the moving averages, and learn. recalibrate: the same, but "
         "at the start and before each scoring replace the averages by those over 320 training "
@@ -106,41 +102,34 @@ class FineTuneConfig(TrainingConfig):
         "frozen if the pretrained features fit the images and neither `learning_rate` nor "
         "`batch_norm_momentum` is given, otherwise train.",
         default=None,
-        panel=TRAINING,
     )
-    batch_norm_momentum: float | None = option(
+    batch_norm_momentum: float | None = training_option(
         "Momentum of all batch normalization, including that of the attention; by default "
         f"{SHORT_MOMENTUM}, or the network's own if it is smaller, since a larger momentum takes "
         "more steps to settle than a run has.",
         default=None,
-        panel=TRAINING,
     )
-    selection_split: float = option(
+    selection_split: float = image_option(
         "Share of train held out to choose the epoch: the last one whose accuracy on the held-out "
         "images is within a standard error of the highest.",
         default=0.1,
-        panel=IMAGES,
     )
-    balance: bool = option(
+    balance: bool = training_option(
         "Give all classes the same weight, regardless of their numbers of images: in the loss, in "
         "the logistic regression at the start of a run, and in the scores that choose the epoch.",
         default=False,
-        panel=TRAINING,
     )
-    augmentations: tuple[str, ...] = option(
+    augmentations: tuple[str, ...] = image_option(
         f"Augmentations of the training images: {', '.join(AUGMENTATIONS)}.",
         default=AUGMENTATIONS,
         form=NAMES,
         flag="--augment",
-        panel=IMAGES,
     )
-    crop_area: float = option(
-        "Smallest share of an image that a random crop keeps, in (0, 1].", default=0.5, panel=IMAGES
+    crop_area: float = image_option(
+        "Smallest share of an image that a random crop keeps, in (0, 1].", default=0.5
     )
-    label_smoothing: float = option(
-        "Share of the target that is spread over all classes, in [0, 1).",
-        default=0.0,
-        panel=TRAINING,
+    label_smoothing: float = training_option(
+        "Share of the target that is spread over all classes, in [0, 1).", default=0.0
     )
     clip_norm: float | None = with_default(TrainingConfig, "clip_norm", 1.0)
 
@@ -150,11 +139,9 @@ class FineTuneConfig(TrainingConfig):
         Args:
             batches: number of batches per epoch.
         """
-        if self.train == "adapter":
-            return self._filled(
-                head_epochs=0, epochs=epochs_of(ADAPTER_STEPS, batches, LEAST_EPOCHS)
-            )
         budget = BUDGETS[self.weights != "none"]
+        if self.train == "adapter":
+            budget = Budget(head_steps=0, steps=ADAPTER_STEPS)
         return self._filled(
             head_epochs=epochs_of(budget.head_steps, batches),
             epochs=epochs_of(budget.steps, batches, LEAST_EPOCHS),
@@ -200,19 +187,12 @@ class FineTuneConfig(TrainingConfig):
         """Return the training recipe of a rated run for a phase."""
         share = BESIDE_FROZEN if phase == HEAD_PHASE else 1.0
         # A rate that is not known yet becomes 0, which the recipe's check refuses.
-        return Recipe(
-            optimizer="adam",
-            learning_rate=self.learning_rate or 0.0,
-            group_rates={
-                "attention": share * (self.attention_learning_rate or 0.0),
-                "head": self.head_learning_rate or 0.0,
-            },
-            warmup=self.warmup,
-            label_smoothing=self.label_smoothing,
-            clip_norm=self.clip_norm,
-            ema=self.ema,
-            dtype_policy=self.dtype_policy,
+        recipe = self.adam(
+            self.learning_rate or 0.0,
+            attention=share * (self.attention_learning_rate or 0.0),
+            head=self.head_learning_rate or 0.0,
         )
+        return replace(recipe, label_smoothing=self.label_smoothing)
 
 
 class Phase(NamedTuple):

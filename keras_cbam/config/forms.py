@@ -76,17 +76,18 @@ ARGUMENTS = Form(
     write=lambda arguments: None,
     hint="NAME=VALUE, such as alpha=0.25; repeatable.",
 )
-NUMBER_OR_NONE = Form(
-    float,
-    read=lambda number: number or None,
-    write=lambda number: number or 0.0,
-    hint="0 for none.",
-    none="`None` for none.",
-)
-COUNT_OR_NONE = Form(
-    int,
-    read=lambda count: count or None,
-    write=lambda count: count or 0,
-    hint="0 for any.",
-    none="`None` for any.",
-)
+
+
+def _or_none(kind: type[float], meaning: str) -> Form:
+    """Return the form of a number or `None`, which the command line writes as 0."""
+    return Form(
+        kind,
+        read=lambda number: number or None,
+        write=lambda number: number or kind(0),
+        hint=f"0 for {meaning}.",
+        none=f"`None` for {meaning}.",
+    )
+
+
+NUMBER_OR_NONE = _or_none(float, "none")
+COUNT_OR_NONE = _or_none(int, "any")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import textwrap
+from functools import partial
 from typing import Any, NamedTuple, TypeVar, get_type_hints
 
 from keras_cbam.config.forms import Form
@@ -40,6 +41,12 @@ class Option(NamedTuple):
 def option(help: str, *, default: Any = dataclasses.MISSING, **details: Any) -> Any:
     """Return a dataclass field that is an option. It is required if it has no default."""
     return _field(default, Option(help, **details))
+
+
+# Options under a heading of the help.
+image_option = partial(option, panel="Images")
+network_option = partial(option, panel="Network")
+training_option = partial(option, panel="Training")
 
 
 def with_default(config: type, name: str, default: Any) -> Any:

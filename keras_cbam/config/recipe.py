@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from keras_cbam.errors import InputError
+from keras_cbam.errors import InputError, check_choice, check_share
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine", "step")
@@ -60,24 +60,14 @@ class Recipe:
 
     def check(self) -> None:
         """Raise an `InputError` for values that `compile_model` would refuse or misread."""
-        for name, chosen, known in (
-            ("optimizer", self.optimizer, OPTIMIZERS),
-            ("schedule", self.schedule, SCHEDULES),
-            ("dtype policy", self.dtype_policy, POLICIES),
-        ):
-            if chosen not in known:
-                raise InputError(f"Expected {name} of {', '.join(known)}. Received: {chosen}")
-        for name, share in (
-            ("a label smoothing", self.label_smoothing),
-            ("a warmup", self.warmup),
-            ("an EMA momentum", self.ema or 0.0),
-        ):
-            if not 0 <= share < 1:
-                raise InputError(f"Expected {name} of at least 0 and below 1. Received: {share}")
-        if unknown := set(self.group_rates) - set(GROUPS):
-            raise InputError(
-                f"Expected learning rates of {', '.join(GROUPS)}. Received: {min(unknown)}"
-            )
+        check_choice("optimizer", self.optimizer, OPTIMIZERS)
+        check_choice("schedule", self.schedule, SCHEDULES)
+        check_choice("dtype policy", self.dtype_policy, POLICIES)
+        check_share("a label smoothing", self.label_smoothing)
+        check_share("a warmup", self.warmup)
+        check_share("an EMA momentum", self.ema)
+        for group in sorted(self.group_rates):
+            check_choice("learning rates", group, GROUPS)
         for name, number in (
             ("learning rate", self.learning_rate),
             *((f"learning rate of the {group}", r) for group, r in self.group_rates.items()),

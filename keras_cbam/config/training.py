@@ -7,11 +7,8 @@ from typing import Any
 
 from keras_cbam.config.forms import ARGUMENTS, NAMES, NUMBER_OR_NONE, PATH
 from keras_cbam.config.names import ATTENTIONS
-from keras_cbam.config.option import option
-from keras_cbam.config.recipe import POLICIES
-
-# Headings of the options in the help.
-IMAGES, NETWORK, TRAINING = "Images", "Network", "Training"
+from keras_cbam.config.option import image_option, network_option, option, training_option
+from keras_cbam.config.recipe import POLICIES, Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,49 +17,49 @@ class TrainingConfig:
 
     data: str = option("Folder of the images.", argument=True, form=PATH)
     output: str = option("Directory of the results.", form=PATH)
-    val_split: float | None = option(
+    val_split: float | None = image_option(
         "Share of the images to split off as val, in (0, 1), if `data` has no such split.",
         default=None,
-        panel=IMAGES,
     )
-    backbone: str = option(
-        "Name of a builder of keras.applications.", default="MobileNetV2", panel=NETWORK
+    backbone: str = network_option(
+        "Name of a builder of keras.applications.", default="MobileNetV2"
     )
-    backbone_options: dict[str, Any] = option(
-        "Further arguments of the builder.",
-        default={},
-        form=ARGUMENTS,
-        flag="--backbone-option",
-        panel=NETWORK,
+    backbone_options: dict[str, Any] = network_option(
+        "Further arguments of the builder.", default={}, form=ARGUMENTS, flag="--backbone-option"
     )
-    weights: str = option(
-        "imagenet, none, or the path of a weights file.", default="imagenet", panel=NETWORK
+    weights: str = network_option(
+        "imagenet, none, or the path of a weights file.", default="imagenet"
     )
-    attention: str = option(
-        f"One of {', '.join(ATTENTIONS)}; or none.", default="cbam", panel=NETWORK
+    attention: str = network_option(f"One of {', '.join(ATTENTIONS)}; or none.", default="cbam")
+    batch_size: int = training_option("Images per step.", least=1)
+    warmup: float = training_option(
+        "Share of the steps in which the learning rates rise from 0, in [0, 1)."
     )
-    batch_size: int = option("Images per step.", least=1, panel=TRAINING)
-    warmup: float = option(
-        "Share of the steps in which the learning rates rise from 0, in [0, 1).",
-        panel=TRAINING,
+    clip_norm: float | None = training_option(
+        "Upper bound of the norm of all gradients together.", least=0, form=NUMBER_OR_NONE
     )
-    clip_norm: float | None = option(
-        "Upper bound of the norm of all gradients together.",
-        least=0,
-        form=NUMBER_OR_NONE,
-        panel=TRAINING,
-    )
-    ema: float | None = option(
+    ema: float | None = training_option(
         "Momentum of a moving average of the weights. The average is scored and saved; by default "
         "there is none.",
         default=None,
-        panel=TRAINING,
     )
-    augmentations: tuple[str, ...] = option(
-        "Augmentations of the training images.", form=NAMES, flag="--augment", panel=IMAGES
+    augmentations: tuple[str, ...] = image_option(
+        "Augmentations of the training images.", form=NAMES, flag="--augment"
     )
     seed: int = option("Seed of all random numbers.", default=0, least=0)
-    dtype_policy: str = option(f"One of {', '.join(POLICIES)}.", default="float32", panel=TRAINING)
+    dtype_policy: str = training_option(f"One of {', '.join(POLICIES)}.", default="float32")
     checkpoint_seconds: float = option(
         "Seconds between two saves of the state that an interrupted run resumes from.", default=30.0
     )
+
+    def adam(self, rate: float, **group_rates: float) -> Recipe:
+        """Return the recipe of a run with Adam, from its learning rates."""
+        return Recipe(
+            optimizer="adam",
+            learning_rate=rate,
+            group_rates=group_rates,
+            warmup=self.warmup,
+            clip_norm=self.clip_norm,
+            ema=self.ema,
+            dtype_policy=self.dtype_policy,
+        )

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from keras_cbam.errors import InputError
+from keras_cbam.errors import InputError, refused
 from keras_cbam.layers import AttentionLayer
 from keras_cbam.surgery.addresses import layers_inside, walk
 from keras_cbam.surgery.copying import rewire_model
@@ -146,12 +146,8 @@ def load_adapter(backbone: keras.Model, path: str | Path) -> keras.Model:
             f"Expected: one of digest {adapter.backbone[:12]}. "
             f"Received: {backbone.name} of digest {parts.backbone[:12]}"
         )
-    try:
+    with refused(f"The adapter {path} does not fit {backbone.name}: "):
         model = _classifier(backbone, parts, adapter)
-    except Exception as error:
-        # A foreign file can make Keras raise any exception.
-        sentence = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"The adapter {path} does not fit {backbone.name}: {sentence}") from error
     freeze_backbone(model, head=[configuration["config"]["name"] for configuration in adapter.head])
     return model
 

@@ -11,11 +11,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_cbam.errors import InputError
+from keras_cbam.errors import InputError, refused
 from keras_cbam.files import atomic_path
 from keras_cbam.layers import BAM, CBAM, ChannelAttention, SpatialAttention, SqueezeExcite
 from keras_cbam.npz import read_arrays
-from keras_cbam.text import sentence
 
 FORMAT = "keras_cbam adapter 1"
 # The entry that holds the description.
@@ -26,22 +25,18 @@ MOST_BYTES = 2**30
 # No number in a configuration may exceed both this and the longest axis of its layer's weights.
 LEAST_LIMIT = 128
 
-_ATTENTIONS = (BAM, CBAM, ChannelAttention, SpatialAttention, SqueezeExcite)
-_HEADS = (
-    keras.layers.Activation,
-    keras.layers.BatchNormalization,
-    keras.layers.Dense,
-    keras.layers.Dropout,
-    keras.layers.Flatten,
-    keras.layers.GlobalAveragePooling2D,
-    keras.layers.GlobalMaxPooling2D,
-    keras.layers.LayerNormalization,
-    keras.layers.ReLU,
-    keras.layers.Softmax,
-)
 # The layer classes that a file can hold, by name.
-ATTENTIONS = {kind.__name__: kind for kind in _ATTENTIONS}
-HEADS = {kind.__name__: kind for kind in _HEADS}
+ATTENTIONS = {
+    kind.__name__: kind for kind in (BAM, CBAM, ChannelAttention, SpatialAttention, SqueezeExcite)
+}
+HEADS = {
+    name: getattr(keras.layers, name)
+    for name in (
+        *("Activation", "BatchNormalization", "Dense", "Dropout", "Flatten"),
+        *("GlobalAveragePooling2D", "GlobalMaxPooling2D", "LayerNormalization", "ReLU", "Softmax"),
+    )
+}
+LAYERS = {**ATTENTIONS, **HEADS}
 # Settings that are not saved: a layer that has weights does not need them, and a seed may be a
 # number of any size.
 LEFT_OUT = ("_constraint", "_initializer", "_regularizer", "seed")
@@ -97,18 +92,15 @@ def read_adapter(path: Path) -> Adapter:
     Raises:
         InputError: if there is no file, or it is not an adapter.
     """
+    what = f"Expected an adapter of keras_cbam at {path}: "
     try:
-        arrays = read_arrays(Path(path), MOST_BYTES)
-        if DESCRIPTION not in arrays:
-            raise ValueError(f"it has no entry {DESCRIPTION!r}")
-        return _checked(json.loads(str(arrays.pop(DESCRIPTION))), arrays)
+        with refused(what, passing=(FileNotFoundError,)):
+            arrays = read_arrays(path, MOST_BYTES)
+            if DESCRIPTION not in arrays:
+                raise ValueError(f"it has no entry {DESCRIPTION!r}")
+            return _checked(json.loads(str(arrays.pop(DESCRIPTION))), arrays)
     except FileNotFoundError:
         raise InputError(f"Expected an adapter. No file at: {path}") from None
-    except Exception as error:
-        # A damaged or foreign file can make the readers raise any exception.
-        raise InputError(
-            f"Expected an adapter of keras_cbam at {path}: {sentence(error)}"
-        ) from error
 
 
 def describe(layer: keras.layers.Layer) -> Configuration:
@@ -118,7 +110,7 @@ def describe(layer: keras.layers.Layer) -> Configuration:
         ValueError: if a file cannot hold its class or a part of its configuration.
     """
     name = type(layer).__name__
-    if {**ATTENTIONS, **HEADS}.get(name) is not type(layer):
+    if LAYERS.get(name) is not type(layer):
         raise ValueError(
             f"Expected attention of keras_cbam, and a head of {', '.join(HEADS)}. "
             f"Received: layer {layer.name} of class {name}"
@@ -134,8 +126,7 @@ def describe(layer: keras.layers.Layer) -> Configuration:
 
 def rebuild(configuration: Configuration) -> keras.layers.Layer:
     """Return a new layer, not built, from a configuration that has been checked."""
-    kind = {**ATTENTIONS, **HEADS}[configuration["class_name"]]
-    return kind.from_config(configuration["config"])
+    return LAYERS[configuration["class_name"]].from_config(configuration["config"])
 
 
 def plain_weights(layer: keras.layers.Layer) -> list[np.ndarray]:
@@ -148,12 +139,10 @@ def _checked(description: Any, arrays: Mapping[str, np.ndarray]) -> Adapter:
     """Return the content of a file, checked to be what `write_adapter` writes."""
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise ValueError(f"it is not of the format {FORMAT!r}")
-    names = {"model": str, "backbone": str, "labels": str, "after": str}
-    lists = ("labels", "after", "attention", "head")
-    for name in (*names, "attention", "head"):
+    lists = {"labels": str, "after": str, "attention": dict, "head": dict}
+    for name, kind in {"model": str, "backbone": str, **lists}.items():
         value = description.get(name)
         items = value if name in lists else [value]
-        kind = names.get(name, dict)
         if not isinstance(items, list) or not all(isinstance(item, kind) for item in items):
             raise ValueError(f"its entry {name!r} is missing or of another kind")
     attention, head = description["attention"], description["head"]

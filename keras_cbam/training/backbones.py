@@ -10,8 +10,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_cbam.errors import InputError
-from keras_cbam.pixels import IMAGENET_MEAN, IMAGENET_STD, pixel_rule
+from keras_cbam.errors import InputError, refused
+from keras_cbam.pixels import IMAGENET_MEAN, IMAGENET_STD, named_rule
+from keras_cbam.text import first_line
 
 # Arguments of the builders that are set by this package, not by the user.
 SET_HERE = {"classes", "include_top", "input_shape", "input_tensor", "pooling", "weights"}
@@ -31,7 +32,7 @@ SIZED = {"MobileNet", "MobileNetV2"}
 
 def preprocess(inputs: Any, backbone: str) -> Any:
     """Apply the backbone's pixel rule to RGB inputs in 0..255, `(batch, height, width, 3)`."""
-    rule = pixel_rule(backbone)
+    rule = named_rule(backbone)
     if rule is None:
         return inputs
     return keras.layers.Rescaling(rule.scale, rule.offset, name="preprocessing")(inputs)
@@ -75,25 +76,20 @@ def build_backbone(
     if named and name in SIZED and inputs.shape[1] == inputs.shape[2]:
         # With `input_tensor` alone, these builders ignore its size and load weights for 224x224.
         settings["input_shape"] = tuple(inputs.shape[1:])
-    try:
+    what = (
+        f"Backbone {name} with weights {weights} and options {options or {}} could not be built, "
+        "because of the options, the image size or the download: "
+    )
+    with refused(what, told=first_line):
         backbone = builder(include_top=False, weights=named, input_tensor=inputs, **settings)
-    except Exception as error:
-        raise InputError(
-            f"Backbone {name} with weights {weights} and options {options or {}} could not be "
-            f"built, because of the options, the image size or the download: {_sentence(error)}"
-        ) from error
     if weights not in ("imagenet", "none"):
         load_backbone_weights(backbone, weights)
         _scale_as_published(backbone, name)
-    rule = pixel_rule(name)
+    rule = named_rule(name)
+    # Reverse the input channels, so that a BGR network takes RGB.
     if rule and rule.reverse_channels and weights != "none":
-        _take_rgb(backbone)
+        _change_first_kernel(backbone, lambda kernel: kernel[:, :, ::-1])
     return backbone
-
-
-def _take_rgb(backbone: keras.Model) -> None:
-    """Reverse the input channels of the first convolution, so that a BGR network takes RGB."""
-    _change_first_kernel(backbone, lambda kernel: kernel[:, :, ::-1])
 
 
 def _change_first_kernel(backbone: keras.Model, change: Callable[[np.ndarray], np.ndarray]) -> None:
@@ -126,19 +122,10 @@ def load_backbone_weights(backbone: keras.Model, path: str) -> None:
     Raises:
         InputError: if the file is unreadable, or lacks a layer of the backbone.
     """
-    loader = _load_keras_weights if path.endswith(".weights.h5") else _load_by_name
-    try:
+    loader = keras.Model.load_weights if path.endswith(".weights.h5") else _load_by_name
+    what = f"Weights file {path} does not fit {backbone.name} or is damaged: "
+    with refused(what, passing=(InputError,), told=first_line):
         loader(backbone, path)
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(
-            f"Weights file {path} does not fit {backbone.name} or is damaged: {_sentence(error)}"
-        ) from error
-
-
-def _load_keras_weights(backbone: keras.Model, path: str) -> None:
-    backbone.load_weights(path)
 
 
 def _load_by_name(backbone: keras.Model, path: str) -> None:
@@ -160,8 +147,3 @@ def _load_by_name(backbone: keras.Model, path: str) -> None:
             f"{backbone.name}, the first of them {missing[0]}; it is another network's file."
         )
     backbone.load_weights(path, by_name=True)
-
-
-def _sentence(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

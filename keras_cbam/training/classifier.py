@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from keras_cbam.config.names import NAMED_POINTS
-from keras_cbam.errors import InputError
+from keras_cbam.errors import InputError, check_choice
 from keras_cbam.surgery import ATTENTIONS, attach_attention
 from keras_cbam.surgery.plan import Factory
 from keras_cbam.training.backbones import build_backbone, preprocess
@@ -32,8 +32,7 @@ def check_attention(
         raise InputError(
             f"Expected an attention of {', '.join(ATTENTIONS)} or none. Received: {name}"
         )
-    if points not in (None, *NAMED_POINTS):
-        raise InputError(f"Expected points of {', '.join(NAMED_POINTS)}. Received: {points}")
+    check_choice("points", points, NAMED_POINTS)
     if name == "none" and points is not None:
         raise InputError("Points are for a network with attention. Received: attention none")
     if name == "none" and learning_rate is not None:

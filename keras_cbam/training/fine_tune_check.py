@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from keras_cbam.config.fine_tune import BATCH_NORMS, TRAINS, FineTuneConfig
-from keras_cbam.errors import InputError, require
+from keras_cbam.errors import InputError, check_choice, check_share, require
 from keras_cbam.training.backbones import check_backbone
 from keras_cbam.training.classifier import check_attention
 from keras_cbam.training.image_batches import check_augmentations
@@ -24,10 +24,7 @@ def check_run(config: FineTuneConfig, resume: bool, processes: Processes) -> Non
     if not trains or config.batch_size < 1 or config.image_size < 1:
         raise InputError("Expected at least one epoch, one image per batch and one pixel.")
     settled.rated(None, 1, 2).recipe().check()
-    if config.batch_norm not in (None, *BATCH_NORMS):
-        raise InputError(
-            f"Expected batch norm of {', '.join(BATCH_NORMS)}. Received: {config.batch_norm}"
-        )
+    check_choice("batch norm", config.batch_norm, BATCH_NORMS)
     if config.batch_norm == "frozen" and config.weights == "none":
         raise InputError(
             "Expected batch norm train or recalibrate for weights 'none', which bring no "
@@ -39,11 +36,7 @@ def check_run(config: FineTuneConfig, resume: bool, processes: Processes) -> Non
         )
     if config.batch_norm == "recalibrate" and processes.count > 1:
         raise InputError("Batch norm recalibrate is for one process. Expected train or frozen.")
-    momentum = config.batch_norm_momentum
-    if momentum is not None and not 0 <= momentum < 1:
-        raise InputError(
-            f"Expected a batch norm momentum of at least 0 and below 1. Received: {momentum}"
-        )
+    check_share("a batch norm momentum", config.batch_norm_momentum)
     if config.epochs == 0 and (config.learning_rate, config.batch_norm) != (None, None):
         raise InputError(
             "A learning rate and the batch normalization of the backbone are for a run that trains "
@@ -56,8 +49,7 @@ def check_run(config: FineTuneConfig, resume: bool, processes: Processes) -> Non
 
 def _check_adapter(config: FineTuneConfig) -> None:
     """Raise an `InputError` for options that do not go with an adapter."""
-    if config.train not in TRAINS:
-        raise InputError(f"Expected train of {', '.join(TRAINS)}. Received: {config.train}")
+    check_choice("train", config.train, TRAINS)
     if config.train != "adapter":
         return
     if config.weights == "none":

@@ -58,30 +58,25 @@ def draw_curves(record: dict[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def _attention(config: dict[str, Any]) -> str:
-    """Return the attention of a run, and its points if they were given."""
-    where = f" at {config['points']}" if config["points"] else ""
-    return f"{config['attention']}{where}"
-
-
 def report_text(record: dict[str, Any]) -> str:
     """Return the report as Markdown."""
     config, images, best, val = (record[k] for k in ("config", "images", "best", "val"))
-    lines = [
-        f"# {config['backbone']} with attention {_attention(config)}",
+    where = f" at {config['points']}" if config["points"] else ""
+    told = (
+        f"# {config['backbone']} with attention {config['attention']}{where}",
         "",
         f"- accuracy on val, scored once: **{val['accuracy']:.2%}** (loss {val['loss']:.4f}, "
         f"{images['val']} images)",
-        *_balance_lines(val),
+        _balance(val),
         f"- weights kept: {_which(best['epoch'], len(record['epochs']))}, "
         f"{best['accuracy']:.2%} of {images['selection']} images held out of train, the last "
         "within a standard error of the highest",
-        *_start_lines(record),
+        _start(record),
         f"- trained on {images['train']} images of {len(record['classes'])} classes at "
         f"{config['image_size']}x{config['image_size']} pixels, seed {config['seed']}",
         f"- parameters: {record['parameters']:,}",
         f"- peak learning rates: {_rates(record) or 'none, nothing was trained'}",
-        *_norm_lines(record),
+        _norms(record),
         "- images with more than 8 bits per channel, each scaled by its lowest and highest value: "
         f"{len(record['scaled'])}",
         f"- images left out because they could not be decoded: {len(record['skipped'])}",
@@ -93,7 +88,8 @@ def report_text(record: dict[str, Any]) -> str:
         "",
         "| epoch | phase | loss | accuracy | held-out loss | held-out accuracy |",
         "|---|---|---|---|---|---|",
-    ]
+    )
+    lines = [line for line in told if line is not None]
     for number, row in enumerate(record["epochs"], start=1):
         lines.append(
             f"| {number} | {row['phase']} | {row['loss']:.4f} | {row['accuracy']:.2%} | "
@@ -120,36 +116,36 @@ def _rates(record: dict[str, Any]) -> str:
     return ", ".join(rates.values())
 
 
-def _norm_lines(record: dict[str, Any]) -> list[str]:
+def _norms(record: dict[str, Any]) -> str | None:
     config = record["config"]
     if config["train"] == "adapter":
-        return [
+        return (
             f"- trained: attention and head, {record['trained']:,} of the parameters, which "
             "`adapter.npz` holds; the backbone stayed as it was"
-        ]
+        )
     if not config["epochs"]:
-        return []
+        return None
     if not record["backbone_batch_norms"]:
-        return ["- the backbone has no batch normalization"]
-    return [
+        return "- the backbone has no batch normalization"
+    return (
         "- batch normalization of the backbone, while the whole network learned: "
         f"{config['batch_norm']}"
-    ]
+    )
 
 
-def _balance_lines(val: dict[str, float]) -> list[str]:
+def _balance(val: dict[str, float]) -> str | None:
     if "balanced_accuracy" not in val:
-        return []
-    return [
+        return None
+    return (
         f"- mean of the classes' accuracies on val: {val['balanced_accuracy']:.2%}; each class "
         "counts alike in training, and in the choice of the weights kept"
-    ]
+    )
 
 
-def _start_lines(record: dict[str, Any]) -> list[str]:
+def _start(record: dict[str, Any]) -> str | None:
     if record["start"] is None:
-        return []
-    return [
+        return None
+    return (
         "- a logistic regression on the features of the backbone, before training: "
         f"{record['start']['accuracy']:.2%} of the images held out"
-    ]
+    )

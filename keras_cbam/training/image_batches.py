@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_cbam.errors import InputError
+from keras_cbam.errors import InputError, check_choice
 from keras_cbam.image_reader import DETAIL, Box, Crop, central, read_image
 from keras_cbam.training.image_folder import ImageSet
 from keras_cbam.training.processes import share
@@ -129,11 +129,8 @@ def check_augmentations(names: Sequence[str], crop_area: float) -> None:
     """Raise an `InputError` for an unknown augmentation or a crop area outside (0, 1]."""
     if not 0 < crop_area <= 1:
         raise InputError(f"Expected a crop area above 0 and up to 1. Received: {crop_area}")
-    unknown = set(names) - set(AUGMENTATIONS)
-    if unknown:
-        raise InputError(
-            f"Expected augmentations of {', '.join(AUGMENTATIONS)}. Received: {min(unknown)}"
-        )
+    for name in sorted(names):
+        check_choice("augmentations", name, AUGMENTATIONS)
 
 
 def _keep(image: Any, rng: np.random.Generator) -> Any:

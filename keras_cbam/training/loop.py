@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
@@ -18,9 +19,11 @@ from keras_cbam.training.recipe import averages
 from keras_cbam.training.run_state import (
     RestoreMetrics,
     SaveState,
+    assign,
     drop_state,
     load_arrays,
     save_arrays,
+    save_state,
     state_variables,
     unreadable,
 )
@@ -71,6 +74,7 @@ class _Position(_Begun):
     run: dict[str, Any]
 
 
+@dataclass(eq=False)
 class TrainingLoop:
     """Trains a model stage by stage, and can resume after a kill at any moment.
 
@@ -104,62 +108,52 @@ class TrainingLoop:
         InputError: if the directory holds the state of a run with another identity.
     """
 
-    def __init__(
-        self,
-        model: keras.Model,
-        stages: Sequence[Stage],
-        batches: Batches,
-        directory: Path,
-        identity: dict[str, Any],
-        *,
-        start: Callable[[], contextlib.AbstractContextManager[None]] | None = None,
-        score: Callable[[], Scores] | None = None,
-        rank: Callable[[Scores], tuple[float, ...]] = by_accuracy,
-        tied: Callable[[Scores, Scores], bool] | None = None,
-        checkpoint_seconds: float = 30.0,
-        processes: Processes = ALONE,
-    ):
-        self.model = model
-        self.stages = tuple(stages)
-        self.batches = batches
-        self.start = start
-        self.score = score
-        self.rank = rank
-        self.tied = tied
-        self.checkpoint_seconds = checkpoint_seconds
-        self.processes = processes
-        self.state_path = directory / "state.npz"
-        self.best_path = directory / "best.npz"
+    model: keras.Model
+    stages: Sequence[Stage]
+    batches: Batches
+    directory: Path
+    identity: dict[str, Any]
+    _: KW_ONLY
+    start: Callable[[], AbstractContextManager[None]] | None = None
+    score: Callable[[], Scores] | None = None
+    rank: Callable[[Scores], tuple[float, ...]] = by_accuracy
+    tied: Callable[[Scores, Scores], bool] | None = None
+    checkpoint_seconds: float = 30.0
+    processes: Processes = ALONE
+
+    def __post_init__(self) -> None:
+        self.state_path = self.directory / "state.npz"
+        self.best_path = self.directory / "best.npz"
         self.state = load_arrays(self.state_path)
         self.position: dict[str, Any] = {"stage": 0, "epoch": 0, "batch": 0, "history": []}
         if self.state:
             self.position = self.state[1]
-            self._check_same_run(identity)
+            self._check_same_run()
             self._check_position()
-        self.position["run"] = identity
+        self.position["run"] = self.identity
         # No process writes before all have read.
-        processes.agree("state", self.position)
-        if processes.first:
-            directory.mkdir(parents=True, exist_ok=True)
-            remove_abandoned(directory)
+        self.processes.agree("state", self.position)
+        if self.processes.first:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            remove_abandoned(self.directory)
             if not self.state:
                 self.best_path.unlink(missing_ok=True)
 
-    def _check_same_run(self, identity: dict[str, Any]) -> None:
+    def _check_same_run(self) -> None:
         before = self.position.get("run")
         if not isinstance(before, dict):
             raise InputError(
                 f"{self.state_path} is not the state of a run; remove it to begin anew."
             )
-        if before.get("version") != identity.get("version"):
+        if before.get("version") != self.identity.get("version"):
             raise InputError(
-                f"{self.state_path.parent} was begun by another version of keras_cbam, which trains"
+                f"{self.directory} was begun by another version of keras_cbam, which trains"
                 " differently. Finish it with that version, or begin anew in another directory."
             )
-        for name, value in identity.items():
+        for name, value in self.identity.items():
             if before.get(name) != value:
                 raise InputError(
-                    f"{self.state_path.parent} was begun with {name} {before.get(name)}, "
+                    f"{self.directory} was begun with {name} {before.get(name)}, "
                     f"not {value}; resume it with the same options and data."
                 )
 
@@ -178,8 +172,9 @@ class TrainingLoop:
         if self.state is None and self.start is not None:
             with told_if_lost(), self.start():
                 if self.score:
-                    self.position["start"] = self.score()
-                    self._keep_best(0, self.position["start"], [])
+                    scores = self.score()
+                    self._keep_best(0, scores)
+                    self.position["start"] = scores
         for index, stage in enumerate(self.stages):
             if index >= self.position["stage"]:
                 with told_if_lost():
@@ -202,7 +197,7 @@ class TrainingLoop:
         """Remove the files of the loop, and the directory if nothing else is in it."""
         self.processes.wait("state used")
         if self.processes.first:
-            drop_state(self.state_path.parent)
+            drop_state(self.directory)
 
     def _train(self, index: int, stage: Stage, callbacks: Sequence[Any]) -> None:
         stage.compile(self.model, self.position.get("start"))
@@ -239,28 +234,21 @@ class TrainingLoop:
 
     def _end_epoch(self, stage: Stage, epoch: int, logs: Scores, raw: _WeightsAsTrained) -> None:
         scores = self.score() if self.score else {}
-        before = self._scored()
-        row = {
-            "phase": stage.name,
-            "epoch": epoch + 1,
-            **logs,
-            **{f"{SELECTION}{name}": value for name, value in scores.items()},
-        }
-        self.position["history"].append(row)
+        history = self.position["history"]
         if scores:
-            self._keep_best(len(self.position["history"]), scores, before)
+            self._keep_best(len(history) + 1, scores)
+        held_out = {f"{SELECTION}{name}": value for name, value in scores.items()}
+        history.append({"phase": stage.name, "epoch": epoch + 1, **logs, **held_out})
         raw.put_back()
         self.position.update(epoch=epoch + 1, batch=0)
         if self.processes.first:
-            arrays = [variable.numpy() for variable in state_variables(self.model)]
-            save_arrays(self.state_path, arrays, self.position)
+            save_state(self.state_path, self.model, self.position)
 
     def _restore(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
         """Restore the saved values; return those of the running metrics, which `fit` will reset."""
         variables = state_variables(self.model)
         self._check_shapes(self.state_path, variables, arrays)
-        for variable, value in zip(variables, arrays, strict=True):
-            variable.assign(value)
+        assign(variables, arrays)
         return arrays[len(variables) - len(self.model.metrics_variables) :]
 
     def _check_shapes(self, path: Path, variables: list[Any], arrays: list[np.ndarray]) -> None:
@@ -268,22 +256,22 @@ class TrainingLoop:
         if found != expected:
             raise unreadable(path, "arrays of other shapes than the network's")
 
-    def _scored(self) -> list[Scores]:
-        """Return the scores so far, those of the start first."""
-        rows = [
+    def _keep_best(self, epoch: int, scores: Scores) -> None:
+        """Save the weights unless those of the start or of a former epoch are better."""
+        if not self.processes.first:
+            return
+        before = [self.position["start"]] if "start" in self.position else []
+        before += [
             {k.removeprefix(SELECTION): v for k, v in row.items() if k.startswith(SELECTION)}
             for row in self.position["history"]
         ]
-        return [self.position["start"], *rows] if "start" in self.position else rows
-
-    def _keep_best(self, epoch: int, scores: Scores, before: Sequence[Scores]) -> None:
         best = max(before, key=self.rank, default=None)
-        if self.processes.first and (best is None or self._keeps(scores, best)):
+        if (
+            best is None
+            or self.rank(scores) > self.rank(best)
+            or (self.tied and self.tied(scores, best))
+        ):
             save_arrays(self.best_path, self.model.get_weights(), {"epoch": epoch, **scores})
-
-    def _keeps(self, scores: Scores, best: Scores) -> bool:
-        higher = self.rank(scores) > self.rank(best)
-        return higher or (self.tied is not None and self.tied(scores, best))
 
 
 class _WeightsAsTrained(keras.callbacks.Callback):
@@ -301,9 +289,7 @@ class _WeightsAsTrained(keras.callbacks.Callback):
     def put_back(self) -> None:
         """Restore the trained weights, to go on training from them."""
         if self.values:
-            values = zip(self.model.trainable_variables, self.values, strict=True)
-            for variable, value in values:
-                variable.assign(value)
+            assign(self.model.trainable_variables, self.values)
 
 
 def _average(model: keras.Model) -> None:

@@ -27,7 +27,12 @@ def compile_phase(model: keras.Model, phase: str, config: FineTuneConfig, steps:
     else:
         freeze_backbone(model, head=[HEAD])
     for normalization in batch_norms(model):
-        normalization.momentum = _momentum(normalization, config)
+        # Repeated calls set the same value.
+        normalization.momentum = (
+            min(SHORT_MOMENTUM, normalization.momentum)
+            if config.batch_norm_momentum is None
+            else config.batch_norm_momentum
+        )
     compile_model(model, config.recipe(phase), steps, group_variables(model, [HEAD]))
 
 
@@ -40,10 +45,3 @@ def _train_whole(model: keras.Model, config: FineTuneConfig) -> None:
     if config.batch_norm == "frozen":
         for normalization in backbone_norms(model):
             normalization.trainable = False
-
-
-def _momentum(layer: keras.layers.BatchNormalization, config: FineTuneConfig) -> float:
-    """Return the momentum for a layer; repeated calls return the same value."""
-    if config.batch_norm_momentum is not None:
-        return config.batch_norm_momentum
-    return min(SHORT_MOMENTUM, layer.momentum)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -23,6 +24,7 @@ VARIABLES = (
 LOST = ("Gloo", "coordination service", "Connection closed by peer", "Connection reset by peer")
 
 
+@dataclass(frozen=True)
 class Processes:
     """The processes that train one model, as this process sees them.
 
@@ -31,9 +33,8 @@ class Processes:
         count: number of processes.
     """
 
-    def __init__(self, index: int = 0, count: int = 1):
-        self.index = index
-        self.count = count
+    index: int = 0
+    count: int = 1
 
     @property
     def first(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,11 @@ def load_arrays(path: Path) -> tuple[list[np.ndarray], dict[str, Any]] | None:
         raise unreadable(path, error) from error
 
 
+def save_state(path: Path, model: keras.Model, description: dict[str, Any]) -> None:
+    """Write the values of `state_variables` and a JSON description."""
+    save_arrays(path, [variable.numpy() for variable in state_variables(model)], description)
+
+
 def unreadable(path: Path, error: object) -> InputError:
     """Return the error for a state file that is damaged or belongs to another run."""
     return InputError(
@@ -58,6 +64,12 @@ def state_variables(model: keras.Model) -> list[Any]:
     if keras.config.backend() == "jax":
         model.jax_state_sync()
     return [*model.variables, *model.optimizer.variables, *model.metrics_variables]
+
+
+def assign(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
+    """Set each variable to its value."""
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
 
 
 class RestoreMetrics(keras.callbacks.Callback):
@@ -74,10 +86,7 @@ class RestoreMetrics(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         # `fit` has just reset the metrics.
         if self.running_metrics:
-            for variable, value in zip(
-                self.model.metrics_variables, self.running_metrics, strict=True
-            ):
-                variable.assign(value)
+            assign(self.model.metrics_variables, self.running_metrics)
 
 
 class SaveState(keras.callbacks.Callback):
@@ -105,9 +114,8 @@ class SaveState(keras.callbacks.Callback):
         # The loop saves the end of the epoch together with its scores.
         last = batch + 1 == self.params["steps"]
         if not last and time.monotonic() - self.saved >= self.seconds:
-            arrays = [variable.numpy() for variable in state_variables(self.model)]
             done = self.first_batch + batch + 1
-            save_arrays(self.path, arrays, {**self.description, "batch": done})
+            save_state(self.path, self.model, {**self.description, "batch": done})
             self.saved = time.monotonic()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -16,6 +17,7 @@ from keras_cbam.training.processes import ALONE, Processes, on_its_own
 EPSILON = 1e-7
 
 
+@dataclass(eq=False)
 class Scorer:
     """Scores a classifier during training.
 
@@ -32,21 +34,17 @@ class Scorer:
         model: the classifier that this process runs: the given one, or its own copy.
     """
 
-    def __init__(
-        self,
-        model: keras.Model,
-        build: Callable[[], keras.Model],
-        image_size: int,
-        batch_size: int,
-        processes: Processes = ALONE,
-    ):
-        self.trained = self.model = model
-        self.image_size = image_size
-        self.batch_size = batch_size
-        self.processes = processes
-        if processes.count > 1:
+    model: keras.Model
+    build: Callable[[], keras.Model]
+    image_size: int
+    batch_size: int
+    processes: Processes = ALONE
+
+    def __post_init__(self) -> None:
+        self.trained = self.model
+        if self.processes.count > 1:
             with on_its_own():
-                self.model = build()
+                self.model = self.build()
 
     def probabilities(self, images: ImageSet) -> np.ndarray:
         """Return `(images, classes)` float32, by the current weights of the trained model."""

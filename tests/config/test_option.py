@@ -8,15 +8,16 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from keras_cbam.cli import artifact_options, detect, export, limits_option
+from keras_cbam.cli import detect, export, shared_options
 from keras_cbam.cli.options import takes
 from keras_cbam.config.detection import DetectionConfig
 from keras_cbam.config.export import ExportOptions
 from keras_cbam.config.fine_tune import FineTuneConfig
 from keras_cbam.config.forms import ARGUMENTS, NAMES, NUMBER_OR_NONE, PATH, SIZE
 from keras_cbam.config.option import documented, option, with_default
+from keras_cbam.config.study import StudyOptions
 
-CONFIGS = [FineTuneConfig, DetectionConfig, ExportOptions]
+CONFIGS = [FineTuneConfig, DetectionConfig, ExportOptions, StudyOptions]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,10 +118,10 @@ def test_defaults_that_stand_in_the_command_are_those_of_the_package():
     from keras_cbam.export import Limits, export_model
     from keras_cbam.export.source import datasets
 
-    assert Limits() == (limits_option.SECONDS, limits_option.GIBIBYTES)
+    assert Limits() == (shared_options.SECONDS, shared_options.GIBIBYTES)
     assert export.CALIBRATION_IMAGES == detect.CALIBRATION_IMAGES == datasets.CALIBRATION_IMAGES
     assert (detect.FORMATS, detect.SHOWN, detect.PICTURES) == (FORMATS, SHOWN, PICTURES)
     given = inspect.signature(export_model).parameters
     for field in fields(ExportOptions):
         assert given[field.name].default == field.default
-    assert artifact_options.precision_names(None) is None
+    assert shared_options.precision_names(None) is None

@@ -75,7 +75,7 @@ def test_images_of_a_folder_are_those_of_the_command_line(image_folder, rng):
     """The same suffixes, the same pixels, and what cannot be decoded is named and counted."""
     from PIL import Image
 
-    from keras_cbam.cli.export_images import verification_pixels
+    from keras_cbam.cli.model_images import verification_pixels
 
     red = image_folder / "red"
     (red / "0.jpg").write_bytes((red / "0.jpg").read_bytes()[:300])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from keras_cbam.errors import InputError
-from keras_cbam.pixels import pixel_rule
+from keras_cbam.pixels import named_rule
 from keras_cbam.training.backbones import BACKBONES, build_backbone, preprocess
 from tests.conftest import vary
 
@@ -19,7 +19,7 @@ def test_pixel_rule_is_the_one_of_keras(name, rng):
     module = sys.modules[inspect.getmodule(getattr(keras.applications, name)).__name__]
     images = rng.uniform(0, 255, (2, 4, 4, 3)).astype("float32")
     expected = np.asarray(module.preprocess_input(images.copy()))
-    rule = pixel_rule(name)
+    rule = named_rule(name)
     if rule and rule.reverse_channels:
         expected = expected[..., ::-1]
     inputs = keras.Input((4, 4, 3))

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_cbam.cli.export_images import calibration_pixels, verification_pixels
+from keras_cbam.cli.model_images import calibration_pixels, verification_pixels
 from keras_cbam.errors import InputError
 from tests.conftest import BACKEND, write_images
 
