@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -14,24 +15,17 @@ BOX_FORMAT = "xyxy"
 # Coordinates and label of padding boxes, as in KerasHub.
 NO_BOX = -1
 
-AUGMENTATIONS: dict[str, Callable[[int], list[Any]]] = {
-    "flip": lambda seed: [
-        keras.layers.RandomFlip(
-            "horizontal_and_vertical", seed=seed, bounding_box_format=BOX_FORMAT
-        )
+# The layers of each augmentation, without the arguments `seed` and `bounding_box_format`.
+AUGMENTATIONS: dict[str, list[Callable[..., keras.layers.Layer]]] = {
+    "flip": [partial(keras.layers.RandomFlip, "horizontal_and_vertical")],
+    "zoom": [
+        partial(keras.layers.RandomZoom, 0.2, fill_mode="constant"),
+        partial(keras.layers.RandomTranslation, 0.1, 0.1, fill_mode="constant"),
     ],
-    "zoom": lambda seed: [
-        keras.layers.RandomZoom(
-            0.2, fill_mode="constant", seed=seed, bounding_box_format=BOX_FORMAT
-        ),
-        keras.layers.RandomTranslation(
-            0.1, 0.1, fill_mode="constant", seed=seed + 1, bounding_box_format=BOX_FORMAT
-        ),
-    ],
-    "color": lambda seed: [
-        keras.layers.RandomBrightness(0.1, seed=seed),
-        keras.layers.RandomContrast(0.2, value_range=(0, 255), seed=seed + 1),
-        keras.layers.RandomSaturation((0.4, 0.6), value_range=(0, 255), seed=seed + 2),
+    "color": [
+        partial(keras.layers.RandomBrightness, 0.1),
+        partial(keras.layers.RandomContrast, 0.2, value_range=(0, 255)),
+        partial(keras.layers.RandomSaturation, (0.4, 0.6), value_range=(0, 255)),
     ],
 }
 
@@ -63,18 +57,13 @@ def augment(
     # A new dictionary, because the layers write into their input.
     data: dict[str, Any] = {"images": images, "bounding_boxes": {"boxes": boxes, "labels": labels}}
     for index, name in enumerate(names):
-        for layer in AUGMENTATIONS[name]((seed + 1000 * index) % 2**31):
-            if not hasattr(layer, "bounding_box_format") or layer.bounding_box_format is None:
-                data["images"] = layer(data["images"], training=True)
-            else:
-                data = layer(data, training=True)
+        first = (seed + 1000 * index) % 2**31
+        for layer_seed, layer in enumerate(AUGMENTATIONS[name], start=first):
+            data = layer(seed=layer_seed, bounding_box_format=BOX_FORMAT)(data, training=True)
+    found = {"images": data["images"], **data["bounding_boxes"]}
     images, boxes, labels = (
-        np.array(keras.ops.convert_to_numpy(values), "float32")
-        for values in (
-            data["images"],
-            data["bounding_boxes"]["boxes"],
-            data["bounding_boxes"]["labels"],
-        )
+        np.array(keras.ops.convert_to_numpy(found[name]), "float32")
+        for name in ("images", "boxes", "labels")
     )
     gone = (labels < 0) | (boxes[..., 2:] - boxes[..., :2] < 1).any(-1)
     boxes[gone], labels[gone] = NO_BOX, NO_BOX

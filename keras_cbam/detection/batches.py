@@ -15,7 +15,38 @@ from keras_cbam.detection.letterbox import letterboxed
 from keras_cbam.errors import InputError
 
 
-class DetectionBatches(keras.utils.PyDataset):
+class PlainBatches(keras.utils.PyDataset):
+    """Batches of letterboxed images alone, in the given order, without augmentation.
+
+    Args:
+        photographs: the images.
+        size: height and width of the input, in pixels.
+        batch_size: number of images per batch.
+        workers: number of threads that decode images.
+    """
+
+    def __init__(
+        self,
+        photographs: Sequence[Photograph],
+        size: tuple[int, int],
+        batch_size: int,
+        workers: int = 2,
+    ):
+        super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=4)
+        self.photographs = photographs
+        self.size = size
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.photographs) / self.batch_size)
+
+    def __getitem__(self, index: int) -> Any:
+        start = index * self.batch_size
+        some = self.photographs[start : start + self.batch_size]
+        return (np.stack([letterboxed(image, self.size)[0] for image in some]),)
+
+
+class DetectionBatches(PlainBatches):
     """Batches of images with boxes, in the format of KerasHub's detectors.
 
     A batch is `(images, {"boxes": boxes, "labels": labels})`:
@@ -53,16 +84,13 @@ class DetectionBatches(keras.utils.PyDataset):
         first_batch: int = 0,
         workers: int = 2,
     ):
-        super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=4)
+        super().__init__(photographs, size, batch_size, workers)
         check_augmentations(augmentations)
         if len(photographs) < batch_size:
             raise InputError(
                 f"Expected at least as many images as a batch has, {batch_size}. "
                 f"Received: {len(photographs)}"
             )
-        self.photographs = photographs
-        self.size = size
-        self.batch_size = batch_size
         self.augmentations = tuple(augmentations)
         self.seed = seed
         self.epoch = epoch
@@ -94,26 +122,3 @@ class DetectionBatches(keras.utils.PyDataset):
             drawn = int(rng.integers(2**31 - 1))
             images, boxes, labels = augment(images, boxes, labels, self.augmentations, drawn)
         return images, {"boxes": boxes, "labels": labels}
-
-
-def in_batches(
-    photographs: Sequence[Photograph], size: tuple[int, int], batch_size: int
-) -> keras.utils.PyDataset:
-    """Return batches of the images alone, in the given order, without augmentation."""
-    return _Images(photographs, size, batch_size)
-
-
-class _Images(keras.utils.PyDataset):
-    def __init__(self, photographs: Sequence[Photograph], size: tuple[int, int], batch_size: int):
-        super().__init__(workers=2, use_multiprocessing=False, max_queue_size=4)
-        self.photographs = photographs
-        self.size = size
-        self.batch_size = batch_size
-
-    def __len__(self) -> int:
-        return math.ceil(len(self.photographs) / self.batch_size)
-
-    def __getitem__(self, index: int) -> Any:
-        start = index * self.batch_size
-        some = self.photographs[start : start + self.batch_size]
-        return (np.stack([letterboxed(image, self.size)[0] for image in some]),)

@@ -8,13 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_cbam.detection.annotations import (
-    Annotated,
-    Entry,
-    LeftOut,
-    RawBox,
-    annotated_size,
-)
+from keras_cbam.detection.annotations import Annotated, Entry, LeftOut, RawBox, annotated_size
 from keras_cbam.detection.coco_files import image_folders, image_path
 from keras_cbam.detection.text import brief, is_name
 from keras_cbam.errors import InputError

@@ -61,8 +61,7 @@ def build_detector(
         InputError: on a backbone, weights, attention, option or size that does not exist or fit.
     """
     check_attention(attention)
-    if (message := misfit(image_size)) is not None:
-        raise InputError(message)
+    check_image_size(image_size)
     image = keras.Input((*image_size, 3), name="image")
     network = build_backbone(backbone, weights, preprocess(image, backbone), options)
     if attention != "none":
@@ -120,8 +119,7 @@ def retinanet(
     require("keras_hub")
     import keras_hub
 
-    if (message := misfit(image_size)) is not None:
-        raise ValueError(message)
+    check_image_size(image_size)
     encoder = feature_pyramid(backbone)
     detector = keras_hub.models.RetinaNetObjectDetector(
         keras_hub.models.RetinaNetBackbone(
@@ -188,21 +186,15 @@ def check_classes(detector: keras.Model, classes: Sequence[str]) -> None:
         )
 
 
-def raw_heads(detector: keras.Model) -> keras.Model:
-    """Return the detector as a plain model of its two raw outputs, without decoding."""
-    return keras.Model(detector.inputs[0], detector.output, name="detector")
-
-
-def misfit(image_size: tuple[int, int]) -> str | None:
-    """Return why a detector cannot have inputs of that size; `None` if it can."""
+def check_image_size(image_size: tuple[int, int]) -> None:
+    """Raise an `InputError` unless a detector can have inputs of that size."""
     if not isinstance(image_size, tuple | list) or len(image_size) != 2:
-        return f"Expected image_size as (height, width). Received: {image_size}"
-    if not any(side < MULTIPLE or side % MULTIPLE for side in image_size):
-        return None
-    return (
-        f"Expected an image size of multiples of {MULTIPLE}, so that the levels of the pyramid "
-        f"align. Received: {image_size[0]}x{image_size[1]}"
-    )
+        raise InputError(f"Expected image_size as (height, width). Received: {image_size}")
+    if any(side < MULTIPLE or side % MULTIPLE for side in image_size):
+        raise InputError(
+            f"Expected an image size of multiples of {MULTIPLE}, so that the levels of the pyramid "
+            f"align. Received: {image_size[0]}x{image_size[1]}"
+        )
 
 
 def _start(detector: keras.Model, seed: int) -> None:

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from keras_cbam.detection.letterbox import letterboxed
 from keras_cbam.detection.matching import Match, match
 from keras_cbam.detection.metrics import coco_metrics
 from keras_cbam.detection.pictures import SHOWN
-from keras_cbam.detection.predict import OUTPUTS, Predictor, decode_all
+from keras_cbam.detection.predict import OUTPUTS, Predictor
 from keras_cbam.errors import InputError, require
 from keras_cbam.export import Proof, Report, export_model
 
@@ -128,23 +129,19 @@ def export_detector(
     predictor = Predictor(detector)
     # First the entry of Keras, then one of each artifact.
     agreements: dict[str, Agreement] = {}
+    ours: list[Detections] = []
 
-    def agreement(precision: str, found: Sequence[Detections]) -> Agreement:
+    def compare(name: str, precision: str, found: Sequence[Detections]) -> None:
         metrics = coco_metrics(photographs, found, classes)
-        return Agreement(precision, metrics, match(ours[0], found, threshold=SHOWN))
-
-    def found_in(outputs: dict[str, np.ndarray]) -> list[Detections]:
-        return list(decode_all(outputs, photographs, predictor.anchors, predictor.decoding))
-
-    ours: list[list[Detections]] = []
+        agreements[name] = Agreement(precision, metrics, match(ours, found, threshold=SHOWN))
 
     def judge(
         name: str, precision: str, outputs: dict[str, np.ndarray], reference: dict[str, np.ndarray]
     ) -> list[str]:
         if not ours:
-            ours.append(found_in(reference))
-            agreements[KERAS] = agreement("float32", ours[0])
-        agreements[name] = agreement(precision, found_in(outputs))
+            ours.extend(predictor.decode(reference, photographs))
+            compare(KERAS, "float32", ours)
+        compare(name, precision, predictor.decode(outputs, photographs))
         return _misses(agreements[name], agreements[KERAS])
 
     report = export_model(
@@ -182,22 +179,14 @@ def _pixels(photographs: Sequence[Photograph], predictor: Predictor) -> np.ndarr
 
 def _companions(
     predictor: Predictor, classes: Sequence[str], agreements: dict[str, Agreement]
-) -> dict[str, Callable[[Path], None]]:
+) -> dict[str, Callable[[Path], Any]]:
     """Return the further files of an export: the name of each, and the function that writes it."""
     settings = {
         "classes": list(classes),
         "outputs": list(OUTPUTS),
         "decoding": predictor.decoding._asdict(),
     }
-
-    def write_anchors(path: Path) -> None:
-        np.save(path, predictor.anchors)
-
-    def write_settings(path: Path) -> None:
-        path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-
-    def write_decoder(path: Path) -> None:
-        shutil.copyfile(decoder.__file__, path)
+    settings_text = json.dumps(settings, indent=2) + "\n"
 
     def write_table(path: Path) -> None:
         rows = (COLUMNS, ["---"] * len(COLUMNS), *table(agreements))
@@ -205,8 +194,8 @@ def _companions(
         path.write_text(text, encoding="utf-8")
 
     return {
-        "anchors.npy": write_anchors,
-        "decoder.py": write_decoder,
+        "anchors.npy": partial(np.save, arr=predictor.anchors),
+        "decoder.py": partial(shutil.copyfile, decoder.__file__),
         "detections.md": write_table,
-        "detector.json": write_settings,
+        "detector.json": partial(Path.write_text, data=settings_text, encoding="utf-8"),
     }

@@ -7,8 +7,6 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from keras_cbam.detection.annotations import Photograph
 from keras_cbam.detection.decoder import Detections
 from keras_cbam.errors import require
@@ -59,7 +57,8 @@ def coco_metrics(
     # pycocotools prints its progress to standard output.
     with contextlib.redirect_stdout(io.StringIO()):
         sides = []
-        for annotations in (_truth(photographs), _results(found)):
+        truth, results = _rows(photographs, "iscrowd", "crowd"), _rows(found, "score", "scores")
+        for annotations in (truth, results):
             side = COCO()
             side.dataset = {
                 "images": [{"id": number} for number in range(len(photographs))],
@@ -86,39 +85,26 @@ def _known(value: Any) -> float | None:
     return float(value) if value > -1 else None
 
 
-def _truth(photographs: Sequence[Photograph]) -> list[dict[str, Any]]:
-    rows = [
-        (number, box, label, int(crowd))
-        for number, image in enumerate(photographs)
-        for box, label, crowd in zip(image.boxes, image.labels, image.crowd, strict=True)
-    ]
-    return [
-        {**_row(index, number, box, label), "iscrowd": crowd}
-        for index, (number, box, label, crowd) in enumerate(rows, start=1)
-    ]
-
-
-def _results(found: Sequence[Detections]) -> list[dict[str, Any]]:
-    rows = [
-        (number, box, label, score)
-        for number, each in enumerate(found)
-        for box, score, label in zip(each.boxes, each.scores, each.labels, strict=True)
-    ]
-    return [
-        {**_row(index, number, box, label), "score": float(score)}
-        for index, (number, box, label, score) in enumerate(rows, start=1)
-    ]
-
-
-def _row(index: int, number: int, box: np.ndarray, label: int) -> dict[str, Any]:
-    # Ids start at 1, because COCO reads 0 as no match.
-    left, top, right, bottom = (float(value) for value in box)
-    width, height = right - left, bottom - top
-    return {
-        "id": index,
-        "image_id": number,
-        "category_id": int(label),
-        "bbox": [left, top, width, height],
-        "area": width * height,
-        "iscrowd": 0,
-    }
+def _rows(
+    images: Sequence[Photograph] | Sequence[Detections], key: str, attribute: str
+) -> list[dict[str, Any]]:
+    """Return a row in COCO's format for each box, with its value of `attribute` as `key`."""
+    rows: list[dict[str, Any]] = []
+    for number, image in enumerate(images):
+        values = getattr(image, attribute)
+        for box, label, value in zip(image.boxes, image.labels, values, strict=True):
+            left, top, right, bottom = (float(side) for side in box)
+            width, height = right - left, bottom - top
+            rows.append(
+                {
+                    # Ids start at 1, because COCO reads 0 as no match.
+                    "id": len(rows) + 1,
+                    "image_id": number,
+                    "category_id": int(label),
+                    "bbox": [left, top, width, height],
+                    "area": width * height,
+                    "iscrowd": 0,
+                    key: value.item(),
+                }
+            )
+    return rows

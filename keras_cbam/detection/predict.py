@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
 from keras_cbam.detection.annotations import Photograph
-from keras_cbam.detection.batches import in_batches
+from keras_cbam.detection.batches import PlainBatches
 from keras_cbam.detection.decoder import Detections, decode, without_empty
-from keras_cbam.detection.detector import anchors, raw_heads
+from keras_cbam.detection.detector import anchors
 from keras_cbam.detection.letterbox import letterbox
 
 CONFIDENCE = 0.05
@@ -61,7 +61,8 @@ class Predictor:
         self.decoding = Decoding(*self.size, confidence_threshold)
         self.anchors = anchors(detector.anchor_generator, self.size)
         self.batch_size = batch_size
-        self.heads = raw_heads(detector)
+        # A plain model of the two raw outputs, without KerasHub's decoding.
+        self.heads = keras.Model(detector.inputs[0], detector.output, name="detector")
 
     def __call__(self, photographs: Sequence[Photograph]) -> list[Detections]:
         """Return the detections in each image, in pixels of the image, clipped to the image."""
@@ -69,21 +70,18 @@ class Predictor:
         # In groups, because the raw outputs of many images would fill the memory.
         for start in range(0, len(photographs), AT_ONCE * self.batch_size):
             some = photographs[start : start + AT_ONCE * self.batch_size]
-            images = in_batches(some, self.size, self.batch_size)
-            outputs = self.heads.predict(images, verbose=0)
-            found += decode_all(outputs, some, self.anchors, self.decoding)
+            images = PlainBatches(some, self.size, self.batch_size)
+            found += self.decode(self.heads.predict(images, verbose=0), some)
         return found
 
-
-def decode_all(
-    outputs: dict[str, np.ndarray],
-    photographs: Sequence[Photograph],
-    all_anchors: np.ndarray,
-    decoding: Decoding,
-) -> Iterator[Detections]:
-    """Decode the outputs for each image, and convert the boxes to pixels of the image."""
-    rows: Any = zip(photographs, *(outputs[name] for name in OUTPUTS), strict=True)
-    for image, deltas, logits in rows:
-        found = decode(deltas, logits, all_anchors, **decoding._asdict())
-        fit = letterbox(image.size, (decoding.height, decoding.width))
-        yield without_empty(found._replace(boxes=fit.boxes_out(found.boxes)))
+    def decode(
+        self, outputs: dict[str, np.ndarray], photographs: Sequence[Photograph]
+    ) -> list[Detections]:
+        """Decode the raw outputs for each image, and convert the boxes to pixels of the image."""
+        decoded = []
+        rows: Any = zip(photographs, *(outputs[name] for name in OUTPUTS), strict=True)
+        for image, deltas, logits in rows:
+            found = decode(deltas, logits, self.anchors, **self.decoding._asdict())
+            fit = letterbox(image.size, self.size)
+            decoded.append(without_empty(found._replace(boxes=fit.boxes_out(found.boxes))))
+        return decoded

@@ -16,7 +16,7 @@ from keras_cbam.detection.anchors import choose_anchor_size, coverage
 from keras_cbam.detection.annotations import DetectionSplit
 from keras_cbam.detection.augmentation import NO_BOX, check_augmentations
 from keras_cbam.detection.batches import DetectionBatches
-from keras_cbam.detection.detector import build_detector, misfit
+from keras_cbam.detection.detector import build_detector, check_image_size
 from keras_cbam.detection.folder import DetectionFolder, read_detection_folder
 from keras_cbam.detection.metrics import coco_metrics
 from keras_cbam.detection.predict import Predictor
@@ -181,8 +181,7 @@ def _check(config: DetectionConfig, resume: bool) -> None:
         )
     if config.anchor_size is not None and not config.anchor_size > 0:
         raise InputError(f"Expected an anchor size above 0. Received: {config.anchor_size}")
-    if (message := misfit(config.image_size)) is not None:
-        raise InputError(message)
+    check_image_size(config.image_size)
     config.recipe.check()
     check_augmentations(config.augmentations)
     check_backbone(config.backbone, config.weights, config.backbone_options)

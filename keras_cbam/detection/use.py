@@ -9,10 +9,10 @@ import numpy as np
 from keras import ops
 
 from keras_cbam.detection.annotations import Photograph
-from keras_cbam.detection.batches import in_batches
+from keras_cbam.detection.batches import PlainBatches
 from keras_cbam.detection.decoder import Detections
 from keras_cbam.detection.metrics import coco_metrics
-from keras_cbam.detection.predict import OUTPUTS, Predictor, decode_all
+from keras_cbam.detection.predict import OUTPUTS, Predictor
 from keras_cbam.surgery.gate_switch import GateSwitch, model_gates
 from keras_cbam.surgery.use import AttentionUse, attention_use
 from keras_cbam.surgery.use_answers import MATTERS
@@ -49,7 +49,7 @@ def detector_use(
     some = [photographs[index] for index in evenly_spaced(len(photographs), most)]
     use = attention_use(
         predictor.heads,
-        in_batches(some, predictor.size, predictor.batch_size),
+        PlainBatches(some, predictor.size, predictor.batch_size),
         images_per_gate=IMAGES_PER_GATE,
         batch_size=predictor.batch_size,
         answers=_answers,
@@ -85,12 +85,11 @@ def _without_attention(
     """Return the detections in each image with every gate replaced by its constants."""
     switch = GateSwitch(predictor.heads)
     constants = [gate.constants for gate in use.gates]
-    batches = in_batches(photographs, predictor.size, predictor.batch_size)
+    batches = PlainBatches(photographs, predictor.size, predictor.batch_size)
     found: list[Detections] = []
     for index in range(len(batches)):
         (images,) = batches[index]
         outputs, _ = switch.run(images, constants, np.ones(len(constants)))
         start = index * predictor.batch_size
-        some = photographs[start : start + len(images)]
-        found += decode_all(outputs, some, predictor.anchors, predictor.decoding)
+        found += predictor.decode(outputs, photographs[start : start + len(images)])
     return found

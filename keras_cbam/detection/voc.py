@@ -8,13 +8,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-from keras_cbam.detection.annotations import (
-    Annotated,
-    Entry,
-    LeftOut,
-    RawBox,
-    annotated_size,
-)
+from keras_cbam.detection.annotations import Annotated, Entry, LeftOut, RawBox, annotated_size
 from keras_cbam.detection.splits import WHOLE, one_each, split_name
 from keras_cbam.detection.text import is_name, read_lines
 from keras_cbam.errors import InputError

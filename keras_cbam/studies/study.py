@@ -16,14 +16,11 @@ from keras_cbam.studies.report import lines, write
 from keras_cbam.studies.run import Result, Run, execute, is_done, read_result
 from keras_cbam.studies.scales import Scale
 from keras_cbam.studies.tables import STUDIES
-from keras_cbam.studies.workers import count_done, do_in_workers, work
+from keras_cbam.studies.workers import do_runs
 from keras_cbam.training.image_folder import ImageFolder
 from keras_cbam.training.processes import ALONE, Processes
 
 RUNS = "runs"
-
-# A function that is called with each run done by this process, and its result.
-Told = Callable[[Run, Result], None]
 
 
 def study(
@@ -36,7 +33,7 @@ def study(
     workers: int = 1,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     checkpoint_seconds: float = 30.0,
-    tell: Told | None = None,
+    tell: Callable[[Run, Result], None] | None = None,
     tell_skipped: Callable[[Sequence[Path]], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
     processes: Processes = ALONE,
@@ -94,57 +91,26 @@ def study(
         build_network(
             network, "none", len(folder.classes), image_size=scale.image_size, stem=scale.stem
         )
-    place = Path(output) / RUNS
-    arguments = (runs, folder, place, checkpoint_seconds)
-    if workers > 1:
-        do_in_workers(runs, place, is_done, workers, _work, *arguments, progress=progress)
-    else:
-        _work(
-            *arguments,
-            callbacks=callbacks,
-            tell=partial(_tell, tell, progress, runs, place),
-            processes=processes,
-        )
+    do = partial(
+        execute,
+        folder=folder,
+        callbacks=() if workers > 1 else callbacks,
+        checkpoint_seconds=checkpoint_seconds,
+        processes=processes,
+    )
+    do_runs(
+        runs,
+        Path(output) / RUNS,
+        do,
+        is_done,
+        workers=workers,
+        tell=tell,
+        progress=progress,
+        processes=processes,
+    )
     tables = _report(names, scale, runs, folder, Path(output)) if processes.first else []
     processes.wait("tables written")
     return tables
-
-
-def _tell(
-    tell: Told | None,
-    progress: Callable[[int, int], None] | None,
-    runs: Sequence[Run],
-    place: Path,
-    run: Run,
-    result: Result,
-) -> None:
-    if tell:
-        tell(run, result)
-    if progress:
-        progress(count_done(runs, place, is_done), len(runs))
-
-
-def _work(
-    runs: Sequence[Run],
-    folder: ImageFolder,
-    place: Path,
-    checkpoint_seconds: float,
-    *,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
-    tell: Told | None = None,
-    processes: Processes = ALONE,
-) -> None:
-    def do(run: Run, directory: Path) -> Result:
-        return execute(
-            run,
-            folder,
-            directory,
-            callbacks=callbacks,
-            checkpoint_seconds=checkpoint_seconds,
-            processes=processes,
-        )
-
-    work(runs, place, do, is_done, tell=tell, processes=processes)
 
 
 def _report(

@@ -22,7 +22,7 @@ from keras_cbam.schema import decode
 from keras_cbam.studies.run import LARGEST, refused_if_damaged
 from keras_cbam.studies.transfer_report import Outcome, read_outcomes, write_outcomes, write_report
 from keras_cbam.studies.transfer_rows import ROWS
-from keras_cbam.studies.workers import count_done, do_in_workers, work
+from keras_cbam.studies.workers import do_runs
 from keras_cbam.training.classifier import build_classifier
 from keras_cbam.training.fine_tune import fine_tune
 from keras_cbam.training.fine_tune_check import check_run
@@ -67,10 +67,6 @@ class TransferRun:
         return f"{self.dataset}_{self.row}_{self.config.seed}_{digest}"
 
 
-# A function that is called with each run done by this process, and its record.
-Told = Callable[[TransferRun, Mapping[str, Any]], None]
-
-
 def transfer_study(
     data: str | Path,
     output: str | Path,
@@ -80,7 +76,7 @@ def transfer_study(
     seeds: Sequence[int] = tuple(range(10)),
     workers: int = 1,
     callbacks: Sequence[keras.callbacks.Callback] = (),
-    tell: Told | None = None,
+    tell: Callable[[TransferRun, Mapping[str, Any]], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Fine-tune one backbone in many ways on many sets of images, and compare them in pairs.
@@ -152,10 +148,8 @@ def transfer_study(
         if progress:
             progress(len(runs) - count + done, len(runs))
 
-    if workers > 1 and left:
-        do_in_workers(left, place, is_done, workers, _work, left, place, progress=keep)
-    else:
-        _work(left, place, callbacks=callbacks, tell=partial(_tell, tell, keep, left, place))
+    do = partial(_do, callbacks=() if workers > 1 else callbacks)
+    do_runs(left, place, do, is_done, workers=workers, tell=tell, progress=keep)
     known.update({run.name: _outcome(run, place / run.name) for run in left})
     mine = [known[run.name] for run in runs]
     return write_report(mine, known.values(), config, keras.config.backend(), Path(output))
@@ -210,32 +204,13 @@ def is_done(directory: Path) -> bool:
     return (directory / REPORT).is_file()
 
 
-def _work(
-    runs: Sequence[TransferRun],
-    place: Path,
-    *,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
-    tell: Told | None = None,
-) -> None:
-    def do(run: TransferRun, directory: Path) -> Mapping[str, Any]:
-        config = replace(run.config, output=str(directory))
-        factory = ROWS[run.row].factory
-        return fine_tune(config, resume=True, callbacks=callbacks, factory=factory).record
-
-    work(runs, place, do, is_done, tell=tell)
-
-
-def _tell(
-    tell: Told | None,
-    progress: Callable[[int, int], None],
-    runs: Sequence[TransferRun],
-    place: Path,
-    run: TransferRun,
-    record: Mapping[str, Any],
-) -> None:
-    if tell:
-        tell(run, record)
-    progress(count_done(runs, place, is_done), len(runs))
+def _do(
+    run: TransferRun, directory: Path, callbacks: Sequence[keras.callbacks.Callback]
+) -> Mapping[str, Any]:
+    """Do a run in its directory, or resume it, and return its record."""
+    config = replace(run.config, output=str(directory))
+    factory = ROWS[run.row].factory
+    return fine_tune(config, resume=True, callbacks=callbacks, factory=factory).record
 
 
 def _outcome(run: TransferRun, directory: Path) -> Outcome:

@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -44,29 +45,41 @@ Run = TypeVar("Run", bound=Task)
 Done = Callable[[Path], bool]
 
 
-def work(
+def do_runs(
     runs: Sequence[Run],
     output: Path,
-    do: Callable[[Run, Path], Any],
+    do: Callable[..., Any],
     done: Done,
     *,
+    workers: int = 1,
     tell: Callable[[Run, Any], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
     processes: Processes = ALONE,
 ) -> None:
     """Do the runs that no worker has done, and wait for the runs of other workers.
 
     A run belongs to the worker that holds the lock of its directory. If that worker dies, the
-    system releases the lock, and this worker continues the run from its last saved step.
+    system releases the lock, and another worker continues the run from its last saved step.
 
     Args:
         runs: the runs to do.
         output: folder of the directories of the runs.
-        do: function that does a run in its directory, or resumes it, and returns its result.
+        do: `do(run, directory=directory)` does a run in its directory, or resumes it, and returns
+            its result. With several workers, `do` and `done` must be picklable.
         done: function that returns whether the run in a directory is done.
-        tell: function that is called with each run done by this worker, and its result.
+        workers: number of processes that this call starts, each on its share of the cores. With 1,
+            this process does the runs.
+        tell: function that is called with each run done by this process, and its result.
+        progress: function that is called with the number of finished runs and of all runs.
         processes: the result of `join_processes`, if several processes do each run together.
+
+    Raises:
+        LostProcessError: if all workers that this call started stopped before the runs were done.
     """
     require("filelock", "PIL")
+    if workers > 1 and runs:
+        _do_in_workers(workers, runs, output, do, done, progress)
+        return
     pending = list(runs)
     while pending:
         left = []
@@ -76,9 +89,11 @@ def work(
                 if found == OTHERS:
                     left.append(run)
                 if found == OURS:
-                    result = do(run, directory)
+                    result = do(run, directory=directory)
                     if tell and processes.first:
                         tell(run, result)
+                    if progress and processes.first:
+                        progress(_count_done(runs, output, done), len(runs))
         pending = left
         if pending:
             time.sleep(SECONDS)
@@ -102,82 +117,41 @@ def _claim(directory: Path, done: Done, processes: Processes) -> Iterator[int]:
         yield int(processes.gather(np.array([found], "int32"))[0])
 
 
-def count_done(runs: Sequence[Task], output: Path, done: Done) -> int:
-    """Return how many runs are done."""
+def _count_done(runs: Sequence[Task], output: Path, done: Done) -> int:
     return sum(done(output / run.name) for run in runs)
 
 
-def do_in_workers(
+def _do_in_workers(
+    count: int,
     runs: Sequence[Task],
     output: Path,
+    do: Callable[..., Any],
     done: Done,
-    count: int,
-    task: Callable[..., None],
-    *arguments: object,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] | None,
 ) -> None:
-    """Start workers, and wait until the runs are done.
-
-    Args:
-        runs: the runs to do.
-        output: as for `work`.
-        done: as for `work`.
-        count: number of workers.
-        task: function that each worker calls. It must be a function of a module, and its arguments
-            must be picklable.
-        *arguments: arguments of `task`.
-        progress: function that is called with the number of finished runs and of all runs.
-
-    Raises:
-        LostProcessError: if all workers stopped before the runs were done.
-    """
-    workers = Workers(count, task, *arguments)
+    """Start workers, and wait until the runs are done."""
+    # A fork would copy threads and locks of Keras's backend.
+    context = multiprocessing.get_context("spawn")
+    task = partial(do_runs, runs, output, do, done)
+    workers = [context.Process(target=_on_cores, args=(cores, task)) for cores in _shares(count)]
+    for worker in workers:
+        worker.start()
     try:
-        while workers.working:
+        while any(worker.is_alive() for worker in workers):
             time.sleep(SECONDS)
             if progress:
-                progress(count_done(runs, output, done), len(runs))
+                progress(_count_done(runs, output, done), len(runs))
     finally:
-        workers.stop()
-    left = len(runs) - count_done(runs, output, done)
+        for worker in workers:
+            worker.terminate()
+        for worker in workers:
+            worker.join()
+    left = len(runs) - _count_done(runs, output, done)
     if left:
         raise LostProcessError(
             f"All workers have stopped; {left} of {len(runs)} runs are not done. The same command "
             "continues them, once the cause is fixed."
         )
-
-
-class Workers:
-    """Processes that do the runs of a folder, each on its own cores.
-
-    Args:
-        count: number of processes.
-        task: function that each process calls. It must be a function of a module, and its arguments
-            must be picklable.
-        *arguments: arguments of `task`.
-    """
-
-    def __init__(self, count: int, task: Callable[..., None], *arguments: object):
-        # A fork would copy threads and locks of Keras's backend.
-        context = multiprocessing.get_context("spawn")
-        self.processes = [
-            context.Process(target=_on_cores, args=(cores, task, *arguments))
-            for cores in _shares(count)
-        ]
-        for process in self.processes:
-            process.start()
-
-    @property
-    def working(self) -> bool:
-        """Whether any process is still working."""
-        return any(process.is_alive() for process in self.processes)
-
-    def stop(self) -> None:
-        """Stop all processes, and wait until they have stopped."""
-        for process in self.processes:
-            process.terminate()
-        for process in self.processes:
-            process.join()
 
 
 def _shares(count: int) -> list[set[int]]:
@@ -188,11 +162,11 @@ def _shares(count: int) -> list[set[int]]:
     return [set(cores[index::count]) or {cores[index % len(cores)]} for index in range(count)]
 
 
-def _on_cores(cores: set[int], task: Callable[..., None], *arguments: object) -> None:
+def _on_cores(cores: set[int], task: Callable[[], None]) -> None:
     if cores:
         os.sched_setaffinity(0, cores)
     try:
-        task(*arguments)
+        task()
     except Exception as error:
         sentence = told(error)
         if sentence is None:

@@ -117,16 +117,16 @@ def test_what_is_asked(precision, mean_average_precision, matched, missed):
 
 def test_another_detector_is_found(detector, found_photographs, tmp_path, monkeypatch):
     """Outputs as the tolerance wants them, whose boxes are others: nothing is exported."""
-    right = exporting.decode_all
+    right = Predictor.decode
     calls = []
 
     def moved(*arguments):
         """Keras's own boxes where they are, those of the artifact elsewhere."""
         calls.append(arguments)
-        for each in right(*arguments):
-            yield each._replace(boxes=each.boxes + 6 * (len(calls) > 1))
+        moves = 6 * (len(calls) > 1)
+        return [each._replace(boxes=each.boxes + moves) for each in right(*arguments)]
 
-    monkeypatch.setattr(exporting, "decode_all", moved)
+    monkeypatch.setattr(Predictor, "decode", moved)
     with pytest.raises(VerificationError, match=r"mAP falls by .* points, expected at most 0.5"):
         export_detector(
             detector,

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
@@ -20,7 +22,7 @@ from keras_cbam.models import ResNet18, initializers
 from keras_cbam.studies import ATTENTIONS, SCALES, STUDIES, build_network, study
 from keras_cbam.studies.grid import describe, grid, read_images
 from keras_cbam.studies.run import execute, read_result
-from keras_cbam.studies.workers import do_in_workers
+from keras_cbam.studies.workers import do_runs
 from keras_cbam.surgery.summary import count_parameters
 from tests.cli.running import run_here
 from tests.conftest import BACKEND, ROOT, write_images
@@ -297,7 +299,7 @@ def test_images_that_are_left_out_are_told(images, tmp_path):
     assert [path.name for path in told] == ["0.jpg"]
 
 
-def refused(error):
+def refused(run, directory, error):
     raise error
 
 
@@ -307,8 +309,9 @@ def test_workers_say_one_sentence(tmp_path, capfd):
         (OSError(errno.ENOSPC, "full"), "keras-cbam: No space is left on the disk."),
     ):
         runs = [SimpleNamespace(name="a")]
+        do = partial(refused, error=error)
         with pytest.raises(LostProcessError, match="1 of 1 runs are not done"):
-            do_in_workers(runs, tmp_path, lambda path: False, 1, refused, error)
+            do_runs(runs, tmp_path, do, Path.is_file, workers=2)
         printed = capfd.readouterr().err
         assert said in printed
         assert "Traceback" not in printed
