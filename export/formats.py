@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from .onnx import convert as onnx
@@ -28,7 +29,6 @@ class Artifact:
             the report.
         runtime: key of `runtimes.table.RUNTIMES`, the runtime in which it is verified.
         tolerance: the tolerance that it must meet.
-        calibrated: whether writing it needs a representative dataset.
         also: keys of `runtimes.table.RUNTIMES`, in which it is also verified if installed.
         options: names of the fields of `ExportOptions` that affect it.
     """
@@ -39,18 +39,34 @@ class Artifact:
     write: Callable[[Serving, Path], list[str]]
     runtime: str
     tolerance: Tolerance
-    calibrated: bool = False
     also: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether writing it needs a representative dataset."""
+        return self.precision in ("int8", "int16x8")
 
 
 FLOAT = Tolerance(largest_error=FLOAT_ERROR, agreement=1.0)
 HALF = Tolerance(largest_error=None, agreement=0.995, sqnr=40.0)
 INTEGER = Tolerance(largest_error=None, agreement=0.98, accuracy_drop=0.01, sqnr=20.0)
 
-_OPENVINO = ("openvino",)
-_ONNX = ("openvino", "onnxruntime-web")
-_TFLITE_OPTIONS = ("batch_size", "target")
+
+def _tflite(precision: str, tolerance: Tolerance, *options: str) -> Artifact:
+    return Artifact(
+        "tflite",
+        precision,
+        f"model_{precision}.tflite",
+        partial(tflite.write, precision),
+        "litert",
+        tolerance,
+        also=("openvino",),
+        options=("batch_size", "target", *options),
+    )
+
+
+_onnx = partial(Artifact, "onnx", runtime="onnxruntime", also=("openvino", "onnxruntime-web"))
 
 ARTIFACTS: tuple[Artifact, ...] = (
     Artifact(
@@ -62,87 +78,26 @@ ARTIFACTS: tuple[Artifact, ...] = (
         FLOAT,
         options=("jpeg_signature",),
     ),
-    Artifact(
-        "tflite",
-        "float32",
-        "model_float32.tflite",
-        tflite.write_float32,
-        "litert",
-        FLOAT,
-        also=_OPENVINO,
-        options=_TFLITE_OPTIONS,
+    _tflite("float32", FLOAT),
+    _tflite("float16", HALF),
+    _tflite("dynamic", INTEGER),
+    _tflite("int8", INTEGER, "integer_io", "float_layers"),
+    _tflite("int16x8", INTEGER),
+    _onnx(
+        "float32", "model.onnx", onnx.write_float32, tolerance=FLOAT, options=("opset", "target")
     ),
-    Artifact(
-        "tflite",
-        "float16",
-        "model_float16.tflite",
-        tflite.write_float16,
-        "litert",
-        HALF,
-        also=_OPENVINO,
-        options=_TFLITE_OPTIONS,
-    ),
-    Artifact(
-        "tflite",
-        "dynamic",
-        "model_dynamic.tflite",
-        tflite.write_dynamic,
-        "litert",
-        INTEGER,
-        also=_OPENVINO,
-        options=_TFLITE_OPTIONS,
-    ),
-    Artifact(
-        "tflite",
-        "int8",
-        "model_int8.tflite",
-        tflite.write_int8,
-        "litert",
-        INTEGER,
-        calibrated=True,
-        also=_OPENVINO,
-        options=(*_TFLITE_OPTIONS, "integer_io", "float_layers"),
-    ),
-    Artifact(
-        "tflite",
-        "int16x8",
-        "model_int16x8.tflite",
-        tflite.write_int16x8,
-        "litert",
-        INTEGER,
-        calibrated=True,
-        also=_OPENVINO,
-        options=_TFLITE_OPTIONS,
-    ),
-    Artifact(
-        "onnx",
-        "float32",
-        "model.onnx",
-        onnx.write_float32,
-        "onnxruntime",
-        FLOAT,
-        also=_ONNX,
-        options=("opset", "target"),
-    ),
-    Artifact(
-        "onnx",
+    _onnx(
         "float16",
         "model_float16.onnx",
         onnx_precisions.write_float16,
-        "onnxruntime",
-        HALF,
-        also=_ONNX,
+        tolerance=HALF,
         options=("opset",),
     ),
-    Artifact(
-        "onnx",
+    _onnx(
         "int8",
         "model_int8.onnx",
         onnx_precisions.write_int8,
-        "onnxruntime",
-        INTEGER,
-        calibrated=True,
-        also=_ONNX,
+        tolerance=INTEGER,
         options=("opset", "float_layers"),
     ),
 )

@@ -26,6 +26,7 @@ from .source.metadata import Metadata
 from .source.prepare import Prepared, prepare
 from .source.preprocessing import as_seen, with_extremes, with_preprocessing
 from .source.random_inputs import draw_inputs
+from .source.refusals import refusing
 
 
 @dataclass(frozen=True)
@@ -134,17 +135,11 @@ def read_request(
 
 
 def _drawn(prepared: Prepared) -> list[np.ndarray]:
-    try:
+    # An index may be out of range, for example.
+    with refusing("Expected verification_data, because the model refuses random inputs: <kind>."):
         return draw_inputs(
             prepared.model.inputs, lambda each: spread_of(prepared.answers(each)), ENOUGH_SPREAD
         )
-    except InputError:
-        raise
-    except Exception as error:  # such as an index that is out of range
-        raise InputError(
-            "Expected verification_data, because the model refuses random inputs: "
-            f"{type(error).__name__}."
-        ) from error
 
 
 def check_destination(directory: Path, on_mismatch: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +10,12 @@ import numpy as np
 
 from keras_cbam.errors import InputError
 
-from .children.arrays import load_arrays, save_arrays
 from .children.process import Limits, RuntimeFailure, run_in_child
 from .formats import ARTIFACTS
 from .proof.manifest import read_manifest, why_changed
-from .proof.reference import REFERENCE, Arrays, read_reference
+from .proof.reference import REFERENCE, read_reference
 from .runtimes.table import require_runtime
+from .source.refusals import refusing
 
 # The runtimes that `runtimes.stopwatch` supports.
 TIMED = ("litert", "onnxruntime")
@@ -69,63 +68,42 @@ def time_artifacts(
         MissingPackageError: if a runtime is not installed.
     """
     directory = Path(directory)
-    inputs = _one_row(directory)
+    inputs, _ = read_reference(directory / REFERENCE, read_manifest(directory))
     ours = _timed(directory)
     if against is None:
-        first = {runtime: name for name, runtime in reversed(ours.items())}
-        bases = {
-            name: (directory / first[runtime], first[runtime]) for name, runtime in ours.items()
-        }
+        first = {runtime: directory / name for name, runtime in reversed(ours.items())}
+        bases = {name: first[runtime] for name, runtime in ours.items()}
     else:
         theirs = _timed(Path(against))
-        ours = {name: runtime for name, runtime in ours.items() if name in theirs}
-        bases = {name: (Path(against) / name, str(Path(against) / name)) for name in ours}
-    if not ours:
+        bases = {name: Path(against) / name for name in ours if name in theirs}
+    if not bases:
         raise InputError(
             "Expected TFLite or ONNX files to time, with the same names in both exports if two are "
             f"compared. Received: {directory}"
         )
-    for runtime in set(ours.values()):
+    runtimes: dict[str, str] = {}
+    for name, base in bases.items():
+        runtimes |= dict.fromkeys((str(base), str(directory / name)), ours[name])
+    for runtime in set(runtimes.values()):
         require_runtime(runtime)
-    files = list(
-        dict.fromkeys(
-            (runtime, str(path))
-            for name, runtime in ours.items()
-            for path in (bases[name][0], directory / name)
-        )
-    )
-    seconds = dict(
-        zip(files, _run(files, inputs, (threads, runs), limits or Limits()), strict=True)
-    )
-    found = []
-    for name, runtime in ours.items():
-        of, over = seconds[runtime, str(directory / name)], seconds[runtime, str(bases[name][0])]
-        found.append(
+    asked = json.dumps({"threads": threads, "runs": runs, "files": list(runtimes.items())})
+    one_row = {name: values[:1] for name, values in inputs.items()}
+    with refusing("The files cannot be timed: <error>", RuntimeFailure):
+        found = run_in_child("runtimes.stopwatch", asked, one_row, limits=limits or Limits())
+    seconds = dict(zip(runtimes, found.values(), strict=True))
+    timings = []
+    for name, base in bases.items():
+        of, over = seconds[str(directory / name)], seconds[str(base)]
+        timings.append(
             Timing(
                 name,
-                bases[name][1],
-                float(of.min() / over.min()),
-                float(np.median(of) / np.median(over)),
-                float(of.min() * 1e3),
+                base=base.name if against is None else str(base),
+                minimum=float(of.min() / over.min()),
+                median=float(np.median(of) / np.median(over)),
+                milliseconds=float(of.min() * 1e3),
             )
         )
-    return found
-
-
-def _run(
-    files: list[tuple[str, str]], inputs: Arrays, counts: tuple[int, int], limits: Limits
-) -> list[np.ndarray]:
-    threads, runs = counts
-    asked = json.dumps({"threads": threads, "runs": runs, "files": files})
-    with tempfile.TemporaryDirectory() as folder:
-        stored, results = Path(folder) / "inputs.npz", Path(folder) / "seconds.npz"
-        save_arrays(stored, inputs)
-        try:
-            run_in_child("runtimes.stopwatch", asked, stored, results, limits=limits)
-        except RuntimeFailure as error:
-            raise InputError(f"The files cannot be timed: {error}") from error
-        seconds = load_arrays(results)
-        return [seconds[str(index)] for index in range(len(files))]
+    return timings
 
 
 def _timed(directory: Path) -> dict[str, str]:
@@ -138,8 +116,3 @@ def _timed(directory: Path) -> dict[str, str]:
                 raise InputError(f"{directory / entry.name} cannot be timed: {changed}.")
             found[entry.name] = runtimes[entry.name]
     return found
-
-
-def _one_row(directory: Path) -> Arrays:
-    inputs, _ = read_reference(directory / REFERENCE, read_manifest(directory))
-    return {name: values[:1] for name, values in inputs.items()}

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 # An `.npz` entry may not be called `file` or `self`.
 _PREFIX = "array/"
 
 
-def save_arrays(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write arrays by name."""
-    keyed: dict[str, Any] = {_PREFIX + name: value for name, value in arrays.items()}
+def save_arrays(path: str | Path, arrays: Mapping[str, ArrayLike]) -> None:
+    """Write arrays by name. A text, or a list of texts, becomes an array too."""
+    keyed: dict[str, Any] = {_PREFIX + name: np.asarray(value) for name, value in arrays.items()}
     np.savez(path, **keyed)
 
 

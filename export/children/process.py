@@ -12,6 +12,10 @@ import tempfile
 from pathlib import Path
 from typing import IO, NamedTuple
 
+import numpy as np
+
+from .arrays import load_arrays, save_arrays
+
 # The module is imported from a package called `room`. So its relative imports work, but keras_cbam
 # and TensorFlow are not imported: the runtime is alone in the process, as it will be when deployed.
 _START = """
@@ -55,25 +59,45 @@ class Refused(RuntimeFailure):
     """A file was not run at all, because of its content."""
 
 
-def run_in_child(module: str, *arguments: str | Path, limits: Limits = NO_LIMITS) -> None:
-    """Call `main(*arguments)` of a module of `export` in a child process.
+def run_in_child(
+    module: str,
+    *arguments: str | Path | dict[str, np.ndarray],
+    limits: Limits = NO_LIMITS,
+    folder: Path | None = None,
+) -> dict[str, np.ndarray]:
+    """Call `main(*arguments)` of a module of `export` in a child process, and return its arrays.
 
     The module may import its siblings relatively, but nothing that imports keras_cbam. At a limit,
     the child and the processes that it started are ended.
+
+    Args:
+        module: name of the module.
+        arguments: texts and paths. Arrays by name are stored for `load_arrays`, and `main` gets the
+            path.
+        limits: limits of the child process.
+        folder: where temporary files are made, those of the child too.
 
     Raises:
         Refused: if the module raises it.
         RuntimeFailure: if the child takes too long, or fails in another way. The message is then
             the last line that the child wrote.
     """
-    command = [sys.executable, "-P", "-c", _START, str(_EXPORT), module]
-    with tempfile.TemporaryFile() as told:
+    with tempfile.TemporaryDirectory(dir=folder) as own, tempfile.TemporaryFile() as told:
+        results = Path(own) / "results.npz"
+        given = []
+        for index, argument in enumerate(arguments):
+            if isinstance(argument, dict):
+                save_arrays(Path(own) / f"argument{index}.npz", argument)
+                argument = Path(own) / f"argument{index}.npz"
+            given.append(str(argument))
+        command = [sys.executable, "-P", "-c", _START, str(_EXPORT), module]
         process = subprocess.Popen(
-            [*command, str(limits.gibibytes or 0), *map(str, arguments)],
+            [*command, str(limits.gibibytes or 0), str(results), *given],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=told,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            # The folder is removed even if the child is killed.
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "TMPDIR": own},
             # At a limit its whole session is ended. Without a limit, Ctrl-C ends both processes.
             start_new_session=limits.seconds is not None,
         )
@@ -86,13 +110,14 @@ def run_in_child(module: str, *arguments: str | Path, limits: Limits = NO_LIMITS
         finally:
             _end(process, whole=limits.seconds is not None)
         line = _last_line(told)
-    if code == REFUSED:
-        raise Refused(line)
-    if code != 0:
-        how = f"signal {-code}" if code < 0 else "an error"
-        bounded = limits.gibibytes and any(sign in line.lower() for sign in _NO_MEMORY)
-        hint = f" (it may use {limits.gibibytes:g} GiB)" if bounded else ""
-        raise RuntimeFailure(f"{module} ended with {how}: {line}{hint}")
+        if code == REFUSED:
+            raise Refused(line)
+        if code != 0:
+            how = f"signal {-code}" if code < 0 else "an error"
+            bounded = limits.gibibytes and any(sign in line.lower() for sign in _NO_MEMORY)
+            hint = f" (it may use {limits.gibibytes:g} GiB)" if bounded else ""
+            raise RuntimeFailure(f"{module} ended with {how}: {line}{hint}")
+        return load_arrays(results)
 
 
 def _end(process: subprocess.Popen[bytes], whole: bool) -> None:
@@ -112,12 +137,12 @@ def _last_line(told: IO[bytes]) -> str:
     return lines[-1] if lines else ""
 
 
-def start(module: str, gibibytes: str, *arguments: str) -> None:
-    """Limit the memory of this child process, and call `main` of a module of `export`."""
+def start(module: str, gibibytes: str, results: str, *arguments: str) -> None:
+    """Limit the memory of this child process, call `main` of a module and store its arrays."""
     if float(gibibytes):
         _bound_memory(int(float(gibibytes) * 2**30))
     try:
-        importlib.import_module(f"{_ROOM}.{module}").main(*arguments)
+        save_arrays(results, importlib.import_module(f"{_ROOM}.{module}").main(*arguments))
     except Refused as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         sys.exit(REFUSED)

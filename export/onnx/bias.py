@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -75,8 +76,7 @@ def _channel_means(
     import onnx
     import onnxruntime
 
-    watched = onnx.ModelProto()
-    watched.CopyFrom(model)
+    watched = copy.deepcopy(model)
     inputs = {each.name for each in watched.graph.input}
     names = sorted(tensors - inputs)
     del watched.graph.output[:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import json
 import logging
@@ -17,6 +18,7 @@ from keras_cbam.errors import InputError
 
 from ..source.layer_names import as_written
 from ..source.preprocessing import PIXELS
+from ..source.refusals import refusing
 from ..source.serving import Serving, traced
 from .lowering import LOWERINGS, Shapes
 from .resize import resize_to_whole_sizes
@@ -75,16 +77,16 @@ def float32(serving: Serving) -> Path:
     if kept.exists():
         return kept
     function = _in_line(serving)
-    try:
-        with _collected_often(), silent(logging.ERROR):  # its errors are reported below
-            proto, _ = tf2onnx.convert.from_function(
-                function,
-                input_signature=serving.signature(None),
-                opset=serving.options.opset,
-                custom_op_handlers={"Erfc": (_erfc, [])},
-            )
-    except (ValueError, RuntimeError, NotImplementedError) as error:
-        raise InputError(f"tf2onnx cannot convert the model: {error}. {ADVICE}") from error
+    refused = f"tf2onnx cannot convert the model: <error>. {ADVICE}"
+    kinds = (ValueError, RuntimeError, NotImplementedError)
+    # The errors that tf2onnx logs are in the sentence.
+    with refusing(refused, *kinds), _collected_often(), silent(logging.ERROR):
+        proto, _ = tf2onnx.convert.from_function(
+            function,
+            input_signature=serving.signature(None),
+            opset=serving.options.opset,
+            custom_op_handlers={"Erfc": (_erfc, [])},
+        )
     # tf2onnx leaves operations that it cannot convert in the graph.
     left = sorted(
         {n.op_type for n in proto.graph.node if not n.domain and not onnx.defs.has(n.op_type)}
@@ -141,10 +143,7 @@ def shapes_of_any_batch(proto: Any) -> dict[str, list[int]]:
 
 def _of_batch(proto: Any, size: int) -> Any:
     """Return the model for one batch size. Shape inference can then also resolve reshapes."""
-    import onnx
-
-    one = onnx.ModelProto()
-    one.CopyFrom(proto)
+    one = copy.deepcopy(proto)
     for value in one.graph.input:
         batch = value.type.tensor_type.shape.dim[0]
         if not batch.dim_value:

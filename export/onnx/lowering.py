@@ -7,7 +7,7 @@ mean as a matrix product takes a ninth to a fifth of the time, a maximum as pool
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,8 +39,7 @@ def lower_for_cpu(proto: Any, shapes: Shapes) -> Any:
         _max_as_pools(shapes),
         _without_reshape(shapes),
         _convolutions_of_two_maps(shapes),
-        _same_convolution_twice(shapes, biased=True),
-        _same_convolution_twice(shapes, biased=False),
+        _same_convolution_twice(shapes),
     ]
     return rewriter.rewrite(proto, rules)
 
@@ -105,9 +104,7 @@ def _convolutions_of_two_maps(shapes: Shapes) -> Any:
     """Rewrite the sum of convolutions of two one-channel maps as one convolution of both."""
 
     def pattern(op: Any, a: Any, b: Any, of_a: Any, of_b: Any) -> Any:
-        first = op.Conv(a, of_a, _allow_other_attributes=True, _outputs=["first"])
-        second = op.Conv(b, of_b, _allow_other_attributes=True, _outputs=["second"])
-        return op.Add(first, second)
+        return _sum_of_convolutions(op, (a, of_a), (b, of_b))
 
     def alike(
         context: Any, a: Any, b: Any, first: Any, second: Any, of_a: Any, of_b: Any, **_: Any
@@ -128,36 +125,41 @@ def _convolutions_of_two_maps(shapes: Shapes) -> Any:
     return _rule(pattern, replacement, alike)
 
 
-def _same_convolution_twice(shapes: Shapes, biased: bool) -> Any:
+def _same_convolution_twice(shapes: Shapes) -> Any:
     """Rewrite the sum of two outputs of a convolution as the convolution of the sum of its inputs.
 
     Its bias counts twice. Channel attention applies its MLP to each of its pools and adds the
     results, so the last layer of the MLP is such a convolution. A bias of zeros has been removed
-    before, so there is a rule with a bias and one without.
+    before.
     """
 
-    def with_bias(op: Any, a: Any, b: Any, kernel: Any, bias: Any, again: Any) -> Any:
-        first = op.Conv(a, kernel, bias, _allow_other_attributes=True, _outputs=["first"])
-        second = op.Conv(b, kernel, again, _allow_other_attributes=True, _outputs=["second"])
-        return op.Add(first, second)
+    def pattern(op: Any, a: Any, b: Any, kernel: Any) -> Any:
+        return _sum_of_convolutions(op, (a, kernel), (b, kernel), _allow_other_inputs=True)
 
-    def without(op: Any, a: Any, b: Any, kernel: Any) -> Any:
-        first = op.Conv(a, kernel, _allow_other_attributes=True, _outputs=["first"])
-        second = op.Conv(b, kernel, _allow_other_attributes=True, _outputs=["second"])
-        return op.Add(first, second)
-
-    def alike(context: Any, a: Any, b: Any, first: Any, second: Any, **given: Any) -> bool:
-        if biased and (_values(given["bias"]) is None or _values(given["again"]) is None):
+    def alike(context: Any, a: Any, b: Any, first: Any, second: Any, **_: Any) -> bool:
+        if _bias(first) is None or _bias(second) is None:
             return False
         return _attributes(first) == _attributes(second) and _of_one_shape(shapes, a, b)
 
-    def replacement(op: Any, a: Any, b: Any, kernel: Any, first: Any, **given: Any) -> Any:
-        inputs = [op.Add(a, b), kernel]
-        if biased:
-            inputs.append(_constant(op, _values(given["bias"]) + _values(given["again"])))
+    def replacement(op: Any, a: Any, b: Any, kernel: Any, first: Any, second: Any, **_: Any) -> Any:
+        bias = _bias(first) + _bias(second)
+        inputs = [op.Add(a, b), kernel, *([_constant(op, bias)] if bias.ndim else [])]
         return op.Conv(*inputs, **_attributes(first))
 
-    return _rule(with_bias if biased else without, replacement, alike)
+    return _rule(pattern, replacement, alike)
+
+
+def _sum_of_convolutions(op: Any, one: Sequence[Any], other: Sequence[Any], **allowed: Any) -> Any:
+    """Return the pattern of a sum of two convolutions, of these inputs."""
+    first = op.Conv(*one, _allow_other_attributes=True, _outputs=["first"], **allowed)
+    second = op.Conv(*other, _allow_other_attributes=True, _outputs=["second"], **allowed)
+    return op.Add(first, second)
+
+
+def _bias(convolution: Any) -> Any:
+    """Return the values of a bias, the number 0 if there is none, or `None` if it is computed."""
+    bias = [each for each in convolution.producer().inputs[2:] if each is not None]
+    return _values(bias[0]) if bias else np.float32(0)
 
 
 def _pools(channels: int) -> tuple[int, ...]:

@@ -6,9 +6,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from keras_cbam.errors import InputError
-
 from ..source.layer_names import operations_of
+from ..source.refusals import refusing
 from ..source.serving import Serving
 from .bias import correct_biases
 from .convert import finished, float32, silent
@@ -39,31 +38,26 @@ def write_int8(serving: Serving, path: Path) -> list[str]:
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     prepared = serving.scratch / "prepared.onnx"
-    try:
-        # Otherwise onnxruntime logs advice to preprocess the model, although this was done.
-        with silent(logging.WARNING):
-            quant_pre_process(str(float32(serving)), str(prepared), skip_symbolic_shape=True)
-            kept = _float_nodes(serving, prepared)
-            correct_biases(prepared, serving.calibration_samples(BATCH_SIZE), LARGEST_WEIGHT, kept)
-            quantization.quantize_static(
-                str(prepared),
-                str(path),
-                _reader(serving),
-                quant_format=quantization.QuantFormat.QDQ,
-                per_channel=True,
-                reduce_range=True,
-                activation_type=quantization.QuantType.QUInt8,
-                weight_type=quantization.QuantType.QInt8,
-                nodes_to_exclude=kept,
-            )
-    except (InputError, OSError):
-        raise
-    except Exception as error:  # the quantizer raises many kinds of exceptions
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise InputError(
-            f"onnxruntime's quantizer refuses the model: {reason}. Leave the precision int8 out of "
-            "the format onnx."
-        ) from error
+    refused = (
+        "onnxruntime's quantizer refuses the model: <reason>. Leave the precision int8 out of the "
+        "format onnx."
+    )
+    # Otherwise onnxruntime logs advice to preprocess the model, although this was done.
+    with refusing(refused, but=(OSError,)), silent(logging.WARNING):
+        quant_pre_process(str(float32(serving)), str(prepared), skip_symbolic_shape=True)
+        kept = _float_nodes(serving, prepared)
+        correct_biases(prepared, serving.calibration_samples(BATCH_SIZE), LARGEST_WEIGHT, kept)
+        quantization.quantize_static(
+            str(prepared),
+            str(path),
+            _reader(serving),
+            quant_format=quantization.QuantFormat.QDQ,
+            per_channel=True,
+            reduce_range=True,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+            nodes_to_exclude=kept,
+        )
     return finished(serving, path)
 
 

@@ -17,6 +17,7 @@ from keras_cbam.errors import InputError
 from keras_cbam.foreign_files import read_json
 from keras_cbam.schema import decode, short
 
+from ..source.refusals import refusing
 from .report import Report
 
 MANIFEST = "manifest.json"
@@ -39,11 +40,14 @@ PACKAGES = (
 
 def write_manifest(report: Report, path: Path) -> None:
     """Write the report as JSON."""
-    record = {key: value for key, value in asdict(report).items() if key != "directory"}
+    record = {"layout": LAYOUT, **asdict(report)}
+    del record["directory"]
     for artifact in record["artifacts"]:
         artifact["layers"] = [error._asdict() for error in artifact["layers"]]
     record["delegations"] = [each._asdict() for each in record["delegations"]]
-    text = json.dumps({"layout": LAYOUT, **_finite(record)}, indent=2, allow_nan=False)
+    # JSON has no NaN and no infinity. `None` takes their place.
+    finite = json.loads(json.dumps(record), parse_constant=lambda name: None)
+    text = json.dumps(finite, indent=2, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")
 
 
@@ -54,10 +58,9 @@ def read_manifest(directory: Path) -> Report:
         InputError: if there is no manifest, or this version cannot read it.
     """
     path = directory / MANIFEST
-    try:
+    absent = f"Expected the directory of an export. No file at: {path}"
+    with refusing(absent, FileNotFoundError):
         record = read_json(path, LARGEST)
-    except FileNotFoundError as error:
-        raise InputError(f"Expected the directory of an export. No file at: {path}") from error
     layout = record.pop("layout", None) if isinstance(record, dict) else None
     if layout != LAYOUT:
         raise InputError(
@@ -75,15 +78,6 @@ def check_names(what: str, entries: Sequence[Any], path: Path) -> None:
     names = [each["name"] if isinstance(each, dict) else each.name for each in entries]
     if not names or len(set(names)) != len(names):
         raise InputError(f"Expected {what} in {path}, with unique names. Received: {short(names)}")
-
-
-def _finite(record: Any) -> Any:
-    """Return the record with `None` in place of NaN and infinity, which JSON does not have."""
-    if isinstance(record, dict):
-        return {key: _finite(value) for key, value in record.items()}
-    if isinstance(record, list | tuple):
-        return [_finite(value) for value in record]
-    return None if isinstance(record, float) and not np.isfinite(record) else record
 
 
 def versions() -> dict[str, str]:

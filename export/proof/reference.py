@@ -12,6 +12,7 @@ from keras_cbam.errors import InputError
 from keras_cbam.npz import read_arrays
 from keras_cbam.schema import short
 
+from ..source.refusals import refusing
 from .report import InputRecord, OutputRecord, Report
 
 REFERENCE = "reference.npz"
@@ -64,10 +65,9 @@ def read_reference(path: Path, report: Report) -> tuple[Arrays, dict[str, Arrays
     """
     inputs: Arrays = {}
     outputs: dict[str, Arrays] = {}
-    try:
+    absent = f"Expected the reference of an export. No file at: {path}"
+    with refusing(absent, FileNotFoundError):
         arrays = read_arrays(path, LARGEST_ROW)
-    except FileNotFoundError as error:
-        raise InputError(f"Expected the reference of an export. No file at: {path}") from error
     for key, value in arrays.items():
         kind, _, name = key.partition("/")
         if kind == "input":

@@ -8,8 +8,8 @@ used. `benchmarks/gpu_analyzer.py` runs the last version that works.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any
 
 from ..tflite.graph import Graph
 
@@ -27,18 +27,15 @@ SUM TANH TILE TRANSPOSE TRANSPOSE_CONV
 KINDS = frozenset(_NAMES.split())
 
 
-def main(path: str, answer: str) -> None:
-    """Write the result of `gpu_operations` for a file as JSON."""
-    Path(answer).write_text(json.dumps(gpu_operations(Path(path).read_bytes())))
-
-
-def gpu_operations(content: bytes) -> tuple[int, list[str]]:
-    """Return the number of operations of a TFLite file, and those that the GPU does not support."""
-    graph = Graph(content)
-    count, found = 0, []
-    for kind, operation in graph.operations():
-        count += 1
-        dtype = graph.dtype(int(operation.outputs[0])).name
-        if kind not in KINDS or dtype == "int16":
-            found.append(f"{kind} of {dtype}")
-    return count, found
+def main(path: str) -> dict[str, Any]:
+    """Return the number of operations, and kind and type of those that the GPU does not support."""
+    graph = Graph(Path(path).read_bytes())
+    types = [
+        (kind, graph.dtype(int(operation.outputs[0])).name)
+        for kind, operation in graph.operations()
+    ]
+    outside = [
+        f"{kind} of {dtype}" for kind, dtype in types if kind not in KINDS or dtype == "int16"
+    ]
+    count = len(types)
+    return {"inside": f"{count - len(outside)} of {count} operations, by kind", "outside": outside}

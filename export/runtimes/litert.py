@@ -9,7 +9,7 @@ import numpy as np
 
 from ..children.batches import Outputs, in_batches
 from ..children.quantization import dequantize, quantize
-from .xnnpack import counted, xnnpack_partitions
+from .xnnpack import counted, plural, xnnpack_partitions
 
 
 def run(artifact: str, inputs: Outputs) -> tuple[Outputs, list[str]]:
@@ -34,7 +34,7 @@ def run(artifact: str, inputs: Outputs) -> tuple[Outputs, list[str]]:
 def _partitions(interpreter: Any) -> str:
     """Return a note on the part of the graph that XNNPACK runs."""
     partitions, outside = xnnpack_partitions(interpreter)
-    count = f"{partitions} XNNPACK partition{'' if partitions == 1 else 's'}"
+    count = f"{partitions} XNNPACK partition{plural(partitions)}"
     return f"{count}, outside: {counted(outside)}" if outside else f"{count}, all in it"
 
 

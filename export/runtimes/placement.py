@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..children.process import NO_LIMITS, Limits, RuntimeFailure, run_in_child
 from .xnnpack import counted
@@ -29,6 +27,16 @@ class Delegation(NamedTuple):
     outside: str
 
 
+# By accelerator: the suffix of its files, the package that is needed, and the module of this folder
+# that tells what is inside and outside.
+PROBES = {
+    "XNNPACK": (".tflite", "ai_edge_litert", "xnnpack"),
+    "GPU delegate": (".tflite", "ai_edge_litert", "gpu"),
+    "Ethos-U55": ("int8.tflite", "ethosu", "ethos_u"),
+    "layout": (".onnx", "onnx", "layout"),
+}
+
+
 def delegations(
     folder: Path, names: Iterable[str], limits: Limits = NO_LIMITS
 ) -> tuple[Delegation, ...]:
@@ -41,48 +49,12 @@ def delegations(
     """
     found = []
     for name in names:
-        for accelerator, (suffix, package, probe) in PROBES.items():
+        for accelerator, (suffix, package, module) in PROBES.items():
             if name.endswith(suffix) and importlib.util.find_spec(package):
                 try:
-                    found.append(Delegation(name, accelerator, *probe(folder / name, limits)))
+                    told = run_in_child(f"runtimes.{module}", folder / name, limits=limits)
+                    inside, outside = str(told["inside"]), counted(told["outside"].tolist())
                 except RuntimeFailure as error:
-                    found.append(Delegation(name, accelerator, "", str(error)))
+                    inside, outside = "", str(error)
+                found.append(Delegation(name, accelerator, inside, outside))
     return tuple(found)
-
-
-def _answer(module: str, path: Path, limits: Limits) -> tuple[Any, list[str]]:
-    """Run a module of this folder on a file, and return the JSON that it writes."""
-    with tempfile.TemporaryDirectory() as folder:
-        answer = Path(folder) / "answer.json"
-        run_in_child(f"runtimes.{module}", path, answer, limits=limits)
-        much, kinds = json.loads(answer.read_text())
-    return much, kinds
-
-
-def _xnnpack(path: Path, limits: Limits) -> tuple[str, str]:
-    partitions, outside = _answer("xnnpack", path, limits)
-    return f"{partitions} partition{'' if partitions == 1 else 's'}", counted(outside)
-
-
-def _gpu(path: Path, limits: Limits) -> tuple[str, str]:
-    count, outside = _answer("gpu", path, limits)
-    return f"{count - len(outside)} of {count} operations, by kind", counted(outside)
-
-
-def _ethos_u(path: Path, limits: Limits) -> tuple[str, str]:
-    share, outside = _answer("ethos_u", path, limits)
-    return f"{share} of the operations", counted(outside)
-
-
-def _layout(path: Path, limits: Limits) -> tuple[str, str]:
-    count, moving = _answer("layout", path, limits)
-    return f"{count - len(moving)} of {count} operations compute", counted(moving)
-
-
-# By accelerator: the suffix of its files, the package that is needed, and the function to query it.
-PROBES: dict[str, tuple[str, str, Callable[[Path, Limits], tuple[str, str]]]] = {
-    "XNNPACK": (".tflite", "ai_edge_litert", _xnnpack),
-    "GPU delegate": (".tflite", "ai_edge_litert", _gpu),
-    "Ethos-U55": ("int8.tflite", "ethosu", _ethos_u),
-    "layout": (".onnx", "onnx", _layout),
-}

@@ -7,26 +7,23 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from ..children.arrays import load_arrays, save_arrays
+from ..children.arrays import load_arrays
 from .litert import quantized
 
 # Number of first turns that do not count.
 WARM = 3
 
 
-def main(specification: str, inputs: str, results: str) -> None:
-    """Store the seconds of each run of each file.
+def main(specification: str, inputs: str) -> dict[str, list[float]]:
+    """Return the seconds of each run of each file, by the index of the file.
 
     Args:
-        specification: JSON with `threads`, `runs` and `files`; a file is a runtime and a path.
+        specification: JSON with `threads`, `runs` and `files`; a file is a path and its runtime.
         inputs: path of the stored inputs, with one array of one row for each input.
-        results: path for the seconds, by the index of the file in the list.
     """
     asked = json.loads(specification)
     values = load_arrays(inputs)
-    steps = [STEPS[runtime](path, values, asked["threads"]) for runtime, path in asked["files"]]
+    steps = [STEPS[runtime](path, values, asked["threads"]) for path, runtime in asked["files"]]
     seconds: list[list[float]] = [[] for _ in steps]
     for turn in range(WARM + asked["runs"]):
         for step, found in zip(steps, seconds, strict=True):
@@ -34,7 +31,7 @@ def main(specification: str, inputs: str, results: str) -> None:
             step()
             if turn >= WARM:
                 found.append(time.perf_counter() - start)
-    save_arrays(results, {str(i): np.array(found) for i, found in enumerate(seconds)})
+    return {str(index): found for index, found in enumerate(seconds)}
 
 
 def _in_litert(path: str, inputs: dict[str, Any], threads: int) -> Callable[[], Any]:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import shutil
 import subprocess
-import tempfile
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from keras_cbam.errors import InputError, require
 
-from ..children.arrays import load_arrays
 from ..children.batches import Outputs
 from ..children.process import NO_LIMITS, Limits, Refused, run_in_child
+from ..source.refusals import refusing
+from .run import NOTES
 
 
 class Runtime(NamedTuple):
@@ -89,12 +88,8 @@ def run_artifact(
         InputError: if the artifact is not run because of its content.
         RuntimeFailure: if the runtime refuses the artifact, crashes on it or reaches a limit.
     """
-    with tempfile.TemporaryDirectory(dir=inputs.parent) as folder:
-        results = Path(folder) / "outputs.npz"
-        arguments = (RUNTIMES[runtime].module, artifact, inputs, results)
-        try:
-            run_in_child("runtimes.run", *arguments, limits=limits)
-        except Refused as error:
-            raise InputError(str(error)) from error
-        outputs = load_arrays(results)
-        return outputs, json.loads(str(outputs.pop("__notes__")))
+    arguments = (RUNTIMES[runtime].module, artifact, inputs)
+    with refusing("<error>", Refused):
+        outputs = run_in_child("runtimes.run", *arguments, limits=limits, folder=inputs.parent)
+    notes = outputs.pop(NOTES).tolist()
+    return outputs, notes

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 
-def main(path: str, answer: str) -> None:
-    """Write the number of partitions, and kind and type of each operation outside, as JSON."""
+def main(path: str) -> dict[str, Any]:
+    """Return the number of partitions, and kind and type of each operation outside."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_path=path)
     interpreter.allocate_tensors()
-    Path(answer).write_text(json.dumps(xnnpack_partitions(interpreter)))
+    partitions, outside = xnnpack_partitions(interpreter)
+    return {"inside": f"{partitions} partition{plural(partitions)}", "outside": outside}
 
 
 def xnnpack_partitions(interpreter: Any) -> tuple[int, list[str]]:
@@ -41,6 +40,11 @@ def xnnpack_partitions(interpreter: Any) -> tuple[int, list[str]]:
             if source["op_name"] != "DELEGATE":
                 outside.append(f"{source['op_name']} of {types[source['outputs'][0]]}")
     return len(delegated), outside
+
+
+def plural(count: int) -> str:
+    """Return the ending of a noun after a number."""
+    return "" if count == 1 else "s"
 
 
 def counted(kinds: Iterable[str]) -> str:

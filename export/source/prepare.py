@@ -12,6 +12,8 @@ import numpy as np
 
 from keras_cbam.errors import InputError
 
+from .refusals import refusing
+
 # Names that Keras gives to tensors that the user did not name.
 _AUTOMATIC = re.compile(r"^(keras_tensor|input_layer)(_\d+)?$")
 
@@ -94,7 +96,11 @@ def flat_layers(model: keras.Model) -> Iterator[keras.Layer]:
 
 
 def _in_float32(model: keras.Model, precision: str) -> keras.Model:
-    try:
+    with refusing(
+        f"The model computes in {precision} and cannot be rebuilt in float32 from its config. One "
+        "of its classes may lack get_config, or may not be registered with "
+        "keras.saving.register_keras_serializable: <kind>: <reason>"
+    ):
         config = keras.saving.serialize_keras_object(model)
         # A Lambda in the model is the caller's own code. Without one, safe mode stays on.
         has_code = "__lambda__" in str(config)
@@ -102,13 +108,6 @@ def _in_float32(model: keras.Model, precision: str) -> keras.Model:
         if not rebuilt.built:
             rebuilt.build(model.input_shape)
         rebuilt.set_weights(model.get_weights())
-    except Exception as error:
-        raise InputError(
-            f"The model computes in {precision} and cannot be rebuilt in float32 from its config. "
-            "One of its classes may lack get_config, or may not be registered with "
-            f"keras.saving.register_keras_serializable: {type(error).__name__}: "
-            f"{str(error).strip().splitlines()[0] if str(error).strip() else ''}"
-        ) from error
     return rebuilt
 
 
@@ -131,22 +130,15 @@ def _wrapped(model: keras.Model, example: list[np.ndarray] | None) -> keras.Mode
             f"not tell the shape of its inputs. Received: model {model.name} and None"
         )
     inputs = [keras.Input(array.shape[1:], dtype=array.dtype) for array in example]
-    try:
-        outputs = model(inputs[0] if len(inputs) == 1 else inputs)
-    except Exception as error:
-        raise InputError(
-            f"Model {model.name} cannot be called on inputs of shape "
-            f"{[tuple(tensor.shape) for tensor in inputs]}: {type(error).__name__}"
-        ) from error
-    return keras.Model(inputs[0] if len(inputs) == 1 else inputs, outputs, name=model.name)
+    given = inputs[0] if len(inputs) == 1 else inputs
+    shapes = [tuple(tensor.shape) for tensor in inputs]
+    with refusing(f"Model {model.name} cannot be called on inputs of shape {shapes}: <kind>"):
+        return keras.Model(given, model(given), name=model.name)
 
 
 def _names(structure: Any, layers: list[str], default: str) -> list[str]:
     """Return names: dictionary keys or else layer names, and `default` for automatic names."""
-    left = list(_paths(structure))
-    paths = []
-    for tensor in keras.tree.flatten(structure):  # its order of dictionary keys may differ
-        paths.append(left.pop(next(i for i, each in enumerate(left) if each[1] is tensor))[0])
+    paths = [path for path, _ in keras.tree.flatten_with_path(structure)]
     many = len(paths) > 1
     found = []
     for index, (path, layer) in enumerate(zip(paths, layers, strict=True)):
@@ -157,18 +149,6 @@ def _names(structure: Any, layers: list[str], default: str) -> list[str]:
             fallback if _AUTOMATIC.match(name) else re.sub(r"[^\w.]", "_", name, flags=re.ASCII)
         )
     return found
-
-
-def _paths(structure: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Yield the path and the tensor of each leaf of a structure."""
-    if isinstance(structure, dict):
-        for key, value in structure.items():
-            yield from _paths(value, (*path, key))
-    elif isinstance(structure, list | tuple):
-        for index, value in enumerate(structure):
-            yield from _paths(value, (*path, index))
-    else:
-        yield path, structure
 
 
 def _unique(names: list[str]) -> tuple[str, ...]:

@@ -11,10 +11,10 @@ import keras
 import numpy as np
 
 from keras_cbam.config.export import ExportOptions
-from keras_cbam.errors import InputError
 
 from .metadata import Metadata
 from .prepare import Prepared, flat_layers
+from .refusals import refusing
 
 
 @dataclass(frozen=True)
@@ -82,14 +82,9 @@ def traced(function: Callable[..., Any], signature: list[Any]) -> Any:
     import tensorflow as tf
 
     found = tf.function(function, input_signature=signature, autograph=False)
-    try:
+    with refusing(
+        "Expected a model that TensorFlow can run as a graph. Some layers need inputs with fixed "
+        "sizes for that. Received: <reason>"
+    ):
         found.get_concrete_function()
-    except InputError:
-        raise
-    except Exception as error:  # a layer may raise anything
-        said = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
-        raise InputError(
-            "Expected a model that TensorFlow can run as a graph. Some layers need inputs with "
-            f"fixed sizes for that. Received: {said}"
-        ) from error
     return found

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 
-from ..children.arrays import load_arrays, save_arrays
+from ..children.arrays import load_arrays
 from ..children.process import run_in_child
 from .interpreter import runs
 
@@ -28,18 +27,16 @@ def channel_means(
     Raises:
         RuntimeFailure: if LiteRT cannot run the file.
     """
-    with tempfile.TemporaryDirectory(dir=scratch) as folder:
-        given, found = Path(folder) / "samples.npz", Path(folder) / "means.npz"
-        save_arrays(given, samples)
-        run_in_child("tflite.channel_means", path, json.dumps(sorted(tensors)), given, found)
-        return {int(tensor): means for tensor, means in load_arrays(found).items()}
+    asked = json.dumps(sorted(tensors))
+    found = run_in_child("tflite.channel_means", path, asked, samples, folder=scratch)
+    return {int(tensor): means for tensor, means in found.items()}
 
 
-def main(path: str, tensors: str, samples: str, found: str) -> None:
-    """Run the file in the child process, and store the means by tensor index."""
+def main(path: str, tensors: str, samples: str) -> dict[str, np.ndarray]:
+    """Run the file in the child process, and return the means by tensor index."""
     values: dict[int, list[np.ndarray]] = {tensor: [] for tensor in json.loads(tensors)}
     for interpreter in runs(path, load_arrays(samples)):
         for tensor, means in values.items():
             value = interpreter.get_tensor(tensor)
             means.append(value.reshape(-1, value.shape[-1]).mean(0, dtype="float64"))
-    save_arrays(found, {str(tensor): np.mean(means, axis=0) for tensor, means in values.items()})
+    return {str(tensor): np.mean(means, axis=0) for tensor, means in values.items()}

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 from keras_cbam.errors import InputError
 
 from ..children.process import RuntimeFailure
 from ..source import saved_model
 from ..source.layer_names import as_written
+from ..source.refusals import refusing
 from ..source.rounding import IMAGES
 from ..source.serving import Serving
 from .bias import correct_biases
@@ -23,71 +21,55 @@ from .metadata import packed_with_metadata
 from .scales import repair_scales, separate_biases, zero_scales
 from .targets import lower
 
-
-def write_float32(serving: Serving, path: Path) -> list[str]:
-    """Write float32 weights and arithmetic."""
-    _store(serving, _twin(serving), path)
-    return []
-
-
-def write_float16(serving: Serving, path: Path) -> list[str]:
-    """Write float16 weights. Runtimes without float16 arithmetic compute in float32."""
-    _store(serving, _convert(serving, _float16), path)
-    return []
+# The sets of operations of integer activations.
+OPERATIONS = {
+    "int8": "TFLITE_BUILTINS_INT8",
+    "int16x8": "EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8",
+}
+INTEGER_WEIGHTS = ("dynamic", *OPERATIONS)
 
 
-def write_dynamic(serving: Serving, path: Path) -> list[str]:
-    """Write int8 weights. The runtime quantizes their inputs; everything else is float32."""
-    graph, twin = _convert(serving, _dynamic), _twin(serving)
-    separate_biases(graph)
-    float_depthwise(graph, twin)
-    if serving.representative:
-        _correct(serving, graph, twin)
-    _store(serving, graph, path)
-    return [] if serving.representative else ["no bias was corrected: there is no calibration set"]
+def write(precision: str, serving: Serving, path: Path) -> list[str]:
+    """Write a file, and return notes about it for the report.
 
-
-def write_int8(serving: Serving, path: Path) -> list[str]:
-    """Write int8 weights and activations, calibrated on the representative set."""
-    finish = _finish
-    if serving.options.float_layers:
-        finish = partial(with_float_layers, serving, _twin(serving))
-    return _write_integers(serving, _convert(serving, _int8, finish), path)
-
-
-def write_int16x8(serving: Serving, path: Path) -> list[str]:
-    """Write int8 weights and int16 activations, calibrated on the representative set."""
-    return _write_integers(serving, _convert(serving, _int16x8), path)
-
-
-def _write_integers(serving: Serving, graph: Graph, path: Path) -> list[str]:
-    twin = _twin(serving)
-    separate_biases(graph)
-    raised = repair_scales(graph, twin)
-    if zero := zero_scales(graph):
-        raise InputError(
-            f"The quantized graph has {len(zero)} tensors of scale 0, which abort the runtime. The "
-            f"first is {zero[0]}. Calibrate on more varied images."
-        )
-    _correct(serving, graph, twin)
-    _store(serving, graph, path)
-    return [f"{len(raised)} scales next to zero were raised"] if raised else []
-
-
-def _correct(serving: Serving, graph: Graph, twin: Graph) -> None:
-    samples = next(serving.calibration_samples(IMAGES))
-    try:
-        correct_biases(graph, twin, float32(serving), samples, serving.scratch)
-    except RuntimeFailure as error:
-        raise InputError(f"LiteRT does not run the float32 graph: {error}") from error
-
-
-def _store(serving: Serving, graph: Graph, path: Path) -> None:
+    Args:
+        precision: the precision. With `"float16"`, runtimes without float16 arithmetic compute in
+            float32. With `"dynamic"`, weights are int8, the runtime quantizes their inputs, and
+            everything else is float32. With `"int8"` and `"int16x8"`, weights are int8, and
+            activations are int8 or int16, calibrated on the representative set.
+        serving: the model.
+        path: path of the file.
+    """
+    graph = twin(serving) if precision == "float32" else convert(serving, precision)
+    notes = _corrected(serving, graph, precision) if precision in INTEGER_WEIGHTS else []
     lower(graph, serving.options.target)
     path.write_bytes(packed_with_metadata(graph, serving.metadata))
+    return notes
 
 
-def _twin(serving: Serving) -> Graph:
+def _corrected(serving: Serving, graph: Graph, precision: str) -> list[str]:
+    """Correct a graph with integer weights by means of the float32 graph, and return notes."""
+    exact, notes = twin(serving), []
+    separate_biases(graph)
+    if precision == "dynamic":
+        float_depthwise(graph, exact)
+    else:
+        if raised := repair_scales(graph, exact):
+            notes = [f"{len(raised)} scales next to zero were raised"]
+        if zero := zero_scales(graph):
+            raise InputError(
+                f"The quantized graph has {len(zero)} tensors of scale 0, which abort the runtime. "
+                f"The first is {zero[0]}. Calibrate on more varied images."
+            )
+    if not serving.representative:
+        return ["no bias was corrected: there is no calibration set"]
+    samples = next(serving.calibration_samples(IMAGES))
+    with refusing("LiteRT does not run the float32 graph: <error>", RuntimeFailure):
+        correct_biases(graph, exact, float32(serving), samples, serving.scratch)
+    return notes
+
+
+def twin(serving: Serving) -> Graph:
     """Return the float32 graph."""
     return Graph(float32(serving).read_bytes())
 
@@ -96,21 +78,12 @@ def float32(serving: Serving) -> Path:
     """Return the path of the float32 file, which is converted only once."""
     kept = serving.scratch / "float32.tflite"
     if not kept.exists():
-        graph = _convert(serving, lambda converter, serving, tf: None)
-        kept.write_bytes(graph.packed())
+        kept.write_bytes(convert(serving, "float32").packed())
     return kept
 
 
-def _finish(converter: Any) -> bytes:
-    return converter.convert()
-
-
-def _convert(
-    serving: Serving,
-    setting: Callable[[Any, Serving, Any], None],
-    finish: Callable[[Any], bytes] = _finish,
-) -> Graph:
-    """Convert with builtin operations only, after `setting` has configured the converter."""
+def convert(serving: Serving, precision: str) -> Graph:
+    """Convert with builtin operations only."""
     import tensorflow as tf
 
     source = serving.scratch / "saved_model_batch"
@@ -122,10 +95,22 @@ def _convert(
         converter = tf.lite.TFLiteConverter.from_saved_model(
             str(source), signature_keys=[saved_model.SIGNATURE]
         )
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        setting(converter, serving, tf)
+        operations = OPERATIONS.get(precision, "TFLITE_BUILTINS")
+        converter.target_spec.supported_ops = [getattr(tf.lite.OpsSet, operations)]
+        if precision != "float32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if precision == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        if precision in OPERATIONS:
+            converter.representative_dataset = serving.calibration_samples
+        if precision == "int8":
+            converter.inference_input_type = tf.as_dtype(serving.options.integer_io)
+            converter.inference_output_type = tf.as_dtype(serving.options.integer_io)
         try:
-            graph = Graph(finish(converter))
+            if precision == "int8" and serving.options.float_layers:
+                content = with_float_layers(serving, twin(serving), converter)
+            else:
+                content = converter.convert()
         except (InputError, OSError):
             raise
         except Exception as error:  # the converter's exception class is not public
@@ -133,34 +118,9 @@ def _convert(
                 f"TFLite's converter refuses the model: {as_written(_reason(error))}. Leave the "
                 "format or the precision out, or replace the operations that it names."
             ) from error
+    graph = Graph(content)
     name_as_signature(graph)
     return graph
-
-
-def _float16(converter: Any, serving: Serving, tf: Any) -> None:
-    _dynamic(converter, serving, tf)
-    converter.target_spec.supported_types = [tf.float16]
-
-
-def _dynamic(converter: Any, serving: Serving, tf: Any) -> None:
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-
-
-def _int8(converter: Any, serving: Serving, tf: Any) -> None:
-    _calibrated(converter, serving, tf, "TFLITE_BUILTINS_INT8")
-    converter.inference_input_type = tf.as_dtype(serving.options.integer_io)
-    converter.inference_output_type = tf.as_dtype(serving.options.integer_io)
-
-
-def _int16x8(converter: Any, serving: Serving, tf: Any) -> None:
-    operations = "EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8"
-    _calibrated(converter, serving, tf, operations)
-
-
-def _calibrated(converter: Any, serving: Serving, tf: Any, operations: str) -> None:
-    _dynamic(converter, serving, tf)
-    converter.representative_dataset = serving.calibration_samples
-    converter.target_spec.supported_ops = [getattr(tf.lite.OpsSet, operations)]
 
 
 def _reason(error: Exception) -> str:

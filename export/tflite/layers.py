@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from ..children.arrays import save_arrays
 from ..children.process import run_in_child
 from ..source.layer_names import layer_of
 from ..source.serving import Serving
@@ -37,13 +34,11 @@ def layer_errors(serving: Serving, path: Path) -> tuple[LayerError, ...]:
     Raises:
         RuntimeFailure: if LiteRT cannot run one of the files without its delegate.
     """
-    with tempfile.TemporaryDirectory(dir=serving.scratch) as folder:
-        samples, found = Path(folder) / "samples.npz", Path(folder) / "errors.json"
-        save_arrays(samples, next(serving.calibration_samples(IMAGES)))
-        run_in_child("tflite.noise", path, float32(serving), samples, found)
-        errors = json.loads(found.read_text())
+    samples = next(serving.calibration_samples(IMAGES))
+    files = (path, float32(serving))
+    found = run_in_child("tflite.noise", *files, samples, folder=serving.scratch)
+    errors = zip(found["sqnr"].tolist(), found["operation"].tolist(), strict=True)
     layers = serving.layer_names()
     return tuple(
-        LayerError(layer_of(operation, layers), kind, sqnr)
-        for sqnr, kind, operation in sorted(errors)
+        LayerError(layer_of(name, layers), kind, sqnr) for sqnr, (kind, name) in sorted(errors)
     )

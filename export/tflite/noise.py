@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,8 +15,8 @@ from .interpreter import runs
 Operation = tuple[str, str]
 
 
-def main(path: str, twin: str, samples_path: str, found: str) -> None:
-    """Write SQNR in dB, kind and name of each operation that a file shares with its twin."""
+def main(path: str, twin: str, samples_path: str) -> dict[str, Any]:
+    """Return SQNR in dB, kind and name of each operation that a file shares with its twin."""
     samples = load_arrays(samples_path)
     power: dict[Operation, np.ndarray] = {}
     for ours, theirs in zip(_run(path, samples), _run(twin, samples), strict=True):
@@ -25,12 +25,12 @@ def main(path: str, twin: str, samples_path: str, found: str) -> None:
             if value.shape == true.shape:
                 each = np.array([np.square(true).sum(), np.square(value - true).sum()])
                 power[operation] = power.get(operation, 0) + each
-    errors = [
-        (10 * float(np.log10(signal / noise)), *operation)
+    errors = {
+        operation: 10 * np.log10(signal / noise)
         for operation, (signal, noise) in power.items()
         if signal and noise
-    ]
-    Path(found).write_text(json.dumps(errors))
+    }
+    return {"sqnr": list(errors.values()), "operation": list(errors)}
 
 
 def _run(path: str, samples: dict[str, np.ndarray]) -> Iterator[dict[Operation, np.ndarray]]:

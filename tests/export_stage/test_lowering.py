@@ -1,7 +1,5 @@
 """Lowering gives the same function in the operations of the target."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -61,9 +59,8 @@ def test_the_noise_of_lowered_convolutions_is_told(everything, images, tmp_path)
     assert len(renamed) == 4  # two maps of two layers
     save_arrays(tmp_path / "samples.npz", {"image": images[:2]})
     paths = [directory / f"model_{precision}.tflite" for precision in ("int8", "float32")]
-    noise(*map(str, (*paths, tmp_path / "samples.npz", tmp_path / "found.json")))
-    found = json.loads((tmp_path / "found.json").read_text())
-    assert set(renamed) <= {name for _, kind, name in found if kind == "CONV_2D"}
+    found = noise(*map(str, (*paths, tmp_path / "samples.npz")))
+    assert set(renamed) <= {name for kind, name in found["operation"] if kind == "CONV_2D"}
 
 
 def test_all_of_it_maps_to_an_ethos_u55(everything, tmp_path):

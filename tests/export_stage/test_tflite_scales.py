@@ -11,7 +11,7 @@ from keras_cbam.export.runtimes.table import run_artifact
 from keras_cbam.export.source.prepare import prepare
 from keras_cbam.export.source.serving import Serving
 from keras_cbam.export.tflite.bias import correct_biases
-from keras_cbam.export.tflite.convert import _convert, _int8, _int16x8, _twin, float32, write_int8
+from keras_cbam.export.tflite.convert import convert, float32, twin, write
 from keras_cbam.export.tflite.graph import Graph
 from keras_cbam.export.tflite.scales import repair_scales, separate_biases, zero_scales
 from tests.conftest import BACKEND, vary
@@ -44,8 +44,8 @@ def network_after(model):
 def test_the_dead_unit_is_repaired_and_its_reader_keeps_its_bias(dead_unit, tmp_path):
     images = np.random.default_rng(1).uniform(0, 1, (250, 8, 8, 3)).astype("float32")
     serving = Serving(prepare(dead_unit), tmp_path, [images])
-    after = _convert(serving, _int8)
-    assert len(repair_scales(after, _twin(serving))) == 1
+    after = convert(serving, "int8")
+    assert len(repair_scales(after, twin(serving))) == 1
     for new in after.weighted():
         factor = (
             after.scales(new.features)[0]
@@ -92,7 +92,7 @@ def test_channels_of_zeros_get_a_scale(tmp_path):
     kernel = rng.normal(0, 1, (3, 3, 3, 4)) * [1, 0, 1, 0]
     model.get_layer("half").set_weights([kernel, np.array([1.0, 0.0, 0.5, 0.0])])
     images = rng.uniform(0, 1, (20, 8, 8, 3)).astype("float32")
-    assert zero_scales(_convert(Serving(prepare(model), tmp_path, [images]), _int16x8))
+    assert zero_scales(convert(Serving(prepare(model), tmp_path, [images]), "int16x8"))
     (parity,) = exported(model, images, "int16x8", tmp_path).parity
     assert np.ptp(model.predict(images, verbose=0), axis=0)[[0, 2]].min() > 0.05
     assert parity.largest_error < 0.01
@@ -132,9 +132,9 @@ def test_attention_that_is_still_the_identity_is_exported(precision, tmp_path, r
 
 def test_a_healthy_graph_is_left_alone(network, images, tmp_path):
     serving = Serving(prepare(network), tmp_path, [images[:50]])
-    graph = _convert(serving, _int8)
+    graph = convert(serving, "int8")
     before = graph.packed()
-    assert repair_scales(graph, _twin(serving)) == []
+    assert repair_scales(graph, twin(serving)) == []
     assert graph.packed() == before
 
 
@@ -145,7 +145,7 @@ def test_a_file_is_read_and_written_once(network, images, tmp_path, monkeypatch)
     before, packed = Graph.__init__, Graph.packed
     monkeypatch.setattr(Graph, "__init__", lambda self, c: (read.append(c), before(self, c))[1])
     monkeypatch.setattr(Graph, "packed", lambda self: (written.append(self), packed(self))[1])
-    write_int8(serving, tmp_path / "model.tflite")
+    write("int8", serving, tmp_path / "model.tflite")
     assert len(read) == 2
     assert read.count(twin) == 1
     assert len(written) == 1
@@ -172,10 +172,10 @@ def test_biases_take_back_what_rounded_weights_shift(tmp_path):
     images = (rng.uniform(0, 1, (16, 1, 1, 4)) + np.arange(4)) * np.ones((16, 8, 8, 4))
     images = images.astype("float32")
     serving = Serving(prepare(model), tmp_path, [images])
-    after = _convert(serving, _int16x8)
+    after = convert(serving, "int16x8")
     separate_biases(after)
     before = Graph(after.packed())
-    correct_biases(after, _twin(serving), float32(serving), {"image": images}, tmp_path)
+    correct_biases(after, twin(serving), float32(serving), {"image": images}, tmp_path)
     names = {(8, 3, 3, 4): "full", (8, 3, 3, 2): "grouped", (1, 3, 3, 8): "depthwise"}
     seen = 0
     for operation in before.weighted():
@@ -207,7 +207,7 @@ def sharers(graph):
 
 def test_a_bias_is_separated_from_a_constant_that_is_none(network, images, tmp_path):
     """As one of -1 is stored with the axis of a reduction."""
-    graph = _convert(Serving(prepare(network), tmp_path, [images[:50]]), _int8)
+    graph = convert(Serving(prepare(network), tmp_path, [images[:50]]), "int8")
     separate_biases(graph)
     operation = next(o for o in graph.weighted() if o.bias >= 0)
     graph.tensors[operation.weights].buffer = graph.tensors[operation.bias].buffer
@@ -218,7 +218,7 @@ def test_a_bias_is_separated_from_a_constant_that_is_none(network, images, tmp_p
 
 def test_equal_biases_are_separated(network, images, tmp_path):
     """The spatial convolutions have zero biases, which the converter stores once."""
-    graph = _convert(Serving(prepare(network), tmp_path, [images[:50]]), _int8)
+    graph = convert(Serving(prepare(network), tmp_path, [images[:50]]), "int8")
     assert max(sharers(graph)) > 1
     contents = {"before": graph.packed()}
     separate_biases(graph)
