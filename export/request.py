@@ -11,10 +11,11 @@ import keras
 import numpy as np
 
 from keras_cbam.config.export import ExportOptions
-from keras_cbam.errors import InputError, require
+from keras_cbam.errors import InputError, refused, require
 from keras_cbam.files import check_writable
 from keras_cbam.keras_archive import check_input
 from keras_cbam.outputs import is_one_sigmoid
+from keras_cbam.text import kind
 
 from .formats import ALSO, ARTIFACTS, FORMATS, LOWERINGS, PRECISIONS, WRITTEN_WITH, Artifact
 from .proof.judging import judges
@@ -26,7 +27,6 @@ from .source.metadata import Metadata
 from .source.prepare import Prepared, prepare
 from .source.preprocessing import as_seen, with_extremes, with_preprocessing
 from .source.random_inputs import draw_inputs
-from .source.refusals import refusing
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,8 @@ def read_request(
 
 def _drawn(prepared: Prepared) -> list[np.ndarray]:
     # An index may be out of range, for example.
-    with refusing("Expected verification_data, because the model refuses random inputs: <kind>."):
+    what = "Expected verification_data, because the model refuses random inputs: "
+    with refused(what, passing=(InputError,), told=lambda error: f"{kind(error)}."):
         return draw_inputs(
             prepared.model.inputs, lambda each: spread_of(prepared.answers(each)), ENOUGH_SPREAD
         )

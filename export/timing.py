@@ -8,14 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_cbam.errors import InputError
+from keras_cbam.errors import InputError, refused
 
 from .children.process import Limits, RuntimeFailure, run_in_child
 from .formats import ARTIFACTS
 from .proof.manifest import read_manifest, why_changed
 from .proof.reference import REFERENCE, read_reference
 from .runtimes.table import require_runtime
-from .source.refusals import refusing
 
 # The runtimes that `runtimes.stopwatch` supports.
 TIMED = ("litert", "onnxruntime")
@@ -88,7 +87,7 @@ def time_artifacts(
         require_runtime(runtime)
     asked = json.dumps({"threads": threads, "runs": runs, "files": list(runtimes.items())})
     one_row = {name: values[:1] for name, values in inputs.items()}
-    with refusing("The files cannot be timed: <error>", RuntimeFailure):
+    with refused("The files cannot be timed: ", only=(RuntimeFailure,), told=str):
         found = run_in_child("runtimes.stopwatch", asked, one_row, limits=limits or Limits())
     seconds = dict(zip(runtimes, found.values(), strict=True))
     timings = []

@@ -33,6 +33,16 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].strip()
 
 
+def reason(error: BaseException) -> str:
+    """Return the first line of the message of an error as part of a sentence, without its dot."""
+    return first_line(error).rstrip(".")
+
+
+def kind(error: BaseException) -> str:
+    """Return the type of an error."""
+    return type(error).__name__
+
+
 def sentence(error: BaseException) -> str:
     """Return the message of an error in one line, or its type if it has no message."""
     return " ".join(str(error).split()) or type(error).__name__

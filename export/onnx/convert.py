@@ -14,11 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from keras_cbam.errors import InputError
+from keras_cbam.errors import InputError, refused
 
 from ..source.layer_names import as_written
 from ..source.preprocessing import PIXELS
-from ..source.refusals import refusing
 from ..source.serving import Serving, traced
 from .lowering import LOWERINGS, Shapes
 from .resize import resize_to_whole_sizes
@@ -77,10 +76,14 @@ def float32(serving: Serving) -> Path:
     if kept.exists():
         return kept
     function = _in_line(serving)
-    refused = f"tf2onnx cannot convert the model: <error>. {ADVICE}"
-    kinds = (ValueError, RuntimeError, NotImplementedError)
+    refusal = refused(
+        "tf2onnx cannot convert the model: ",
+        only=(ValueError, RuntimeError, NotImplementedError),
+        passing=(InputError,),
+        told=lambda error: f"{error}. {ADVICE}",
+    )
     # The errors that tf2onnx logs are in the sentence.
-    with refusing(refused, *kinds), _collected_often(), silent(logging.ERROR):
+    with refusal, _collected_often(), silent(logging.ERROR):
         proto, _ = tf2onnx.convert.from_function(
             function,
             input_signature=serving.signature(None),

@@ -6,8 +6,10 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from keras_cbam.errors import InputError, refused
+from keras_cbam.text import reason
+
 from ..source.layer_names import operations_of
-from ..source.refusals import refusing
 from ..source.serving import Serving
 from .bias import correct_biases
 from .convert import finished, float32, silent
@@ -38,12 +40,13 @@ def write_int8(serving: Serving, path: Path) -> list[str]:
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     prepared = serving.scratch / "prepared.onnx"
-    refused = (
-        "onnxruntime's quantizer refuses the model: <reason>. Leave the precision int8 out of the "
-        "format onnx."
-    )
+
+    def advice(error: Exception) -> str:
+        return f"{reason(error)}. Leave the precision int8 out of the format onnx."
+
+    what = "onnxruntime's quantizer refuses the model: "
     # Otherwise onnxruntime logs advice to preprocess the model, although this was done.
-    with refusing(refused, but=(OSError,)), silent(logging.WARNING):
+    with refused(what, passing=(InputError, OSError), told=advice), silent(logging.WARNING):
         quant_pre_process(str(float32(serving)), str(prepared), skip_symbolic_shape=True)
         kept = _float_nodes(serving, prepared)
         correct_biases(prepared, serving.calibration_samples(BATCH_SIZE), LARGEST_WEIGHT, kept)

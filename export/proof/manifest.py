@@ -13,11 +13,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_cbam.errors import InputError
+from keras_cbam.errors import InputError, refused
 from keras_cbam.foreign_files import read_json
 from keras_cbam.schema import decode, short
 
-from ..source.refusals import refusing
 from .report import Report
 
 MANIFEST = "manifest.json"
@@ -58,8 +57,8 @@ def read_manifest(directory: Path) -> Report:
         InputError: if there is no manifest, or this version cannot read it.
     """
     path = directory / MANIFEST
-    absent = f"Expected the directory of an export. No file at: {path}"
-    with refusing(absent, FileNotFoundError):
+    absent = "Expected the directory of an export. No file at: "
+    with refused(absent, only=(FileNotFoundError,), told=lambda error: str(path)):
         record = read_json(path, LARGEST)
     layout = record.pop("layout", None) if isinstance(record, dict) else None
     if layout != LAYOUT:

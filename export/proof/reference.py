@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from keras_cbam.errors import InputError
+from keras_cbam.errors import InputError, refused
 from keras_cbam.npz import read_arrays
 from keras_cbam.schema import short
 
-from ..source.refusals import refusing
 from .report import InputRecord, OutputRecord, Report
 
 REFERENCE = "reference.npz"
@@ -65,8 +64,8 @@ def read_reference(path: Path, report: Report) -> tuple[Arrays, dict[str, Arrays
     """
     inputs: Arrays = {}
     outputs: dict[str, Arrays] = {}
-    absent = f"Expected the reference of an export. No file at: {path}"
-    with refusing(absent, FileNotFoundError):
+    absent = "Expected the reference of an export. No file at: "
+    with refused(absent, only=(FileNotFoundError,), told=lambda error: str(path)):
         arrays = read_arrays(path, LARGEST_ROW)
     for key, value in arrays.items():
         kind, _, name = key.partition("/")

@@ -10,11 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from keras_cbam.errors import InputError, require
+from keras_cbam.errors import InputError, refused, require
 
 from ..children.batches import Outputs
 from ..children.process import NO_LIMITS, Limits, Refused, run_in_child
-from ..source.refusals import refusing
 from .run import NOTES
 
 
@@ -89,7 +88,7 @@ def run_artifact(
         RuntimeFailure: if the runtime refuses the artifact, crashes on it or reaches a limit.
     """
     arguments = (RUNTIMES[runtime].module, artifact, inputs)
-    with refusing("<error>", Refused):
+    with refused("", only=(Refused,), told=str):
         outputs = run_in_child("runtimes.run", *arguments, limits=limits, folder=inputs.parent)
     notes = outputs.pop(NOTES).tolist()
     return outputs, notes

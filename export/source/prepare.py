@@ -10,9 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_cbam.errors import InputError
-
-from .refusals import refusing
+from keras_cbam.errors import InputError, refused
+from keras_cbam.text import kind, reason
 
 # Names that Keras gives to tensors that the user did not name.
 _AUTOMATIC = re.compile(r"^(keras_tensor|input_layer)(_\d+)?$")
@@ -96,11 +95,12 @@ def flat_layers(model: keras.Model) -> Iterator[keras.Layer]:
 
 
 def _in_float32(model: keras.Model, precision: str) -> keras.Model:
-    with refusing(
+    what = (
         f"The model computes in {precision} and cannot be rebuilt in float32 from its config. One "
         "of its classes may lack get_config, or may not be registered with "
-        "keras.saving.register_keras_serializable: <kind>: <reason>"
-    ):
+        "keras.saving.register_keras_serializable: "
+    )
+    with refused(what, passing=(InputError,), told=lambda error: f"{kind(error)}: {reason(error)}"):
         config = keras.saving.serialize_keras_object(model)
         # A Lambda in the model is the caller's own code. Without one, safe mode stays on.
         has_code = "__lambda__" in str(config)
@@ -132,7 +132,8 @@ def _wrapped(model: keras.Model, example: list[np.ndarray] | None) -> keras.Mode
     inputs = [keras.Input(array.shape[1:], dtype=array.dtype) for array in example]
     given = inputs[0] if len(inputs) == 1 else inputs
     shapes = [tuple(tensor.shape) for tensor in inputs]
-    with refusing(f"Model {model.name} cannot be called on inputs of shape {shapes}: <kind>"):
+    what = f"Model {model.name} cannot be called on inputs of shape {shapes}: "
+    with refused(what, passing=(InputError,), told=kind):
         return keras.Model(given, model(given), name=model.name)
 
 

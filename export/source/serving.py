@@ -11,10 +11,11 @@ import keras
 import numpy as np
 
 from keras_cbam.config.export import ExportOptions
+from keras_cbam.errors import InputError, refused
+from keras_cbam.text import reason
 
 from .metadata import Metadata
 from .prepare import Prepared, flat_layers
-from .refusals import refusing
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,10 @@ def traced(function: Callable[..., Any], signature: list[Any]) -> Any:
     import tensorflow as tf
 
     found = tf.function(function, input_signature=signature, autograph=False)
-    with refusing(
+    expected = (
         "Expected a model that TensorFlow can run as a graph. Some layers need inputs with fixed "
-        "sizes for that. Received: <reason>"
-    ):
+        "sizes for that. Received: "
+    )
+    with refused(expected, passing=(InputError,), told=reason):
         found.get_concrete_function()
     return found

@@ -5,12 +5,11 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-from keras_cbam.errors import InputError
+from keras_cbam.errors import InputError, refused
 
 from ..children.process import RuntimeFailure
 from ..source import saved_model
 from ..source.layer_names import as_written
-from ..source.refusals import refusing
 from ..source.rounding import IMAGES
 from ..source.serving import Serving
 from .bias import correct_biases
@@ -64,7 +63,7 @@ def _corrected(serving: Serving, graph: Graph, precision: str) -> list[str]:
     if not serving.representative:
         return ["no bias was corrected: there is no calibration set"]
     samples = next(serving.calibration_samples(IMAGES))
-    with refusing("LiteRT does not run the float32 graph: <error>", RuntimeFailure):
+    with refused("LiteRT does not run the float32 graph: ", only=(RuntimeFailure,), told=str):
         correct_biases(graph, exact, float32(serving), samples, serving.scratch)
     return notes
 
