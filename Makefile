@@ -27,7 +27,7 @@ test: .venv/installed
 	KERAS_BACKEND=jax $(PYTEST) -m "not slow and backends"
 	KERAS_BACKEND=torch $(PYTEST) -m "not slow and backends"
 
-# Layers, attaching and options, in two minutes: for the hand.
+# Layers, attaching and options, in under three minutes: for the hand.
 quick: .venv/installed
 	$(PYTEST) -m "not slow" tests/config tests/layers tests/surgery/test_attach.py tests/surgery/test_detach.py \
 		tests/surgery/test_freeze.py tests/surgery/test_wrappers.py tests/test_packaging.py tests/test_docstrings.py
