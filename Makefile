@@ -6,7 +6,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 # channels_first.
 export TF_ENABLE_ONEDNN_OPTS ?= 1
 
-.PHONY: all demo test test-all fuzz kills lint types clean
+.PHONY: all demo test quick test-all fuzz kills lint types clean
 
 all: .venv/installed
 
@@ -22,16 +22,19 @@ demo: .venv/installed
 # Each backend wants processes of its own; what trains is proven on all three.
 # One thread a process: more would only wait for one another.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal --durations 25
-# What JAX compiled is used again by other tests, and by the next run.
-JAX_CACHE := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.pytest_cache/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0
 test: .venv/installed
 	$(PYTEST) -m "not slow"
-	KERAS_BACKEND=jax $(JAX_CACHE) $(PYTEST) -m "not slow and backends"
+	KERAS_BACKEND=jax $(PYTEST) -m "not slow and backends"
 	KERAS_BACKEND=torch $(PYTEST) -m "not slow and backends"
+
+# Layers, attaching and options, in under three minutes: for the hand.
+quick: .venv/installed
+	$(PYTEST) -m "not slow" tests/config tests/layers tests/surgery/test_attach.py tests/surgery/test_detach.py \
+		tests/surgery/test_freeze.py tests/surgery/test_wrappers.py tests/test_packaging.py tests/test_docstrings.py
 
 test-all: .venv/installed
 	$(PYTEST)
-	KERAS_BACKEND=jax $(JAX_CACHE) $(PYTEST) -m backends
+	KERAS_BACKEND=jax $(PYTEST) -m backends
 	KERAS_BACKEND=torch $(PYTEST) -m backends
 
 MINUTES ?= 30

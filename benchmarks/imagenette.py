@@ -1,10 +1,10 @@
-"""Fine-tune pretrained MobileNetV2 with CBAM, plain, and its head alone; print the table.
+"""Fine-tune MobileNetV2 with CBAM, without attention, and its head alone; print the table.
 
     python benchmarks/imagenette.py --output runs
 
 Runs `keras-cbam finetune` on `$KERAS_CBAM_DATA/imagenette_subset` three ways with three seeds each.
-Weights are selected on a tenth held out of train; val is scored once. Finished runs in the output
-directory are kept, interrupted ones resumed.
+The best epoch is selected on a tenth of the training set; val is scored once. Finished runs in the
+output directory are kept, interrupted ones resumed.
 """
 
 import argparse

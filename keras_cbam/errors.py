@@ -43,15 +43,15 @@ EXTRAS = {
 }
 
 
-def check_choice(what: str, given: str | None, known: Collection[str]) -> None:
-    """Raise an `InputError` for a name that is not known; `None` stands for no choice."""
-    if given is not None and given not in known:
+def check_choice(what: str, given: str, known: Collection[str]) -> None:
+    """Raise an `InputError` for a name that is not known."""
+    if given not in known:
         raise InputError(f"Expected {what} of {', '.join(known)}. Received: {given}")
 
 
-def check_share(what: str, given: float | None) -> None:
-    """Raise an `InputError` for a number that is not in [0, 1); `None` stands for no number."""
-    if given is not None and not 0 <= given < 1:
+def check_share(what: str, given: float) -> None:
+    """Raise an `InputError` for a number that is not in [0, 1)."""
+    if not 0 <= given < 1:
         raise InputError(f"Expected {what} of at least 0 and below 1. Received: {given}")
 
 

@@ -7,9 +7,10 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
+from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 
 def when_keras_is_imported(then: str) -> None:
@@ -39,13 +40,28 @@ class _KerasFinder(MetaPathFinder):
         finally:
             self.searching = False
         if spec and spec.loader:
-            load = spec.loader.exec_module
-
-            def load_both(module: ModuleType) -> None:
-                load(module)
-                with contextlib.suppress(ValueError):
-                    sys.meta_path.remove(self)
-                importlib.import_module(self.then)
-
-            spec.loader.exec_module = load_both  # type: ignore[method-assign]
+            spec.loader = _KerasLoader(spec.loader, self)
         return spec
+
+
+class _KerasLoader(Loader):
+    """Loads Keras, then the finder's module, and removes the finder and itself."""
+
+    def __init__(self, loader: Loader, finder: _KerasFinder):
+        self.loader = loader
+        self.finder = finder
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self.loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__loader__ = self.loader
+        if module.__spec__:
+            module.__spec__.loader = self.loader
+        self.loader.exec_module(module)
+        with contextlib.suppress(ValueError):
+            sys.meta_path.remove(self.finder)
+        importlib.import_module(self.finder.then)

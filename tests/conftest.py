@@ -14,6 +14,16 @@ from tests.short_mobilenet import short_mobilenet_is_known
 BACKEND = keras.config.backend()
 ROOT = Path(__file__).parents[1]
 
+if BACKEND == "jax":
+    import jax
+
+    # What was compiled is used again by other tests, and by the next run. Each worker has a folder
+    # of its own, because JAX reads files that another process is still writing.
+    WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+    jax.config.update("jax_compilation_cache_dir", str(ROOT / ".pytest_cache" / "jax" / WORKER))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
 
 @pytest.fixture(scope="session")
 def data():

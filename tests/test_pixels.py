@@ -1,4 +1,4 @@
-"""Pixel rules by name, applied to arrays and put into graphs."""
+"""Pixel rules by name, applied to arrays."""
 
 import sys
 

@@ -42,7 +42,7 @@ def channel_means_as_convolutions(graph: Graph) -> None:
 
 
 def _is_over_channels(graph: Graph, operation: Any) -> bool:
-    """Tell whether a mean is over the last axis of a feature map, and keeps that axis."""
+    """Tell whether a mean with `keepDims` is over the last axis of a feature map."""
     features, axes = (int(tensor) for tensor in operation.inputs)
     if graph.dtype(features).name not in VERSIONS or not graph.is_constant(axes):
         return False
@@ -52,7 +52,7 @@ def _is_over_channels(graph: Graph, operation: Any) -> bool:
 
 
 def _constants(graph: Graph, features: int) -> list[int]:
-    """Add the weights of a mean over the channels of `features`, and a bias of zero."""
+    """Add the kernel of a mean over channels and a bias of zero; return their tensor indices."""
     channels = graph.shape(features)[-1]
     kernel = np.full((1, 1, 1, channels), 1 / channels, "float32")
     scales = graph.scales(features)

@@ -53,7 +53,7 @@ def explain_models(
             rule = pixel_function(preprocessing, each)
             pixels = model_pixels(found, each)
             if classes is None:
-                # The class of the image's folder, or the predicted class if the folder is none.
+                # The class of the image's folder, or the prediction of the first model.
                 predicted = probabilities(each, pixels if rule is None else rule(pixels)).argmax(-1)
                 classes = np.where(found.labels >= 0, found.labels, predicted)
             with refused("", only=(TypeError, ValueError), told=str):

@@ -45,7 +45,8 @@ def study(
     The same command continues with the runs that are not done yet.
     """
     check_choice("studies", name, (*TABLES, ALL, TRANSFER))
-    check_choice("a scale", options.scale, SCALES)
+    if options.scale is not None:
+        check_choice("a scale", options.scale, SCALES)
     if options.rows and not set(options.rows.split(",")) <= set(TRANSFER_ROWS):
         raise InputError(f"Expected rows of {', '.join(TRANSFER_ROWS)}. Received: {options.rows}")
     given = {**vars(options), "hosts": hosts, "process_id": process_id}

@@ -65,7 +65,7 @@ class Recipe:
         check_choice("dtype policy", self.dtype_policy, POLICIES)
         check_share("a label smoothing", self.label_smoothing)
         check_share("a warmup", self.warmup)
-        check_share("an EMA momentum", self.ema)
+        check_share("an EMA momentum", self.ema or 0.0)
         for group in sorted(self.group_rates):
             check_choice("learning rates", group, GROUPS)
         for name, number in (

@@ -15,7 +15,7 @@ YEAR = re.compile(r"[_-]?(19|20)\d\d$")
 
 
 def split_name(name: str) -> str:
-    """Return the split that a name stands for, regardless of its year and case."""
+    """Return the split that a name stands for, or an unknown name without its year."""
     without_year = YEAR.sub("", name)
     return split_of(without_year) or without_year
 

@@ -1,4 +1,4 @@
-"""Text from files of users: reading lines in any encoding, and showing values in messages."""
+"""Text from files of users: reading lines (UTF-8, UTF-16, Latin-1), showing values in messages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from keras_cbam.text import is_seen, printable
 
-# Number of characters that a message shows of the beginning and of the end of a long text.
+# A message shows so many characters of the beginning and of the end of a long text.
 BEGINNING, END = 200, 100
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 

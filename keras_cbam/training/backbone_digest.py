@@ -51,10 +51,10 @@ def _operation(node: Node) -> str:
 
 
 def _settings(config: Any) -> Any:
-    """Return the settings of a configuration that count, as JSON values.
+    """Return the settings of a configuration that affect the output, as JSON values.
 
-    Settings that are `None` or `False` are left out. Most settings that a later Keras adds have one
-    of these values, and then do not change the digest.
+    Settings that are `None` or `False` are left out: new settings of later Keras versions usually
+    default to one of these, and then do not change the digest.
     """
     if isinstance(config, dict):
         if config.get("class_name") == "DTypePolicy":

@@ -32,7 +32,8 @@ def check_attention(
         raise InputError(
             f"Expected an attention of {', '.join(ATTENTIONS)} or none. Received: {name}"
         )
-    check_choice("points", points, NAMED_POINTS)
+    if points is not None:
+        check_choice("points", points, NAMED_POINTS)
     if name == "none" and points is not None:
         raise InputError("Points are for a network with attention. Received: attention none")
     if name == "none" and learning_rate is not None:

@@ -24,7 +24,8 @@ def check_run(config: FineTuneConfig, resume: bool, processes: Processes) -> Non
     if not trains or config.batch_size < 1 or config.image_size < 1:
         raise InputError("Expected at least one epoch, one image per batch and one pixel.")
     settled.rated(None, 1, 2).recipe().check()
-    check_choice("batch norm", config.batch_norm, BATCH_NORMS)
+    if config.batch_norm is not None:
+        check_choice("batch norm", config.batch_norm, BATCH_NORMS)
     if config.batch_norm == "frozen" and config.weights == "none":
         raise InputError(
             "Expected batch norm train or recalibrate for weights 'none', which bring no "
@@ -36,7 +37,8 @@ def check_run(config: FineTuneConfig, resume: bool, processes: Processes) -> Non
         )
     if config.batch_norm == "recalibrate" and processes.count > 1:
         raise InputError("Batch norm recalibrate is for one process. Expected train or frozen.")
-    check_share("a batch norm momentum", config.batch_norm_momentum)
+    if config.batch_norm_momentum is not None:
+        check_share("a batch norm momentum", config.batch_norm_momentum)
     if config.epochs == 0 and (config.learning_rate, config.batch_norm) != (None, None):
         raise InputError(
             "A learning rate and the batch normalization of the backbone are for a run that trains "

@@ -26,14 +26,15 @@ LEAST, MOST = 96, 256
 def measure_use(
     model: keras.Model, images: ImageSet, *, image_size: int, batch_size: int, steps: int
 ) -> AttentionUse | None:
-    """Measure the use of attention on evenly spaced ones of the given images.
+    """Measure the use of attention on an evenly spaced subset of `images`.
 
     Args:
         model: a classifier with one output, `(batch, classes)`.
         images: the images and their labels.
         image_size: side of the images, in pixels.
         batch_size: images per batch.
-        steps: number of its training steps, which decides the number of images per single gate.
+        steps: number of steps that `model` was trained for; it decides the number of images per
+            single gate.
 
     Returns:
         An `AttentionUse`, or `None` if the model has no attention or its outputs are not finite.

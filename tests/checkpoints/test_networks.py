@@ -111,7 +111,7 @@ def test_weights_of_any_float_type(kind, small, rng, tmp_path):
 
 
 def test_prefix_of_some_names_is_listed(small, tmp_path):
-    """Taken off, it would put one weight in the place of another."""
+    """Removing the prefix would overwrite another weight."""
     state = small.state_dict()
     torch.save({**state, "module.conv1.weight": torch.zeros(64, 3, 3, 3)}, tmp_path / "two.pth")
     with pytest.raises(ValueError, match=r"unexpected: module\.conv1\.weight$"):

@@ -166,6 +166,7 @@ def test_few_inputs_and_constant_outputs_warn(images, tmp_path):
             "No format of onnx comes in precision dynamic",
         ),
         ({"opset": 99}, "Expected an ONNX opset of 13 to 18. Received: 99"),
+        ({"target": None}, "Expected a target of .*. Received: None"),
         ({"integer_io": "int4"}, "integer_io of int8, uint8, float32. Received: int4"),
         ({"batch_size": 0}, "batch_size of 1 or more. Received: 0"),
         (

@@ -101,7 +101,7 @@ BUILDERS = {
     "Xception": Expected(12, "block2_pool", "block13_pool", 75),
 }
 
-# Of each family that takes long to compile, save and load, the smallest; it is called eagerly too.
+# The smallest network of each slow family. These are called eagerly, not compiled and saved.
 LONGEST = (
     "ConvNeXtTiny",
     "DenseNet121",

@@ -159,6 +159,7 @@ def test_mixed_precision(policy, tmp_path):
 def test_recipes_that_cannot_be():
     for changes, message in (
         ({"optimizer": "sdg"}, "Expected optimizer of adam, adamw, sgd. Received: sdg"),
+        ({"optimizer": None}, "Expected optimizer of adam, adamw, sgd. Received: None"),
         ({"schedule": "line"}, "Expected schedule of constant, cosine, step. Received: line"),
         ({"dtype_policy": "float8"}, "Expected dtype policy of float32"),
         ({"label_smoothing": 1.0}, "Expected a label smoothing of at least 0 and below 1"),
