@@ -20,7 +20,7 @@ import numpy as np
 
 from keras_cbam.config.recipe import Recipe
 from keras_cbam.errors import InputError
-from keras_cbam.files import atomic_path
+from keras_cbam.files import write_text
 from keras_cbam.foreign_files import read_bounded
 from keras_cbam.schema import decode
 from keras_cbam.studies.networks import build_network
@@ -193,10 +193,8 @@ def is_done(directory: Path) -> bool:
     return (directory / RESULT).is_file()
 
 
-def read_result(directory: Path) -> Result | None:
-    """Return the result of the run in a directory, or `None` if the run is not done."""
-    if not is_done(directory):
-        return None
+def read_result(directory: Path) -> Result:
+    """Return the result of the run in a directory, which must be done."""
     path = directory / RESULT
     content = read_bounded(path, LARGEST)
     with refused_if_damaged(path):
@@ -223,8 +221,7 @@ def _write(run: Run, result: Result, path: Path) -> None:
     packed = np.packbits(result.correct).tobytes().hex()
     found = {**asdict(result), "correct": packed, "images": len(result.correct)}
     text = json.dumps({"run": run.described(), "result": found}, indent=1)
-    with atomic_path(path) as temporary:
-        temporary.write_text(f"{text}\n", encoding="utf-8")
+    write_text(path, f"{text}\n")
 
 
 def _build(run: Run, classes: int) -> keras.Model:

@@ -116,7 +116,7 @@ def study(
 def _report(
     names: Sequence[str], scale: Scale, runs: Sequence[Run], folder: ImageFolder, output: Path
 ) -> list[Path]:
-    results: dict[tuple[str, str], dict] = {}
+    results: dict[tuple[str, str], dict[int, Result]] = {}
     for run in runs:
         by_seed = results.setdefault((run.network, run.attention), {})
         by_seed[run.seed] = read_result(output / RUNS / run.name)
