@@ -10,10 +10,10 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, make_dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, get_type_hints
 
 import keras
 import numpy as np
@@ -117,19 +117,10 @@ class Result:
     attention: dict[str, Any] | None = None
 
 
-class _Stored(TypedDict):
-    """A `Result` in its file, with `correct` packed to bits and written in hexadecimal digits."""
-
-    accuracy: float
-    # It may not be a number.
-    loss: Any
-    correct: str
-    images: int
-    parameters: int
-    multiply_adds: int
-    seconds: float
-    history: list[dict[str, Any]]
-    attention: dict[str, Any] | None
+# A `Result` in its file: `correct` is packed to bits and written in hexadecimal digits, and the loss
+# may not be a number.
+_STORED = {**get_type_hints(Result), "loss": Any, "correct": str, "images": int}
+_Stored = make_dataclass("_Stored", _STORED.items())
 
 
 def execute(
@@ -199,7 +190,7 @@ def read_result(directory: Path) -> Result:
     content = read_bounded(path, LARGEST)
     with refused_if_damaged(path):
         found = {"attention": None, **json.loads(content)["result"]}
-        found = decode(_Stored, found, "result")
+        found = vars(decode(_Stored, found, "result"))
         bits = np.frombuffer(bytes.fromhex(found.pop("correct")), "uint8")
         correct = np.unpackbits(bits)[: found.pop("images")].astype(bool)
         return Result(correct=correct, **found)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from keras_cbam.config.fine_tune import FineTuneConfig
 from keras_cbam.errors import InputError
 from keras_cbam.files import atomic_path, write_text
 from keras_cbam.foreign_files import read_json
-from keras_cbam.schema import decode, short
+from keras_cbam.schema import decode
 from keras_cbam.studies.statistics import LEVEL, Interval, holm, paired_test, students
 from keras_cbam.studies.transfer_rows import ROWS
 from keras_cbam.text import as_markdown
@@ -271,9 +271,7 @@ def read_outcomes(output: Path) -> dict[str, Outcome]:
     if not path.exists():
         return {}
     try:
-        record = read_json(path, LARGEST)
-        if not isinstance(record, dict):
-            raise InputError(f"Expected an object. Received: {short(record)}")
+        record = decode(dict[str, Any], read_json(path, LARGEST), "the file")
         found = decode(list[Outcome], record.get("outcomes"), "outcomes")
         if not np.isfinite([each.accuracy for each in found]).all():
             raise InputError("Expected accuracies that are numbers.")
