@@ -86,7 +86,7 @@ def _known(value: Any) -> float | None:
 
 
 def _rows(
-    images: Sequence[Photograph] | Sequence[Detections], key: str, attribute: str
+    images: Sequence[Photograph | Detections], key: str, attribute: str
 ) -> list[dict[str, Any]]:
     """Return a row in COCO's format for each box, with its value of `attribute` as `key`."""
     rows: list[dict[str, Any]] = []

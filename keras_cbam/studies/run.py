@@ -117,8 +117,8 @@ class Result:
     attention: dict[str, Any] | None = None
 
 
-# A `Result` in its file: `correct` is packed to bits and written in hexadecimal digits, and the loss
-# may not be a number.
+# A `Result` in its file: `correct` is packed to bits and written in hexadecimal digits, and the
+# loss may not be a number.
 _STORED = {**get_type_hints(Result), "loss": Any, "correct": str, "images": int}
 _Stored = make_dataclass("_Stored", _STORED.items())
 
