@@ -22,20 +22,21 @@ AT_ONCE = 50
 
 
 def choose_anchor_size(
-    photographs: Sequence[Photograph], image_size: tuple[int, int]
+    photographs: Sequence[Photograph], image_size: tuple[int, int], sizes: Sequence[float] = SIZES
 ) -> tuple[float, float]:
-    """Return the anchor size of `SIZES` that fits the most boxes.
+    """Return the anchor size that fits the most boxes.
 
     Args:
         photographs: the images to learn from.
         image_size: height and width of the detector's input, in pixels.
+        sizes: the sizes to choose from.
 
     Returns:
         The size, and the share of boxes that have an anchor with an intersection over union of at
         least 0.5.
     """
-    shares = {size: coverage(photographs, image_size, size) for size in SIZES}
-    best = max(SIZES, key=lambda size: shares[size])
+    shares = {size: coverage(photographs, image_size, size) for size in sizes}
+    best = max(sizes, key=lambda size: shares[size])
     return best, shares[best]
 
 

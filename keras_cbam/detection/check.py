@@ -63,15 +63,16 @@ def check(
     indices = {name: index for index, name in enumerate(classes)}
     photographs: list[Photograph] = []
     left_out = list(annotated.left_out)
-    files = _files(annotated.entries, progress)
-    usually_turned = _usually_turned(annotated.entries, files)
-    for entry, file in zip(annotated.entries, files, strict=True):
-        wrong = _wrong(entry, file)
-        if wrong or isinstance(file, str):
-            left_out.append(LeftOut(entry.where, f"image {entry.path.name}: {wrong}"))
+    read = zip(annotated.entries, _files(annotated.entries, progress), strict=True)
+    pairs = [(entry, _fitting(entry, file)) for entry, file in read]
+    told = [_tells_turned(entry, file) for entry, file in pairs if isinstance(file, _File)]
+    usually_turned = told.count(True) >= told.count(False)
+    for entry, file in pairs:
+        if isinstance(file, str):
+            left_out.append(LeftOut(entry.where, f"image {entry.path.name}: {file}"))
             continue
-        told = _tells_turned(entry, file)
-        turn = file.orientation if (usually_turned if told is None else told) else STORED
+        tells = _tells_turned(entry, file)
+        turn = file.orientation if (usually_turned if tells is None else tells) else STORED
         size = turned_size(file.size, turn)
         photographs.append(_photograph(entry, size, turn, indices, left_out))
     shown = (LeftOut(brief(each.where), brief(each.what)) for each in left_out)
@@ -102,12 +103,10 @@ def _file(path: Path) -> _File | str:
         return _File((file.height, file.width), turn)
 
 
-def _wrong(entry: Entry, file: _File | str) -> str | None:
-    """Return the reason why an image cannot be used with its boxes; `None` if it can."""
-    if isinstance(file, str):
+def _fitting(entry: Entry, file: _File | str) -> _File | str:
+    """Return the file, or the reason why it cannot be used with its boxes."""
+    if isinstance(file, str) or entry.size in (None, file.size, file.turned):
         return file
-    if entry.size in (None, file.size, file.turned):
-        return None
     annotated, stored = (f"{size[1]:g}x{size[0]:g}" for size in (entry.size or (), file.size))
     return f"annotated as {annotated} pixels, but it has {stored}"
 
@@ -117,15 +116,6 @@ def _tells_turned(entry: Entry, file: _File) -> bool | None:
     if entry.size is None or file.size == file.turned:
         return None
     return entry.size == file.turned
-
-
-def _usually_turned(entries: Sequence[Entry], files: Sequence[_File | str]) -> bool:
-    told = [
-        _tells_turned(entry, file)
-        for entry, file in zip(entries, files, strict=True)
-        if not isinstance(file, str) and _wrong(entry, file) is None
-    ]
-    return told.count(True) >= told.count(False)
 
 
 def _photograph(

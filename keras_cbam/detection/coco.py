@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,13 @@ from keras_cbam.detection.coco_files import image_folders, image_path
 from keras_cbam.detection.text import brief, is_name
 from keras_cbam.errors import InputError
 
-LISTS = ("images", "annotations", "categories")
 Row = dict[str, Any]
+# The lists of a file, and whether an object can be in the list.
+LISTS: dict[str, Callable[[Row], bool]] = {
+    "images": lambda row: _is_id(row.get("id")) and _is_file_name(row.get("file_name")),
+    "annotations": lambda row: True,
+    "categories": lambda row: _is_id(row.get("id")) and is_name(row.get("name")),
+}
 
 
 def read_coco(root: Path, split: str, path: Path) -> Annotated:
@@ -34,7 +39,7 @@ def read_coco(root: Path, split: str, path: Path) -> Annotated:
     images, annotations, categories = _load(path)
     names = _category_names(categories, path)
     boxes, left_out = _boxes(annotations, names)
-    entries = _entries(images, boxes, image_folders(root, split, path), left_out, path)
+    entries = _entries(images, boxes, image_folders(root, split, path), left_out)
     for number, orphans in boxes.items():
         left_out.append(
             LeftOut(f"image {brief(number)}", f"{len(orphans)} boxes of an image not listed")
@@ -44,7 +49,7 @@ def read_coco(root: Path, split: str, path: Path) -> Annotated:
 
 
 def _load(path: Path) -> list[list[Row]]:
-    """Return the three lists of a file, each a list of JSON objects."""
+    """Return the three lists of a file, after a check of their objects by `LISTS`."""
     # Only regular files: reading a pipe, for example, might never end.
     if not path.is_file():
         raise InputError(f"Expected a file of annotations. Received: {path}")
@@ -54,18 +59,13 @@ def _load(path: Path) -> list[list[Row]]:
         raise _malformed(path, f"{type(error).__name__} {error}") from error
     if not isinstance(record, dict):
         raise _malformed(path, f"it holds {brief(record)}")
-    for name in LISTS:
+    for name, fits in LISTS.items():
         if not isinstance(record.get(name), list):
             raise _malformed(path, f"its {name} are {brief(record.get(name))}")
-        _expect(path, name, record[name], lambda row: isinstance(row, dict))
+        for index, row in enumerate(record[name]):
+            if not isinstance(row, dict) or not fits(row):
+                raise _malformed(path, f"{name}[{index}] is {brief(row)}")
     return [record[name] for name in LISTS]
-
-
-def _expect(path: Path, name: str, rows: Sequence[Any], fits: Any) -> None:
-    """Raise an `InputError` for the first row that `fits` rejects."""
-    for index, row in enumerate(rows):
-        if not fits(row):
-            raise _malformed(path, f"{name}[{index}] is {brief(row)}")
 
 
 def _malformed(path: Path, why: str) -> InputError:
@@ -85,12 +85,6 @@ def _is_file_name(value: Any) -> bool:
 
 def _category_names(categories: list[Row], path: Path) -> dict[Any, str]:
     """Return the names of the categories by their ids."""
-    _expect(
-        path,
-        "categories",
-        categories,
-        lambda row: _is_id(row.get("id")) and is_name(row.get("name")),
-    )
     names: dict[Any, str] = {}
     for row in categories:
         if row["id"] in names:
@@ -163,31 +157,19 @@ def _corners(bbox: Any) -> tuple[float, float, float, float] | None:
 
 
 def _entries(
-    images: list[Row],
-    boxes: dict[Any, list[RawBox]],
-    folders: list[str],
-    left_out: list[LeftOut],
-    path: Path,
+    images: list[Row], boxes: dict[Any, list[RawBox]], folders: list[str], left_out: list[LeftOut]
 ) -> list[Entry]:
     """Return the images with their boxes, and remove these boxes from `boxes`.
 
     If two images share an id or a file name, it is not clear which boxes belong to which. Both are
     left out.
     """
-    _expect(
-        path,
-        "images",
-        images,
-        lambda row: _is_id(row.get("id")) and _is_file_name(row.get("file_name")),
-    )
-    listed = {
-        what: Counter(row[what] for row in images).__getitem__ for what in ("id", "file_name")
-    }
+    listed = {what: Counter(row[what] for row in images) for what in ("id", "file_name")}
     entries = []
     for row in images:
         name = row["file_name"]
         found = boxes.pop(row["id"], [])
-        twice = next((what for what, count in listed.items() if count(row[what]) > 1), None)
+        twice = next((what for what, counts in listed.items() if counts[row[what]] > 1), None)
         if twice:
             why = f"image {brief(name)}: its {twice} {brief(row[twice])} is listed twice"
             left_out.append(LeftOut(name, why))

@@ -8,13 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_cbam.detection.annotations import (
-    Annotated,
-    DetectionSplit,
-    Entry,
-    Photograph,
-    Progress,
-)
+from keras_cbam.detection.annotations import Annotated, DetectionSplit, Entry, Photograph, Progress
 from keras_cbam.detection.check import check
 from keras_cbam.detection.coco import read_coco
 from keras_cbam.detection.coco_files import coco_splits
@@ -110,17 +104,14 @@ class _Lists:
     reader: Callable[[Path, str, Path], Annotated]
 
     def read(self, split: str) -> Annotated:
-        if split not in self.paths:
-            raise InputError(
-                f"Expected a split of {', '.join(self.paths)} in {self.root}. Received: {split}"
-                f"{self._hint(split)}"
-            )
-        return self.reader(self.root, split, self.paths[split])
-
-    def _hint(self, split: str) -> str:
-        if split not in ("train", "val") or "val" in self.paths:
-            return ""
-        return "; or set apart a share of the images for val, such as --val-split 0.2"
+        if split in self.paths:
+            return self.reader(self.root, split, self.paths[split])
+        hint = ""
+        if split in ("train", "val") and "val" not in self.paths:
+            hint = "; or set apart a share of the images for val, such as --val-split 0.2"
+        raise InputError(
+            f"Expected a split of {', '.join(self.paths)} in {self.root}. Received: {split}{hint}"
+        )
 
 
 def _lists(root: Path) -> _Lists:

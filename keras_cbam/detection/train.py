@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from keras_cbam.config.detection import DetectionConfig
-from keras_cbam.detection.anchors import choose_anchor_size, coverage
+from keras_cbam.detection.anchors import SIZES, choose_anchor_size
 from keras_cbam.detection.annotations import DetectionSplit
 from keras_cbam.detection.augmentation import NO_BOX, check_augmentations
 from keras_cbam.detection.batches import DetectionBatches
@@ -92,7 +92,8 @@ def train_detector(
         config.data, ("train", "val"), val_split=config.val_split, progress=progress
     )
     train, val = folder["train"], folder["val"]
-    anchor_size, covered = _anchor_size(config, train)
+    sizes = SIZES if config.anchor_size is None else (config.anchor_size,)
+    anchor_size, covered = choose_anchor_size(train.photographs, config.image_size, sizes)
     detector = _build(config, len(folder.classes), anchor_size)
     predictor = Predictor(detector, config.batch_size)
 
@@ -111,7 +112,7 @@ def train_detector(
         Path(config.output) / STATE_DIRECTORY,
         identity(config, _digests(config, folder)),
         score=score,
-        rank=_rank,
+        rank=lambda scores: (scores["mAP"] or 0.0, scores["mAP50"] or 0.0),
         checkpoint_seconds=config.checkpoint_seconds,
     )
     # Not within the loop's `start`, which would score the detector: a new head finds nothing.
@@ -188,13 +189,6 @@ def _check(config: DetectionConfig, resume: bool) -> None:
     check_attention(config.attention, config.attention_learning_rate)
 
 
-def _anchor_size(config: DetectionConfig, train: DetectionSplit) -> tuple[float, float]:
-    """Return the anchor size, and the share of boxes that have an anchor."""
-    if config.anchor_size is None:
-        return choose_anchor_size(train.photographs, config.image_size)
-    return config.anchor_size, coverage(train.photographs, config.image_size, config.anchor_size)
-
-
 def _build(config: DetectionConfig, classes: int, anchor_size: float) -> keras.Model:
     keras.utils.set_random_seed(config.seed)
     with dtype_policy(config.dtype_policy):
@@ -223,10 +217,6 @@ def _batches(
         epoch=epoch,
         first_batch=first_batch,
     )
-
-
-def _rank(scores: Any) -> tuple[float, float]:
-    return scores["mAP"] or 0.0, scores["mAP50"] or 0.0
 
 
 def _digests(config: DetectionConfig, folder: DetectionFolder) -> dict[str, Any]:

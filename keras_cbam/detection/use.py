@@ -63,8 +63,8 @@ def detector_use(
         f"attention{'' if used else ' is not used'}: without it mAP goes from {mean_ap:.1%} to "
         f"{without:.1%}; {matter} of {len(use.gates)} gates matter"
     )
-    record = {**use.record(), "used": used, "sentence": sentence}
-    return {**record, "mAP": mean_ap, "mAP_without": without}
+    changed = {"used": used, "sentence": sentence, "mAP": mean_ap, "mAP_without": without}
+    return {**use.record(), **changed}
 
 
 def _answers(outputs: Any) -> Any:

@@ -63,13 +63,14 @@ def read_voc(root: Path, split: str, path: Path) -> Annotated:
     for name in _names(root, path):
         annotation = root / ANNOTATIONS / f"{name}.xml"
         try:
-            found, wrong = _read(annotation)
+            found, size = _read(annotation)
         except (OSError, ValueError) as error:
             left_out.append(LeftOut(annotation.name, f"image {name}: {error}"))
-        else:
-            left_out += [LeftOut(annotation.name, what) for what in wrong]
-            image = images.get(name, root / IMAGES / f"{name}.jpg")
-            entries.append(found._replace(path=image))
+            continue
+        left_out += [LeftOut(annotation.name, each) for each in found if isinstance(each, str)]
+        boxes = [each for each in found if isinstance(each, RawBox)]
+        image = images.get(name, root / IMAGES / f"{name}.jpg")
+        entries.append(Entry(image, annotation.name, boxes, size))
     classes = sorted({box.name for entry in entries for box in entry.boxes})
     return Annotated(entries, left_out, tuple(classes))
 
@@ -105,11 +106,11 @@ def _images(root: Path) -> dict[str, Path]:
     return {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
 
 
-def _read(annotation: Path) -> tuple[Entry, list[str]]:
+def _read(annotation: Path) -> tuple[list[RawBox | str], tuple[float, float] | None]:
     """Read an annotation.
 
     Returns:
-        The boxes and size of its image, and texts about the boxes that cannot be used.
+        The boxes, with a text in place of each that cannot be used, and the size of the image.
 
     Raises:
         ValueError: if the file is missing or malformed.
@@ -121,20 +122,13 @@ def _read(annotation: Path) -> tuple[Entry, list[str]]:
         raise ValueError(f"its annotation is {'not a file' if there else 'missing'}")
     data = annotation.read_bytes()
     if not data.strip(BLANK):
-        return Entry(annotation, annotation.name, []), []
+        return [], None
     try:
         tree = ElementTree.fromstring(data)
     except (ElementTree.ParseError, LookupError, ValueError) as error:
         raise ValueError(f"malformed XML, {error}") from error
-    boxes, wrong = [], []
-    for element in tree.iter("object"):
-        box = _box(element)
-        if isinstance(box, str):
-            wrong.append(box)
-        else:
-            boxes.append(box)
     size = annotated_size(tree.findtext("size/height"), tree.findtext("size/width"))
-    return Entry(annotation, annotation.name, boxes, size), wrong
+    return [_box(element) for element in tree.iter("object")], size
 
 
 def _box(element: ElementTree.Element) -> RawBox | str:

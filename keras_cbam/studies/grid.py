@@ -12,7 +12,7 @@ from pathlib import Path
 import keras
 
 from keras_cbam.errors import InputError
-from keras_cbam.studies.networks import check_network
+from keras_cbam.studies.networks import parse_network
 from keras_cbam.studies.run import Run
 from keras_cbam.studies.scales import Scale
 from keras_cbam.studies.tables import STUDIES, Study
@@ -35,7 +35,7 @@ def read_images(path: Path) -> ImageFolder:
 def check_scale(scale: Scale) -> None:
     """Raise an `InputError` for a scale that a run would refuse."""
     for network in scale.networks:
-        check_network(network)
+        parse_network(network)
     scale.recipe.check()
     if scale.recipe.group_rates:
         raise InputError(
@@ -81,19 +81,15 @@ def describe(
     network: str, attention: str, seed: int, scale: Scale, images: int, digest: str
 ) -> Run:
     """Return a run of a scale on `images` training images."""
+    shared = {name: value for name, value in vars(scale).items() if name in Run.__annotations__}
     return Run(
         network=network,
         attention=attention,
         seed=seed,
         epochs=max(round(scale.images / images), 1),
-        image_size=scale.image_size,
-        stem=scale.stem,
-        batch_size=scale.batch_size,
-        recipe=scale.recipe,
-        augmentations=scale.augmentations,
-        crop_area=scale.crop_area,
         backend=keras.config.backend(),
         data=digest,
+        **shared,
     )
 
 

@@ -16,11 +16,6 @@ from keras_cbam.studies.attentions import ATTENTIONS
 FACTORS = ("width", "alpha")
 
 
-def check_network(name: str) -> None:
-    """Raise an `InputError` unless `name` is in `keras_cbam.models` and any factor is valid."""
-    _parse(name)
-
-
 def build_network(
     name: str, attention: str, classes: int, *, image_size: int, stem: str = "imagenet"
 ) -> keras.Model:
@@ -42,7 +37,7 @@ def build_network(
         InputError: if the name of the network or of the attention is unknown, or if the network
             cannot be built.
     """
-    builder, settings = _parse(name)
+    builder, settings = parse_network(name)
     if attention not in ATTENTIONS:
         raise InputError(f"Expected an attention of {', '.join(ATTENTIONS)}. Received: {attention}")
     image = keras.Input((image_size, image_size, 3), name="image")
@@ -63,8 +58,12 @@ def build_network(
     return keras.Model(image, softmax(scores.output), name=scores.name)
 
 
-def _parse(name: str) -> tuple[str, dict[str, Any]]:
-    """Return the name of the builder, and the arguments that the factor sets."""
+def parse_network(name: str) -> tuple[str, dict[str, Any]]:
+    """Return the name of the builder, and the arguments that the factor sets.
+
+    Raises:
+        InputError: if the builder is not in `keras_cbam.models`, or the factor is not valid.
+    """
     builder, hyphen, factor = name.partition("-")
     if builder not in models.__all__:
         raise InputError(

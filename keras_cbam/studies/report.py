@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from keras_cbam.files import atomic_path
+from keras_cbam.files import atomic_path, write_text
 from keras_cbam.studies.run import Result
 from keras_cbam.studies.statistics import LEVEL, Comparison, Interval, Summary, compare, summarize
 from keras_cbam.studies.tables import Study, published
@@ -137,26 +137,21 @@ def write(study: Study, name: str, found: Sequence[Line], about: Sequence[str], 
         {
             "network": line.network,
             "row": line.label,
-            "errors": line.summary.errors,
+            **line.summary._asdict(),
             "mean": line.summary.mean._asdict(),
-            "deviation": line.summary.deviation,
-            "parameters": line.summary.parameters,
-            "multiply_adds": line.summary.multiply_adds,
             "difference": line.comparison and line.comparison.difference._asdict(),
             "p_value": line.comparison and line.comparison.p_value,
-            "lost_without_attention": line.summary.lost,
             "published": line.published,
         }
         for line in found
     ]
     text = json.dumps({"title": study.title, "about": list(about), "rows": rows}, indent=1)
-    for suffix, content in (("json", f"{text}\n"), ("md", markdown(study, found, about))):
-        with atomic_path(to / f"{name}.{suffix}") as path:
-            path.write_text(content, encoding="utf-8")
+    write_text(to / f"{name}.json", f"{text}\n")
+    write_text(to / f"{name}.md", markdown(study, found, about))
 
 
 def _cells(line: Line) -> tuple[str, ...]:
-    summary = line.summary
+    summary, lost = line.summary, line.summary.lost_without_attention
     p_value = line.comparison and line.comparison.p_value
     return (
         line.network,
@@ -167,7 +162,7 @@ def _cells(line: Line) -> tuple[str, ...]:
         "-" if p_value is None else f"{p_value:.3f}",
         f"{summary.parameters:,}",
         f"{summary.multiply_adds / 1e6:.2f}M",
-        "-" if summary.lost is None else f"{summary.lost:+.2f}",
+        "-" if lost is None else f"{lost:+.2f}",
         "-" if line.published is None else f"{line.published:.2f}",
     )
 

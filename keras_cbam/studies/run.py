@@ -10,17 +10,17 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, make_dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, get_type_hints
 
 import keras
 import numpy as np
 
 from keras_cbam.config.recipe import Recipe
 from keras_cbam.errors import InputError
-from keras_cbam.files import atomic_path
+from keras_cbam.files import write_text
 from keras_cbam.foreign_files import read_bounded
 from keras_cbam.schema import decode
 from keras_cbam.studies.networks import build_network
@@ -117,19 +117,10 @@ class Result:
     attention: dict[str, Any] | None = None
 
 
-class _Stored(TypedDict):
-    """A `Result` in its file, with `correct` packed to bits and written in hexadecimal digits."""
-
-    accuracy: float
-    # It may not be a number.
-    loss: Any
-    correct: str
-    images: int
-    parameters: int
-    multiply_adds: int
-    seconds: float
-    history: list[dict[str, Any]]
-    attention: dict[str, Any] | None
+# A `Result` in its file: `correct` is packed to bits and written in hexadecimal digits, and the
+# loss may not be a number.
+_STORED = {**get_type_hints(Result), "loss": Any, "correct": str, "images": int}
+_Stored = make_dataclass("_Stored", _STORED.items())
 
 
 def execute(
@@ -193,15 +184,13 @@ def is_done(directory: Path) -> bool:
     return (directory / RESULT).is_file()
 
 
-def read_result(directory: Path) -> Result | None:
-    """Return the result of the run in a directory, or `None` if the run is not done."""
-    if not is_done(directory):
-        return None
+def read_result(directory: Path) -> Result:
+    """Return the result of the run in a directory, which must be done."""
     path = directory / RESULT
     content = read_bounded(path, LARGEST)
     with refused_if_damaged(path):
         found = {"attention": None, **json.loads(content)["result"]}
-        found = decode(_Stored, found, "result")
+        found = vars(decode(_Stored, found, "result"))
         bits = np.frombuffer(bytes.fromhex(found.pop("correct")), "uint8")
         correct = np.unpackbits(bits)[: found.pop("images")].astype(bool)
         return Result(correct=correct, **found)
@@ -223,8 +212,7 @@ def _write(run: Run, result: Result, path: Path) -> None:
     packed = np.packbits(result.correct).tobytes().hex()
     found = {**asdict(result), "correct": packed, "images": len(result.correct)}
     text = json.dumps({"run": run.described(), "result": found}, indent=1)
-    with atomic_path(path) as temporary:
-        temporary.write_text(f"{text}\n", encoding="utf-8")
+    write_text(path, f"{text}\n")
 
 
 def _build(run: Run, classes: int) -> keras.Model:

@@ -33,8 +33,8 @@ class Summary(NamedTuple):
         deviation: standard deviation of the errors; `None` with one seed.
         parameters: number of trainable parameters.
         multiply_adds: number of multiply-adds per image.
-        lost: loss of accuracy, in points, when constants replace all attention, averaged over the
-            seeds; `None` without attention, or if it was not measured.
+        lost_without_attention: loss of accuracy, in points, when constants replace all attention,
+            averaged over the seeds; `None` without attention, or if it was not measured.
     """
 
     errors: dict[int, float]
@@ -42,7 +42,7 @@ class Summary(NamedTuple):
     deviation: float | None
     parameters: int
     multiply_adds: int
-    lost: float | None
+    lost_without_attention: float | None
 
 
 class Comparison(NamedTuple):
@@ -96,12 +96,8 @@ def compare(results: Mapping[int, Result], baseline: Mapping[int, Result]) -> Co
 
     pairs = [(results[seed], baseline[seed]) for seed in results]
     if len(pairs) > 1:
-        gaps = np.array([100 * (ours.accuracy - base.accuracy) for ours, base in pairs])
-        difference = students(-gaps)
-        # Equal up to rounding: a single image makes a far larger difference.
-        if np.ptp(gaps) < 1e-9:
-            return Comparison(difference, 1.0 if abs(gaps[0]) < 1e-9 else None)
-        return Comparison(difference, float(stats.ttest_1samp(gaps, 0).pvalue))
+        gaps = np.array([100 * (base.accuracy - ours.accuracy) for ours, base in pairs])
+        return Comparison(students(gaps), paired_test(gaps))
     ((ours, base),) = pairs
     worse = int((base.correct & ~ours.correct).sum())
     better = int((ours.correct & ~base.correct).sum())
@@ -122,6 +118,19 @@ def students(values: np.ndarray) -> Interval:
     mean, count = float(values.mean()), len(values)
     reach = stats.t.ppf((1 + LEVEL) / 2, count - 1) * values.std(ddof=1) / np.sqrt(count)
     return Interval(mean, mean - float(reach), mean + float(reach))
+
+
+def paired_test(gaps: np.ndarray) -> float | None:
+    """Return the p-value of Student's paired test for the differences of at least two pairs.
+
+    It is `None` if all differences are equal but not 0, for which the test is undefined.
+    """
+    from scipy import stats
+
+    # Equal up to rounding: a single image makes a far larger difference.
+    if np.ptp(gaps) < 1e-9:
+        return 1.0 if abs(gaps[0]) < 1e-9 else None
+    return float(stats.ttest_1samp(gaps, 0).pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

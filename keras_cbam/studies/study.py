@@ -116,10 +116,10 @@ def study(
 def _report(
     names: Sequence[str], scale: Scale, runs: Sequence[Run], folder: ImageFolder, output: Path
 ) -> list[Path]:
-    results: dict[tuple[str, str], dict] = {}
+    results: dict[tuple[str, str], dict[int, Result]] = {}
     for run in runs:
-        by_seed = results.setdefault((run.network, run.attention), {})
-        by_seed[run.seed] = read_result(output / RUNS / run.name)
+        result = read_result(output / RUNS / run.name)
+        results.setdefault((run.network, run.attention), {})[run.seed] = result
     first = runs[0]
     seeds = sorted({run.seed for run in runs})
     about = [

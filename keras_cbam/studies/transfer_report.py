@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,8 +14,8 @@ from keras_cbam.config.fine_tune import FineTuneConfig
 from keras_cbam.errors import InputError
 from keras_cbam.files import atomic_path, write_text
 from keras_cbam.foreign_files import read_json
-from keras_cbam.schema import decode, short
-from keras_cbam.studies.statistics import LEVEL, Interval, holm, students
+from keras_cbam.schema import decode
+from keras_cbam.studies.statistics import LEVEL, Interval, holm, paired_test, students
 from keras_cbam.studies.transfer_rows import ROWS
 from keras_cbam.text import as_markdown
 
@@ -104,24 +104,16 @@ def differences(by_row: Accuracies) -> list[Difference]:
     ]
     for row, baseline, dataset, base in pairs:
         gaps = np.array([value - base[seed] for seed, value in by_row[row, dataset].items()])
-        if len(gaps) < 2:
-            continue
-        found.append(Difference(row, baseline, dataset, students(gaps), _paired_test(gaps)))
+        if len(gaps) > 1:
+            # If all gaps are equal but not 0, the limit of the p-value is 0.
+            p_value = paired_test(gaps) or 0.0
+            found.append(Difference(row, baseline, dataset, students(gaps), p_value))
     for pooled in (True, False):
         family = [index for index, each in enumerate(found) if (each.dataset == ALL) == pooled]
         corrected = holm([found[index].p_value for index in family])
         for index, p_value in zip(family, corrected, strict=True):
             found[index] = found[index]._replace(p_value=p_value)
     return found
-
-
-def _paired_test(gaps: np.ndarray) -> float:
-    """Return the p-value of Student's paired test, or its limit if all gaps are equal."""
-    from scipy import stats
-
-    if np.ptp(gaps) < 1e-9:
-        return float(abs(gaps[0]) < 1e-9)
-    return float(stats.ttest_1samp(gaps, 0).pvalue)
 
 
 def markdown(
@@ -279,9 +271,7 @@ def read_outcomes(output: Path) -> dict[str, Outcome]:
     if not path.exists():
         return {}
     try:
-        record = read_json(path, LARGEST)
-        if not isinstance(record, dict):
-            raise InputError(f"Expected an object. Received: {short(record)}")
+        record = decode(dict[str, Any], read_json(path, LARGEST), "the file")
         found = decode(list[Outcome], record.get("outcomes"), "outcomes")
         if not np.isfinite([each.accuracy for each in found]).all():
             raise InputError("Expected accuracies that are numbers.")

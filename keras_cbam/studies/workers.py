@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from keras_cbam.errors import LostProcessError, require
+from keras_cbam.errors import LostProcessError
 from keras_cbam.files import told
 from keras_cbam.text import printable
 from keras_cbam.training.output import STATE_DIRECTORY
@@ -76,7 +76,6 @@ def do_runs(
     Raises:
         LostProcessError: if all workers that this call started stopped before the runs were done.
     """
-    require("filelock", "PIL")
     if workers > 1 and runs:
         _do_in_workers(workers, runs, output, do, done, progress)
         return

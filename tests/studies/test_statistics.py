@@ -36,11 +36,11 @@ def test_mean_and_students_interval_over_seeds():
 
 
 def test_what_is_lost_without_attention():
-    assert summarize({0: told(10), 1: told(12)}).lost is None
+    assert summarize({0: told(10), 1: told(12)}).lost_without_attention is None
     uses = [{"accuracy": 0.9, "replaced": {"accuracy": 0.8}}]
     uses += [{"accuracy": 0.8, "replaced": {"accuracy": 0.75}}]
     measured = {seed: replace(told(10), attention=use) for seed, use in enumerate(uses)}
-    assert summarize(measured).lost == pytest.approx(7.5)
+    assert summarize(measured).lost_without_attention == pytest.approx(7.5)
     study = STUDIES["channel"]
     results = {("Net", row.attention): {0: told(10), 1: told(10)} for row in study.rows}
     results["Net", "se"] = measured
