@@ -108,29 +108,19 @@ class BAM(AttentionLayer):
         super().build(input_shape)
         channels = self._channels(input_shape)
         hidden = hidden_channels(channels, self.reduction_ratio)
-        self.squeeze = self._conv("squeeze", hidden)
-        self.squeeze_norm = self._batch_norm("squeeze_norm", **BATCH_NORM)
-        self.excite = self._conv("excite", channels, zero=self.identity_init)
-        self.reduce = self._conv("reduce", hidden)
-        self.reduce_norm = self._batch_norm("reduce_norm", **BATCH_NORM)
+        self.squeeze = self._conv("squeeze", channels, hidden)
+        self.squeeze_norm = self._batch_norm("squeeze_norm", hidden, **BATCH_NORM)
+        self.excite = self._conv("excite", hidden, channels, zero=self.identity_init)
+        self.reduce = self._conv("reduce", channels, hidden)
+        self.reduce_norm = self._batch_norm("reduce_norm", hidden, **BATCH_NORM)
         self.dilated, self.dilated_norms = [], []
         for i in range(DILATED_CONVOLUTIONS):
-            self.dilated.append(self._conv(f"dilated_{i}", hidden, 3, dilation=self.dilation))
-            self.dilated_norms.append(self._batch_norm(f"dilated_{i}_norm", **BATCH_NORM))
+            conv = self._conv(f"dilated_{i}", hidden, hidden, 3, dilation=self.dilation)
+            self.dilated.append(conv)
+            self.dilated_norms.append(self._batch_norm(f"dilated_{i}_norm", hidden, **BATCH_NORM))
         # One zero factor makes the product zero. With both at zero, neither would get a gradient.
         zero = self.identity_init and self.fusion == "add"
-        self.score = self._conv("score", 1, zero=zero)
-        for layer in (self.squeeze, self.reduce):
-            layer.build((None, None, None, channels))
-        for layer in (
-            self.squeeze_norm,
-            self.excite,
-            self.reduce_norm,
-            *self.dilated,
-            *self.dilated_norms,
-            self.score,
-        ):
-            layer.build((None, None, None, hidden))
+        self.score = self._conv("score", hidden, 1, zero=zero)
 
     def _attention(self, inputs: Any, training: bool | None) -> Any:
         logits = FUSIONS[self.fusion](

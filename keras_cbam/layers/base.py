@@ -10,13 +10,11 @@ from keras import ops
 
 from keras_cbam.layers.arguments import get_activation, validate_choice
 
-# The axes of a feature map, and the permutations to channels_last and back.
+# The axes of a feature map.
 AXES = {
     "channels_last": "(batch, height, width, channels)",
     "channels_first": "(batch, channels, height, width)",
 }
-_TO_CHANNELS_LAST = {"channels_last": None, "channels_first": (0, 2, 3, 1)}
-_FROM_CHANNELS_LAST = {"channels_last": None, "channels_first": (0, 3, 1, 2)}
 # Activations that are known to be 0.5 at zero. `identity_init` evaluates all others, which is
 # impossible while a model is traced.
 HALF_AT_ZERO = (keras.activations.sigmoid, keras.activations.hard_sigmoid)
@@ -225,6 +223,7 @@ class AttentionLayer(Refinement):
     def _conv(
         self,
         name: str,
+        channels: int,
         filters: int,
         kernel_size: int = 1,
         *,
@@ -232,9 +231,9 @@ class AttentionLayer(Refinement):
         use_bias: bool = True,
         zero: bool = False,
     ) -> Any:
-        """Return a convolution of the gate. With `zero`, its weights start at zero."""
+        """Return a built convolution of the gate. With `zero`, its weights start at zero."""
         kind = Pointwise if kernel_size == 1 else keras.layers.Conv2D
-        return kind(
+        layer = kind(
             filters,
             kernel_size,
             padding="same",
@@ -248,17 +247,19 @@ class AttentionLayer(Refinement):
             dtype=self.gate_dtype,
             name=name,
         )
+        layer.build((None, None, None, channels))
+        return layer
 
-    def _batch_norm(self, name: str, **settings: Any) -> Any:
-        return keras.layers.BatchNormalization(dtype=self.gate_dtype, name=name, **settings)
+    def _batch_norm(self, name: str, channels: int, **settings: Any) -> Any:
+        layer = keras.layers.BatchNormalization(dtype=self.gate_dtype, name=name, **settings)
+        layer.build((None, None, None, channels))
+        return layer
 
     def _to_channels_last(self, x: Any) -> Any:
-        axes = _TO_CHANNELS_LAST[self.data_format]
-        return x if axes is None else ops.transpose(x, axes)
+        return x if self.data_format == "channels_last" else ops.transpose(x, (0, 2, 3, 1))
 
     def _from_channels_last(self, x: Any) -> Any:
-        axes = _FROM_CHANNELS_LAST[self.data_format]
-        return x if axes is None else ops.transpose(x, axes)
+        return x if self.data_format == "channels_last" else ops.transpose(x, (0, 3, 1, 2))
 
 
 @keras.saving.register_keras_serializable(package="keras_cbam")

@@ -111,12 +111,10 @@ class ChannelAttention(AttentionLayer):
         super().build(input_shape)
         channels = self._channels(input_shape)
         hidden = hidden_channels(channels, self.reduction_ratio)
-        self.squeeze = self._conv("squeeze", hidden, use_bias=self.use_bias)
+        self.squeeze = self._conv("squeeze", channels, hidden, use_bias=self.use_bias)
         self.excite = self._conv(
-            "excite", channels, use_bias=self.use_bias, zero=self.identity_init
+            "excite", hidden, channels, use_bias=self.use_bias, zero=self.identity_init
         )
-        self.squeeze.build((None, 1, 1, channels))
-        self.excite.build((None, 1, 1, hidden))
 
     def _attention(self, inputs: Any, training: bool | None) -> Any:
         logits = sum(self._mlp(self._pool(name, inputs)) for name in self.pools)

@@ -104,8 +104,7 @@ class SpatialAttention(AttentionLayer):
         super().build(input_shape)
         self.pool: Any = None
         if CONV in self.pools:
-            self.pool = self._conv("pool", 1, use_bias=False)
-            self.pool.build((None, None, None, self._channels(input_shape)))
+            self.pool = self._conv("pool", self._channels(input_shape), 1, use_bias=False)
         # Start either the normalization's gamma or the kernel at zero, never both: at the first
         # training step, batch normalization rescales a zero kernel to unit variance.
         zero = self.identity_init and not self.use_batch_norm
@@ -121,10 +120,10 @@ class SpatialAttention(AttentionLayer):
         if self.use_batch_norm:
             self.batch_norm = self._batch_norm(
                 "batch_norm",
+                channels=1,
                 gamma_initializer="zeros" if self.identity_init else fresh(self.gamma_initializer),
                 **BATCH_NORM,
             )
-            self.batch_norm.build((None, None, None, 1))
         else:
             self.bias = self.add_weight(
                 shape=(1,),
