@@ -88,12 +88,7 @@ def convert(
         raise InputError(f"Expected a .keras file to write. Received: {output}")
     check_writable(output.parent)
     state_dict = read_state_dict(checkpoint)
-    model = build_reference(
-        state_dict,
-        image_size=image_size,
-        classifier_activation=None,
-        include_preprocessing=include_preprocessing,
-    )
+    model = build_reference(state_dict, image_size, None, include_preprocessing)
     parity = compare_with_torch(model, state_dict)
     if not parity.agrees:
         raise ConversionError(

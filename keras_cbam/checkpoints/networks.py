@@ -86,21 +86,15 @@ def load_reference(
         ...         print(str(error).split(",")[0])
         Expected the weights of a ResNet
     """
-    return build_reference(
-        read_state_dict(path),
-        image_size=image_size,
-        classifier_activation=classifier_activation,
-        include_preprocessing=include_preprocessing,
-        name=name,
-    )
+    arrays = read_state_dict(path)
+    return build_reference(arrays, image_size, classifier_activation, include_preprocessing, name)
 
 
 def build_reference(
     arrays: Mapping[str, np.ndarray],
-    *,
-    image_size: int | tuple[int | None, int | None] | None = None,
-    classifier_activation: Any = "softmax",
-    include_preprocessing: bool = False,
+    image_size: int | tuple[int | None, int | None] | None,
+    classifier_activation: Any,
+    include_preprocessing: bool,
     name: str | None = None,
 ) -> keras.Model:
     """Return the model of `load_reference` for weights that `read_state_dict` has read.
@@ -124,18 +118,15 @@ def build_reference(
         x = features(scaled, network, stem, architecture.attention)
         x = classifier(x, architecture.classes, classifier_activation)
         model = keras.Model(pixels, x, name=name or architecture.name)
-        assign_weights(_addressed(model), arrays, f"a {architecture.name}")
+        addressed = {_address(layer.name): layer for layer in model.layers if layer.weights}
+        assign_weights(addressed, arrays, f"a {architecture.name}")
     except ValueError as error:
         raise InputError(str(error)) from error
     return model
 
 
-def _addressed(model: keras.Model) -> dict[str, keras.layers.Layer]:
-    """Return the layers of a model that have weights, by the prefix of their names in PyTorch."""
-    return {_address(layer.name): layer for layer in model.layers if layer.weights}
-
-
 def _address(name: str) -> str:
+    """Return the prefix of the names in PyTorch of the weights of a Keras layer."""
     # Keras names count blocks from 1, PyTorch names from 0.
     name = re.sub(r"(?<=_block)\d+", lambda found: str(int(found[0]) - 1), name)
     found = ((re.fullmatch(pattern, name), address) for pattern, address in ADDRESSES)

@@ -36,10 +36,14 @@ def validate_choice(argument: str, value: Any, known: Iterable[str]) -> None:
         )
 
 
+def at_least(value: Any, smallest: int) -> bool:
+    """Return whether `value` is an integer of at least `smallest`. A bool is not."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= smallest
+
+
 def validate_positive(argument: str, value: Any, *, odd: bool = False) -> None:
     """Raise ValueError unless `value` is an integer of at least 1, and odd if `odd` is set."""
-    integer = isinstance(value, Integral) and not isinstance(value, bool)
-    if not integer or value < 1 or (odd and value % 2 == 0):
+    if not at_least(value, 1) or (odd and value % 2 == 0):
         raise ValueError(
             f"Argument `{argument}` must be an {'odd ' if odd else ''}integer of at least 1. "
             f"Received: {argument}={value}"

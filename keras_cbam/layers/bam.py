@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from keras_cbam.layers.arguments import get_activation, validate_choice, validate_positive
-from keras_cbam.layers.base import AttentionLayer, hidden_channels
+from keras_cbam.layers.base import AttentionLayer, hidden_channels, shared_options
 
 # How the logits of the two branches are combined: in the authors' code, and in the paper's text.
 FUSIONS = {"multiply": ops.multiply, "add": ops.add}
@@ -72,6 +72,14 @@ class BAM(AttentionLayer):
         ((2, 8, 8, 32), True)
     """
 
+    _options = (
+        *AttentionLayer._options,
+        "reduction_ratio",
+        "dilation",
+        "fusion",
+        "hidden_activation",
+    )
+
     def __init__(
         self,
         reduction_ratio: int = 16,
@@ -87,16 +95,7 @@ class BAM(AttentionLayer):
         data_format: str | None = None,
         **kwargs: Any,
     ):
-        super().__init__(
-            gate_activation=gate_activation,
-            identity_init=identity_init,
-            kernel_initializer=kernel_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            bias_regularizer=bias_regularizer,
-            data_format=data_format,
-            **kwargs,
-        )
+        super().__init__(**shared_options(locals()))
         validate_positive("reduction_ratio", reduction_ratio)
         validate_positive("dilation", dilation)
         validate_choice("fusion", fusion, FUSIONS)
@@ -109,44 +108,25 @@ class BAM(AttentionLayer):
         super().build(input_shape)
         channels = self._channels(input_shape)
         hidden = hidden_channels(channels, self.reduction_ratio)
-        self.squeeze = self._conv("squeeze", hidden)
-        self.squeeze_norm = self._batch_norm("squeeze_norm", **BATCH_NORM)
-        self.excite = self._conv("excite", channels, zero=self.identity_init)
-        self.reduce = self._conv("reduce", hidden)
-        self.reduce_norm = self._batch_norm("reduce_norm", **BATCH_NORM)
+        self.squeeze = self._conv("squeeze", channels, hidden)
+        self.squeeze_norm = self._batch_norm("squeeze_norm", hidden, **BATCH_NORM)
+        self.excite = self._conv("excite", hidden, channels, zero=self.identity_init)
+        self.reduce = self._conv("reduce", channels, hidden)
+        self.reduce_norm = self._batch_norm("reduce_norm", hidden, **BATCH_NORM)
         self.dilated, self.dilated_norms = [], []
         for i in range(DILATED_CONVOLUTIONS):
-            self.dilated.append(self._conv(f"dilated_{i}", hidden, 3, dilation=self.dilation))
-            self.dilated_norms.append(self._batch_norm(f"dilated_{i}_norm", **BATCH_NORM))
+            conv = self._conv(f"dilated_{i}", hidden, hidden, 3, dilation=self.dilation)
+            self.dilated.append(conv)
+            self.dilated_norms.append(self._batch_norm(f"dilated_{i}_norm", hidden, **BATCH_NORM))
         # One zero factor makes the product zero. With both at zero, neither would get a gradient.
         zero = self.identity_init and self.fusion == "add"
-        self.score = self._conv("score", 1, zero=zero)
-        for layer in (self.squeeze, self.reduce):
-            layer.build((None, None, None, channels))
-        for layer in (
-            self.squeeze_norm,
-            self.excite,
-            self.reduce_norm,
-            *self.dilated,
-            *self.dilated_norms,
-            self.score,
-        ):
-            layer.build((None, None, None, hidden))
+        self.score = self._conv("score", hidden, 1, zero=zero)
 
     def _attention(self, inputs: Any, training: bool | None) -> Any:
         logits = FUSIONS[self.fusion](
             self._channel_branch(inputs, training), self._spatial_branch(inputs, training)
         )
         return self._from_channels_last(self._gate(logits))
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "reduction_ratio": self.reduction_ratio,
-            "dilation": self.dilation,
-            "fusion": self.fusion,
-            "hidden_activation": keras.activations.serialize(self.hidden_activation),
-        }
 
     def _gate(self, logits: Any) -> Any:
         return super()._gate(logits) if self.identity_init else 1 + self.gate_activation(logits)

@@ -10,16 +10,20 @@ from keras import ops
 
 from keras_cbam.layers.arguments import get_activation, validate_choice
 
-# The axes of a feature map, and the permutations to channels_last and back.
+# The axes of a feature map.
 AXES = {
     "channels_last": "(batch, height, width, channels)",
     "channels_first": "(batch, channels, height, width)",
 }
-_TO_CHANNELS_LAST = {"channels_last": None, "channels_first": (0, 2, 3, 1)}
-_FROM_CHANNELS_LAST = {"channels_last": None, "channels_first": (0, 3, 1, 2)}
 # Activations that are known to be 0.5 at zero. `identity_init` evaluates all others, which is
 # impossible while a model is traced.
 HALF_AT_ZERO = (keras.activations.sigmoid, keras.activations.hard_sigmoid)
+# The modules that write an option for a configuration, by the end of the option's name.
+WRITERS: dict[str, Any] = {
+    "activation": keras.activations,
+    "initializer": keras.initializers,
+    "regularizer": keras.regularizers,
+}
 
 
 class Refinement(keras.layers.Layer):
@@ -68,6 +72,17 @@ class AttentionLayer(Refinement):
         ValueError: if an activation or the data format is unknown, or if `identity_init` is set
             and the gate activation is not 0.5 at zero.
     """
+
+    # The arguments that `get_config` returns, each also an attribute. A subclass adds its own.
+    _options: tuple[str, ...] = (
+        "gate_activation",
+        "identity_init",
+        "kernel_initializer",
+        "bias_initializer",
+        "kernel_regularizer",
+        "bias_regularizer",
+        "data_format",
+    )
 
     def __init__(
         self,
@@ -168,16 +183,12 @@ class AttentionLayer(Refinement):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "gate_activation": keras.activations.serialize(self.gate_activation),
-            "identity_init": self.identity_init,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
-            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
-            "data_format": self.data_format,
-        }
+        config = super().get_config()
+        for name in self._options:
+            writer = WRITERS.get(name.rpartition("_")[2])
+            value = getattr(self, name)
+            config[name] = writer.serialize(value) if writer else value
+        return config
 
     def _validate_rank(self, input_shape: Any) -> None:
         if len(input_shape) != 4:
@@ -212,6 +223,7 @@ class AttentionLayer(Refinement):
     def _conv(
         self,
         name: str,
+        channels: int,
         filters: int,
         kernel_size: int = 1,
         *,
@@ -219,9 +231,9 @@ class AttentionLayer(Refinement):
         use_bias: bool = True,
         zero: bool = False,
     ) -> Any:
-        """Return a convolution of the gate. With `zero`, its weights start at zero."""
+        """Return a built convolution of the gate. With `zero`, its weights start at zero."""
         kind = Pointwise if kernel_size == 1 else keras.layers.Conv2D
-        return kind(
+        layer = kind(
             filters,
             kernel_size,
             padding="same",
@@ -235,17 +247,19 @@ class AttentionLayer(Refinement):
             dtype=self.gate_dtype,
             name=name,
         )
+        layer.build((None, None, None, channels))
+        return layer
 
-    def _batch_norm(self, name: str, **settings: Any) -> Any:
-        return keras.layers.BatchNormalization(dtype=self.gate_dtype, name=name, **settings)
+    def _batch_norm(self, name: str, channels: int, **settings: Any) -> Any:
+        layer = keras.layers.BatchNormalization(dtype=self.gate_dtype, name=name, **settings)
+        layer.build((None, None, None, channels))
+        return layer
 
     def _to_channels_last(self, x: Any) -> Any:
-        axes = _TO_CHANNELS_LAST[self.data_format]
-        return x if axes is None else ops.transpose(x, axes)
+        return x if self.data_format == "channels_last" else ops.transpose(x, (0, 2, 3, 1))
 
     def _from_channels_last(self, x: Any) -> Any:
-        axes = _FROM_CHANNELS_LAST[self.data_format]
-        return x if axes is None else ops.transpose(x, axes)
+        return x if self.data_format == "channels_last" else ops.transpose(x, (0, 3, 1, 2))
 
 
 @keras.saving.register_keras_serializable(package="keras_cbam")
@@ -265,6 +279,15 @@ class Pointwise(keras.layers.Conv2D):
         # On PyTorch, Keras's own matrix product of float64 tensors is float32.
         outputs = ops.cast(outputs, self.compute_dtype)
         return outputs + self.bias if self.use_bias else outputs
+
+
+def shared_options(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `AttentionLayer` among those of a subclass, as `locals()` gives them.
+
+    They include the `**kwargs` of the subclass.
+    """
+    shared = {name: arguments[name] for name in AttentionLayer._options}
+    return {**shared, **arguments["kwargs"]}
 
 
 def _no_rows(x: Any) -> Any:

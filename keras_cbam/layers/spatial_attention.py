@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from keras_cbam.layers.arguments import validate_pooling, validate_positive
-from keras_cbam.layers.base import AttentionLayer, fresh
+from keras_cbam.layers.base import AttentionLayer, fresh, shared_options
 
 POOLS = {"avg": ops.mean, "max": ops.max}
 # A pool with weights, in addition to those in POOLS.
@@ -69,6 +69,14 @@ class SpatialAttention(AttentionLayer):
         (2, 8, 8, 1)
     """
 
+    _options = (
+        *AttentionLayer._options,
+        "kernel_size",
+        "pooling",
+        "use_batch_norm",
+        "gamma_initializer",
+    )
+
     def __init__(
         self,
         kernel_size: int = 7,
@@ -84,16 +92,7 @@ class SpatialAttention(AttentionLayer):
         data_format: str | None = None,
         **kwargs: Any,
     ):
-        super().__init__(
-            gate_activation=gate_activation,
-            identity_init=identity_init,
-            kernel_initializer=kernel_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            bias_regularizer=bias_regularizer,
-            data_format=data_format,
-            **kwargs,
-        )
+        super().__init__(**shared_options(locals()))
         validate_positive("kernel_size", kernel_size, odd=True)
         self.kernel_size = kernel_size
         self.pooling = pooling
@@ -105,8 +104,7 @@ class SpatialAttention(AttentionLayer):
         super().build(input_shape)
         self.pool: Any = None
         if CONV in self.pools:
-            self.pool = self._conv("pool", 1, use_bias=False)
-            self.pool.build((None, None, None, self._channels(input_shape)))
+            self.pool = self._conv("pool", self._channels(input_shape), 1, use_bias=False)
         # Start either the normalization's gamma or the kernel at zero, never both: at the first
         # training step, batch normalization rescales a zero kernel to unit variance.
         zero = self.identity_init and not self.use_batch_norm
@@ -122,10 +120,10 @@ class SpatialAttention(AttentionLayer):
         if self.use_batch_norm:
             self.batch_norm = self._batch_norm(
                 "batch_norm",
+                channels=1,
                 gamma_initializer="zeros" if self.identity_init else fresh(self.gamma_initializer),
                 **BATCH_NORM,
             )
-            self.batch_norm.build((None, None, None, 1))
         else:
             self.bias = self.add_weight(
                 shape=(1,),
@@ -144,15 +142,6 @@ class SpatialAttention(AttentionLayer):
         else:
             logits = self.batch_norm(logits, training=training)
         return self._from_channels_last(self._gate(logits))
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "kernel_size": self.kernel_size,
-            "pooling": self.pooling,
-            "use_batch_norm": self.use_batch_norm,
-            "gamma_initializer": keras.initializers.serialize(self.gamma_initializer),
-        }
 
     def _pool(self, name: str, inputs: Any) -> Any:
         if name == CONV:

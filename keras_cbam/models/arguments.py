@@ -9,6 +9,8 @@ from typing import Any
 
 import keras
 
+from keras_cbam.layers.arguments import at_least
+
 
 def with_channels(size: tuple[int | None, int | None], channels: int) -> tuple[int | None, ...]:
     """Return the shape of images of a height and width in Keras's default data format."""
@@ -46,17 +48,13 @@ def _validate_shape(argument: str, shape: Any, smallest: int) -> None:
     last = keras.config.image_data_format() == "channels_last"
     sizes = tuple(shape) if isinstance(shape, list | tuple) else ()
     places, channels = (sizes[:2], sizes[2:]) if last else (sizes[1:], sizes[:1])
-    fits = len(sizes) == 3 and all(size is None or _at_least(size, smallest) for size in places)
-    if not fits or not _at_least(channels[0], 1):
+    fits = len(sizes) == 3 and all(size is None or at_least(size, smallest) for size in places)
+    if not fits or not at_least(channels[0], 1):
         axes = "(height, width, channels)" if last else "(channels, height, width)"
         raise ValueError(
             f"Argument `{argument}` must be of {axes}, with height and width None or at least "
             f"{smallest}. Received: {argument}={shape}"
         )
-
-
-def _at_least(size: Any, smallest: int) -> bool:
-    return isinstance(size, Integral) and not isinstance(size, bool) and int(size) >= smallest
 
 
 def height_and_width(image_size: Any, smallest: int) -> tuple[Any, Any]:
@@ -69,7 +67,7 @@ def height_and_width(image_size: Any, smallest: int) -> tuple[Any, Any]:
     if (
         not isinstance(pair, list | tuple)
         or len(pair) != 2
-        or not all(size is None or _at_least(size, smallest) for size in pair)
+        or not all(size is None or at_least(size, smallest) for size in pair)
     ):
         raise ValueError(
             "Argument `image_size` must be an integer, or a height and a width, each None or at "

@@ -9,7 +9,7 @@ import keras
 
 from keras_cbam.models import initializers
 from keras_cbam.surgery import ATTENTIONS, AttentionPoint
-from keras_cbam.surgery.plan import PLACES, Factory, Insertion
+from keras_cbam.surgery.plan import PLACES, Factory, Insertion, check_attention
 
 # Makes the attention layer for a point. It receives the point and the address of its block or
 # stage.
@@ -49,18 +49,9 @@ class Attention:
         """
         if attention is None:
             return cls()
+        check_attention(attention, "None, ")
         if isinstance(attention, str):
-            if attention not in ATTENTIONS:
-                raise ValueError(
-                    f"Argument `attention` must be None, one of {tuple(ATTENTIONS)} or a factory. "
-                    f"Received: attention={attention}"
-                )
             return cls(_named(attention), bam_stages if attention in PLACES else ())
-        if isinstance(attention, type | keras.layers.Layer) or not callable(attention):
-            raise TypeError(
-                "Argument `attention` must be None, a name or a factory that receives a point, "
-                f"such as `lambda point: CBAM(8)`. Received: attention={attention}"
-            )
         return cls(lambda point, address: Insertion(point, attention).make())
 
     def in_block(self, x: Any, layer: str, address: str, *, stage: int) -> Any:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 
 from keras_cbam.layers.base import Refinement
+
+T = TypeVar("T")
 
 
 def has_layers(layer: Any) -> bool:
@@ -77,14 +79,21 @@ def check_head(model: keras.Model, addresses: Iterable[str], head: Collection[st
         addresses: the addresses of all layers of the model.
         head: names to check.
     """
-    if isinstance(head, str):
-        raise ValueError(f"Argument `head` must be a collection of names. Received: {head}")
     addresses = tuple(addresses)
-    unknown = {name for name in head if not any(within(each, [name]) for each in addresses)}
+    check_names(model, "head", head, lambda name: any(within(each, [name]) for each in addresses))
+
+
+def check_names(
+    model: keras.Model, argument: str, names: Collection[str], known: Callable[[str], bool]
+) -> None:
+    """Raise a `ValueError` unless `names`, the value of an argument, are all known in the model."""
+    if isinstance(names, str):
+        raise ValueError(f"Argument `{argument}` must be a collection of names. Received: {names}")
+    unknown = sorted({name for name in names if not known(name)})
     if unknown:
         raise ValueError(
-            f"Argument `head` must name layers of the model. Received: {sorted(unknown)}, which "
-            f"are not in model {model.name}"
+            f"Argument `{argument}` must name layers of the model. Received: {unknown}, which are "
+            f"not in model {model.name}"
         )
 
 
@@ -99,11 +108,21 @@ def held_layers(layer: Any) -> list[Any]:
 
 def layers_inside(layer: keras.Operation) -> list[keras.Operation]:
     """Return the layer and all layers inside it, in the order it holds them."""
-    found: dict[int, keras.Operation] = {}
-    pending = deque([layer])
+    return list(reached([layer], held_layers))
+
+
+def reached(start: Iterable[T], onward: Callable[[T], Iterable[T]]) -> Iterator[T]:
+    """Yield all objects that `onward` leads to from those at the start, each once, nearest first.
+
+    Args:
+        start: the objects to begin with, which are yielded too.
+        onward: returns the objects that follow an object. It is asked once for each.
+    """
+    pending = deque(start)
+    seen: set[int] = set()
     while pending:
         current = pending.popleft()
-        if id(current) not in found:
-            found[id(current)] = current
-            pending += held_layers(current)
-    return list(found.values())
+        if id(current) not in seen:
+            seen.add(id(current))
+            yield current
+            pending += onward(current)

@@ -18,12 +18,7 @@ from keras_cbam.surgery.pyramid import FeaturePyramidModel, join
 Call = Callable[..., Any]
 
 
-def call_copy(original: Any, copied: Any, /, *args: Any, **kwargs: Any) -> Any:
-    """Call the copy with the arguments of the original."""
-    return copied(*args, **kwargs)
-
-
-def copy_model(model: keras.Model, call: Call = call_copy) -> keras.Model:
+def copy_model(model: keras.Model, call: Call) -> keras.Model:
     """Return a copy of a model's graph with the weights of the original, not compiled.
 
     Nested models and models inside wrappers are copied the same way. Shared layers stay shared
@@ -210,11 +205,9 @@ def _used_by(value: Any, seen: set[int]) -> Iterator[Any]:
     elif inspect.isfunction(value):
         found = inspect.getclosurevars(value)
         at_hand = [value.__defaults__, value.__kwdefaults__, found.nonlocals, found.globals]
-        for item in at_hand:
-            yield from _used_by(item, seen)
+        yield from _used_by(at_hand, seen)
     elif isinstance(value, dict):
-        for item in value.values():
-            yield from _used_by(item, seen)
+        yield from _used_by(list(value.values()), seen)
     elif isinstance(value, list | tuple):
         for item in value:
             yield from _used_by(item, seen)

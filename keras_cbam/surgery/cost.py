@@ -53,11 +53,6 @@ def added_parameters(
     for insertion in plan(read_graph(open_blocks(model)), attention, points).values():
         layer = insertion.make()
         layer.build(insertion.point.shape)
-        added.append(
-            AddedParameters(
-                insertion.point,
-                count_parameters(layer.weights),
-                count_parameters(layer.trainable_weights),
-            )
-        )
+        counts = map(count_parameters, (layer.weights, layer.trainable_weights))
+        added.append(AddedParameters(insertion.point, *counts))
     return tuple(added)

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from keras_cbam.layers import AttentionLayer
-from keras_cbam.surgery.addresses import layers_inside, walk
+from keras_cbam.surgery.addresses import check_names, layers_inside, walk
 from keras_cbam.surgery.copying import copy_model, wraps_model
 from keras_cbam.surgery.graph import as_functional, has_graph
 
@@ -40,18 +40,11 @@ def detach_attention(model: keras.Model, *, layers: Collection[str] = ()) -> ker
         >>> len(plain.layers) == len(model.layers)
         True
     """
-    if isinstance(layers, str):
-        raise ValueError(f"Argument `layers` must be a collection of names. Received: {layers}")
     as_functional(model)
     # A layer that holds attention can be removed as a whole.
     named = {**dict(walk(model)), **dict(walk(model, has_graph))}
     addresses = {a: x for a, x in named.items() if not isinstance(x, keras.layers.InputLayer)}
-    unknown = sorted(set(layers) - set(addresses))
-    if unknown:
-        raise ValueError(
-            f"Argument `layers` must name layers of the model. Received: {unknown}, which "
-            f"are not in model {model.name}"
-        )
+    check_names(model, "layers", layers, addresses.__contains__)
     removed = {id(addresses[name]) for name in layers}
 
     def call(original: Any, copied: Any, /, *args: Any, **kwargs: Any) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_cbam.compiled import compiled, in_batches
 from keras_cbam.layers import AttentionLayer, ChannelAttention
-from keras_cbam.surgery.gate_switch import gates_passed_to, in_order, model_gates, used_again
+from keras_cbam.surgery.gate_switch import model_gates, run_watched
 from keras_cbam.surgery.use_inputs import rows_of
 
 # A unit that varies by less than this share of the terms it sums is not scaled up: it is noise.
@@ -67,18 +67,13 @@ def start_gates(model: keras.Model, inputs: Any, *, batch_size: int = 32) -> Non
     together = keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
 
     def pooled(*tensors: Any) -> list[list[Any]]:
-        seen: dict[int, list[Any]] = {}
-
-        def keep(index: int, values: Any, features: Any) -> Any:
-            if index in seen:
-                raise used_again(gates[index])
+        def pool(index: int, values: Any, features: Any) -> tuple[list[Any], Any]:
             layer = gates[index].owner
-            seen[index] = [layer._pool(name, features) for name in layer.pools]
-            return values
+            return [layer._pool(name, features) for name in layer.pools], values
 
-        with gates_passed_to(keep, gates):
-            model(keras.tree.pack_sequence_as(together, tensors), training=False)
-        return in_order(seen, gates)
+        inputs = keras.tree.pack_sequence_as(together, tensors)
+        _, found = run_watched(model, inputs, gates, pool)
+        return [pools for (pools,) in found]
 
     arrays = keras.tree.flatten(together)
     found = in_batches(compiled(pooled, model.variables), arrays, batch_size)

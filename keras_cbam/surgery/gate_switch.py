@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -85,26 +84,55 @@ def _kind(layer: AttentionLayer) -> str:
     return "both" if isinstance(layer, BAM) else "channel"
 
 
-@contextmanager
-def gates_passed_to(
-    replace: Callable[[int, Any, Any], Any], gates: Sequence[Gate]
-) -> Iterator[None]:
-    """Within this context, layers use the result of `replace` in place of their gates.
-
-    TensorFlow and JAX call `replace` while they trace a graph.
+def run_watched(
+    model: keras.Model,
+    inputs: Any,
+    gates: Sequence[Gate],
+    watch: Callable[[int, Any, Any], tuple[Any, Any]],
+    repeated: Collection[int] = (),
+) -> tuple[Any, list[list[Any]]]:
+    """Run a model in inference mode, and pass each of its gates to `watch`.
 
     Args:
-        replace: `replace(index, values, inputs)` receives the index of a gate, its values and the
-            inputs of its layer.
-        gates: the gates to replace.
+        model: a built `keras.Model`. The call may be traced into a graph.
+        inputs: a batch of inputs of the model, as tensors.
+        gates: the gates of the model.
+        watch: `watch(index, values, features)` receives the index of a gate, its values and the
+            inputs of its layer. It returns a result, and the values to use in place of the gate.
+        repeated: ids of the layers that the model may use several times.
+
+    Returns:
+        The outputs of the model, and for each gate the results of `watch`, one for each call.
+
+    Raises:
+        ValueError: if an attention layer is used several times, or not at all.
     """
+    found: list[list[Any]] = [[] for _ in gates]
+
+    def replace(index: int, values: Any, features: Any) -> Any:
+        if found[index] and id(gates[index].owner) not in repeated:
+            raise ValueError(
+                "Expected attention layers that the model uses once. Received: "
+                f"{gates[index].layer}, which it uses several times"
+            )
+        result, values = watch(index, values, features)
+        found[index].append(result)
+        return values
+
     for index, gate in enumerate(gates):
         gate.owner._replace_gates = partial(replace, index)
     try:
-        yield
+        outputs = model(inputs, training=False)
     finally:
         for gate in gates:
             gate.owner._replace_gates = None
+    for gate, results in zip(gates, found, strict=True):
+        if not results:
+            raise ValueError(
+                "Expected attention layers that the model uses in inference. Received: "
+                f"{gate.layer}, which it holds but does not use"
+            )
+    return outputs, found
 
 
 class GateSwitch:
@@ -160,55 +188,20 @@ class GateSwitch:
                 np.float32(replaced),
             ),
         )
-        with gates_passed_to(lambda index, gates, _: self._replace(index, gates), self.gates):
-            answers, moments = self._function(*data)
+        answers, moments = self._function(*data)
         answers = keras.tree.map_structure(lambda each: ops.convert_to_numpy(each)[:count], answers)
         return answers, keras.tree.map_structure(ops.convert_to_numpy, moments)
 
     def _trace(self, inputs: Any, weights: Any, constants: Any, replaced: Any) -> Any:
-        self._weights, self._constants, self._replaced = weights, constants, replaced
-        self._moments: dict[int, GateMoments] = {}
-        answers = self._answers(self._model(inputs, training=False))
-        moments = in_order(self._moments, self.gates)
-        del self._weights, self._constants, self._replaced, self._moments
-        return answers, moments
+        def switch(index: int, gates: Any, _: Any) -> tuple[GateMoments, Any]:
+            owner = self.gates[index].owner
+            values = owner._to_channels_last(gates)
+            constant = ops.cast(constants[index], values.dtype)
+            chosen = ops.where(replaced[index] > 0, constant, values)
+            return _moments(values, weights), owner._from_channels_last(chosen)
 
-    def _replace(self, index: int, gates: Any) -> Any:
-        owner = self.gates[index].owner
-        if index in self._moments:
-            raise used_again(self.gates[index])
-        values = owner._to_channels_last(gates)
-        self._moments[index] = _moments(values, self._weights)
-        constants = ops.cast(self._constants[index], values.dtype)
-        chosen = ops.where(self._replaced[index] > 0, constants, values)
-        return owner._from_channels_last(chosen)
-
-
-def in_order(found: Mapping[int, Any], gates: Sequence[Gate]) -> list[Any]:
-    """Return the entries of `found` in the order of the gates.
-
-    Args:
-        found: entries by the index of the gate.
-        gates: the gates of the model.
-
-    Raises:
-        ValueError: if the model did not use one of the gates.
-    """
-    for index, gate in enumerate(gates):
-        if index not in found:
-            raise ValueError(
-                "Expected attention layers that the model uses in inference. Received: "
-                f"{gate.layer}, which it holds but does not use"
-            )
-    return [found[index] for index in range(len(gates))]
-
-
-def used_again(gate: Gate) -> ValueError:
-    """Return the error for a layer that a model uses several times."""
-    return ValueError(
-        f"Expected attention layers that the model uses once. Received: {gate.layer}, which it "
-        "uses several times"
-    )
+        outputs, moments = run_watched(self._model, inputs, self.gates, switch)
+        return self._answers(outputs), [each for (each,) in moments]
 
 
 def _moments(gates: Any, weights: Any) -> GateMoments:

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_cbam.surgery.addresses import has_layers, layers_inside, walk
-from keras_cbam.surgery.gate_switch import gates_passed_to, in_order, model_gates, used_again
+from keras_cbam.surgery.gate_switch import model_gates, run_watched
 
 
 class SeenGate(NamedTuple):
@@ -41,24 +41,18 @@ def seen_gates(model: keras.Model, inputs: Any) -> list[SeenGate]:
     """
     gates = model_gates(model)
     framed = _inside_time_distributed(model)
-    found: dict[int, list[Any]] = {}
-    places: dict[int, tuple[int, int]] = {}
 
-    def keep(index: int, values: Any, features: Any) -> Any:
+    def see(index: int, values: Any, features: Any) -> tuple[Any, Any]:
         owner = gates[index].owner
-        if index in found and id(owner) not in framed:
-            raise used_again(gates[index])
         height, width = (features.shape[axis] for axis in owner.spatial_axes)
-        places[index] = (height, width)
-        found.setdefault(index, []).append(owner._to_channels_last(values))
-        return values
+        return (owner._to_channels_last(values), (height, width)), values
 
-    with gates_passed_to(keep, gates):
-        model(inputs, training=False)
+    _, found = run_watched(model, inputs, gates, see, repeated=framed)
     seen = []
-    for index, (gate, values) in enumerate(zip(gates, in_order(found, gates), strict=True)):
+    for gate, calls in zip(gates, found, strict=True):
+        values, places = zip(*calls, strict=True)
         whole = ops.stack(values, axis=1) if id(gate.owner) in framed else values[0]
-        seen.append(SeenGate(gate.layer, gate.kind, whole, places[index]))
+        seen.append(SeenGate(gate.layer, gate.kind, whole, places[0]))
     return seen
 
 

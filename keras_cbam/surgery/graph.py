@@ -148,16 +148,8 @@ def _read(
             return sources[:1]
         if has_graph(operation):
             return _read(operation, sources, f"{address}/", graph, attention)
-        node = Node(
-            address,
-            operation,
-            entry["class_name"],
-            entry["config"],
-            sources,
-            len(calls) > 1,
-            arguments,
-            len(graph),
-        )
+        kind, settings, shared = entry["class_name"], entry["config"], len(calls) > 1
+        node = Node(address, operation, kind, settings, sources, shared, arguments, len(graph))
         graph.append(node)
         return [node]
 
@@ -244,11 +236,9 @@ def _without_tensors(arguments: Any) -> Any:
 
 def _ends(structure: Any) -> list[History]:
     """Return the inputs or outputs in a model's configuration, in the same order."""
-    if isinstance(structure, dict):
-        structure = [structure[key] for key in sorted(structure)]
-    if isinstance(structure[0], str):
-        return [History(*structure)]
-    return [end for item in structure for end in _ends(item)]
+    # Each of them is a name, a call and an index.
+    parts = keras.tree.flatten(structure)
+    return [History(*parts[start : start + 3]) for start in range(0, len(parts), 3)]
 
 
 # Kinds besides `Global...` that reduce a feature map to no places.

@@ -118,28 +118,22 @@ def _count(
         return Counter({f"{operation.name}/{name}": count for name, count in counts.items()})
     kind = type(operation).__name__
     built_in = type(operation).__module__.startswith("keras.")
+    shapes = [x.shape for x in tensors if hasattr(x, "shape")]
     if not isinstance(operation, keras.layers.Layer):
-        count = _count_operation(
-            operation, [x.shape for x in tensors if hasattr(x, "shape")], outputs
-        )
+        if kind in REFUSED:
+            raise TypeError(
+                f"Operation {operation.name} of class {kind} cannot be counted: it may multiply "
+                "matrices, and no rule says how many"
+            )
+        count = OPERATIONS[kind](operation, shapes, outputs) if kind in OPERATIONS else 0
     elif built_in and kind in LAYERS:
         _refuse_packed(operation)
-        count = LAYERS[kind](operation, [x.shape for x in tensors if hasattr(x, "shape")], outputs)
+        count = LAYERS[kind](operation, shapes, outputs)
     elif built_in and (kind in FREE or PREPROCESSING in type(operation).__module__):
         count = 0
     else:
         count = _opened(operation, args, kwargs).total()
     return Counter({operation.name: count} if count else {})
-
-
-def _count_operation(operation: keras.Operation, shapes: list[Shape], outputs: Any) -> int:
-    kind = type(operation).__name__
-    if kind in REFUSED:
-        raise TypeError(
-            f"Operation {operation.name} of class {kind} cannot be counted: it may multiply "
-            "matrices, and no rule says how many"
-        )
-    return OPERATIONS[kind](operation, shapes, outputs) if kind in OPERATIONS else 0
 
 
 def _refuse_packed(layer: Any) -> None:

@@ -46,6 +46,30 @@ class Insertion(NamedTuple):
         return layer
 
 
+def check_attention(attention: Any, besides: str = "") -> None:
+    """Check that `attention` is a known name or a factory.
+
+    Args:
+        attention: the argument to check.
+        besides: what the caller takes too, for the message: `"None, "`.
+
+    Raises:
+        ValueError: if the name is unknown.
+        TypeError: if `attention` is a layer, a class, or not callable.
+    """
+    if isinstance(attention, str):
+        if attention not in ATTENTIONS:
+            raise ValueError(
+                f"Argument `attention` must be {besides}one of {tuple(ATTENTIONS)} or a factory. "
+                f"Received: attention={attention}"
+            )
+    elif isinstance(attention, type | keras.layers.Layer) or not callable(attention):
+        raise TypeError(
+            f"Argument `attention` must be {besides}a name or a factory that receives a point, "
+            f"such as `lambda point: CBAM(8)`. Received: attention={attention}"
+        )
+
+
 def plan(
     graph: list[Node],
     attention: str | Factory,
@@ -58,13 +82,7 @@ def plan(
         TypeError: as `attach_attention` does.
         ValueError: as `attach_attention` does.
     """
-    if isinstance(attention, type | keras.layers.Layer) or not (
-        isinstance(attention, str) or callable(attention)
-    ):
-        raise TypeError(
-            "Argument `attention` must be a name or a factory that receives a point, such as "
-            f"`lambda point: CBAM(8)`. Received: attention={attention}"
-        )
+    check_attention(attention)
     factory = attention if callable(attention) else _by_name(attention, graph, identity_init)
     places = PLACES.get(attention) if isinstance(attention, str) and points is None else points
     planned = {p.layer: Insertion(p, factory) for p in find_points(graph, places)}
@@ -91,15 +109,7 @@ def _by_name(attention: str, graph: list[Node], identity_init: bool | None) -> F
     """Return the factory of a named attention for the points of a graph.
 
     The layers take the data format and the dtype policy of the layers before them.
-
-    Raises:
-        ValueError: on an unknown name.
     """
-    if attention not in ATTENTIONS:
-        raise ValueError(
-            f"Argument `attention` must be one of {tuple(ATTENTIONS)} or a callable. "
-            f"Received: attention={attention}"
-        )
     nodes = {node.address: node for node in graph}
 
     def make(point: AttentionPoint) -> keras.layers.Layer:

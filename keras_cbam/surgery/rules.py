@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from keras_cbam.surgery.addresses import reached
 from keras_cbam.surgery.graph import Node
 from keras_cbam.surgery.nodes import (
     ACTIVATIONS,
@@ -193,20 +194,18 @@ def _leaves_its_size(node: Node) -> bool:
 
     It does if no convolution comes before a pooling, a resizing, a head or the end of the graph.
     """
-    seen = {node}
-    pending = [node]
-    while pending:
-        current = pending.pop()
-        if not current.consumers:
-            return True
-        for reader in current.consumers:
-            resized = reader.stride != current.stride or reader.kind in POOLINGS
-            if resized or _is_head(reader):
-                return True
-            if not reader.convolutions and reader not in seen:
-                seen.add(reader)
-                pending.append(reader)
-    return False
+
+    def plain_readers(current: Node) -> list[Node]:
+        return [reader for reader in current.consumers if not reader.convolutions]
+
+    return any(
+        not current.consumers
+        or any(
+            reader.stride != current.stride or reader.kind in POOLINGS or _is_head(reader)
+            for reader in current.consumers
+        )
+        for current in reached([node], plain_readers)
+    )
 
 
 def _is_head(node: Node) -> bool:
@@ -230,23 +229,13 @@ def _keeps_scores(node: Node) -> bool:
 
 def _feeds_weights(node: Node) -> bool:
     """Return whether a layer with weights reads the node, directly or indirectly."""
-    seen: set[Node] = set()
-    pending = list(node.consumers)
-    while pending:
-        reader = pending.pop()
-        if reader not in seen:
-            if getattr(reader.operation, "weights", ()):
-                return True
-            seen.add(reader)
-            pending += reader.consumers
-    return False
+    readers = reached(node.consumers, lambda reader: reader.consumers)
+    return any(getattr(reader.operation, "weights", ()) for reader in readers)
 
 
 def block_output(node: Node) -> Node:
     """Return the end of the block whose point is `node`: after its addition, if it has one."""
-    end = node
-    while len(end.consumers) == 1 and drops(end.consumers[0]):
-        end = end.consumers[0]
+    end = follow(node, drops)
     addition = end.consumers[0] if len(end.consumers) == 1 else None
     # If several blocks share their addition, a layer after one would follow all of them.
     if addition and addition.kind in ADDITIONS and not addition.shared:

@@ -45,14 +45,9 @@ class GateUse:
 
     def record(self) -> dict[str, Any]:
         """Return all attributes but the constants, as values for JSON."""
-        return {
-            "layer": self.layer,
-            "kind": self.kind,
-            "mean": self.mean,
-            "over_images": self.over_images,
-            "over_places": self.over_places,
-            "replaced": asdict(self.replaced),
-        }
+        record = {"mean": self.mean, **asdict(self)}
+        del record["constants"]
+        return record
 
 
 @dataclass(frozen=True)
@@ -80,15 +75,8 @@ class AttentionUse:
 
     def record(self) -> dict[str, Any]:
         """Return all attributes as values for JSON."""
-        return {
-            "used": self.used,
-            "sentence": self.sentence(),
-            "images": self.images,
-            "images_per_gate": self.images_per_gate,
-            "accuracy": self.accuracy,
-            "replaced": asdict(self.replaced),
-            "gates": [gate.record() for gate in self.gates],
-        }
+        gates = [gate.record() for gate in self.gates]
+        return {"used": self.used, "sentence": self.sentence(), **asdict(self), "gates": gates}
 
     def sentence(self) -> str:
         """Return one line that says how much the attention matters."""

@@ -16,12 +16,11 @@ def batches(inputs: Any, labels: Any, batch_size: int) -> Iterator[Batch]:
     """Yield batches of arrays or a dataset, each with at least one row, with labels or `None`."""
     done = 0
     for rows, known in _pairs(inputs, batch_size):
-        count = len(keras.tree.flatten(rows)[0])
+        count = _rows(rows)
         if labels is not None:
             known = np.asarray(labels)[done : done + count]
         done += count
-        if count:
-            yield rows, None if known is None else _integers(known, count)
+        yield rows, None if known is None else _integers(known, count)
     if labels is not None and len(np.asarray(labels)) != done:
         raise ValueError(
             f"Expected a label for each input. Received: {len(np.asarray(labels))} labels for "
@@ -31,15 +30,17 @@ def batches(inputs: Any, labels: Any, batch_size: int) -> Iterator[Batch]:
 
 def rows_of(inputs: Any, batch_size: int) -> Iterator[Any]:
     """Yield batches of arrays or a dataset, each with at least one row, without labels."""
-    for rows, _ in _pairs(inputs, batch_size):
-        if len(keras.tree.flatten(rows)[0]):
-            yield rows
+    return (rows for rows, _ in _pairs(inputs, batch_size))
+
+
+def _rows(inputs: Any) -> int:
+    return len(keras.tree.flatten(inputs)[0])
 
 
 def _pairs(inputs: Any, batch_size: int) -> Iterator[Batch]:
-    if isinstance(inputs, keras.utils.PyDataset):
-        return _read(inputs)
-    return _cut(inputs, batch_size)
+    dataset = isinstance(inputs, keras.utils.PyDataset)
+    pairs = _read(inputs) if dataset else _cut(inputs, batch_size)
+    return (pair for pair in pairs if _rows(pair[0]))
 
 
 def _read(dataset: keras.utils.PyDataset) -> Iterator[Batch]:
@@ -57,7 +58,7 @@ def _cut(inputs: Any, batch_size: int) -> Iterator[Batch]:
             "Expected inputs as arrays or as a `keras.utils.PyDataset`. "
             f"Received: {type(inputs).__name__}"
         )
-    for start in range(0, len(keras.tree.flatten(arrays)[0]), batch_size):
+    for start in range(0, _rows(arrays), batch_size):
         part = slice(start, start + batch_size)
         yield keras.tree.map_structure(lambda array, at=part: array[at], arrays), None
 
@@ -83,7 +84,7 @@ def take(batches: Iterator[Batch], chosen: np.ndarray) -> Any:
     """Return the inputs at the chosen indices, as one structure of arrays."""
     parts, done = [], 0
     for rows, _ in batches:
-        count = len(keras.tree.flatten(rows)[0])
+        count = _rows(rows)
         at = chosen[(chosen >= done) & (chosen < done + count)] - done
         parts.append(keras.tree.map_structure(lambda array, at=at: array[at], rows))
         done += count

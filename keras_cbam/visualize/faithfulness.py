@@ -89,10 +89,8 @@ def faithfulness(
     curves = np.zeros((2, len(images), steps + 1))
     for step in range(steps + 1):
         hot = ranks < step / steps
-        for curve, mixed in (
-            (0, np.where(hot, gray, images)),
-            (1, np.where(hot, images, blurred)),
-        ):
+        mixtures = (np.where(hot, gray, images), np.where(hot, images, blurred))
+        for curve, mixed in enumerate(mixtures):
             scores = model.predict(mixed, batch_size=batch_size, verbose=0)
             both = ops.convert_to_numpy(both_probabilities(scores, known))
             curves[curve, :, step] = both[np.arange(len(images)), classes]

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_cbam.surgery.addresses import reached
 from keras_cbam.surgery.graph import as_functional, read_graph
 
 
@@ -54,13 +55,8 @@ def image_input(model: keras.Model, layer: keras.layers.Layer) -> int:
     inputs = as_functional(model).inputs
     if len(inputs) == 1:
         return 0
-    pending = [node for node in read_graph(model, attention=True) if node.operation is layer]
-    seen = set(pending)
-    while pending:
-        new = set(pending.pop().inputs) - seen
-        seen |= new
-        pending += new
-    read = {id(node.operation) for node in seen}
+    calls = [node for node in read_graph(model, attention=True) if node.operation is layer]
+    read = {id(node.operation) for node in reached(calls, lambda node: node.inputs)}
     for index, tensor in enumerate(inputs):
         if len(tensor.shape) == 4 and id(tensor._keras_history.operation) in read:
             return index

@@ -10,6 +10,7 @@ import numpy as np
 from keras_cbam.errors import require
 from keras_cbam.visualize.explanation import Explanation
 from keras_cbam.visualize.gate_colors import FLAT, draw_gates, is_flat, range_text
+from keras_cbam.visualize.grids import grid_of_axes, last_of_each_size, shortened
 
 # Opacity of the heat in an overlay where it is hottest. The image shows through everywhere.
 STRENGTH = 0.6
@@ -47,24 +48,28 @@ def panel(explanation: Explanation) -> Any:
     Returns:
         A `matplotlib.figure.Figure`.
     """
-    maps = _last_of_each_size(explanation)
-    figure, grid = _grid(1, 2 + len(maps) + bool(explanation.channel), height=TILE + 0.75)
+    layers = last_of_each_size({name: explanation.places[name] for name in explanation.spatial})
+    columns = 2 + len(layers) + bool(explanation.channel)
+    figure, grid = grid_of_axes(1, columns, TILE * columns + 0.2, TILE + 0.75)
     image, heat, *others = grid[0]
     image.imshow(explanation.image)
     image.set_title(
-        f"{_short(explanation.predicted)}\np = {explanation.probability:.3f}", fontsize=8, **PLAIN
-    )
-    heat.imshow(overlay(explanation.image, explanation.heat))
-    heat.set_title(
-        f"heat of {_short(explanation.shown)}\np = {explanation.shown_probability:.3f}",
+        f"{shortened(explanation.predicted)}\np = {explanation.probability:.3f}",
         fontsize=8,
         **PLAIN,
     )
-    for axes, (layer, gates) in zip(others, maps.items(), strict=False):
+    heat.imshow(overlay(explanation.image, explanation.heat))
+    heat.set_title(
+        f"heat of {shortened(explanation.shown)}\np = {explanation.shown_probability:.3f}",
+        fontsize=8,
+        **PLAIN,
+    )
+    for axes, layer in zip(others, layers, strict=False):
+        gates = explanation.spatial[layer]
         middle, away = float(np.median(gates)), float(np.ptp(gates)) / 2
         shown = draw_gates(axes, gates, middle, away, flat=is_flat(gates))
         height, width = explanation.places[layer]
-        axes.set_title(f"spatial, {height}x{width}\n{_short(layer)}", fontsize=7)
+        axes.set_title(f"spatial, {height}x{width}\n{shortened(layer)}", fontsize=7)
         if is_flat(gates):
             axes.set_xlabel(range_text(gates), fontsize=6)
             continue
@@ -87,9 +92,9 @@ def comparison(explanations: Mapping[str, Sequence[Explanation]], titles: Sequen
         A `matplotlib.figure.Figure` with a row per image and a column per model. The probability of
         the class stands below each picture.
     """
-    figure, grid = _grid(
-        len(titles), 1 + len(explanations), height=(TILE + 0.3) * len(titles) + 0.3
-    )
+    rows, columns = len(titles), 1 + len(explanations)
+    size = (TILE * columns + 0.2, (TILE + 0.3) * rows + 0.3)
+    figure, grid = grid_of_axes(rows, columns, *size)
     grid[0, 0].set_title("image", fontsize=9)
     for column, (name, found) in enumerate(explanations.items(), start=1):
         grid[0, column].set_title(name, fontsize=9, **PLAIN)
@@ -99,7 +104,7 @@ def comparison(explanations: Mapping[str, Sequence[Explanation]], titles: Sequen
             axes.set_xlabel(f"p = {each.shown_probability:.4f}", fontsize=8)
             grid[row, 0].imshow(each.image)
     for axes, title in zip(grid[:, 0], titles, strict=True):
-        axes.set_xlabel(_short(title, 30), fontsize=8, **PLAIN)
+        axes.set_xlabel(shortened(title, 30), fontsize=8, **PLAIN)
     return figure
 
 
@@ -132,22 +137,13 @@ def channel_gate_histograms(
         most = np.argsort(-np.abs(moved))[:3]
         axes.hist(own.ravel(), edges, color="#4878a8")
         axes.set_yticks([])
-        axes.set_ylabel(_short(name, 14), fontsize=7, rotation=0, ha="right", va="center", **PLAIN)
+        axes.set_ylabel(
+            shortened(name, 14), fontsize=7, rotation=0, ha="right", va="center", **PLAIN
+        )
         note = ", ".join(f"{channel} ({moved[channel]:+.2f})" for channel in most)
         axes.set_title(f"channels that differ most: {note}", fontsize=7, loc="right")
     grid[-1].set_xlabel(f"channel gate of {layer}: {range_text(gates)}", fontsize=8)
     return figure
-
-
-def _grid(rows: int, columns: int, height: float) -> tuple[Any, Any]:
-    require("matplotlib")
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(TILE * columns + 0.2, height), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes in grid.flat:
-        axes.set(xticks=[], yticks=[])
-    return figure, grid
 
 
 def _bars(axes: Any, layer: str, gates: np.ndarray) -> None:
@@ -162,19 +158,4 @@ def _bars(axes: Any, layer: str, gates: np.ndarray) -> None:
     axes.set_yticks(
         [ranked.min(), ranked.max()], [f"{ranked.min():.2f}", f"{ranked.max():.2f}"], fontsize=6
     )
-    axes.set_title(f"{len(gates)} channels, ranked\n{_short(layer)}", fontsize=7)
-
-
-def _last_of_each_size(explanation: Explanation) -> dict[str, np.ndarray]:
-    """Return the spatial gates of the last layer of each resolution above 1x1."""
-    last = {
-        explanation.places[layer]: layer
-        for layer in explanation.spatial
-        if explanation.places[layer] != (1, 1)
-    }
-    return {layer: explanation.spatial[layer] for layer in last.values()}
-
-
-def _short(name: str, length: int = 24) -> str:
-    half = length // 2
-    return name if len(name) <= length else f"{name[: half - 1]}…{name[-half:]}"
+    axes.set_title(f"{len(gates)} channels, ranked\n{shortened(layer)}", fontsize=7)
