@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from keras_cbam.layers.arguments import get_activation, validate_choice, validate_positive
-from keras_cbam.layers.base import AttentionLayer, hidden_channels, shared_options
+from keras_cbam.layers.base import AttentionLayer, hidden_channels
 
 # How the logits of the two branches are combined: in the authors' code, and in the paper's text.
 FUSIONS = {"multiply": ops.multiply, "add": ops.add}
@@ -72,14 +72,6 @@ class BAM(AttentionLayer):
         ((2, 8, 8, 32), True)
     """
 
-    _options = (
-        *AttentionLayer._options,
-        "reduction_ratio",
-        "dilation",
-        "fusion",
-        "hidden_activation",
-    )
-
     def __init__(
         self,
         reduction_ratio: int = 16,
@@ -95,7 +87,16 @@ class BAM(AttentionLayer):
         data_format: str | None = None,
         **kwargs: Any,
     ):
-        super().__init__(**shared_options(locals()))
+        super().__init__(
+            gate_activation=gate_activation,
+            identity_init=identity_init,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            data_format=data_format,
+            **kwargs,
+        )
         validate_positive("reduction_ratio", reduction_ratio)
         validate_positive("dilation", dilation)
         validate_choice("fusion", fusion, FUSIONS)
@@ -127,6 +128,15 @@ class BAM(AttentionLayer):
             self._channel_branch(inputs, training), self._spatial_branch(inputs, training)
         )
         return self._from_channels_last(self._gate(logits))
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "reduction_ratio": self.reduction_ratio,
+            "dilation": self.dilation,
+            "fusion": self.fusion,
+            "hidden_activation": keras.activations.serialize(self.hidden_activation),
+        }
 
     def _gate(self, logits: Any) -> Any:
         return super()._gate(logits) if self.identity_init else 1 + self.gate_activation(logits)

@@ -18,12 +18,6 @@ AXES = {
 # Activations that are known to be 0.5 at zero. `identity_init` evaluates all others, which is
 # impossible while a model is traced.
 HALF_AT_ZERO = (keras.activations.sigmoid, keras.activations.hard_sigmoid)
-# The modules that write an option for a configuration, by the end of the option's name.
-WRITERS: dict[str, Any] = {
-    "activation": keras.activations,
-    "initializer": keras.initializers,
-    "regularizer": keras.regularizers,
-}
 
 
 class Refinement(keras.layers.Layer):
@@ -72,17 +66,6 @@ class AttentionLayer(Refinement):
         ValueError: if an activation or the data format is unknown, or if `identity_init` is set
             and the gate activation is not 0.5 at zero.
     """
-
-    # The arguments that `get_config` returns, each also an attribute. A subclass adds its own.
-    _options: tuple[str, ...] = (
-        "gate_activation",
-        "identity_init",
-        "kernel_initializer",
-        "bias_initializer",
-        "kernel_regularizer",
-        "bias_regularizer",
-        "data_format",
-    )
 
     def __init__(
         self,
@@ -183,12 +166,16 @@ class AttentionLayer(Refinement):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        for name in self._options:
-            writer = WRITERS.get(name.rpartition("_")[2])
-            value = getattr(self, name)
-            config[name] = writer.serialize(value) if writer else value
-        return config
+        return {
+            **super().get_config(),
+            "gate_activation": keras.activations.serialize(self.gate_activation),
+            "identity_init": self.identity_init,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
+            "data_format": self.data_format,
+        }
 
     def _validate_rank(self, input_shape: Any) -> None:
         if len(input_shape) != 4:
@@ -279,15 +266,6 @@ class Pointwise(keras.layers.Conv2D):
         # On PyTorch, Keras's own matrix product of float64 tensors is float32.
         outputs = ops.cast(outputs, self.compute_dtype)
         return outputs + self.bias if self.use_bias else outputs
-
-
-def shared_options(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of `AttentionLayer` among those of a subclass, as `locals()` gives them.
-
-    They include the `**kwargs` of the subclass.
-    """
-    shared = {name: arguments[name] for name in AttentionLayer._options}
-    return {**shared, **arguments["kwargs"]}
 
 
 def _no_rows(x: Any) -> Any:

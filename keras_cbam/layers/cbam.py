@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from keras_cbam.layers.arguments import validate_choice, validate_pooling
-from keras_cbam.layers.base import AttentionLayer, shared_options
+from keras_cbam.layers.base import AttentionLayer
 from keras_cbam.layers.channel_attention import POOLS, ChannelAttention
 from keras_cbam.layers.spatial_attention import POOLINGS, SpatialAttention
 
@@ -85,19 +85,6 @@ class CBAM(AttentionLayer):
         ((2, 1, 1, 32), (2, 8, 8, 1))
     """
 
-    _options = (
-        *AttentionLayer._options,
-        "reduction_ratio",
-        "kernel_size",
-        "order",
-        "channel_pooling",
-        "spatial_pooling",
-        "hidden_activation",
-        "use_bias",
-        "use_batch_norm",
-        "gamma_initializer",
-    )
-
     def __init__(
         self,
         reduction_ratio: int = 16,
@@ -118,7 +105,16 @@ class CBAM(AttentionLayer):
         data_format: str | None = None,
         **kwargs: Any,
     ):
-        super().__init__(**shared_options(locals()))
+        super().__init__(
+            gate_activation=gate_activation,
+            identity_init=identity_init,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            data_format=data_format,
+            **kwargs,
+        )
         validate_choice("order", order, ORDERS)
         self.reduction_ratio = reduction_ratio
         self.kernel_size = kernel_size
@@ -127,10 +123,18 @@ class CBAM(AttentionLayer):
         self.spatial_pooling = spatial_pooling
         self.use_bias = use_bias
         self.use_batch_norm = use_batch_norm
-        shared: dict[str, Any] = {name: getattr(self, name) for name in AttentionLayer._options}
-        # Between the halves, the map stays in the wider dtype: the product of input and first gate
-        # may exceed float16's range even where the output does not.
-        shared["dtype"] = self.gate_dtype
+        shared = {
+            "gate_activation": self.gate_activation,
+            "identity_init": identity_init,
+            "kernel_initializer": self.kernel_initializer,
+            "bias_initializer": self.bias_initializer,
+            "kernel_regularizer": self.kernel_regularizer,
+            "bias_regularizer": self.bias_regularizer,
+            "data_format": self.data_format,
+            # Between the halves, the map stays in the wider dtype: the product of input and first
+            # gate may exceed float16's range even where the output does not.
+            "dtype": self.gate_dtype,
+        }
         channel = ChannelAttention(
             reduction_ratio,
             pooling=validate_pooling("channel_pooling", channel_pooling, POOLS),
@@ -161,6 +165,20 @@ class CBAM(AttentionLayer):
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         refined, _ = self._refine(self._widen(inputs), training)
         return self._narrow(refined)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "reduction_ratio": self.reduction_ratio,
+            "kernel_size": self.kernel_size,
+            "order": self.order,
+            "channel_pooling": self.channel_pooling,
+            "spatial_pooling": self.spatial_pooling,
+            "hidden_activation": keras.activations.serialize(self.hidden_activation),
+            "use_bias": self.use_bias,
+            "use_batch_norm": self.use_batch_norm,
+            "gamma_initializer": keras.initializers.serialize(self.gamma_initializer),
+        }
 
     def _attention(self, inputs: Any, training: bool | None) -> Any:
         _, gates = self._refine(inputs, training)

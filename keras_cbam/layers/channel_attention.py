@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from keras_cbam.layers.arguments import get_activation, validate_pooling, validate_positive
-from keras_cbam.layers.base import AttentionLayer, hidden_channels, shared_options
+from keras_cbam.layers.base import AttentionLayer, hidden_channels
 
 
 def _root_of_sum_of_squares(x: Any, axis: Any, keepdims: bool) -> Any:
@@ -76,14 +76,6 @@ class ChannelAttention(AttentionLayer):
         ((2, 8, 8, 32), (2, 1, 1, 32))
     """
 
-    _options = (
-        *AttentionLayer._options,
-        "reduction_ratio",
-        "pooling",
-        "hidden_activation",
-        "use_bias",
-    )
-
     def __init__(
         self,
         reduction_ratio: int = 16,
@@ -99,7 +91,16 @@ class ChannelAttention(AttentionLayer):
         data_format: str | None = None,
         **kwargs: Any,
     ):
-        super().__init__(**shared_options(locals()))
+        super().__init__(
+            gate_activation=gate_activation,
+            identity_init=identity_init,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            data_format=data_format,
+            **kwargs,
+        )
         validate_positive("reduction_ratio", reduction_ratio)
         self.reduction_ratio = reduction_ratio
         self.pooling = pooling
@@ -119,6 +120,15 @@ class ChannelAttention(AttentionLayer):
     def _attention(self, inputs: Any, training: bool | None) -> Any:
         logits = sum(self._mlp(self._pool(name, inputs)) for name in self.pools)
         return self._from_channels_last(self._gate(logits))
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "reduction_ratio": self.reduction_ratio,
+            "pooling": self.pooling,
+            "hidden_activation": keras.activations.serialize(self.hidden_activation),
+            "use_bias": self.use_bias,
+        }
 
     def _pool(self, name: str, inputs: Any) -> Any:
         pooled = POOLS[name](inputs, axis=self.spatial_axes, keepdims=True)

@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from keras_cbam.layers.arguments import validate_pooling, validate_positive
-from keras_cbam.layers.base import AttentionLayer, fresh, shared_options
+from keras_cbam.layers.base import AttentionLayer, fresh
 
 POOLS = {"avg": ops.mean, "max": ops.max}
 # A pool with weights, in addition to those in POOLS.
@@ -69,14 +69,6 @@ class SpatialAttention(AttentionLayer):
         (2, 8, 8, 1)
     """
 
-    _options = (
-        *AttentionLayer._options,
-        "kernel_size",
-        "pooling",
-        "use_batch_norm",
-        "gamma_initializer",
-    )
-
     def __init__(
         self,
         kernel_size: int = 7,
@@ -92,7 +84,16 @@ class SpatialAttention(AttentionLayer):
         data_format: str | None = None,
         **kwargs: Any,
     ):
-        super().__init__(**shared_options(locals()))
+        super().__init__(
+            gate_activation=gate_activation,
+            identity_init=identity_init,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            data_format=data_format,
+            **kwargs,
+        )
         validate_positive("kernel_size", kernel_size, odd=True)
         self.kernel_size = kernel_size
         self.pooling = pooling
@@ -142,6 +143,15 @@ class SpatialAttention(AttentionLayer):
         else:
             logits = self.batch_norm(logits, training=training)
         return self._from_channels_last(self._gate(logits))
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "kernel_size": self.kernel_size,
+            "pooling": self.pooling,
+            "use_batch_norm": self.use_batch_norm,
+            "gamma_initializer": keras.initializers.serialize(self.gamma_initializer),
+        }
 
     def _pool(self, name: str, inputs: Any) -> Any:
         if name == CONV:

@@ -43,7 +43,10 @@ class SqueezeExcite(ChannelAttention):
         (2, 1, 1, 32)
     """
 
-    _options = tuple(name for name in ChannelAttention._options if name != "pooling")
-
     def __init__(self, reduction_ratio: int = 16, **kwargs: Any):
         super().__init__(reduction_ratio, pooling="avg", **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["pooling"]
+        return config
