@@ -260,7 +260,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return ["| " + " | ".join(map(as_markdown, line)) + " |" for line in lines]
 
 
-DELEGATION_COLUMNS = ("artifact", "on", "runs there", "does not, and why where it is told")
+DELEGATION_COLUMNS = ("artifact", "on", "runs there", "does not (why, if known)")
 COLUMNS = (
     "artifact",
     "precision",
