@@ -27,12 +27,9 @@ def check_file(path: Path) -> None:
         FileNotFoundError: if the path does not exist.
         InputError: if it is not a regular file.
     """
-    try:
+    what = f"Expected a file. Received: {path}, "
+    with refused(what, only=(OSError, ValueError), passing=(FileNotFoundError,), told=str):
         mode = path.stat().st_mode
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError) as error:
-        raise InputError(f"Expected a file. Received: {path}, {error}") from error
     if not stat.S_ISREG(mode):
         raise InputError(f"Expected a file. Received: {path}, which is not a regular file")
 
@@ -45,11 +42,9 @@ def read_bounded(path: Path, most: int) -> bytes:
         InputError: if it is not a regular file, has more bytes, or cannot be read.
     """
     check_file(path)
-    try:
-        with path.open("rb") as file:
-            content = file.read(most + 1)
-    except OSError as error:
-        raise InputError(f"Expected a file. Received: {path}, {error.strerror}") from error
+    what = f"Expected a file. Received: {path}, "
+    with refused(what, only=(OSError,), told=lambda error: error.strerror), path.open("rb") as file:
+        content = file.read(most + 1)
     if len(content) > most:
         raise InputError(f"Expected at most {most:,} bytes. Received: {path}, which has more")
     return content
