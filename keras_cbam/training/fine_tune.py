@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from keras_cbam.config.fine_tune import FineTuneConfig, Phase
+from keras_cbam.config.fine_tune import FineTuneConfig
 from keras_cbam.errors import InputError
 from keras_cbam.files import remove_abandoned
 from keras_cbam.surgery.freeze import freeze_backbone
@@ -107,12 +107,14 @@ def fine_tune(
     model = build()
     scorer = Scorer(model, build, config.image_size, config.batch_size, processes)
     batches = partial(_batches, config, folder, shard)
+    root = Path(config.data)
+    image_digests = {f"{name} images": digest(getattr(folder, name).paths, root) for name in SETS}
     loop = TrainingLoop(
         model,
         _stages(config, batches_per_epoch, folder),
         batches,
         Path(config.output) / STATE_DIRECTORY,
-        identity(config, _digests(config, folder)),
+        identity(config, image_digests),
         start=None if config.weights == "none" else partial(_start, config, model, scorer, folder),
         score=partial(_score, config, model, scorer, folder),
         tied=partial(within_chance, images=len(folder.selection)),
@@ -131,8 +133,7 @@ def fine_tune(
         position=loop.position,
         best=best,
         seconds=seconds,
-        # As if one process had trained alone.
-        batches_per_epoch=_batches(config, folder).batches_per_epoch,
+        batches_per_epoch=batches_per_epoch,
     )
     with on_its_own():
         # SGD has no moments; those of Adam would make the file three times as large. Compile with
@@ -171,14 +172,14 @@ def _build(config: FineTuneConfig, classes: int, factory: Factory | None) -> ker
 def _stages(config: FineTuneConfig, batches_per_epoch: int, folder: ImageFolder) -> list[Stage]:
     """Return the phases as stages of the loop."""
 
-    def stage(phase: Phase) -> Stage:
+    def stage(phase: str, epochs: int) -> Stage:
         def compiled(model: keras.Model, start: dict[str, float] | None) -> None:
             rated = _rated(config, start, folder, model)
-            compile_phase(model, phase.name, rated, phase.epochs * batches_per_epoch)
+            compile_phase(model, phase, rated, epochs * batches_per_epoch)
 
-        return Stage(phase.name, phase.epochs, compiled)
+        return Stage(phase, epochs, compiled)
 
-    return [stage(phase) for phase in config.phases()]
+    return [stage(phase, epochs) for phase, epochs in config.phases().items()]
 
 
 def _rated(
@@ -224,14 +225,7 @@ def _start(
         if config.batch_norm == "recalibrate":
             recalibrate(own, images, batch_size=config.batch_size)
         start_gates(own, images, batch_size=config.batch_size)
-        probe = linear_probe(
-            own,
-            folder.train,
-            image_size=config.image_size,
-            batch_size=config.batch_size,
-            seed=config.seed,
-        )
-        own.get_layer(HEAD).set_weights(probe)
+        own.get_layer(HEAD).set_weights(linear_probe(scorer, folder.train, config.seed))
     if model is not own:
         model.set_weights(scorer.processes.first_of(own.get_weights()))
     yield
@@ -247,9 +241,3 @@ def _score(
         images = first_images(_batches(config, folder))
         recalibrate(model, images, batch_size=config.batch_size)
     return scorer.scores(folder.selection)
-
-
-def _digests(config: FineTuneConfig, folder: ImageFolder) -> dict[str, str]:
-    """Return digests that identify the images of a run."""
-    root = Path(config.data)
-    return {f"{name} images": digest(getattr(folder, name).paths, root) for name in SETS}

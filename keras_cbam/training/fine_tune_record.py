@@ -10,7 +10,6 @@ from keras_cbam.config.fine_tune import WHOLE_PHASE, FineTuneConfig
 from keras_cbam.surgery.summary import count_parameters
 from keras_cbam.training.image_folder import ImageFolder
 from keras_cbam.training.measure_use import measure_use
-from keras_cbam.training.processes import on_its_own
 from keras_cbam.training.recalibrate import backbone_norms
 from keras_cbam.training.scores import Scorer, scores
 
@@ -45,14 +44,7 @@ def run_record(
         val["balanced_accuracy"] = weighted["accuracy"]
     history = position["history"]
     began = time.monotonic()
-    with on_its_own():
-        use = measure_use(
-            scorer.model,
-            folder.val,
-            image_size=config.image_size,
-            batch_size=config.batch_size,
-            steps=len(history) * batches_per_epoch,
-        )
+    use = measure_use(scorer, folder.val, len(history) * batches_per_epoch)
     return {
         "config": asdict(config),
         "classes": list(folder.classes),
@@ -67,7 +59,7 @@ def run_record(
         "epochs": history,
         "best": best,
         "val": val,
-        "attention": None if use is None else use.record(),
+        "attention": use,
         # For a resumed run, this is the time since it was last resumed.
         "seconds": {"training": seconds, "attention_use": time.monotonic() - began},
     }
@@ -77,7 +69,7 @@ def _rates(config: FineTuneConfig) -> dict[str, float]:
     """Return the peak learning rate, in the last phase, of each group that learned."""
     if not config.phases():
         return {}
-    phase = config.phases()[-1].name
+    *_, phase = config.phases()
     recipe = config.recipe(phase)
     rates = {"backbone": recipe.learning_rate, **recipe.group_rates}
     learned = {"backbone": phase == WHOLE_PHASE, "attention": config.attention != "none"}

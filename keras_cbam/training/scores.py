@@ -67,9 +67,12 @@ class Scorer:
         """Return mean cross-entropy, as `loss`, and accuracy, by the weights of the images."""
         return scores(self.probabilities(images), images.labels, images.weights)
 
+    def batches(self, images: ImageSet) -> ImageBatches:
+        """Return batches of images without augmentation."""
+        return ImageBatches(images, self.image_size, self.batch_size)
+
     def _run(self, images: ImageSet) -> np.ndarray:
-        batches = ImageBatches(images, self.image_size, self.batch_size)
-        return np.asarray(self.model.predict(batches, verbose=0), "float32")
+        return np.asarray(self.model.predict(self.batches(images), verbose=0), "float32")
 
 
 def told_right(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -515,7 +515,7 @@ def test_a_budget_in_steps_and_what_the_user_states():
     assert (tiny.head_epochs, tiny.epochs) == (MOST_EPOCHS, MOST_EPOCHS)
     stated = settled(15, epochs=3, head_epochs=0, learning_rate=0.5, head_learning_rate=0.25)
     assert (stated.head_epochs, stated.epochs, stated.learning_rate) == (0, 3, 0.5)
-    assert [phase.name for phase in stated.phases()] == ["whole"]
+    assert list(stated.phases()) == ["whole"]
     assert stated.recipe().learning_rate == 0.5
     assert stated.recipe().group_rates["head"] == 0.25
     assert stated.settled(7) == stated
