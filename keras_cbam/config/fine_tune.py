@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from keras_cbam.config import fine_tune_defaults as defaults
@@ -147,7 +147,7 @@ class FineTuneConfig(TrainingConfig):
             norms: whether the backbone has batch normalization.
         """
         if self.train == "adapter":
-            return self._filled(**asdict(defaults.ADAPTER))
+            return self._filled(**defaults.ADAPTER)
         free = self.learning_rate is None and self.batch_norm_momentum is None
         near = free and error is not None and defaults.fits(error, images, classes)
         decides = self.epochs and norms
@@ -157,7 +157,7 @@ class FineTuneConfig(TrainingConfig):
             rates = defaults.NORM_FROZEN
         if self.weights == "none":
             rates = defaults.FRESH
-        return run._filled(**asdict(rates))
+        return run._filled(**rates)
 
     def _filled(self, **found: Any) -> FineTuneConfig:
         """Return the run with the given values in place of `None`."""

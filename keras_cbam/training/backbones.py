@@ -18,11 +18,9 @@ from keras_cbam.text import first_line
 SET_HERE = {"classes", "include_top", "input_shape", "input_tensor", "pooling", "weights"}
 
 BACKBONES: tuple[str, ...] = tuple(
-    sorted(
-        name
-        for name in dir(keras.applications)
-        if name[0].isupper() and callable(getattr(keras.applications, name))
-    )
+    name
+    for name in dir(keras.applications)
+    if name[0].isupper() and callable(getattr(keras.applications, name))
 )
 
 # Keras publishes weights of these backbones for several image sizes, from 96x96 or 128x128 to

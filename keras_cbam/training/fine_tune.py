@@ -115,8 +115,8 @@ def fine_tune(
         batches,
         Path(config.output) / STATE_DIRECTORY,
         identity(config, image_digests),
-        start=None if config.weights == "none" else partial(_start, config, model, scorer, folder),
-        score=partial(_score, config, model, scorer, folder),
+        start=None if config.weights == "none" else partial(_start, config, scorer, folder),
+        score=partial(_score, config, scorer, folder),
         tied=partial(within_chance, images=len(folder.selection)),
         checkpoint_seconds=config.checkpoint_seconds,
         processes=processes,
@@ -214,11 +214,9 @@ def _batches(
 
 
 @contextmanager
-def _start(
-    config: FineTuneConfig, model: keras.Model, scorer: Scorer, folder: ImageFolder
-) -> Iterator[None]:
+def _start(config: FineTuneConfig, scorer: Scorer, folder: ImageFolder) -> Iterator[None]:
     """Fit the gates to training images. Within the context, the head is a linear probe."""
-    own = scorer.model
+    model, own = scorer.trained, scorer.model
     new = scorer.processes.first_of(own.get_layer(HEAD).get_weights())
     with on_its_own():
         images = first_images(_batches(config, folder))
@@ -233,11 +231,9 @@ def _start(
     model.get_layer(HEAD).set_weights(new)
 
 
-def _score(
-    config: FineTuneConfig, model: keras.Model, scorer: Scorer, folder: ImageFolder
-) -> dict[str, float]:
+def _score(config: FineTuneConfig, scorer: Scorer, folder: ImageFolder) -> dict[str, float]:
     """Score the images held out for selection."""
     if config.batch_norm == "recalibrate":
         images = first_images(_batches(config, folder))
-        recalibrate(model, images, batch_size=config.batch_size)
+        recalibrate(scorer.trained, images, batch_size=config.batch_size)
     return scorer.scores(folder.selection)

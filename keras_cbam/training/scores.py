@@ -31,6 +31,7 @@ class Scorer:
         processes: the processes that train together.
 
     Attributes:
+        trained: the given classifier.
         model: the classifier that this process runs: the given one, or its own copy.
     """
 
