@@ -169,16 +169,12 @@ def check_writable(directory: str | Path) -> None:
     The check leaves nothing behind.
     """
     directory = Path(directory)
-    existing = directory
     try:
-        while not os.path.lexists(existing) and existing != existing.parent:
-            existing = existing.parent
-        if not existing.exists():
-            raise InputError(
-                f"Expected a directory to write to. Received a broken link: {existing}"
-            )
+        places = (directory, *directory.parents)
+        existing = next(filter(os.path.lexists, places), directory)
         if not existing.is_dir():
-            raise InputError(f"Expected a directory to write to. Received a file: {existing}")
+            what = "a file" if existing.exists() else "a broken link"
+            raise InputError(f"Expected a directory to write to. Received {what}: {existing}")
         with tempfile.TemporaryFile(dir=existing):
             pass
         with contextlib.suppress(FileNotFoundError):

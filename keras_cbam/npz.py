@@ -30,7 +30,7 @@ def read_arrays(path: Path, most: int) -> dict[str, np.ndarray]:
         InputError: if the file is not an `.npz` file, is damaged, or unpacks to more than `most`.
     """
     check_file(path)
-    check_archive(path, path.stat().st_size, most, path)
+    check_archive(path, most)
     what = f"Expected arrays in {path}. Received: "
     with (
         refused(what, passing=(PermissionError, MemoryError)),
