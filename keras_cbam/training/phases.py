@@ -30,11 +30,8 @@ def compile_phase(model: keras.Model, phase: str, config: FineTuneConfig, steps:
             layer.trainable = layer not in frozen
     else:
         freeze_backbone(model, head=[HEAD])
-    for normalization in batch_norms(model):
+    for norm in batch_norms(model):
         # Repeated calls set the same value.
-        normalization.momentum = (
-            min(SHORT_MOMENTUM, normalization.momentum)
-            if config.batch_norm_momentum is None
-            else config.batch_norm_momentum
-        )
+        given = config.batch_norm_momentum
+        norm.momentum = min(SHORT_MOMENTUM, norm.momentum) if given is None else given
     compile_model(model, config.recipe(phase), steps, group_variables(model, [HEAD]))
