@@ -20,8 +20,7 @@ from keras_cbam.surgery.gate_start import start_gates
 from keras_cbam.surgery.plan import Factory
 from keras_cbam.training.classifier import HEAD, build_classifier
 from keras_cbam.training.fine_tune_check import check_run
-from keras_cbam.training.fine_tune_record import SETS, run_record
-from keras_cbam.training.fine_tune_report import write_outputs
+from keras_cbam.training.fine_tune_report import SETS, run_record, write_outputs
 from keras_cbam.training.image_batches import ImageBatches
 from keras_cbam.training.image_folder import ImageFolder, read_image_folder
 from keras_cbam.training.linear_probe import linear_probe
