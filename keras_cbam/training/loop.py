@@ -191,6 +191,12 @@ class TrainingLoop:
         self._check_shapes(self.best_path, self.model.weights, saved[0])
         return saved
 
+    def save_state(self, batch: int) -> None:
+        """Save the state of the run after `batch` batches of an epoch, in the first process."""
+        if self.processes.first:
+            values = [variable.numpy() for variable in state_variables(self.model)]
+            save_arrays(self.state_path, values, {**self.position, "batch": batch})
+
     def drop_state(self) -> None:
         """Remove the files of the loop, and the directory if nothing else is in it."""
         self.processes.wait("state used")
@@ -231,12 +237,6 @@ class TrainingLoop:
         watch.put_back()
         self.position.update(epoch=epoch + 1, batch=0)
         self.save_state(0)
-
-    def save_state(self, batch: int) -> None:
-        """Save the state of the run after `batch` batches of an epoch, in the first process."""
-        if self.processes.first:
-            values = [variable.numpy() for variable in state_variables(self.model)]
-            save_arrays(self.state_path, values, {**self.position, "batch": batch})
 
     def _check_shapes(self, path: Path, variables: list[Any], arrays: list[np.ndarray]) -> None:
         expected, found = ([tuple(each.shape) for each in some] for some in (variables, arrays))
