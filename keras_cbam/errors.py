@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from keras_cbam.text import sentence
 
@@ -61,7 +62,7 @@ def refused(
     *,
     only: tuple[type[Exception], ...] = (Exception,),
     passing: tuple[type[Exception], ...] = (),
-    told: Callable[[Exception], str] = sentence,
+    told: Callable[[Any], str] = sentence,
 ) -> Iterator[None]:
     """Turn errors within the context into an `InputError`.
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from keras_cbam.errors import InputError, MissingPackageError
+from keras_cbam.errors import InputError, MissingPackageError, refused
 from keras_cbam.text import first_line
 
 try:
@@ -146,21 +146,17 @@ def is_full(error: Exception) -> bool:
     return full or os.strerror(errno.ENOSPC) in str(error)
 
 
-def describe(error: Exception) -> str:
-    """Return a system error as one sentence."""
-    if is_full(error):
-        return "No space is left on the disk. Files under their final names are complete."
-    name, reason = getattr(error, "filename", None), getattr(error, "strerror", None)
-    # Errors from other libraries have only a message.
-    reason = reason or first_line(error)
-    return f"{name}: {reason}." if name else f"{reason}."
-
-
 def told(error: Exception) -> str | None:
     """Return an error as one sentence for the user, or `None` for a bug in the program."""
     if isinstance(error, InputError | MissingPackageError):
         return str(error)
-    return describe(error) if isinstance(error, OSError) or is_full(error) else None
+    if is_full(error):
+        return "No space is left on the disk. Files under their final names are complete."
+    if not isinstance(error, OSError):
+        return None
+    # Errors from other libraries have only a message.
+    reason = error.strerror or first_line(error)
+    return f"{error.filename}: {reason}." if error.filename else f"{reason}."
 
 
 def check_writable(directory: str | Path) -> None:
@@ -169,20 +165,15 @@ def check_writable(directory: str | Path) -> None:
     The check leaves nothing behind.
     """
     directory = Path(directory)
-    existing = directory
-    try:
-        while not os.path.lexists(existing) and existing != existing.parent:
-            existing = existing.parent
-        if not existing.exists():
-            raise InputError(
-                f"Expected a directory to write to. Received a broken link: {existing}"
-            )
+    what = f"Cannot write to directory {directory}: "
+    with refused(what, only=(OSError,), told=lambda error: f"{error.strerror}."):
+        places = (directory, *directory.parents)
+        existing = next(filter(os.path.lexists, places), directory)
         if not existing.is_dir():
-            raise InputError(f"Expected a directory to write to. Received a file: {existing}")
+            found = "a file" if existing.exists() else "a broken link"
+            raise InputError(f"Expected a directory to write to. Received {found}: {existing}")
         with tempfile.TemporaryFile(dir=existing):
             pass
         with contextlib.suppress(FileNotFoundError):
             # This raises if the name is longer than the file system allows.
             os.lstat(directory)
-    except OSError as error:
-        raise InputError(f"Cannot write to directory {directory}: {error.strerror}.") from error

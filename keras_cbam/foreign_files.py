@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from math import isfinite
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from keras_cbam.errors import InputError, refused
 
@@ -27,12 +27,9 @@ def check_file(path: Path) -> None:
         FileNotFoundError: if the path does not exist.
         InputError: if it is not a regular file.
     """
-    try:
+    what = f"Expected a file. Received: {path}, "
+    with refused(what, only=(OSError, ValueError), passing=(FileNotFoundError,), told=str):
         mode = path.stat().st_mode
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError) as error:
-        raise InputError(f"Expected a file. Received: {path}, {error}") from error
     if not stat.S_ISREG(mode):
         raise InputError(f"Expected a file. Received: {path}, which is not a regular file")
 
@@ -45,11 +42,9 @@ def read_bounded(path: Path, most: int) -> bytes:
         InputError: if it is not a regular file, has more bytes, or cannot be read.
     """
     check_file(path)
-    try:
-        with path.open("rb") as file:
-            content = file.read(most + 1)
-    except OSError as error:
-        raise InputError(f"Expected a file. Received: {path}, {error.strerror}") from error
+    what = f"Expected a file. Received: {path}, "
+    with refused(what, only=(OSError,), told=lambda error: error.strerror), path.open("rb") as file:
+        content = file.read(most + 1)
     if len(content) > most:
         raise InputError(f"Expected at most {most:,} bytes. Received: {path}, which has more")
     return content
@@ -87,34 +82,32 @@ def is_archive(path: Path) -> bool:
         return False
 
 
-def check_archive(file: IO[bytes] | Path, size: int, most: int, name: str | Path) -> None:
+def check_archive(path: Path, most: int) -> None:
     """Unpack a ZIP archive chunk by chunk, without keeping it, to check the sizes that it states.
 
     Args:
-        file: the archive.
-        size: size of the archive in bytes.
+        path: the archive.
         most: largest unpacked size in bytes.
-        name: name of the archive in error messages.
 
     Raises:
         InputError: if the archive cannot be unpacked, is too large when unpacked, or expands by
             too large a factor.
     """
-    what = f"Expected an archive that unpacks. Received: {name}, "
-    with refused(what, passing=(InputError,)), zipfile.ZipFile(file) as archive:
+    what = f"Expected an archive that unpacks. Received: {path}, "
+    with refused(what, passing=(InputError,)), zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
-        check_expansion(sum(entry.file_size for entry in entries), size, most, name)
+        check_expansion(sum(entry.file_size for entry in entries), path, most)
         for entry in entries:
             if _unpacked(archive, entry) != entry.file_size:
                 raise ValueError(f"its entry {entry.filename!r} has another size than it says")
 
 
-def check_expansion(unpacked: int, size: int, most: int, name: str | Path) -> None:
-    """Raise an `InputError` if an unpacked size is above `most`, or implausible for its `size`."""
-    bound = min(most, max(SMALL, LARGEST_EXPANSION * size))
+def check_expansion(unpacked: int, path: Path, most: int) -> None:
+    """Raise an `InputError` if an unpacked size is above `most`, or implausible for its file."""
+    bound = min(most, max(SMALL, LARGEST_EXPANSION * path.stat().st_size))
     if unpacked > bound:
         raise InputError(
-            f"Expected a file that unpacks to at most {bound / 2**20:,.0f} MiB. Received: {name}, "
+            f"Expected a file that unpacks to at most {bound / 2**20:,.0f} MiB. Received: {path}, "
             f"of {unpacked / 2**20:,.0f} MiB"
         )
 

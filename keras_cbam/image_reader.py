@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_cbam.errors import InputError
+from keras_cbam.errors import InputError, refused
 from keras_cbam.image_files import FORMATS
 
 # The EXIF tag of the orientation, and its value for images that are stored upright.
@@ -49,18 +49,13 @@ def open_image(source: Source) -> Iterator[Any]:
     """
     from PIL import Image
 
-    try:
+    name = source if isinstance(source, Path) else "an image of an archive"
+    what = f"Expected an image that can be decoded, of {', '.join(FORMATS)}. Received: {name} "
+    with refused(what, told=lambda error: f"({error})"):
         if isinstance(source, Path) and not source.is_file():
             raise OSError("no regular file")
         with Image.open(source, formats=tuple(FORMATS)) as file:
             yield file
-    # A damaged file makes Pillow raise nearly anything.
-    except Exception as error:
-        name = source if isinstance(source, Path) else "an image of an archive"
-        raise InputError(
-            f"Expected an image that can be decoded, of {', '.join(FORMATS)}. Received: {name} "
-            f"({error or type(error).__name__})"
-        ) from error
 
 
 def decodable_mode(path: Path) -> str | None:

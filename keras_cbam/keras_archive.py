@@ -23,8 +23,7 @@ LARGEST_INPUT = 2**28
 
 def check_keras_archive(path: Path) -> None:
     """Raise an `InputError` if a `.keras` file is not an archive, or exceeds one of the limits."""
-    size = path.stat().st_size
-    check_archive(path, size, LARGEST_UNPACKED, path)
+    check_archive(path, LARGEST_UNPACKED)
     with zipfile.ZipFile(path) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
         absent = {CONFIG, WEIGHTS} - set(entries)
@@ -36,7 +35,7 @@ def check_keras_archive(path: Path) -> None:
             )
         for shape in _input_shapes(json.loads(archive.read(CONFIG))):
             check_input(shape)
-        check_expansion(_unpacked_weights(archive), size, LARGEST_UNPACKED, path)
+        check_expansion(_unpacked_weights(archive), path, LARGEST_UNPACKED)
 
 
 def check_input(shape: Sequence[Any]) -> None:

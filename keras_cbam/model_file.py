@@ -33,10 +33,8 @@ def load_model(path: str | Path) -> keras.Model:
             "Expected a .keras file, since others cannot be loaded without running their code. "
             f"Received: {path}; save the model again, as model.save('{path.stem}.keras')"
         )
-    try:
+    with refused(f"Cannot read {path}: ", only=(OSError,), told=lambda error: f"{error.strerror}."):
         path.open("rb").close()
-    except OSError as error:
-        raise InputError(f"Cannot read {path}: {error.strerror}.") from error
     if not is_archive(path):
         raise InputError(f"Expected a .keras model. Received a file that is not one: {path}")
     with refused(f"{path} ", passing=(InputError,), told=_why):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import zipfile
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -30,7 +29,7 @@ def read_arrays(path: Path, most: int) -> dict[str, np.ndarray]:
         InputError: if the file is not an `.npz` file, is damaged, or unpacks to more than `most`.
     """
     check_file(path)
-    check_archive(path, path.stat().st_size, most, path)
+    check_archive(path, most)
     what = f"Expected arrays in {path}. Received: "
     with (
         refused(what, passing=(PermissionError, MemoryError)),
@@ -45,19 +44,15 @@ def read_arrays(path: Path, most: int) -> dict[str, np.ndarray]:
 def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
     """Read an array if its header fits its size. NumPy allocates whatever a header states."""
     with archive.open(entry) as file:
-        shape, _, dtype = _header(file, entry)
+        try:
+            # The shape, whether the first axis varies fastest, and the type.
+            shape, _, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
+        except MemoryError as error:
+            # Python's parser raises this for brackets that are nested too deep. It is no lack of
+            # memory, since NumPy limits the length of a header.
+            raise ValueError(f"{entry.filename} with a header of nested brackets") from error
         size = math.prod(shape) * dtype.itemsize
         if dtype.hasobject or min(shape, default=0) < 0 or size != entry.file_size - file.tell():
             raise ValueError(f"{entry.filename} of shape {shape} and type {dtype}")
     with archive.open(entry) as file:
         return np.lib.format.read_array(file, allow_pickle=False)
-
-
-def _header(file: IO[bytes], entry: zipfile.ZipInfo) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Return the shape, whether the first axis varies fastest, and the type."""
-    try:
-        return _HEADERS[np.lib.format.read_magic(file)](file)
-    except MemoryError as error:
-        # Python's parser raises this for brackets that are nested too deep. It is no lack of
-        # memory, since NumPy limits the length of a header.
-        raise ValueError(f"{entry.filename} with a header of nested brackets") from error

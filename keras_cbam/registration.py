@@ -6,11 +6,11 @@ import contextlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
 
 
 def when_keras_is_imported(then: str) -> None:
@@ -40,28 +40,14 @@ class _KerasFinder(MetaPathFinder):
         finally:
             self.searching = False
         if spec and spec.loader:
-            spec.loader = _KerasLoader(spec.loader, self)
+            # The loader is this spec's own: no other module is loaded by it.
+            load = partial(self._load, spec.loader.exec_module)
+            spec.loader.exec_module = load  # type: ignore[method-assign]
         return spec
 
-
-class _KerasLoader(Loader):
-    """Loads Keras, then the finder's module, and removes the finder and itself."""
-
-    def __init__(self, loader: Loader, finder: _KerasFinder):
-        self.loader = loader
-        self.finder = finder
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.loader, name)
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        return self.loader.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        module.__loader__ = self.loader
-        if module.__spec__:
-            module.__spec__.loader = self.loader
-        self.loader.exec_module(module)
+    def _load(self, execute: Callable[[ModuleType], None], module: ModuleType) -> None:
+        """Load Keras, then import the other module, and remove this finder."""
+        execute(module)
         with contextlib.suppress(ValueError):
-            sys.meta_path.remove(self.finder)
-        importlib.import_module(self.finder.then)
+            sys.meta_path.remove(self)
+        importlib.import_module(self.then)

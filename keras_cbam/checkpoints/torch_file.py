@@ -62,7 +62,7 @@ def _load(path: Path) -> Any:
         # PyTorch reads a file that begins like an archive as one, even if Python does not.
         begins = file.read(4) == b"PK\x03\x04"
     if begins or is_archive(path):
-        check_archive(path, path.stat().st_size, LARGEST, path)
+        check_archive(path, LARGEST)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -55,8 +55,7 @@ def _read(field: OptionField, value: Any) -> Any:
 
 
 def _parameter(field: OptionField, names: dict[str, str]) -> inspect.Parameter:
-    told, default = field.option, field.default
-    form = told.form
+    told, form, default = field.option, field.option.form, field.option.default
     if default is dataclasses.MISSING:
         default = inspect.Parameter.empty
     elif form:

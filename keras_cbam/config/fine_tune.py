@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
-from keras_cbam.config.fine_tune_defaults import (
-    ADAPTER,
-    ADAPTER_STEPS,
-    BESIDE_FROZEN,
-    BUDGETS,
-    FRESH,
-    LEAST_EPOCHS,
-    MOST_EPOCHS,
-    NORM_FROZEN,
-    NORM_TRAINS,
-    SHORT_MOMENTUM,
-    Budget,
-    epochs_of,
-    fits,
-    usual,
-)
+from keras_cbam.config import fine_tune_defaults as defaults
 from keras_cbam.config.forms import NAMES, PATH
 from keras_cbam.config.names import AUGMENTATIONS, NAMED_POINTS
 from keras_cbam.config.option import (
@@ -65,30 +50,32 @@ class FineTuneConfig(TrainingConfig):
     batch_size: int = with_default(TrainingConfig, "batch_size", 32)
     head_epochs: int | None = training_option(
         "Epochs of head and attention before the whole network learns; by default enough for "
-        f"{BUDGETS[True].head_steps} steps, at most {MOST_EPOCHS}, and without weights none.",
+        f"{defaults.BUDGETS[True].head_steps} steps, at most {defaults.MOST_EPOCHS}, and without "
+        "weights none.",
         default=None,
         least=0,
     )
     epochs: int | None = training_option(
         "Epochs of the whole network, or of the adapter. By default enough for "
-        f"{BUDGETS[True].steps} steps ({BUDGETS[False].steps} without weights, {ADAPTER_STEPS} for "
-        f"an adapter), but at least {LEAST_EPOCHS} and at most {MOST_EPOCHS}.",
+        f"{defaults.BUDGETS[True].steps} steps ({defaults.BUDGETS[False].steps} without weights, "
+        f"{defaults.ADAPTER_STEPS} for an adapter), but at least {defaults.LEAST_EPOCHS} and at "
+        f"most {defaults.MOST_EPOCHS}.",
         default=None,
         least=0,
     )
     learning_rate: float | None = training_option(
         "Peak learning rate of the backbone, for Adam with cosine decay; "
-        f"{usual('learning_rate')}.",
+        f"{defaults.usual('learning_rate')}.",
         default=None,
     )
     attention_learning_rate: float | None = training_option(
-        f"Peak learning rate of attention; {usual('attention_learning_rate')}. Before the whole "
-        f"network learns, it is {BESIDE_FROZEN:g} times that rate. The first kernels of channel "
-        "gates learn at a tenth of the rate.",
+        f"Peak learning rate of attention; {defaults.usual('attention_learning_rate')}. Before the "
+        f"whole network learns, it is {defaults.BESIDE_FROZEN:g} times that rate. The first "
+        "kernels of channel gates learn at a tenth of the rate.",
         default=None,
     )
     head_learning_rate: float | None = training_option(
-        f"Peak learning rate of the head; {usual('head_learning_rate')}.", default=None
+        f"Peak learning rate of the head; {defaults.usual('head_learning_rate')}.", default=None
     )
     warmup: float = with_default(TrainingConfig, "warmup", 0.1)
     dropout: float = network_option(
@@ -105,8 +92,8 @@ class FineTuneConfig(TrainingConfig):
     )
     batch_norm_momentum: float | None = training_option(
         "Momentum of all batch normalization, including that of the attention; by default "
-        f"{SHORT_MOMENTUM}, or the network's own if it is smaller, since a larger momentum takes "
-        "more steps to settle than a run has.",
+        f"{defaults.SHORT_MOMENTUM}, or the network's own if it is smaller, since a larger "
+        "momentum takes more steps to settle than a run has.",
         default=None,
     )
     selection_split: float = image_option(
@@ -139,12 +126,12 @@ class FineTuneConfig(TrainingConfig):
         Args:
             batches: number of batches per epoch.
         """
-        budget = BUDGETS[self.weights != "none"]
+        budget = defaults.BUDGETS[self.weights != "none"]
         if self.train == "adapter":
-            budget = Budget(head_steps=0, steps=ADAPTER_STEPS)
+            budget = defaults.Budget(head_steps=0, steps=defaults.ADAPTER_STEPS)
         return self._filled(
-            head_epochs=epochs_of(budget.head_steps, batches),
-            epochs=epochs_of(budget.steps, batches, LEAST_EPOCHS),
+            head_epochs=defaults.epochs_of(budget.head_steps, batches),
+            epochs=defaults.epochs_of(budget.steps, batches, defaults.LEAST_EPOCHS),
         )
 
     def rated(
@@ -160,32 +147,32 @@ class FineTuneConfig(TrainingConfig):
             norms: whether the backbone has batch normalization.
         """
         if self.train == "adapter":
-            return self._filled(**asdict(ADAPTER))
+            return self._filled(**defaults.ADAPTER)
         free = self.learning_rate is None and self.batch_norm_momentum is None
-        near = free and error is not None and fits(error, images, classes)
+        near = free and error is not None and defaults.fits(error, images, classes)
         decides = self.epochs and norms
         run = self._filled(batch_norm="frozen" if near else "train") if decides else self
-        rates = NORM_TRAINS
+        rates = defaults.NORM_TRAINS
         if self.epochs and (run.batch_norm == "frozen" or not norms):
-            rates = NORM_FROZEN
+            rates = defaults.NORM_FROZEN
         if self.weights == "none":
-            rates = FRESH
-        return run._filled(**asdict(rates))
+            rates = defaults.FRESH
+        return run._filled(**rates)
 
     def _filled(self, **found: Any) -> FineTuneConfig:
         """Return the run with the given values in place of `None`."""
         missing = {name: value for name, value in found.items() if getattr(self, name) is None}
         return replace(self, **missing)
 
-    def phases(self) -> tuple[Phase, ...]:
-        """Return the phases of a settled run that have epochs."""
+    def phases(self) -> dict[str, int]:
+        """Return the number of epochs of each phase of a settled run that has any."""
         last = ADAPTER_PHASE if self.train == "adapter" else WHOLE_PHASE
-        phases = (Phase(HEAD_PHASE, self.head_epochs or 0), Phase(last, self.epochs or 0))
-        return tuple(phase for phase in phases if phase.epochs > 0)
+        phases = {HEAD_PHASE: self.head_epochs or 0, last: self.epochs or 0}
+        return {phase: epochs for phase, epochs in phases.items() if epochs > 0}
 
     def recipe(self, phase: str = WHOLE_PHASE) -> Recipe:
         """Return the training recipe of a rated run for a phase."""
-        share = BESIDE_FROZEN if phase == HEAD_PHASE else 1.0
+        share = defaults.BESIDE_FROZEN if phase == HEAD_PHASE else 1.0
         # A rate that is not known yet becomes 0, which the recipe's check refuses.
         recipe = self.adam(
             self.learning_rate or 0.0,
@@ -193,10 +180,3 @@ class FineTuneConfig(TrainingConfig):
             head=self.head_learning_rate or 0.0,
         )
         return replace(recipe, label_smoothing=self.label_smoothing)
-
-
-class Phase(NamedTuple):
-    """Consecutive epochs with one optimizer."""
-
-    name: str
-    epochs: int

@@ -21,6 +21,7 @@ class Option(NamedTuple):
 
     Attributes:
         help: one or more sentences. Backticks mark the names of other fields.
+        default: default of the value; `dataclasses.MISSING` if it is required.
         least: smallest number that the command line accepts.
         most: largest number that the command line accepts.
         argument: whether the command line takes the value as an argument without a name.
@@ -30,6 +31,7 @@ class Option(NamedTuple):
     """
 
     help: str
+    default: Any = dataclasses.MISSING
     least: float | None = None
     most: float | None = None
     argument: bool = False
@@ -38,9 +40,9 @@ class Option(NamedTuple):
     panel: str | None = None
 
 
-def option(help: str, *, default: Any = dataclasses.MISSING, **details: Any) -> Any:
-    """Return a dataclass field that is an option. It is required if it has no default."""
-    return _field(default, Option(help, **details))
+def option(help: str, **details: Any) -> Any:
+    """Return a dataclass field that is an option, from the attributes of an `Option`."""
+    return _field(Option(help, **details))
 
 
 # Options under a heading of the help.
@@ -52,13 +54,13 @@ training_option = partial(option, panel="Training")
 def with_default(config: type, name: str, default: Any) -> Any:
     """Return the option of a parent class with another default."""
     (field,) = (field for field in dataclasses.fields(config) if field.name == name)
-    return _field(default, field.metadata[_KEY])
+    return _field(field.metadata[_KEY]._replace(default=default))
 
 
-def _field(default: Any, told: Option) -> Any:
-    if isinstance(default, dict):
-        return dataclasses.field(default_factory=default.copy, metadata={_KEY: told})
-    return dataclasses.field(default=default, metadata={_KEY: told})
+def _field(told: Option) -> Any:
+    if isinstance(told.default, dict):
+        return dataclasses.field(default_factory=told.default.copy, metadata={_KEY: told})
+    return dataclasses.field(default=told.default, metadata={_KEY: told})
 
 
 class OptionField(NamedTuple):
@@ -67,13 +69,11 @@ class OptionField(NamedTuple):
     Attributes:
         name: name of the field.
         type: type of the value.
-        default: default of the value; `dataclasses.MISSING` if it is required.
         option: description of the field.
     """
 
     name: str
     type: Any
-    default: Any
     option: Option
 
 
@@ -81,21 +81,15 @@ def option_fields(config: type) -> list[OptionField]:
     """Return the options of a configuration, in order."""
     types = get_type_hints(config)
     return [
-        OptionField(each.name, types[each.name], _default(each), each.metadata[_KEY])
+        OptionField(each.name, types[each.name], each.metadata[_KEY])
         for each in dataclasses.fields(config)
     ]
-
-
-def _default(field: dataclasses.Field) -> Any:
-    if field.default_factory is not dataclasses.MISSING:
-        return field.default_factory()
-    return field.default
 
 
 def documented(config: type[T]) -> type[T]:
     """Add the options of a configuration to its docstring."""
     lines = ["Attributes:"]
-    for name, _, _, told in option_fields(config):
+    for name, _, told in option_fields(config):
         lines += textwrap.wrap(
             f"{name}: {told.help} {told.form.none if told.form else ''}".rstrip(),
             WIDTH - 4,

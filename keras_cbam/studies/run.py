@@ -32,7 +32,7 @@ from keras_cbam.training.image_folder import ImageFolder
 from keras_cbam.training.loop import Stage, TrainingLoop
 from keras_cbam.training.measure_use import measure_use
 from keras_cbam.training.output import STATE_DIRECTORY
-from keras_cbam.training.processes import ALONE, Processes, on_its_own
+from keras_cbam.training.processes import ALONE, Processes
 from keras_cbam.training.recipe import compile_model, dtype_policy
 from keras_cbam.training.scores import Scorer, scores, told_right
 
@@ -156,14 +156,6 @@ def execute(
     )
     history = loop.run(callbacks)
     probabilities = scorer.probabilities(folder.val)
-    with on_its_own():
-        use = measure_use(
-            scorer.model,
-            folder.val,
-            image_size=run.image_size,
-            batch_size=run.batch_size,
-            steps=steps,
-        )
     result = Result(
         **scores(probabilities, folder.val.labels),
         correct=told_right(probabilities, folder.val.labels),
@@ -171,7 +163,7 @@ def execute(
         multiply_adds=sum(multiply_adds(scorer.model).values()),
         seconds=time.monotonic() - start,
         history=history,
-        attention=None if use is None else use.record(),
+        attention=measure_use(scorer, folder.val, steps),
     )
     if processes.first:
         _write(run, result, directory / RESULT)

@@ -30,22 +30,17 @@ class Parts(NamedTuple):
 
     Attributes:
         graph: its nodes.
-        end: the node whose output is the feature map that the head takes.
         attention: the attention layers, by the id of the node that each follows.
         head: the layers from the pooling to the output; none if the network ends in a feature map.
         digests: the digest of the computation of each node, by the id of the node.
+        backbone: the digest of the feature map that the head takes, which identifies the backbone.
     """
 
     graph: list[Node]
-    end: Node
     attention: dict[int, keras.layers.Layer]
     head: list[keras.layers.Layer]
     digests: dict[int, str]
-
-    @property
-    def backbone(self) -> str:
-        """The digest that identifies the backbone."""
-        return self.digests[id(self.end)]
+    backbone: str
 
 
 def save_adapter(model: keras.Model, path: str | Path, *, labels: Sequence[str] = ()) -> None:
@@ -209,7 +204,8 @@ def _parts(model: keras.Model) -> Parts:
         head.insert(0, node.operation)
         node = node.inputs[0]
     attention = {id(each): layers[each.attention] for each in graph if each.attention}
-    return Parts(graph, node, attention, head, node_digests(graph))
+    digests = node_digests(graph)
+    return Parts(graph, attention, head, digests, digests[id(node)])
 
 
 def _classifier(backbone: keras.Model, parts: Parts, adapter: Adapter) -> keras.Model:

@@ -117,10 +117,8 @@ def describe(layer: keras.layers.Layer) -> Configuration:
         )
     config = {k: v for k, v in layer.get_config().items() if not k.endswith(LEFT_OUT)}
     config["dtype"] = layer.dtype_policy.name
-    try:
+    with refused(f"Layer {layer.name} cannot be in an adapter: "):
         _check_config(config, None)
-    except ValueError as error:
-        raise ValueError(f"Layer {layer.name} cannot be in an adapter: {error}") from error
     return {"class_name": name, "config": config}
 
 

@@ -18,11 +18,9 @@ from keras_cbam.text import first_line
 SET_HERE = {"classes", "include_top", "input_shape", "input_tensor", "pooling", "weights"}
 
 BACKBONES: tuple[str, ...] = tuple(
-    sorted(
-        name
-        for name in dir(keras.applications)
-        if name[0].isupper() and callable(getattr(keras.applications, name))
-    )
+    name
+    for name in dir(keras.applications)
+    if name[0].isupper() and callable(getattr(keras.applications, name))
 )
 
 # Keras publishes weights of these backbones for several image sizes, from 96x96 or 128x128 to
@@ -83,7 +81,10 @@ def build_backbone(
     with refused(what, told=first_line):
         backbone = builder(include_top=False, weights=named, input_tensor=inputs, **settings)
     if weights not in ("imagenet", "none"):
-        load_backbone_weights(backbone, weights)
+        loader = keras.Model.load_weights if weights.endswith(".weights.h5") else _load_by_name
+        what = f"Weights file {weights} does not fit {backbone.name} or is damaged: "
+        with refused(what, passing=(InputError,), told=first_line):
+            loader(backbone, weights)
         _scale_as_published(backbone, name)
     rule = named_rule(name)
     # Reverse the input channels, so that a BGR network takes RGB.
@@ -116,19 +117,12 @@ def _scale_as_published(backbone: keras.Model, name: str) -> None:
         _change_first_kernel(backbone, lambda kernel: kernel * scale[:, None])
 
 
-def load_backbone_weights(backbone: keras.Model, path: str) -> None:
-    """Load a weights file, with or without top, into a backbone without top.
+def _load_by_name(backbone: keras.Model, path: str) -> None:
+    """Load the weights of a file, with or without top, into the layers of a backbone without top.
 
     Raises:
-        InputError: if the file is unreadable, or lacks a layer of the backbone.
+        InputError: if the file lacks a layer of the backbone.
     """
-    loader = keras.Model.load_weights if path.endswith(".weights.h5") else _load_by_name
-    what = f"Weights file {path} does not fit {backbone.name} or is damaged: "
-    with refused(what, passing=(InputError,), told=first_line):
-        loader(backbone, path)
-
-
-def _load_by_name(backbone: keras.Model, path: str) -> None:
     import h5py
 
     with h5py.File(path, "r") as file:

@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from keras_cbam.config.fine_tune import FineTuneConfig, Phase
+from keras_cbam.config.fine_tune import FineTuneConfig
 from keras_cbam.errors import InputError
 from keras_cbam.files import remove_abandoned
 from keras_cbam.surgery.freeze import freeze_backbone
@@ -20,8 +20,7 @@ from keras_cbam.surgery.gate_start import start_gates
 from keras_cbam.surgery.plan import Factory
 from keras_cbam.training.classifier import HEAD, build_classifier
 from keras_cbam.training.fine_tune_check import check_run
-from keras_cbam.training.fine_tune_record import SETS, run_record
-from keras_cbam.training.fine_tune_report import write_outputs
+from keras_cbam.training.fine_tune_report import SETS, run_record, write_outputs
 from keras_cbam.training.image_batches import ImageBatches
 from keras_cbam.training.image_folder import ImageFolder, read_image_folder
 from keras_cbam.training.linear_probe import linear_probe
@@ -107,14 +106,16 @@ def fine_tune(
     model = build()
     scorer = Scorer(model, build, config.image_size, config.batch_size, processes)
     batches = partial(_batches, config, folder, shard)
+    root = Path(config.data)
+    image_digests = {f"{name} images": digest(getattr(folder, name).paths, root) for name in SETS}
     loop = TrainingLoop(
         model,
         _stages(config, batches_per_epoch, folder),
         batches,
         Path(config.output) / STATE_DIRECTORY,
-        identity(config, _digests(config, folder)),
-        start=None if config.weights == "none" else partial(_start, config, model, scorer, folder),
-        score=partial(_score, config, model, scorer, folder),
+        identity(config, image_digests),
+        start=None if config.weights == "none" else partial(_start, config, scorer, folder),
+        score=partial(_score, config, scorer, folder),
         tied=partial(within_chance, images=len(folder.selection)),
         checkpoint_seconds=config.checkpoint_seconds,
         processes=processes,
@@ -131,8 +132,7 @@ def fine_tune(
         position=loop.position,
         best=best,
         seconds=seconds,
-        # As if one process had trained alone.
-        batches_per_epoch=_batches(config, folder).batches_per_epoch,
+        batches_per_epoch=batches_per_epoch,
     )
     with on_its_own():
         # SGD has no moments; those of Adam would make the file three times as large. Compile with
@@ -171,14 +171,14 @@ def _build(config: FineTuneConfig, classes: int, factory: Factory | None) -> ker
 def _stages(config: FineTuneConfig, batches_per_epoch: int, folder: ImageFolder) -> list[Stage]:
     """Return the phases as stages of the loop."""
 
-    def stage(phase: Phase) -> Stage:
+    def stage(phase: str, epochs: int) -> Stage:
         def compiled(model: keras.Model, start: dict[str, float] | None) -> None:
             rated = _rated(config, start, folder, model)
-            compile_phase(model, phase.name, rated, phase.epochs * batches_per_epoch)
+            compile_phase(model, phase, rated, epochs * batches_per_epoch)
 
-        return Stage(phase.name, phase.epochs, compiled)
+        return Stage(phase, epochs, compiled)
 
-    return [stage(phase) for phase in config.phases()]
+    return [stage(phase, epochs) for phase, epochs in config.phases().items()]
 
 
 def _rated(
@@ -213,25 +213,16 @@ def _batches(
 
 
 @contextmanager
-def _start(
-    config: FineTuneConfig, model: keras.Model, scorer: Scorer, folder: ImageFolder
-) -> Iterator[None]:
+def _start(config: FineTuneConfig, scorer: Scorer, folder: ImageFolder) -> Iterator[None]:
     """Fit the gates to training images. Within the context, the head is a linear probe."""
-    own = scorer.model
+    model, own = scorer.trained, scorer.model
     new = scorer.processes.first_of(own.get_layer(HEAD).get_weights())
     with on_its_own():
         images = first_images(_batches(config, folder))
         if config.batch_norm == "recalibrate":
             recalibrate(own, images, batch_size=config.batch_size)
         start_gates(own, images, batch_size=config.batch_size)
-        probe = linear_probe(
-            own,
-            folder.train,
-            image_size=config.image_size,
-            batch_size=config.batch_size,
-            seed=config.seed,
-        )
-        own.get_layer(HEAD).set_weights(probe)
+        own.get_layer(HEAD).set_weights(linear_probe(scorer, folder.train, config.seed))
     if model is not own:
         model.set_weights(scorer.processes.first_of(own.get_weights()))
     yield
@@ -239,17 +230,9 @@ def _start(
     model.get_layer(HEAD).set_weights(new)
 
 
-def _score(
-    config: FineTuneConfig, model: keras.Model, scorer: Scorer, folder: ImageFolder
-) -> dict[str, float]:
+def _score(config: FineTuneConfig, scorer: Scorer, folder: ImageFolder) -> dict[str, float]:
     """Score the images held out for selection."""
     if config.batch_norm == "recalibrate":
         images = first_images(_batches(config, folder))
-        recalibrate(model, images, batch_size=config.batch_size)
+        recalibrate(scorer.trained, images, batch_size=config.batch_size)
     return scorer.scores(folder.selection)
-
-
-def _digests(config: FineTuneConfig, folder: ImageFolder) -> dict[str, str]:
-    """Return digests that identify the images of a run."""
-    root = Path(config.data)
-    return {f"{name} images": digest(getattr(folder, name).paths, root) for name in SETS}

@@ -38,10 +38,9 @@ def group_variables(model: keras.Model, head: Collection[str]) -> dict[str, list
     layers = list(walk(model))
     check_head(model, [address for address, _ in layers], head)
     for address, layer in layers:
-        attention, squeezes = _of_attention(layer)
+        attention = _of_attention(layer)
         for variable in layer.trainable_variables:
-            group = "attention" if id(variable) in attention else "backbone"
-            group = "squeeze" if id(variable) in squeezes else group
+            group = attention.get(id(variable), "backbone")
             groups["head" if within(address, head) else group].append(variable)
     for address, variable in own_weights(model):
         if variable.trainable:
@@ -49,14 +48,12 @@ def group_variables(model: keras.Model, head: Collection[str]) -> dict[str, list
     return groups
 
 
-def _of_attention(layer: keras.layers.Layer) -> tuple[set[int], set[int]]:
-    """Return the ids of the attention's variables in a layer, and of the squeeze kernels."""
+def _of_attention(layer: keras.layers.Layer) -> dict[int, str]:
+    """Return the group of each variable of the attention in a layer, by the variable's id."""
     inside = [each for each in layers_inside(layer) if isinstance(each, Refinement)]
+    groups = {id(v): "attention" for each in inside for v in each.trainable_variables}
     gates = [each for each in inside if isinstance(each, ChannelAttention)]
-    return (
-        {id(variable) for each in inside for variable in each.trainable_variables},
-        {id(gate.squeeze.kernel) for gate in gates},
-    )
+    return {**groups, **{id(gate.squeeze.kernel): "squeeze" for gate in gates}}
 
 
 def group_scales(

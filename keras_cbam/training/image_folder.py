@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -188,32 +189,30 @@ def _readable(
     folders: Sequence[Path], classes: tuple[str, ...], progress: Progress
 ) -> tuple[list[ImageSet], tuple[Path, ...], tuple[Path, ...]]:
     """Return the images of each folder, all files that are left out, and all images to scale."""
-    found = {(root, name): _files_of(root / name) for root in folders for name in classes}
+    found = {root / name: find_files(root / name) for root in folders for name in classes}
+    _check_classes(found, lambda path: True)
     paths = [path for files in found.values() for path in files.images]
     modes = _modes(paths, progress)
-    sets: list[ImageSet] = []
+    _check_classes(found, modes.get)
+    sets = []
     for root in folders:
-        kept: list[Path] = []
-        labels: list[int] = []
-        for label, name in enumerate(classes):
-            files = found[root, name]
-            good = [path for path in files.images if modes[path]]
-            if not good:
-                raise InputError(_without(f"Class folder {root / name}", sum(files, ())))
-            kept += good
-            labels += [label] * len(good)
-        sets.append(ImageSet(tuple(kept), np.asarray(labels, "int32")))
+        labels = {
+            path: label
+            for label, name in enumerate(classes)
+            for path in found[root / name].images
+            if modes[path]
+        }
+        sets.append(ImageSet(tuple(labels), np.asarray(list(labels.values()), "int32")))
     undecodable = [path for path in paths if not modes[path]]
     unread = [path for files in found.values() for path in files.unread]
     return sets, (*undecodable, *unread), tuple(p for p in paths if is_deep(modes[p] or ""))
 
 
-def _files_of(folder: Path) -> Files:
-    """Return the files of a class folder; fail before any image is decoded if none is an image."""
-    files = find_files(folder)
-    if not files.images:
-        raise InputError(_without(f"Class folder {folder}", files.unread))
-    return files
+def _check_classes(found: Mapping[Path, Files], readable: Callable[[Path], Any]) -> None:
+    """Raise an `InputError` for a class folder without an image that is readable."""
+    for folder, files in found.items():
+        if not any(map(readable, files.images)):
+            raise InputError(_without(f"Class folder {folder}", sum(files, ())))
 
 
 def _modes(paths: Sequence[Path], progress: Progress = None) -> dict[Path, str | None]:

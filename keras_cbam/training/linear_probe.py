@@ -7,9 +7,9 @@ import numpy as np
 
 from keras_cbam.surgery.use_inputs import evenly_spaced
 from keras_cbam.training.classifier import FEATURES
-from keras_cbam.training.image_batches import ImageBatches
 from keras_cbam.training.image_folder import ImageSet
 from keras_cbam.training.recipe import jit_compile
+from keras_cbam.training.scores import Scorer
 
 MOST_IMAGES = 10_000
 STEPS = 300
@@ -18,30 +18,24 @@ RATE = 0.05
 DECAY = 5.0
 
 
-def linear_probe(
-    model: keras.Model, images: ImageSet, *, image_size: int, batch_size: int, seed: int
-) -> list[np.ndarray]:
+def linear_probe(scorer: Scorer, images: ImageSet, seed: int) -> list[np.ndarray]:
     """Fit a logistic regression on frozen features, and return it as the weights of the head.
 
     Its accuracy shows how well the features suit the task.
 
     Args:
-        model: a model of `build_classifier`.
+        scorer: the scorer of a model of `build_classifier`.
         images: the images to train on, without augmentation. If there are more than `MOST_IMAGES`,
             evenly spaced ones are used.
-        image_size: side of the images, in pixels.
-        batch_size: images per batch.
         seed: seed of the regression's initial weights.
 
     Returns:
         Kernel `(features, classes)` and bias `(classes,)`.
     """
     some = images.take(evenly_spaced(len(images), MOST_IMAGES))
-    layer = model.get_layer(FEATURES)
-    features = keras.Model(model.inputs, layer.output).predict(
-        ImageBatches(some, image_size, batch_size), verbose=0
-    )
-    features = np.asarray(features, "float64")
+    model = scorer.model
+    backbone = keras.Model(model.inputs, model.get_layer(FEATURES).output)
+    features = np.asarray(backbone.predict(scorer.batches(some), verbose=0), "float64")
     mean, spread = features.mean(0), features.std(0) + 1e-6
     kernel, bias = _regression((features - mean) / spread, some, model.output.shape[-1], seed)
     kernel = kernel / spread[:, None]

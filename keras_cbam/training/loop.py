@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import KW_ONLY, dataclass
@@ -17,13 +18,10 @@ from keras_cbam.schema import decode
 from keras_cbam.training.processes import ALONE, Processes, told_if_lost
 from keras_cbam.training.recipe import averages
 from keras_cbam.training.run_state import (
-    RestoreMetrics,
-    SaveState,
     assign,
     drop_state,
     load_arrays,
     save_arrays,
-    save_state,
     state_variables,
     unreadable,
 )
@@ -193,6 +191,12 @@ class TrainingLoop:
         self._check_shapes(self.best_path, self.model.weights, saved[0])
         return saved
 
+    def save_state(self, batch: int) -> None:
+        """Save the state of the run after `batch` batches of an epoch, in the first process."""
+        if self.processes.first:
+            values = [variable.numpy() for variable in state_variables(self.model)]
+            save_arrays(self.state_path, values, {**self.position, "batch": batch})
+
     def drop_state(self) -> None:
         """Remove the files of the loop, and the directory if nothing else is in it."""
         self.processes.wait("state used")
@@ -201,55 +205,38 @@ class TrainingLoop:
 
     def _train(self, index: int, stage: Stage, callbacks: Sequence[Any]) -> None:
         stage.compile(self.model, self.position.get("start"))
-        running_metrics: list[np.ndarray] = []
         if self.state and self.position["stage"] == index:
-            running_metrics = self._restore(self.state[0])
+            variables = state_variables(self.model)
+            self._check_shapes(self.state_path, variables, self.state[0])
+            assign(variables, self.state[0])
         elif index > self.position["stage"]:
             self.position.update(stage=index, epoch=0, batch=0)
         for epoch in range(self.position["epoch"], stage.epochs):
-            first_batch = self.position["batch"]
-            raw = _WeightsAsTrained()
-            watchers = [raw, RestoreMetrics(running_metrics if first_batch else [])]
-            if self.processes.first:
-                seconds = self.checkpoint_seconds
-                watchers += [SaveState(self.state_path, self.position, first_batch, seconds)]
-            batches = self.batches(index, epoch, first_batch)
-            logs = self._fit(batches, epoch, [*watchers, *callbacks])
-            self._end_epoch(stage, epoch, logs, raw)
+            watch = _Watch(self)
+            # Call Keras's own `fit`: that of KerasHub takes no `PyDataset`.
+            logs = keras.Model.fit(
+                self.model,
+                self.batches(index, epoch, self.position["batch"]),
+                initial_epoch=epoch,
+                epochs=epoch + 1,
+                shuffle=False,
+                callbacks=[watch, *callbacks],
+                verbose=0,
+            ).history
+            _average(self.model)
+            self._end_epoch(stage, epoch, {name: float(logs[name][-1]) for name in logs}, watch)
         _average(self.model)
 
-    def _fit(self, batches: Any, epoch: int, callbacks: Sequence[Any]) -> Scores:
-        # Call Keras's own `fit`: that of KerasHub takes no `PyDataset`.
-        history = keras.Model.fit(
-            self.model,
-            batches,
-            initial_epoch=epoch,
-            epochs=epoch + 1,
-            shuffle=False,
-            callbacks=list(callbacks),
-            verbose=0,
-        )
-        _average(self.model)
-        return {name: float(values[-1]) for name, values in history.history.items()}
-
-    def _end_epoch(self, stage: Stage, epoch: int, logs: Scores, raw: _WeightsAsTrained) -> None:
+    def _end_epoch(self, stage: Stage, epoch: int, logs: Scores, watch: _Watch) -> None:
         scores = self.score() if self.score else {}
         history = self.position["history"]
         if scores:
             self._keep_best(len(history) + 1, scores)
         held_out = {f"{SELECTION}{name}": value for name, value in scores.items()}
         history.append({"phase": stage.name, "epoch": epoch + 1, **logs, **held_out})
-        raw.put_back()
+        watch.put_back()
         self.position.update(epoch=epoch + 1, batch=0)
-        if self.processes.first:
-            save_state(self.state_path, self.model, self.position)
-
-    def _restore(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
-        """Restore the saved values; return those of the running metrics, which `fit` will reset."""
-        variables = state_variables(self.model)
-        self._check_shapes(self.state_path, variables, arrays)
-        assign(variables, arrays)
-        return arrays[len(variables) - len(self.model.metrics_variables) :]
+        self.save_state(0)
 
     def _check_shapes(self, path: Path, variables: list[Any], arrays: list[np.ndarray]) -> None:
         expected, found = ([tuple(each.shape) for each in some] for some in (variables, arrays))
@@ -274,22 +261,44 @@ class TrainingLoop:
             save_arrays(self.best_path, self.model.get_weights(), {"epoch": epoch, **scores})
 
 
-class _WeightsAsTrained(keras.callbacks.Callback):
-    """Keeps the trained weights, which `fit` overwrites with their moving average, if any."""
+class _Watch(keras.callbacks.Callback):
+    """Saves the state of a loop in an epoch, and keeps the values that `fit` overwrites.
 
-    def __init__(self) -> None:
+    The state is saved every `checkpoint_seconds` seconds, so that a kill costs no more than that.
+    `fit` resets the running metrics, also where training resumes in the middle of the epoch, and
+    sets the weights to their moving average at the end, if they have one.
+    """
+
+    def __init__(self, loop: TrainingLoop):
         super().__init__()
-        self.values: list[np.ndarray] = []
+        self.loop = loop
+        self.first_batch = loop.position["batch"]
+        running = loop.model.metrics_variables if self.first_batch else []
+        self.running_metrics = [variable.numpy() for variable in running]
+        self.trained: list[np.ndarray] = []
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        # `fit` has just reset the metrics.
+        if self.running_metrics:
+            assign(self.model.metrics_variables, self.running_metrics)
+        self.saved = time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        # The loop saves the end of the epoch together with its scores.
+        last = batch + 1 == self.params["steps"]
+        if not last and time.monotonic() - self.saved >= self.loop.checkpoint_seconds:
+            self.loop.save_state(self.first_batch + batch + 1)
+            self.saved = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if averages(self.model.optimizer):
             state_variables(self.model)
-            self.values = [variable.numpy() for variable in self.model.trainable_variables]
+            self.trained = [variable.numpy() for variable in self.model.trainable_variables]
 
     def put_back(self) -> None:
         """Restore the trained weights, to go on training from them."""
-        if self.values:
-            assign(self.model.trainable_variables, self.values)
+        if self.trained:
+            assign(self.model.trainable_variables, self.trained)
 
 
 def _average(model: keras.Model) -> None:

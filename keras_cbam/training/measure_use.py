@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
-import keras
-
 from keras_cbam.surgery.gate_switch import model_gates
-from keras_cbam.surgery.use import AttentionUse, attention_use
+from keras_cbam.surgery.use import attention_use
 from keras_cbam.surgery.use_answers import NotFiniteError
 from keras_cbam.surgery.use_inputs import evenly_spaced
-from keras_cbam.training.image_batches import ImageBatches
 from keras_cbam.training.image_folder import ImageSet
+from keras_cbam.training.processes import on_its_own
+from keras_cbam.training.scores import Scorer
 
 # The largest number of images on which all gates together are measured.
 MOST_IMAGES = 2000
@@ -23,35 +23,28 @@ RUNS_A_STEP = 4
 LEAST, MOST = 96, 256
 
 
-def measure_use(
-    model: keras.Model, images: ImageSet, *, image_size: int, batch_size: int, steps: int
-) -> AttentionUse | None:
-    """Measure the use of attention on an evenly spaced subset of `images`.
+def measure_use(scorer: Scorer, images: ImageSet, steps: int) -> dict[str, Any] | None:
+    """Measure the use of attention on an evenly spaced subset of `images`, in each process.
 
     Args:
-        model: a classifier with one output, `(batch, classes)`.
+        scorer: the scorer of a classifier.
         images: the images and their labels.
-        image_size: side of the images, in pixels.
-        batch_size: images per batch.
-        steps: number of steps that `model` was trained for; it decides the number of images per
-            single gate.
+        steps: number of steps that the classifier was trained for; it decides the number of images
+            per single gate.
 
     Returns:
-        An `AttentionUse`, or `None` if the model has no attention or its outputs are not finite.
+        The `AttentionUse.record`, or `None` if the classifier has no attention or its outputs are
+        not finite.
     """
-    gates = len(model_gates(model))
+    gates = len(model_gates(scorer.model))
     if not gates:
         return None
-    affordable = int(SHARE * RUNS_A_STEP * steps / gates) * batch_size
-    some = images.take(evenly_spaced(len(images), MOST_IMAGES))
-    try:
-        return attention_use(
-            model,
-            ImageBatches(some, image_size, batch_size),
-            images_per_gate=min(max(affordable, LEAST), MOST),
-        )
-    except NotFiniteError:
-        return None
+    affordable = int(SHARE * RUNS_A_STEP * steps / gates) * scorer.batch_size
+    batches = scorer.batches(images.take(evenly_spaced(len(images), MOST_IMAGES)))
+    per_gate = min(max(affordable, LEAST), MOST)
+    with on_its_own(), suppress(NotFiniteError):
+        return attention_use(scorer.model, batches, images_per_gate=per_gate).record()
+    return None
 
 
 def use_lines(use: dict[str, Any]) -> list[str]:

@@ -23,25 +23,15 @@ def compile_phase(model: keras.Model, phase: str, config: FineTuneConfig, steps:
         steps: number of batches in the whole phase, over which the learning rate decays.
     """
     if phase == WHOLE_PHASE:
-        _train_whole(model, config)
+        frozen = backbone_norms(model) if config.batch_norm == "frozen" else []
+        for layer in model.layers:
+            # TensorFlow ignores setting `trainable` to the value it has, so set it to False first.
+            layer.trainable = False
+            layer.trainable = layer not in frozen
     else:
         freeze_backbone(model, head=[HEAD])
-    for normalization in batch_norms(model):
+    for norm in batch_norms(model):
         # Repeated calls set the same value.
-        normalization.momentum = (
-            min(SHORT_MOMENTUM, normalization.momentum)
-            if config.batch_norm_momentum is None
-            else config.batch_norm_momentum
-        )
+        given = config.batch_norm_momentum
+        norm.momentum = min(SHORT_MOMENTUM, norm.momentum) if given is None else given
     compile_model(model, config.recipe(phase), steps, group_variables(model, [HEAD]))
-
-
-def _train_whole(model: keras.Model, config: FineTuneConfig) -> None:
-    """Make all layers trainable, except the backbone's batch normalization if it is frozen."""
-    for layer in model.layers:
-        # TensorFlow ignores setting `trainable` to the value it has, so set it to False first.
-        layer.trainable = False
-        layer.trainable = True
-    if config.batch_norm == "frozen":
-        for normalization in backbone_norms(model):
-            normalization.trainable = False

@@ -31,6 +31,7 @@ class Scorer:
         processes: the processes that train together.
 
     Attributes:
+        trained: the given classifier.
         model: the classifier that this process runs: the given one, or its own copy.
     """
 
@@ -67,9 +68,12 @@ class Scorer:
         """Return mean cross-entropy, as `loss`, and accuracy, by the weights of the images."""
         return scores(self.probabilities(images), images.labels, images.weights)
 
+    def batches(self, images: ImageSet) -> ImageBatches:
+        """Return batches of images without augmentation."""
+        return ImageBatches(images, self.image_size, self.batch_size)
+
     def _run(self, images: ImageSet) -> np.ndarray:
-        batches = ImageBatches(images, self.image_size, self.batch_size)
-        return np.asarray(self.model.predict(batches, verbose=0), "float32")
+        return np.asarray(self.model.predict(self.batches(images), verbose=0), "float32")
 
 
 def told_right(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:

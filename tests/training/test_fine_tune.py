@@ -4,7 +4,6 @@ import json
 import shutil
 import sys
 import zipfile
-from dataclasses import asdict
 from io import BytesIO
 from itertools import product
 
@@ -169,7 +168,7 @@ def test_resume_refuses_another_run(image_folder, tmp_path):
     # The backbone, which stayed as it was, has no rate; beside it attention learns at less.
     rates = alone.record["rates"]
     assert list(rates) == ["attention", "head"]
-    assert rates["attention"] == BESIDE_FROZEN * FRESH.attention_learning_rate
+    assert rates["attention"] == BESIDE_FROZEN * FRESH["attention_learning_rate"]
     assert "of it while" not in (output / "report.md").read_text()
     # A kill between the last two steps leaves the state; what is not ours stays.
     state = output / STATE_DIRECTORY
@@ -241,20 +240,16 @@ def test_rates_and_batch_norm_go_by_how_well_the_frozen_backbone_does():
         return config("images", "run", **stated).settled(10).rated(error, 1000, 2)
 
     def norm_and_rates(run):
-        return run.batch_norm, *(getattr(run, name) for name in asdict(NORM_TRAINS))
+        return run.batch_norm, *(getattr(run, name) for name in NORM_TRAINS)
 
-    assert norm_and_rates(rated(0.02)) == ("frozen", *asdict(NORM_FROZEN).values())
-    assert norm_and_rates(rated(0.06)) == ("train", *asdict(NORM_TRAINS).values())
+    assert norm_and_rates(rated(0.02)) == ("frozen", *NORM_FROZEN.values())
+    assert norm_and_rates(rated(0.06)) == ("train", *NORM_TRAINS.values())
     fresh = rated(None, weights="none")
-    assert norm_and_rates(fresh) == ("train", *asdict(FRESH).values())
+    assert norm_and_rates(fresh) == ("train", *FRESH.values())
     # What the user states stays, and decides the rest.
-    assert norm_and_rates(rated(0.06, batch_norm="frozen"))[1:] == tuple(
-        asdict(NORM_FROZEN).values()
-    )
-    assert norm_and_rates(rated(batch_norm="recalibrate"))[1:] == tuple(
-        asdict(NORM_TRAINS).values()
-    )
-    trains = asdict(NORM_TRAINS)
+    assert norm_and_rates(rated(0.06, batch_norm="frozen"))[1:] == tuple(NORM_FROZEN.values())
+    assert norm_and_rates(rated(batch_norm="recalibrate"))[1:] == tuple(NORM_TRAINS.values())
+    trains = NORM_TRAINS
     stated = tuple((trains | {"learning_rate": 0.5}).values())
     assert norm_and_rates(rated(learning_rate=0.5)) == ("train", *stated)
     for changes in ({"batch_norm_momentum": 0.5}, {"batch_norm": "train"}):
@@ -267,15 +262,15 @@ def test_rates_and_batch_norm_go_by_how_well_the_frozen_backbone_does():
         run = (
             config("images", "run", **bare, **changes).settled(10).rated(0.5, 1000, 2, norms=False)
         )
-        assert norm_and_rates(run)[1:] == tuple(asdict(NORM_FROZEN).values())
+        assert norm_and_rates(run)[1:] == tuple(NORM_FROZEN.values())
     assert rated(attention_learning_rate=0.5).attention_learning_rate == 0.5
-    assert rated(attention_learning_rate=0.5).learning_rate == NORM_FROZEN.learning_rate
+    assert rated(attention_learning_rate=0.5).learning_rate == NORM_FROZEN["learning_rate"]
 
 
 @on_one
 def test_a_probe_is_scored_and_a_new_head_learns(image_folder, tmp_path, weights, monkeypatch):
-    def all_of_the_first_class(model, *_, **__):
-        features = model.get_layer("probabilities").kernel.shape[0]
+    def all_of_the_first_class(scorer, *_):
+        features = scorer.model.get_layer("probabilities").kernel.shape[0]
         return [np.zeros((features, 2), "float32"), np.array([9, 0], "float32")]
 
     class Bias(keras.callbacks.Callback):
@@ -304,7 +299,7 @@ def test_a_run_learns_at_the_rates_that_fit_its_start(
         asked.append((error, images, classes))
         return near
 
-    monkeypatch.setattr("keras_cbam.config.fine_tune.fits", found)
+    monkeypatch.setattr("keras_cbam.config.fine_tune_defaults.fits", found)
 
     class Rates(Look):
         seen = ()
@@ -325,7 +320,7 @@ def test_a_run_learns_at_the_rates_that_fit_its_start(
     assert set(asked) == {(1 - start["accuracy"], record["images"]["selection"], 2)}
     assert f"{start['accuracy']:.2%} of the images held out" in report
     table = NORM_FROZEN if near else NORM_TRAINS
-    backbone, attention = table.learning_rate, table.attention_learning_rate
+    backbone, attention = table["learning_rate"], table["attention_learning_rate"]
     assert record["rates"] == {"backbone": backbone, "attention": attention, "head": 0.02}
     for seen, share in zip(look.seen, (BESIDE_FROZEN, 1), strict=True):
         assert seen == pytest.approx((backbone, *sorted((share * attention, 0.02))))
@@ -348,7 +343,7 @@ def test_a_backbone_without_batch_norm_learns_at_the_lower_rates(
     settings = {"weights": weights, "attention": "none", "epochs": 1}
     run = config(image_folder, tmp_path / "run", **settings, **rates)
     record = fine_tune(run).record
-    assert record["rates"]["backbone"] == NORM_FROZEN.learning_rate
+    assert record["rates"]["backbone"] == NORM_FROZEN["learning_rate"]
     assert record["config"]["batch_norm"] is None
     assert "the backbone has no batch normalization" in (tmp_path / "run" / "report.md").read_text()
 
@@ -391,7 +386,7 @@ def test_a_run_starts_gates_and_resumes_to_the_same_end(
 def test_a_run_whose_features_fit_resumes_to_the_same_end(
     image_folder, tmp_path, weights, monkeypatch
 ):
-    monkeypatch.setattr("keras_cbam.config.fine_tune.fits", lambda *_: True)
+    monkeypatch.setattr("keras_cbam.config.fine_tune_defaults.fits", lambda *_: True)
     settings = {"weights": weights, "learning_rate": None, "epochs": 1}
     whole = fine_tune(config(image_folder, tmp_path / "whole", **settings))
     cut = config(image_folder, tmp_path / "cut", **settings)
@@ -515,7 +510,7 @@ def test_a_budget_in_steps_and_what_the_user_states():
     assert (tiny.head_epochs, tiny.epochs) == (MOST_EPOCHS, MOST_EPOCHS)
     stated = settled(15, epochs=3, head_epochs=0, learning_rate=0.5, head_learning_rate=0.25)
     assert (stated.head_epochs, stated.epochs, stated.learning_rate) == (0, 3, 0.5)
-    assert [phase.name for phase in stated.phases()] == ["whole"]
+    assert list(stated.phases()) == ["whole"]
     assert stated.recipe().learning_rate == 0.5
     assert stated.recipe().group_rates["head"] == 0.25
     assert stated.settled(7) == stated

@@ -8,6 +8,7 @@ import pytest
 
 from keras_cbam.training import ImageBatches, build_classifier, read_image_folder
 from keras_cbam.training.linear_probe import linear_probe
+from keras_cbam.training.scores import Scorer
 from tests.conftest import vary
 from tests.short_mobilenet import SHORT
 
@@ -24,7 +25,8 @@ def test_the_probe_is_the_logistic_regression(balanced, image_folder):
         some = [*np.flatnonzero(labels == 0), *np.flatnonzero(labels == 1)[:3]]
         folder = replace(folder, train=folder.train.take(some)).balanced()
     model = vary(build_classifier(SHORT, 2, weights="none", image_size=32, options={"alpha": 0.25}))
-    kernel, bias = linear_probe(model, folder.train, image_size=32, batch_size=4, seed=0)
+    scorer = Scorer(model, lambda: model, image_size=32, batch_size=4)
+    kernel, bias = linear_probe(scorer, folder.train, seed=0)
     pool = keras.Model(model.input, model.get_layer("pool").output)
     features = pool.predict(ImageBatches(folder.train, 32, 4), verbose=0)
     scaled = (features - features.mean(0)) / (features.std(0) + 1e-6)
