@@ -105,25 +105,23 @@ def convert(serving: Serving, precision: str) -> Graph:
         if precision == "int8":
             converter.inference_input_type = tf.as_dtype(serving.options.integer_io)
             converter.inference_output_type = tf.as_dtype(serving.options.integer_io)
-        try:
+        what = "TFLite's converter refuses the model: "
+        # The converter's exception class is not public.
+        with refused(what, passing=(InputError, OSError), told=_advice):
             if precision == "int8" and serving.options.float_layers:
                 content = with_float_layers(serving, twin(serving), converter)
             else:
                 content = converter.convert()
-        except (InputError, OSError):
-            raise
-        except Exception as error:  # the converter's exception class is not public
-            raise InputError(
-                f"TFLite's converter refuses the model: {as_written(_reason(error))}. Leave the "
-                "format or the precision out, or replace the operations that it names."
-            ) from error
     graph = Graph(content)
     name_as_signature(graph)
     return graph
 
 
-def _reason(error: Exception) -> str:
-    """Return the line of the converter's message that names operations, or its first line."""
+def _advice(error: Exception) -> str:
+    """Return the converter's line that names operations, or its first line, and add advice."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     named = [line for line in lines if line.startswith(("TF Select ops:", "Custom ops:"))]
-    return next(iter(named or lines), type(error).__name__).rstrip(".")
+    told = as_written(next(iter(named or lines), type(error).__name__).rstrip("."))
+    return (
+        f"{told}. Leave the format or the precision out, or replace the operations that it names."
+    )
