@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 from keras_cbam.errors import InputError, refused
 
 from ..children.process import RuntimeFailure
 from ..source import saved_model
-from ..source.layer_names import as_written
+from ..source.layer_names import as_written, operations_of
 from ..source.rounding import IMAGES
 from ..source.serving import Serving
 from .bias import correct_biases
 from .depthwise import float_depthwise
-from .float_layers import with_float_layers
 from .graph import Graph, name_as_signature
 from .metadata import packed_with_metadata
 from .scales import repair_scales, separate_biases, zero_scales
@@ -109,12 +109,29 @@ def convert(serving: Serving, precision: str) -> Graph:
         # The converter's exception class is not public.
         with refused(what, passing=(InputError, OSError), told=_advice):
             if precision == "int8" and serving.options.float_layers:
-                content = with_float_layers(serving, twin(serving), converter)
+                content = _with_float_layers(serving, converter)
             else:
                 content = converter.convert()
     graph = Graph(content)
     name_as_signature(graph)
     return graph
+
+
+def _with_float_layers(serving: Serving, converter: Any) -> bytes:
+    """Convert to int8 by TensorFlow's quantization debugger, with the float layers in float32.
+
+    Raises:
+        InputError: if one of the layers has no operation.
+    """
+    import tensorflow as tf
+
+    # The operations of the float32 graph have the same names.
+    exact = twin(serving)
+    names = [exact.name(int(operation.outputs[0])) for _, operation in exact.operations()]
+    kept = operations_of(serving.options.float_layers, serving.layer_names(), names)
+    options = tf.lite.experimental.QuantizationDebugOptions(denylisted_nodes=kept)
+    debugger = tf.lite.experimental.QuantizationDebugger(converter=converter, debug_options=options)
+    return debugger.get_nondebug_quantized_model()
 
 
 def _advice(error: Exception) -> str:
