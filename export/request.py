@@ -22,7 +22,7 @@ from .proof.judging import judges
 from .proof.report import InputRecord
 from .proof.warnings import ENOUGH_SPREAD, spread_of
 from .runtimes.table import RUNTIMES, is_installed, require_runtime
-from .source.datasets import check_arrays, check_labels, raw_arrays, split_labels
+from .source.datasets import check_arrays, raw_arrays, split_labels
 from .source.metadata import Metadata
 from .source.prepare import Prepared, prepare
 from .source.preprocessing import as_seen, with_extremes, with_preprocessing
@@ -66,11 +66,9 @@ class Request:
                 "name": name,
                 "shape": list(tensor.shape),
                 "dtype": str(tensor.dtype),
-                "range": [float(values.min()), float(values.max())],
+                "range": [float(self.inputs[name].min()), float(self.inputs[name].max())],
             }
-            for (name, values), tensor in zip(
-                self.inputs.items(), self.prepared.model.inputs, strict=True
-            )
+            for name, tensor in zip(self.inputs, self.prepared.model.inputs, strict=True)
         )
 
 
@@ -112,7 +110,9 @@ def read_request(
     pixels = as_seen(pixels, tensors, representative if example is None else inputs)
     if representative is not None:
         representative = with_extremes(representative, pixels)
-    check_labels(truth, len(inputs[0]))
+    count = len(inputs[0])
+    if truth is not None and truth.shape != (count,):
+        raise InputError(f"Expected one label for each of {count} inputs. Received: {truth.shape}")
     scores = prepared.model.outputs[0]
     # A sigmoid has two classes, no and yes.
     classes = {scores.shape[-1], 2} if is_one_sigmoid(scores) else {scores.shape[-1]}

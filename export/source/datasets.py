@@ -101,12 +101,6 @@ def has_shape(array: np.ndarray, sizes: Sequence[int | None]) -> bool:
     )
 
 
-def check_labels(labels: np.ndarray | None, count: int) -> None:
-    """Raise an `InputError` unless there is one label for each input."""
-    if labels is not None and labels.shape != (count,):
-        raise InputError(f"Expected one label for each of {count} inputs. Received: {labels.shape}")
-
-
 def _batch(batch: Any, name: str, names: Sequence[str] | None) -> list[np.ndarray]:
     """Return a batch as one array for each input."""
     if isinstance(batch, dict):
