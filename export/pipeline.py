@@ -264,7 +264,7 @@ def _report(
 ) -> Report:
     reference = subject.reference
     first = next(iter(reference))
-    images, spread = len(reference[first]), spread_of(reference)
+    images, spread = len(next(iter(request.inputs.values()))), spread_of(reference)
     return Report(
         directory=str(directory),
         beside=tuple(proof.companions),
