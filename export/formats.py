@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from .onnx import convert as onnx
-from .onnx import precisions as onnx_precisions
+from .onnx.convert import write_float32
 from .onnx.lowering import LOWERINGS as ONNX_LOWERINGS
+from .onnx.precisions import write_float16, write_int8
 from .proof.tolerance import FLOAT_ERROR, Tolerance
 from .source import saved_model
 from .source.serving import Serving
@@ -41,6 +41,10 @@ class Artifact:
     tolerance: Tolerance
     also: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+
+    def judged_by(self, tolerances: Mapping[str, Tolerance]) -> Artifact:
+        """Return this artifact with the tolerance that is given for its name, if there is one."""
+        return replace(self, tolerance=tolerances.get(self.name, self.tolerance))
 
     @property
     def calibrated(self) -> bool:
@@ -83,22 +87,10 @@ ARTIFACTS: tuple[Artifact, ...] = (
     _tflite("dynamic", INTEGER),
     _tflite("int8", INTEGER, "integer_io", "float_layers"),
     _tflite("int16x8", INTEGER),
+    _onnx("float32", "model.onnx", write_float32, tolerance=FLOAT, options=("opset", "target")),
+    _onnx("float16", "model_float16.onnx", write_float16, tolerance=HALF, options=("opset",)),
     _onnx(
-        "float32", "model.onnx", onnx.write_float32, tolerance=FLOAT, options=("opset", "target")
-    ),
-    _onnx(
-        "float16",
-        "model_float16.onnx",
-        onnx_precisions.write_float16,
-        tolerance=HALF,
-        options=("opset",),
-    ),
-    _onnx(
-        "int8",
-        "model_int8.onnx",
-        onnx_precisions.write_int8,
-        tolerance=INTEGER,
-        options=("opset", "float_layers"),
+        "int8", "model_int8.onnx", write_int8, tolerance=INTEGER, options=("opset", "float_layers")
     ),
 )
 

@@ -175,7 +175,7 @@ def export_model(
     )
     with staging_directory(directory) as staging, space_needed(directory):
         say("Keras: reference outputs")
-        reference = request.prepared.answers(request.inputs)
+        reference = request.prepared.answers(list(request.inputs.values()))
         subject = Subject(
             staging / "inputs.npz",
             reference,
@@ -184,16 +184,14 @@ def export_model(
             judges=request.judges(reference, judge),
             by_agreement=proof.judge is None,
             judge=proof.judge,
+            also=also,
         )
-        save_arrays(subject.inputs, request.named())
+        save_arrays(subject.inputs, request.inputs)
         serving = Serving(
-            request.prepared, staging, request.representative, options, request.metadata()
+            request.prepared, staging, request.representative, options, request.metadata
         )
-        asked = [
-            replace(each, tolerance=proof.tolerances.get(each.name, each.tolerance))
-            for each in chosen
-        ]
-        found = _write_and_verify(asked, serving, subject, also, say)
+        asked = [artifact.judged_by(proof.tolerances) for artifact in chosen]
+        found = _write_and_verify(asked, serving, subject, say)
         reports = tuple(each for each, _ in found)
         report = _report(directory, request, options, subject, reports, proof)
         if on_mismatch == "raise" and report.missed:
@@ -201,7 +199,7 @@ def export_model(
             hint = "" if judge or proof.judge else _other_judge(subject)
             raise VerificationError(f"Nothing was exported, because of {missed}.{hint}", report)
         answers = {each.name: outputs for each, outputs in found}
-        write_reference(staging / REFERENCE, request.named(), reference, answers)
+        write_reference(staging / REFERENCE, request.inputs, reference, answers)
         report = replace(report, beside_sha256=write_companions(proof, staging))
         if write_report:
             say("where the operations run")
@@ -225,22 +223,16 @@ def _other_judge(subject: Subject) -> str:
 
 
 def _write_and_verify(
-    chosen: list[Artifact],
-    serving: Serving,
-    subject: Subject,
-    also: tuple[str, ...],
-    say: Callable[[str], None],
+    chosen: list[Artifact], serving: Serving, subject: Subject, say: Callable[[str], None]
 ) -> list[tuple[ArtifactReport, Arrays]]:
     """Write the artifacts, and verify each one in its child process while the next is written."""
     with ThreadPoolExecutor(max_workers=1) as verifier:
         pending = []
         try:
             for artifact in chosen:
-                path = serving.scratch / artifact.name
                 say(f"{artifact.name}: writing")
-                notes = artifact.write(serving, path)
-                arguments = (artifact, path, subject, notes, also, serving)
-                pending.append(verifier.submit(_verified, *arguments))
+                notes = artifact.write(serving, serving.scratch / artifact.name)
+                pending.append(verifier.submit(_verified, artifact, serving, subject, notes))
             say("verifying the rest")
             return [future.result() for future in pending]
         except BaseException:
@@ -249,18 +241,13 @@ def _write_and_verify(
 
 
 def _verified(
-    artifact: Artifact,
-    path: Path,
-    subject: Subject,
-    notes: list[str],
-    also: tuple[str, ...],
-    serving: Serving,
+    artifact: Artifact, serving: Serving, subject: Subject, notes: list[str]
 ) -> tuple[ArtifactReport, Arrays]:
     """Verify an artifact. The report of an integer TFLite file has the error of each operation."""
-    report, outputs = verify_artifact(artifact, path, subject, notes, also)
+    report, outputs = verify_artifact(artifact, serving.scratch, subject, notes)
     if artifact.format == "tflite" and artifact.calibrated and outputs:
         try:
-            report = replace(report, layers=layer_errors(serving, path))
+            report = replace(report, layers=layer_errors(serving, serving.scratch / artifact.name))
         except RuntimeFailure as error:
             unknown = f"the error of each layer is not known: {error}"
             report = replace(report, notes=(*report.notes, unknown))
@@ -276,7 +263,8 @@ def _report(
     proof: Proof,
 ) -> Report:
     reference = subject.reference
-    images, spread, first = len(request.inputs[0]), spread_of(reference), next(iter(reference))
+    first = next(iter(reference))
+    images, spread = len(next(iter(request.inputs.values()))), spread_of(reference)
     return Report(
         directory=str(directory),
         beside=tuple(proof.companions),
@@ -287,13 +275,13 @@ def _report(
             {"name": name, "shape": [None, *value.shape[1:]], "judge": subject.judges[name]}
             for name, value in reference.items()
         ),
-        preprocessing=request.preprocessing,
+        preprocessing=request.metadata.preprocessing,
         images=images,
         drawn=subject.drawn,
         spread=spread,
         accuracy=accuracy(reference[first], subject.labels, subject.judges[first]),
         artifacts=artifacts,
-        labels=request.labels,
+        labels=request.metadata.labels,
         options=asdict(options),
         calibration_images=len(request.representative[0]) if request.representative else 0,
         source=source(request.model),

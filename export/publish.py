@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 from keras_cbam.errors import InputError
 from keras_cbam.files import atomic_path, is_full
@@ -63,7 +62,7 @@ def publish(staging: Path, directory: Path, names: list[str]) -> None:
     replaced = _ours(directory)
     with atomic_path(directory / JOURNAL) as path:
         listed = [{"name": name} for name in sorted({*replaced, *names})]
-        companions = _companions(directory)
+        companions = _listed(directory)[1]
         for name in set(names) - set(KNOWN):
             companions.setdefault(name, set()).add(size_and_hash(_staged(staging, name))[1])
         hashes = {name: sorted(found) for name, found in companions.items()}
@@ -89,48 +88,38 @@ def space_needed(directory: Path) -> Iterator[None]:
         raise InputError(f"No space is left in {directory}: nothing was written.") from error
 
 
-class _Listed(NamedTuple):
-    """What a manifest or a journal lists: names, and the hashes that companions may have."""
-
-    names: set[str]
-    companions: dict[str, set[str]]
-
-
 def _ours(directory: Path) -> set[str]:
     """Return the names of files that an earlier export wrote here, or was about to write.
 
     A companion may have any name, so its content has to be the exported one too.
     """
-    found = {name for listed in _listed(directory) for name in listed.names} & set(KNOWN)
-    for name, hashes in _companions(directory).items():
+    found, companions = _listed(directory)
+    for name, hashes in companions.items():
         if (directory / name).is_file() and size_and_hash(directory / name)[1] in hashes:
             found.add(name)
     return found
 
 
-def _companions(directory: Path) -> dict[str, set[str]]:
-    """Return the hashes that the companions of an earlier export may have, by name."""
-    found: dict[str, set[str]] = {}
-    for listed in _listed(directory):
-        for name, hashes in listed.companions.items():
-            if is_safe(name) and name not in KNOWN:
-                found.setdefault(name, set()).update(hashes)
-    return found
+def _listed(directory: Path) -> tuple[set[str], dict[str, set[str]]]:
+    """Return the names that the manifest and the journal of an earlier export list.
 
-
-def _listed(directory: Path) -> list[_Listed]:
-    """Read the manifest and the journal of an earlier export, as far as they can be read."""
-    found = []
-    for name in (MANIFEST, JOURNAL):
+    Companions are apart, with the hashes that they may have. A file that cannot be read lists
+    nothing.
+    """
+    found: set[str] = set()
+    companions: dict[str, set[str]] = {}
+    for listing in (MANIFEST, JOURNAL):
         try:
-            record = read_json(directory / name, LARGEST)
+            record = read_json(directory / listing, LARGEST)
             names = {MANIFEST, REFERENCE, *(entry["name"] for entry in record["artifacts"])}
             names |= {REPORT} if record.get("delegations") else set()
-            companions = {
-                companion: {hashes} if isinstance(hashes, str) else set(hashes)
-                for companion, hashes in record.get("beside_sha256", {}).items()
+            hashes = {
+                name: {known} if isinstance(known, str) else set(known)
+                for name, known in record.get("beside_sha256", {}).items()
             }
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
-        found.append(_Listed(names, companions))
-    return found
+        found |= names.intersection(KNOWN)
+        for name in filter(is_safe, hashes.keys() - set(KNOWN)):
+            companions.setdefault(name, set()).update(hashes[name])
+    return found, companions

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_cbam.config.export import ExportOptions
-from keras_cbam.errors import InputError, refused, require
+from keras_cbam.errors import InputError, check_choice, refused, require
 from keras_cbam.files import check_writable
 from keras_cbam.keras_archive import check_input
 from keras_cbam.outputs import is_one_sigmoid
@@ -22,7 +22,7 @@ from .proof.judging import judges
 from .proof.report import InputRecord
 from .proof.warnings import ENOUGH_SPREAD, spread_of
 from .runtimes.table import RUNTIMES, is_installed, require_runtime
-from .source.datasets import check_arrays, check_labels, raw_arrays, split_labels
+from .source.datasets import check_arrays, raw_arrays, split_labels
 from .source.metadata import Metadata
 from .source.prepare import Prepared, prepare
 from .source.preprocessing import as_seen, with_extremes, with_preprocessing
@@ -36,38 +36,28 @@ class Request:
     Attributes:
         model: the caller's model.
         prepared: the model that is exported.
-        inputs: verification data, one array for each input.
+        inputs: verification data, one array for each input by name.
         truth: the right answers to `inputs`, or `None`.
         drawn: whether `inputs` were drawn at random.
         representative: calibration data, one array for each input; or `None`.
-        preprocessing: the record of the pixel preprocessing.
-        labels: class names.
+        metadata: the metadata of the artifacts.
     """
 
     model: keras.Model
     prepared: Prepared
-    inputs: list[np.ndarray]
+    inputs: dict[str, np.ndarray]
     truth: np.ndarray | None
     drawn: bool
     representative: list[np.ndarray] | None
-    preprocessing: dict[str, Any]
-    labels: tuple[str, ...]
-
-    def named(self) -> dict[str, Any]:
-        """Return the inputs by name."""
-        return dict(zip(self.prepared.inputs, self.inputs, strict=True))
+    metadata: Metadata
 
     def judges(
         self, answers: Mapping[str, np.ndarray], given: str | Mapping[str, str] | None
     ) -> dict[str, str]:
         """Return the judge of each output, by its name."""
         outputs = dict(zip(self.prepared.outputs, self.prepared.model.outputs, strict=True))
-        known = self.truth is not None
-        return judges(outputs, answers, given, named=bool(self.labels), known=known)
-
-    def metadata(self) -> Metadata:
-        """Return the metadata of the artifacts."""
-        return Metadata(self.model.name, self.prepared.outputs[0], self.labels, self.preprocessing)
+        named, known = bool(self.metadata.labels), self.truth is not None
+        return judges(outputs, answers, given, named=named, known=known)
 
     def described(self) -> tuple[InputRecord, ...]:
         """Return a record of each input, with the range of its verification data."""
@@ -76,11 +66,9 @@ class Request:
                 "name": name,
                 "shape": list(tensor.shape),
                 "dtype": str(tensor.dtype),
-                "range": [float(values.min()), float(values.max())],
+                "range": [float(self.inputs[name].min()), float(self.inputs[name].max())],
             }
-            for (name, values), tensor in zip(
-                self.named().items(), self.prepared.model.inputs, strict=True
-            )
+            for name, tensor in zip(self.inputs, self.prepared.model.inputs, strict=True)
         )
 
 
@@ -122,7 +110,9 @@ def read_request(
     pixels = as_seen(pixels, tensors, representative if example is None else inputs)
     if representative is not None:
         representative = with_extremes(representative, pixels)
-    check_labels(truth, len(inputs[0]))
+    count = len(inputs[0])
+    if truth is not None and truth.shape != (count,):
+        raise InputError(f"Expected one label for each of {count} inputs. Received: {truth.shape}")
     scores = prepared.model.outputs[0]
     # A sigmoid has two classes, no and yes.
     classes = {scores.shape[-1], 2} if is_one_sigmoid(scores) else {scores.shape[-1]}
@@ -130,7 +120,13 @@ def read_request(
         expected = " or ".join(map(str, sorted(classes)))
         raise InputError(f"Expected {expected} labels, one per class. Received: {len(labels)}")
     return Request(
-        model, prepared, inputs, truth, example is None, representative, pixels, tuple(labels or ())
+        model,
+        prepared,
+        dict(zip(prepared.inputs, inputs, strict=True)),
+        truth,
+        example is None,
+        representative,
+        Metadata(model.name, prepared.outputs[0], tuple(labels or ()), pixels),
     )
 
 
@@ -170,11 +166,12 @@ def choose(
     formats, precisions = (
         (given,) if isinstance(given, str) else tuple(given) for given in (formats, precisions)
     )
-    for given, known, what in ((formats, FORMATS, "format"), (precisions, PRECISIONS, "precision")):
-        unknown = set(given) - set(known)
-        if unknown or not given:
-            received = min(unknown, default="none")
-            raise InputError(f"Expected a {what} of {', '.join(known)}. Received: {received}")
+    for given, known, what in (
+        (formats, FORMATS, "a format"),
+        (precisions, PRECISIONS, "a precision"),
+    ):
+        for name in given or ("none",):
+            check_choice(what, name, known)
     chosen = [a for a in ARTIFACTS if a.format in formats and a.precision in precisions]
     if not chosen:
         raise InputError(
@@ -203,8 +200,7 @@ def choose_runtimes(given: Sequence[str] | None, names: Sequence[str]) -> tuple[
         return tuple(runtime for runtime in ALSO if is_installed(runtime))
     given = (given,) if isinstance(given, str) else tuple(given)
     for runtime in given:
-        if runtime not in ALSO:
-            raise InputError(f"Expected runtimes of {', '.join(ALSO)}. Received: {runtime}")
+        check_choice("runtimes", runtime, ALSO)
         if not any(a.name in names and runtime in a.also for a in ARTIFACTS):
             raise InputError(f"{runtime} is a runtime of none of these: {', '.join(names)}.")
         require_runtime(runtime)

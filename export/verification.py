@@ -42,6 +42,7 @@ class Subject:
         asked: tolerances that replace those of the table, by artifact and output.
         by_agreement: whether agreement and accuracy are meaningful for these outputs.
         judge: function that replaces agreement and accuracy, or `None`.
+        also: further runtimes that are installed.
         limits: limits of the child processes in which artifacts run.
     """
 
@@ -53,6 +54,7 @@ class Subject:
     asked: dict[tuple[str, str], Tolerance] = field(default_factory=dict)
     by_agreement: bool = True
     judge: Judge | None = None
+    also: Sequence[str] = ()
     limits: Limits = NO_LIMITS
 
     def tolerance(self, artifact: Artifact, output: str) -> Tolerance:
@@ -89,27 +91,27 @@ class Subject:
 
 
 def verify_artifact(
-    artifact: Artifact, path: Path, subject: Subject, notes: list[str], also: Sequence[str] = ()
+    artifact: Artifact, directory: Path, subject: Subject, notes: Sequence[str] = ()
 ) -> tuple[ArtifactReport, Outputs]:
     """Run an artifact on the subject's inputs, and compare it with Keras.
 
     Args:
         artifact: the artifact's row of the table.
-        path: the file or directory.
+        directory: the directory of the artifact.
         subject: the inputs and Keras's answers.
         notes: notes from writing the artifact.
-        also: further runtimes that are installed.
 
     Returns:
         The report, and the outputs of the artifact. They are empty if the runtime refuses it.
     """
+    path = directory / artifact.name
     size, digest = size_and_hash(path)
     outputs, facts, parity, missed = _compared(artifact.runtime, path, subject, artifact)
     if subject.judge and parity:
         missed += subject.judge(artifact.name, artifact.precision, outputs, subject.reference)
     elsewhere = []
     # If its own runtime refuses it, it is not tried in others.
-    for runtime in (each for each in artifact.also if each in also and parity):
+    for runtime in (each for each in artifact.also if each in subject.also and parity):
         few = subject.some(RUNTIMES[runtime].most, artifact, outputs)
         _, told, found, misses = _compared(runtime, path, few, artifact)
         facts += told

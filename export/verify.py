@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from keras_cbam.errors import InputError
-from keras_cbam.files import atomic_path, check_writable
+from keras_cbam.files import check_writable, write_text
 from keras_cbam.schema import short
 
 from .children.arrays import save_arrays
@@ -67,12 +67,7 @@ def verify(
     directory = Path(directory)
     before = read_manifest(directory)
     inputs, answers = read_reference(directory / REFERENCE, before)
-    rows = {
-        artifact.name: replace(
-            artifact, tolerance=before.tolerances.get(artifact.name, artifact.tolerance)
-        )
-        for artifact in ARTIFACTS
-    }
+    rows = {artifact.name: artifact.judged_by(before.tolerances) for artifact in ARTIFACTS}
     unknown = sorted({entry.name for entry in before.artifacts} - set(rows))
     if unknown:
         raise InputError(
@@ -94,13 +89,14 @@ def verify(
             by_agreement=before.by_agreement,
             judges=judges,
             asked=_asked(judges, rows, answers),
+            also=also,
             limits=limits,
         )
         save_arrays(subject.inputs, inputs)
         found = []
         for entry in before.artifacts:
             say(f"{entry.name}: verifying")
-            found.append(_again(entry, rows[entry.name], directory, subject, also))
+            found.append(_again(entry, rows[entry.name], directory, subject))
     images, spread = len(next(iter(inputs.values()))), spread_of(answers["keras"])
     report = replace(
         before,
@@ -117,8 +113,7 @@ def verify(
         say("where the operations run")
         names = [each.name for each in found if each.parity]
         report = replace(report, delegations=delegations(directory, names, limits))
-        with atomic_path(directory / REPORT) as path:
-            path.write_text(report.markdown(), encoding="utf-8")
+        write_text(directory / REPORT, report.markdown())
     return report
 
 
@@ -140,8 +135,8 @@ def _judges(before: Report, answers: Arrays) -> dict[str, str]:
         name = output["name"]
         holds = can_hold_classes(answers[name])
         judge = output.get("judge", CLASSES if holds else VALUES)
-        if judge not in JUDGES or (judge == CLASSES and not holds):
-            fitting = [each for each in JUDGES if holds or each != CLASSES]
+        fitting = [each for each in JUDGES if holds or each != CLASSES]
+        if judge not in fitting:
             raise InputError(
                 f"Expected judge as one of {', '.join(fitting)} for {name} in the manifest. "
                 f"Received: {short(judge)}"
@@ -163,17 +158,12 @@ def _asked(
 
 
 def _again(
-    entry: ArtifactReport,
-    artifact: Artifact,
-    directory: Path,
-    subject: Subject,
-    also: Sequence[str],
+    entry: ArtifactReport, artifact: Artifact, directory: Path, subject: Subject
 ) -> ArtifactReport:
-    path = directory / entry.name
     nothing = replace(entry, parity=(), notes=(), layers=(), elsewhere=())
-    if changed := why_changed(path, entry.sha256, entry.bytes):
+    if changed := why_changed(directory / entry.name, entry.sha256, entry.bytes):
         return replace(nothing, missed=(changed,))
-    found = verify_artifact(artifact, path, subject, [], also)[0]
+    found = verify_artifact(artifact, directory, subject)[0]
     before = [*entry.missed, *(miss for each in entry.elsewhere for miss in each.missed)]
     missed = tuple(f"when it was exported, {miss}" for miss in before)
     return replace(found, missed=(*found.missed, *missed))

@@ -140,18 +140,14 @@ def _last_line(told: IO[bytes]) -> str:
 def start(module: str, gibibytes: str, results: str, *arguments: str) -> None:
     """Limit the memory of this child process, call `main` of a module and store its arrays."""
     if float(gibibytes):
-        _bound_memory(int(float(gibibytes) * 2**30))
+        with contextlib.suppress(ImportError):  # on Windows
+            import resource
+
+            # Memory that is reserved but never written to does not count; node reserves much.
+            most = int(float(gibibytes) * 2**30)
+            resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     try:
         save_arrays(results, importlib.import_module(f"{_ROOM}.{module}").main(*arguments))
     except Refused as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         sys.exit(REFUSED)
-
-
-def _bound_memory(most: int) -> None:
-    try:
-        import resource
-    except ImportError:  # on Windows
-        return
-    # Memory that is reserved but never written to does not count; node reserves much.
-    resource.setrlimit(resource.RLIMIT_DATA, (most, most))

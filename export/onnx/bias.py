@@ -77,8 +77,7 @@ def _channel_means(
     import onnxruntime
 
     watched = copy.deepcopy(model)
-    inputs = {each.name for each in watched.graph.input}
-    names = sorted(tensors - inputs)
+    names = sorted(tensors)
     del watched.graph.output[:]
     watched.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     options = onnxruntime.SessionOptions()
@@ -89,9 +88,7 @@ def _channel_means(
     totals: dict[str, Any] = dict.fromkeys(tensors, 0.0)
     count = 0
     for batch in samples:
-        found = dict(zip(names, session.run(names, batch), strict=True))
-        found |= {name: batch[name] for name in tensors & inputs}
-        for name, value in found.items():
+        for name, value in zip(names, session.run(names, batch), strict=True):
             totals[name] = totals[name] + value.mean((2, 3), dtype="float64").sum(0)
         count += len(value)
         if count >= IMAGES:

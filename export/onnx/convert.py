@@ -107,18 +107,12 @@ def float32(serving: Serving) -> Path:
 
 def _erfc(context: Any, node: Any, name: str, arguments: Any) -> None:
     """Write erfc(x), which exact GELUs use, as 1 - erf(x). ONNX has only erf."""
-    shape, dtype = context.get_shape(node.output[0]), context.get_dtype(node.output[0])
+    (output,) = node.output
+    kind = {"shapes": [context.get_shape(output)], "dtypes": [context.get_dtype(output)]}
     context.remove_node(node.name)
-    erf = context.make_node("Erf", [node.input[0]], shapes=[shape], dtypes=[dtype])
+    erf = context.make_node("Erf", [node.input[0]], **kind)
     one = context.make_const(f"{name}__one", np.ones((), "float32"))
-    context.make_node(
-        "Sub",
-        [one.output[0], erf.output[0]],
-        name=name,
-        outputs=node.output,
-        shapes=[shape],
-        dtypes=[dtype],
-    )
+    context.make_node("Sub", [one.output[0], erf.output[0]], name=name, outputs=[output], **kind)
 
 
 def _transposes_noted(proto: Any) -> str:

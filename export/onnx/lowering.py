@@ -110,12 +110,9 @@ def _convolutions_of_two_maps(shapes: Shapes) -> Any:
         context: Any, a: Any, b: Any, first: Any, second: Any, of_a: Any, of_b: Any, **_: Any
     ) -> bool:
         kernels = [_values(of_a), _values(of_b)]
-        if not _of_one_shape(shapes, a, b):
-            return False
         if any(each is None or each.shape[:2] != (1, 1) for each in kernels):
             return False
-        one, other = (_attributes(each) for each in (first, second))
-        return kernels[0].shape == kernels[1].shape and one == other
+        return kernels[0].shape == kernels[1].shape and _alike(shapes, (a, first), (b, second))
 
     def replacement(op: Any, a: Any, b: Any, of_a: Any, of_b: Any, first: Any, **_: Any) -> Any:
         kernel = np.concatenate([_values(of_a), _values(of_b)], axis=1)
@@ -139,7 +136,7 @@ def _same_convolution_twice(shapes: Shapes) -> Any:
     def alike(context: Any, a: Any, b: Any, first: Any, second: Any, **_: Any) -> bool:
         if _bias(first) is None or _bias(second) is None:
             return False
-        return _attributes(first) == _attributes(second) and _of_one_shape(shapes, a, b)
+        return _alike(shapes, (a, first), (b, second))
 
     def replacement(op: Any, a: Any, b: Any, kernel: Any, first: Any, second: Any, **_: Any) -> Any:
         bias = _bias(first) + _bias(second)
@@ -188,9 +185,13 @@ def _known(shapes: Shapes, x: Any) -> list[int] | None:
     return shape if len(shape) == 4 and 0 not in shape[1:] else None
 
 
-def _of_one_shape(shapes: Shapes, a: Any, b: Any) -> bool:
-    """Tell whether two maps have the same known shape, so that neither is broadcast."""
-    return _known(shapes, a) is not None and _known(shapes, a) == _known(shapes, b)
+def _alike(shapes: Shapes, *convolved: tuple[Any, Any]) -> bool:
+    """Tell whether two convolutions have the same attributes, and maps of the same known shape.
+
+    Then neither map is broadcast. Each argument is a map and its convolution.
+    """
+    one, other = ((_known(shapes, x), _attributes(convolution)) for x, convolution in convolved)
+    return one[0] is not None and one == other
 
 
 def _rule(pattern: Any, replacement: Any, condition: Any) -> Any:

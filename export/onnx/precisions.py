@@ -40,20 +40,20 @@ def write_int8(serving: Serving, path: Path) -> list[str]:
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     prepared = serving.scratch / "prepared.onnx"
-
-    def advice(error: Exception) -> str:
-        return f"{reason(error)}. Leave the precision int8 out of the format onnx."
-
-    what = "onnxruntime's quantizer refuses the model: "
+    refusal = refused(
+        "onnxruntime's quantizer refuses the model: ",
+        passing=(InputError, OSError),
+        told=lambda error: f"{reason(error)}. Leave the precision int8 out of the format onnx.",
+    )
     # Otherwise onnxruntime logs advice to preprocess the model, although this was done.
-    with refused(what, passing=(InputError, OSError), told=advice), silent(logging.WARNING):
+    with refusal, silent(logging.WARNING):
         quant_pre_process(str(float32(serving)), str(prepared), skip_symbolic_shape=True)
         kept = _float_nodes(serving, prepared)
         correct_biases(prepared, serving.calibration_samples(BATCH_SIZE), LARGEST_WEIGHT, kept)
         quantization.quantize_static(
             str(prepared),
             str(path),
-            _reader(serving),
+            _Samples(serving),
             quant_format=quantization.QuantFormat.QDQ,
             per_channel=True,
             reduce_range=True,
@@ -64,17 +64,14 @@ def write_int8(serving: Serving, path: Path) -> list[str]:
     return finished(serving, path)
 
 
-def _reader(serving: Serving) -> Any:
-    from onnxruntime.quantization import CalibrationDataReader
+class _Samples:
+    """The calibration set in the form of onnxruntime's `CalibrationDataReader`."""
 
-    class Reader(CalibrationDataReader):
-        def __init__(self) -> None:
-            self.samples = serving.calibration_samples(BATCH_SIZE)
+    def __init__(self, serving: Serving):
+        self.samples = serving.calibration_samples(BATCH_SIZE)
 
-        def get_next(self) -> Any:
-            return next(self.samples, None)
-
-    return Reader()
+    def get_next(self) -> Any:
+        return next(self.samples, None)
 
 
 def _float_nodes(serving: Serving, path: Path) -> list[str]:

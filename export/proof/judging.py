@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_cbam.errors import InputError
+from keras_cbam.errors import InputError, check_choice
 from keras_cbam.outputs import ends_in_sigmoid
 
 CLASSES, THRESHOLD, VALUES = "classes", "threshold", "values"
@@ -44,11 +44,8 @@ def judges(
     """
     asked = dict.fromkeys(outputs, given) if isinstance(given, str) else dict(given or {})
     for name, judge in asked.items():
-        if name not in outputs:
-            known_names = ", ".join(outputs)
-            raise InputError(f"Expected judge for outputs of {known_names}. Received: {name}")
-        if judge not in JUDGES:
-            raise InputError(f"Expected judge as one of {', '.join(JUDGES)}. Received: {judge}")
+        check_choice("judge for outputs", name, outputs)
+        check_choice("judge as one", judge, JUDGES)
         if judge == CLASSES and not can_hold_classes(answers[name]):
             raise InputError(
                 f"Expected an output of several values, or of whole numbers, with judge {CLASSES}. "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -68,25 +68,20 @@ def read_manifest(directory: Path) -> Report:
         )
     report: Report = decode(Report, {**record, "directory": str(directory)}, str(path))
     for what in ("artifacts", "inputs", "outputs"):
-        check_names(what, getattr(report, what), path)
+        names = [each["name"] for each in record[what]]
+        if not names or len(set(names)) != len(names):
+            raise InputError(
+                f"Expected {what} in {path}, with unique names. Received: {short(names)}"
+            )
     return report
-
-
-def check_names(what: str, entries: Sequence[Any], path: Path) -> None:
-    """Raise an `InputError` unless there are entries, and their names are unique."""
-    names = [each["name"] if isinstance(each, dict) else each.name for each in entries]
-    if not names or len(set(names)) != len(names):
-        raise InputError(f"Expected {what} in {path}, with unique names. Received: {short(names)}")
 
 
 def versions() -> dict[str, str]:
     """Return the versions of the installed packages of `PACKAGES`."""
     found = {}
     for package in PACKAGES:
-        try:
+        with suppress(importlib.metadata.PackageNotFoundError):
             found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return found
 
 

@@ -51,28 +51,22 @@ class Parity:
 
     def misses(self, tolerance: Tolerance) -> list[str]:
         """Return the bounds of `tolerance` that this output misses, as text."""
+        sqnr = tolerance.sqnr if self._asks_sqnr() else None
+        scale = max(1.0, self.magnitude)
+        # The last column is the unit in which the tolerance gives the bound.
         checks = (
-            (
-                "largest error",
-                self.largest_error,
-                "<=",
-                _scaled(tolerance.largest_error, max(1.0, self.magnitude)),
-            ),
-            (AGREEMENTS[self.judge], self.agreement, ">=", tolerance.agreement),
-            ("SQNR", self.sqnr, ">=", tolerance.sqnr if self._asks_sqnr() else None),
-            (
-                "accuracy change",
-                self.accuracy_change,
-                ">=",
-                None if tolerance.accuracy_drop is None else -tolerance.accuracy_drop,
-            ),
+            ("largest error", self.largest_error, "<=", tolerance.largest_error, scale),
+            (AGREEMENTS[self.judge], self.agreement, ">=", tolerance.agreement, 1),
+            ("SQNR", self.sqnr, ">=", sqnr, 1),
+            ("accuracy change", self.accuracy_change, ">=", tolerance.accuracy_drop, -1),
         )
         if not np.isfinite(self.largest_error):
             return [f"{self.output}: values that are not finite, where Keras's are"]
         missed = []
-        for what, value, sign, bound in checks:
-            if value is None or bound is None:
+        for what, value, sign, given, unit in checks:
+            if value is None or given is None:
                 continue
+            bound = given * unit
             # The margin absorbs the rounding of shares, so that they compare like their counts.
             within = value <= bound if sign == "<=" else value >= bound - 1e-9
             if not within:
@@ -186,7 +180,3 @@ def _sqnr(error: np.ndarray, expected: np.ndarray) -> float | None:
     noise = float(np.mean(np.square(error)))
     signal = float(np.mean(np.square(expected)))
     return 10 * float(np.log10(signal / noise)) if noise < np.inf and noise and signal else None
-
-
-def _scaled(bound: float | None, factor: float) -> float | None:
-    return None if bound is None else bound * factor

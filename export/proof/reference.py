@@ -12,6 +12,7 @@ from keras_cbam.errors import InputError, refused
 from keras_cbam.npz import read_arrays
 from keras_cbam.schema import short
 
+from ..source.datasets import has_shape
 from .report import InputRecord, OutputRecord, Report
 
 REFERENCE = "reference.npz"
@@ -45,11 +46,10 @@ def write_reference(
     each = sum(values[0].nbytes for values in small.values())
     each += sum(value[0].nbytes for outputs in answered for value in outputs.values())
     count = max(1, min(COUNT, LARGEST // max(1, each)))
-    arrays = {f"input/{name}": values[:count] for name, values in small.items()}
+    arrays: dict[str, Any] = {f"input/{name}": value[:count] for name, value in small.items()}
     for source, outputs in {"keras": keras_outputs, **artifacts}.items():
         arrays |= {f"output/{source}/{name}": values[:count] for name, values in outputs.items()}
-    keyed: dict[str, Any] = arrays
-    np.savez_compressed(path, **keyed)
+    np.savez_compressed(path, **arrays)
 
 
 def read_reference(path: Path, report: Report) -> tuple[Arrays, dict[str, Arrays]]:
@@ -103,7 +103,7 @@ def _check(
     """Raise an `InputError` unless arrays are numeric, with the entries' names and shapes."""
     expected = {each["name"]: [rows, *each["shape"][1:]] for each in entries}
     fits = set(arrays) == set(expected) and all(
-        value.dtype.kind in "biuf" and value.size and _is_of(value.shape, expected[name])
+        value.dtype.kind in "biuf" and value.size and has_shape(value, expected[name])
         for name, value in arrays.items()
     )
     if not fits:
@@ -112,12 +112,6 @@ def _check(
             f"Expected numbers of shapes {short(expected)} as {what} in {path}. Received: "
             f"{short(found)}"
         )
-
-
-def _is_of(shape: tuple[int, ...], expected: list[int | None]) -> bool:
-    return len(shape) == len(expected) and all(
-        size in (None, found) for size, found in zip(expected, shape, strict=True)
-    )
 
 
 def _small(values: np.ndarray) -> np.ndarray:

@@ -204,15 +204,13 @@ class Report:
     def _rows(
         self, artifact: ArtifactReport, runtime: str, parity: tuple[Parity, ...], verdict: str
     ) -> list[tuple[str, ...]]:
-        size = f"{artifact.bytes / 2**20:.2f} MiB"
+        about = (artifact.precision, runtime, f"{artifact.bytes / 2**20:.2f} MiB")
         if not parity:
-            return [(artifact.name, artifact.precision, runtime, size, "", "", "", "", verdict)]
+            return [(artifact.name, *about, "", "", "", "", verdict)]
         return [
             (
                 artifact.name if len(self.outputs) == 1 else f"{artifact.name}: {each.output}",
-                artifact.precision,
-                runtime,
-                size,
+                *about,
                 f"{each.largest_error:.2g}",
                 "" if each.sqnr is None else f"{each.sqnr:.1f}",
                 f"{each.agreement:.2%}",

@@ -30,12 +30,9 @@ KINDS = frozenset(_NAMES.split())
 def main(path: str) -> dict[str, Any]:
     """Return the number of operations, and kind and type of those that the GPU does not support."""
     graph = Graph(Path(path).read_bytes())
-    types = [
-        (kind, graph.dtype(int(operation.outputs[0])).name)
-        for kind, operation in graph.operations()
-    ]
-    outside = [
-        f"{kind} of {dtype}" for kind, dtype in types if kind not in KINDS or dtype == "int16"
-    ]
-    count = len(types)
+    count, outside = len(graph.operators), []
+    for kind, operation in graph.operations():
+        dtype = graph.dtype(int(operation.outputs[0])).name
+        if kind not in KINDS or dtype == "int16":
+            outside.append(f"{kind} of {dtype}")
     return {"inside": f"{count - len(outside)} of {count} operations, by kind", "outside": outside}

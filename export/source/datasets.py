@@ -85,23 +85,20 @@ def check_arrays(arrays: list[np.ndarray], tensors: Sequence[Any], name: str) ->
         )
     if not len(arrays[0]):
         raise InputError(f"Expected {name} with at least one input. Received: none")
+    converted = []
     for array, tensor in zip(arrays, tensors, strict=True):
         shape = tuple(tensor.shape)
-        fits = len(shape) == array.ndim and all(
-            size in (None, found) for size, found in zip(shape[1:], array.shape[1:], strict=True)
-        )
-        if not fits:
+        if not has_shape(array, (None, *shape[1:])):
             raise InputError(f"Expected {name} of shape {shape}. Received: {array.shape}")
-    return [
-        np.ascontiguousarray(array.astype(tensor.dtype, copy=False))
-        for array, tensor in zip(arrays, tensors, strict=True)
-    ]
+        converted.append(np.ascontiguousarray(array, tensor.dtype))
+    return converted
 
 
-def check_labels(labels: np.ndarray | None, count: int) -> None:
-    """Raise an `InputError` unless there is one label for each input."""
-    if labels is not None and labels.shape != (count,):
-        raise InputError(f"Expected one label for each of {count} inputs. Received: {labels.shape}")
+def has_shape(array: np.ndarray, sizes: Sequence[int | None]) -> bool:
+    """Tell whether an array has these sizes. `None` stands for any size."""
+    return array.ndim == len(sizes) and all(
+        size in (None, found) for size, found in zip(sizes, array.shape, strict=True)
+    )
 
 
 def _batch(batch: Any, name: str, names: Sequence[str] | None) -> list[np.ndarray]:

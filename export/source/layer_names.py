@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import chain
 
 from keras_cbam.errors import InputError
 
@@ -57,14 +58,10 @@ def operations_of(
     Raises:
         InputError: if a chosen layer has no operation.
     """
-    inside = {operation: owners(operation, layers) for operation in operations}
+    inside = {operation: {*chain(*owners(operation, layers))} for operation in operations}
     found = []
     for layer in chosen:
-        of_it = [
-            operation
-            for operation, fused in inside.items()
-            if any(layer in names for names in fused)
-        ]
+        of_it = [operation for operation, names in inside.items() if layer in names]
         if not of_it:
             raise InputError(
                 f"Expected float_layers of layers that compute something. Received: {layer}"

@@ -80,8 +80,8 @@ def prepare(model: Any, example: list[np.ndarray] | None = None) -> Prepared:
         model = _wrapped(model, example)
     return Prepared(
         model,
-        _unique(_names(model.input, [tensor.name for tensor in model.inputs], "input")),
-        _unique(_names(model.output, list(model.output_names), "output")),
+        _names(model.input, [tensor.name for tensor in model.inputs], "input"),
+        _names(model.output, list(model.output_names), "output"),
         tuple(notes),
     )
 
@@ -137,25 +137,20 @@ def _wrapped(model: keras.Model, example: list[np.ndarray] | None) -> keras.Mode
         return keras.Model(given, model(given), name=model.name)
 
 
-def _names(structure: Any, layers: list[str], default: str) -> list[str]:
-    """Return names: dictionary keys or else layer names, and `default` for automatic names."""
+def _names(structure: Any, layers: list[str], default: str) -> tuple[str, ...]:
+    """Return names: dictionary keys or else layer names, and `default` for automatic names.
+
+    They are unique: a name that has occurred before gets a number.
+    """
     paths = [path for path, _ in keras.tree.flatten_with_path(structure)]
     many = len(paths) > 1
-    found = []
+    found: list[str] = []
     for index, (path, layer) in enumerate(zip(paths, layers, strict=True)):
         keyed = any(isinstance(key, str) for key in path)
         fallback = f"{default}_{index}" if many else default
         name = "_".join(map(str, path)) if keyed else layer
-        found.append(
-            fallback if _AUTOMATIC.match(name) else re.sub(r"[^\w.]", "_", name, flags=re.ASCII)
-        )
-    return found
-
-
-def _unique(names: list[str]) -> tuple[str, ...]:
-    """Make names unique: a name that has occurred before gets a number."""
-    found: list[str] = []
-    for name in names:
-        numbered = (f"{name}_{count}" for count in range(1, len(names) + 1))
+        plain = re.sub(r"[^\w.]", "_", name, flags=re.ASCII)
+        name = fallback if _AUTOMATIC.match(name) else plain
+        numbered = (f"{name}_{count}" for count in range(1, len(paths) + 1))
         found.append(name if name not in found else next(n for n in numbered if n not in found))
     return tuple(found)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 
+from ..children.arrays import load_arrays
+from ..children.process import run_in_child
 from ..children.quantization import clipped
 from ..source.rounding import mean_shift
-from .channel_means import channel_means
 from .graph import Graph, Weighted, pairs
+from .interpreter import runs
 
 
 def correct_biases(
@@ -34,12 +37,33 @@ def correct_biases(
         for ours, theirs in pairs(graph, twin)
         if ours.bias >= 0 and len(graph.scales(ours.weights))
     ]
-    features = {theirs.features for _, theirs in corrected}
-    means = channel_means(twin_file, features, samples, scratch)
+    features = json.dumps(sorted({theirs.features for _, theirs in corrected}))
+    means = run_in_child("tflite.bias", twin_file, features, samples, folder=scratch)
     for ours, theirs in corrected:
         error = graph.real_values(ours.weights) - twin.values(theirs.weights).astype("float64")
-        shift = mean_shift(_by_output(error, ours), means[theirs.features])
+        shift = mean_shift(_by_output(error, ours), means[str(theirs.features)])
         _add_to_bias(graph, ours.bias, -shift)
+
+
+def main(path: str, tensors: str, samples: str) -> dict[str, np.ndarray]:
+    """Run a float32 file on samples, and return the means of each channel of its tensors.
+
+    This runs in a child process.
+
+    Args:
+        path: path of the file.
+        tensors: JSON list of the indices of the tensors, which are channels last.
+        samples: path of the stored samples, with one array for each input of the network.
+
+    Returns:
+        The means by the index of the tensor.
+    """
+    values: dict[int, list[np.ndarray]] = {tensor: [] for tensor in json.loads(tensors)}
+    for interpreter in runs(path, load_arrays(samples)):
+        for tensor, means in values.items():
+            value = interpreter.get_tensor(tensor)
+            means.append(value.reshape(-1, value.shape[-1]).mean(0, dtype="float64"))
+    return {str(tensor): np.mean(means, axis=0) for tensor, means in values.items()}
 
 
 def _by_output(weights: np.ndarray, operation: Weighted) -> np.ndarray:

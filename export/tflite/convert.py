@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 from keras_cbam.errors import InputError, refused
 
 from ..children.process import RuntimeFailure
 from ..source import saved_model
-from ..source.layer_names import as_written
+from ..source.layer_names import as_written, operations_of
 from ..source.rounding import IMAGES
 from ..source.serving import Serving
 from .bias import correct_biases
 from .depthwise import float_depthwise
-from .float_layers import with_float_layers
 from .graph import Graph, name_as_signature
 from .metadata import packed_with_metadata
 from .scales import repair_scales, separate_biases, zero_scales
@@ -105,25 +105,40 @@ def convert(serving: Serving, precision: str) -> Graph:
         if precision == "int8":
             converter.inference_input_type = tf.as_dtype(serving.options.integer_io)
             converter.inference_output_type = tf.as_dtype(serving.options.integer_io)
-        try:
+        what = "TFLite's converter refuses the model: "
+        # The converter's exception class is not public.
+        with refused(what, passing=(InputError, OSError), told=_advice):
             if precision == "int8" and serving.options.float_layers:
-                content = with_float_layers(serving, twin(serving), converter)
+                content = _with_float_layers(serving, converter)
             else:
                 content = converter.convert()
-        except (InputError, OSError):
-            raise
-        except Exception as error:  # the converter's exception class is not public
-            raise InputError(
-                f"TFLite's converter refuses the model: {as_written(_reason(error))}. Leave the "
-                "format or the precision out, or replace the operations that it names."
-            ) from error
     graph = Graph(content)
     name_as_signature(graph)
     return graph
 
 
-def _reason(error: Exception) -> str:
-    """Return the line of the converter's message that names operations, or its first line."""
+def _with_float_layers(serving: Serving, converter: Any) -> bytes:
+    """Convert to int8 by TensorFlow's quantization debugger, with the float layers in float32.
+
+    Raises:
+        InputError: if one of the layers has no operation.
+    """
+    import tensorflow as tf
+
+    # The operations of the float32 graph have the same names.
+    exact = twin(serving)
+    names = [exact.name(int(operation.outputs[0])) for _, operation in exact.operations()]
+    kept = operations_of(serving.options.float_layers, serving.layer_names(), names)
+    options = tf.lite.experimental.QuantizationDebugOptions(denylisted_nodes=kept)
+    debugger = tf.lite.experimental.QuantizationDebugger(converter=converter, debug_options=options)
+    return debugger.get_nondebug_quantized_model()
+
+
+def _advice(error: Exception) -> str:
+    """Return the converter's line that names operations, or its first line, and add advice."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     named = [line for line in lines if line.startswith(("TF Select ops:", "Custom ops:"))]
-    return next(iter(named or lines), type(error).__name__).rstrip(".")
+    told = as_written(next(iter(named or lines), type(error).__name__).rstrip("."))
+    return (
+        f"{told}. Leave the format or the precision out, or replace the operations that it names."
+    )

@@ -22,16 +22,14 @@ def add_constant(graph: Graph, values: np.ndarray, scales: ArrayLike = ()) -> in
     """
     from ai_edge_litert import schema_py_generated as schema
 
-    buffer, tensor = schema.BufferT(), schema.TensorT()
-    buffer.data = values.reshape(-1).view("uint8")
-    tensor.shape, tensor.buffer = list(values.shape), len(graph.model.buffers)
-    tensor.type = getattr(schema.TensorType, values.dtype.name.upper())
+    kind = getattr(schema.TensorType, values.dtype.name.upper())
+    buffer = graph.add_buffer(values.reshape(-1).view("uint8"))
+    tensor = schema.TensorT(list(values.shape), kind, buffer)
     scales = np.asarray(scales)
     if len(scales):
-        tensor.quantization = schema.QuantizationParametersT()
-        tensor.quantization.scale = scales.tolist()
-        tensor.quantization.zeroPoint = [0] * len(scales)
-    graph.model.buffers.append(buffer)
+        tensor.quantization = schema.QuantizationParametersT(
+            scale=scales.tolist(), zeroPoint=[0] * len(scales)
+        )
     return _append(graph, tensor)
 
 
@@ -54,14 +52,13 @@ def reshape(graph: Graph, tensor: int, shape: Sequence[int], output: int | None 
     """Return a RESHAPE of a tensor. Its output is `output`, or a new tensor."""
     from ai_edge_litert import schema_py_generated as schema
 
-    made = schema.OperatorT()
-    made.opcodeIndex = operator_code(graph, schema.BuiltinOperator.RESHAPE, 1)
-    made.inputs = [tensor, add_constant(graph, np.array(shape, "int32"))]
-    made.outputs = [add_like(graph, tensor, shape) if output is None else output]
-    made.builtinOptionsType = schema.BuiltinOptions.ReshapeOptions
-    made.builtinOptions = schema.ReshapeOptionsT()
-    made.builtinOptions.newShape = list(shape)
-    return made
+    return schema.OperatorT(
+        opcodeIndex=operator_code(graph, schema.BuiltinOperator.RESHAPE, 1),
+        inputs=[tensor, add_constant(graph, np.array(shape, "int32"))],
+        outputs=[add_like(graph, tensor, shape) if output is None else output],
+        builtinOptionsType=schema.BuiltinOptions.ReshapeOptions,
+        builtinOptions=schema.ReshapeOptionsT(list(shape)),
+    )
 
 
 def operator_code(graph: Graph, operator: int, version: int) -> int:
@@ -72,9 +69,7 @@ def operator_code(graph: Graph, operator: int, version: int) -> int:
         known = max(code.builtinCode, code.deprecatedBuiltinCode)
         if known == operator and code.version >= version:
             return index
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = operator
-    code.version = version
+    code = schema.OperatorCodeT(operator, version=version, builtinCode=operator)
     graph.model.operatorCodes.append(code)
     return len(graph.model.operatorCodes) - 1
 

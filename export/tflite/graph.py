@@ -135,9 +135,10 @@ class Graph:
         """Replace the scales of a quantized tensor."""
         self.tensors[tensor].quantization.scale = np.array(scales, "float32").reshape(-1)
 
-    def channel_axis(self, tensor: int) -> int:
-        """Return the axis of a weight that its scales belong to."""
-        return int(self.tensors[tensor].quantization.quantizedDimension)
+    def within_channels(self, tensor: int) -> tuple[int, ...]:
+        """Return the axes of a weight other than the one that its scales belong to."""
+        channels = int(self.tensors[tensor].quantization.quantizedDimension)
+        return tuple(axis for axis in range(len(self.shape(tensor))) if axis != channels)
 
     def quantize(self, value: np.ndarray, tensor: int) -> np.ndarray:
         """Quantize real values as the tensor is; return them unchanged if it is not quantized."""
@@ -171,45 +172,37 @@ class Graph:
 
     def real_values(self, tensor: int) -> np.ndarray:
         """Return the values of a quantized weight in real units, as float64."""
-        axis, scales = self.channel_axis(tensor), self.scales(tensor).astype("float64")
-        values = self.values(tensor).astype("float64")
-        along = [-1 if a == axis and len(scales) > 1 else 1 for a in range(values.ndim)]
-        return values * scales.reshape(along)
+        scales = self.scales(tensor).astype("float64")
+        return self.values(tensor) * np.expand_dims(scales, self.within_channels(tensor))
 
     def own_buffer(self, tensor: int) -> None:
         """Give a constant a buffer that no other tensor reads."""
-        from ai_edge_litert import schema_py_generated as schema
-
         entry = self.tensors[tensor]
         if sum(each.buffer == entry.buffer for each in self.tensors) > 1:
-            own = schema.BufferT()
-            own.data = self.model.buffers[entry.buffer].data
-            entry.buffer = len(self.model.buffers)
-            self.model.buffers.append(own)
+            entry.buffer = self.add_buffer(self._buffer(tensor).data)
+
+    def add_buffer(self, data: Any) -> int:
+        """Add a buffer of these bytes to the file, and return its index."""
+        from ai_edge_litert import schema_py_generated as schema
+
+        self.model.buffers.append(schema.BufferT(data))
+        return len(self.model.buffers) - 1
 
     def is_known(self, tensor: int) -> bool:
         """Tell whether the tensor is a constant, or is converted from a float16 constant."""
-        return tensor in self._halves() or self.is_constant(tensor)
+        return self.is_constant(self._source(tensor))
 
     def constant(self, tensor: int) -> np.ndarray:
         """Return the values of a tensor for which `is_known` is true."""
-        halves = self._halves()
-        if tensor in halves:
-            return self.values(halves[tensor]).astype("float32")
-        return self.values(tensor)
+        return self.values(self._source(tensor)).astype(self.dtype(tensor))
 
-    def _halves(self) -> dict[int, int]:
-        """Return the float16 constants, by the float32 tensor that DEQUANTIZE makes of each."""
-        made = {
-            int(operator.outputs[0]): int(operator.inputs[0])
-            for kind, operator in self.operations()
-            if kind == "DEQUANTIZE"
-        }
-        return {
-            tensor: source
-            for tensor, source in made.items()
-            if self.is_constant(source) and self.dtype(source) == np.float16
-        }
+    def _source(self, tensor: int) -> int:
+        """Return the float16 tensor that DEQUANTIZE converts to a tensor, or the tensor itself."""
+        for kind, operator in self.operations():
+            if kind == "DEQUANTIZE" and operator.outputs[0] == tensor:
+                source = int(operator.inputs[0])
+                return source if self.dtype(source) == np.float16 else tensor
+        return tensor
 
     def _buffer(self, tensor: int) -> Any:
         return self.model.buffers[self.tensors[tensor].buffer]

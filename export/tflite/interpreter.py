@@ -31,17 +31,12 @@ def runs(
         experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         experimental_preserve_all_tensors=True,
     )
-    details = interpreter.get_signature_runner().get_input_details()
+    runner = interpreter.get_signature_runner()
+    details = runner.get_input_details()
     for index in range(len(next(iter(samples.values())))):
         values = {
-            entry["index"]: np.repeat(samples[name][index : index + 1], entry["shape"][0], axis=0)
+            name: np.repeat(samples[name][index : index + 1], entry["shape"][0], axis=0)
             for name, entry in details.items()
         }
-        if index == 0:
-            for tensor, value in values.items():
-                interpreter.resize_tensor_input(tensor, value.shape)
-            interpreter.allocate_tensors()
-        for tensor, value in values.items():
-            interpreter.set_tensor(tensor, convert(value, tensor))
-        interpreter.invoke()
+        runner(**{name: convert(value, details[name]["index"]) for name, value in values.items()})
         yield interpreter

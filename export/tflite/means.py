@@ -36,9 +36,7 @@ def channel_means_as_convolutions(graph: Graph) -> None:
         version = VERSIONS[graph.dtype(features).name]
         mean.opcodeIndex = operator_code(graph, schema.BuiltinOperator.CONV_2D, version)
         mean.builtinOptionsType = schema.BuiltinOptions.Conv2DOptions
-        mean.builtinOptions = schema.Conv2DOptionsT()
-        mean.builtinOptions.padding = schema.Padding.VALID
-        mean.builtinOptions.strideH = mean.builtinOptions.strideW = 1
+        mean.builtinOptions = schema.Conv2DOptionsT(schema.Padding.VALID, strideW=1, strideH=1)
 
 
 def _is_over_channels(graph: Graph, operation: Any) -> bool:

@@ -40,26 +40,16 @@ def packed_with_metadata(graph: Graph, metadata: Metadata) -> bytes:
     """Return the bytes of a file with its metadata, and its labels if there are any."""
     from ai_edge_litert import schema_py_generated as schema
 
-    model = graph.model
-    buffer, entry = schema.BufferT(), schema.MetadataT()
-    buffer.data = np.frombuffer(_described(graph, metadata), "uint8")
-    entry.name, entry.buffer = NAME, len(model.buffers)
-    model.buffers.append(buffer)
-    model.metadata = [*(model.metadata or []), entry]
+    buffer = graph.add_buffer(np.frombuffer(_described(graph, metadata), "uint8"))
+    graph.model.metadata = [*(graph.model.metadata or []), schema.MetadataT(NAME, buffer)]
     stored = io.BytesIO(graph.packed())
     if metadata.labels:
+        # A sigmoid has one score for two labels.
+        scores = graph.shape(graph.signature()[1][metadata.scores])[-1]
         with zipfile.ZipFile(stored, "a") as archive:
             # An entry without a time stamp, so that a model always gives the same file.
-            archive.writestr(
-                zipfile.ZipInfo(LABELS_FILE), metadata.labels_text(_scores(graph, metadata))
-            )
+            archive.writestr(zipfile.ZipInfo(LABELS_FILE), metadata.labels_text(scores))
     return stored.getvalue()
-
-
-def _scores(graph: Graph, metadata: Metadata) -> int:
-    """Return the number of scores in the labeled output. A sigmoid has one score for two labels."""
-    _, outputs = graph.signature()
-    return graph.shape(outputs[metadata.scores])[-1]
 
 
 def _described(graph: Graph, metadata: Metadata) -> bytes:
@@ -82,7 +72,8 @@ def _described(graph: Graph, metadata: Metadata) -> bytes:
     ]
     subgraph = tables.add(None, None, inputs, outputs)
     root = tables.add(metadata.name, None, None, [subgraph], None, None, None, PARSER_VERSION)
-    return tables.finished(root)
+    tables.builder.Finish(root, file_identifier=IDENTIFIER)
+    return bytes(tables.builder.Output())
 
 
 class _Tables:
@@ -119,7 +110,3 @@ class _Tables:
                 self.builder.PrependUOffsetTRelative(table)
             return self.builder.EndVector()
         return field
-
-    def finished(self, root: int) -> bytes:
-        self.builder.Finish(root, file_identifier=IDENTIFIER)
-        return bytes(self.builder.Output())

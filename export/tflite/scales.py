@@ -167,9 +167,8 @@ def _smallest(graph: Graph, twin: Graph, ours: Weighted, theirs: Weighted, step:
     """Return the smallest output scale that the runtime accepts, for features of scale `step`."""
     # Weights of the float file, because the converter may have spoiled those of the integer file.
     weights = np.abs(twin.values(theirs.weights).astype("float64"))
-    others = tuple(a for a in range(weights.ndim) if a != graph.channel_axis(ours.weights))
     limits = np.iinfo(graph.dtype(ours.features))
-    largest = step * (limits.max - limits.min) * weights.sum(others)
+    largest = step * (limits.max - limits.min) * weights.sum(graph.within_channels(ours.weights))
     if theirs.bias >= 0:
         largest = largest + np.abs(twin.values(theirs.bias))
     return max(
@@ -186,8 +185,8 @@ def _quantize_anew(graph: Graph, twin: Graph, readers: Pairs) -> None:
     """Quantize weights as symmetric int8, and the biases of the operations that share them."""
     ours, theirs = readers[0]
     weights = twin.values(theirs.weights).astype("float64")
-    axis = graph.channel_axis(ours.weights)
-    scales = np.abs(weights).max(axis=tuple(a for a in range(weights.ndim) if a != axis)) / 127
+    within = graph.within_channels(ours.weights)
+    scales = np.abs(weights).max(within) / 127
     # A channel with negligible weights gets a usable scale, because its bias depends on it.
     scales = np.maximum(scales, (scales.max() / LARGEST_RATIO) or 1)
     biases = []
@@ -199,8 +198,7 @@ def _quantize_anew(graph: Graph, twin: Graph, readers: Pairs) -> None:
             scales = np.maximum(scales, np.abs(values) / step / LARGEST_BIAS)
     if len(graph.scales(ours.weights)) == 1:
         scales = scales.max(keepdims=True)
-    along = [-1 if a == axis else 1 for a in range(weights.ndim)]
-    _store(graph, ours.weights, weights / scales.reshape(along), scales)
+    _store(graph, ours.weights, weights / np.expand_dims(scales, within), scales)
     for tensor, values, step in biases:
         _store(graph, tensor, values / (step * scales), step * scales)
 
