@@ -39,6 +39,7 @@ from keras_cbam.training.scores import Scorer, scores, told_right
 # Largest size of a file written by a run, in bytes.
 LARGEST = 2**30
 
+# The file that a run writes last.
 RESULT = "result.json"
 
 
@@ -177,11 +178,6 @@ def execute(
         _write(run, result, directory / RESULT)
     loop.drop_state()
     return result
-
-
-def is_done(directory: Path) -> bool:
-    """Return whether the run in a directory has its result."""
-    return (directory / RESULT).is_file()
 
 
 def read_result(directory: Path) -> Result:

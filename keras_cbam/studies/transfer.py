@@ -141,7 +141,7 @@ def transfer_study(
     def keep(done: int, count: int) -> None:
         nonlocal written
         if done != written:
-            finished = [run for run in left if is_done(place / run.name)]
+            finished = [run for run in left if (place / run.name / REPORT).is_file()]
             known.update({run.name: _outcome(run, place / run.name) for run in finished})
             write_outcomes(known.values(), (), Path(output))
             written = done
@@ -149,7 +149,8 @@ def transfer_study(
             progress(len(runs) - count + done, len(runs))
 
     do = partial(_do, callbacks=() if workers > 1 else callbacks)
-    do_runs(left, place, do, is_done, workers=workers, tell=tell, progress=keep)
+    # A run writes its report last.
+    do_runs(left, place, do, REPORT, workers=workers, tell=tell, progress=keep)
     known.update({run.name: _outcome(run, place / run.name) for run in left})
     mine = [known[run.name] for run in runs]
     return write_report(mine, known.values(), config, keras.config.backend(), Path(output))
@@ -197,11 +198,6 @@ def _is_known(run: TransferRun, known: Mapping[str, Outcome]) -> bool:
             f"Received: {(found.dataset, found.row, found.seed)}"
         )
     return True
-
-
-def is_done(directory: Path) -> bool:
-    """Return whether the run in a directory is finished. A run writes its report last."""
-    return (directory / REPORT).is_file()
 
 
 def _do(
