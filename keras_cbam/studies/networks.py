@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from keras_cbam import models
-from keras_cbam.errors import InputError
+from keras_cbam.errors import InputError, check_choice, refused
 from keras_cbam.pixels import TORCH
 from keras_cbam.studies.attentions import ATTENTIONS
 
@@ -38,11 +38,10 @@ def build_network(
             cannot be built.
     """
     builder, settings = parse_network(name)
-    if attention not in ATTENTIONS:
-        raise InputError(f"Expected an attention of {', '.join(ATTENTIONS)}. Received: {attention}")
+    check_choice("an attention", attention, ATTENTIONS)
     image = keras.Input((image_size, image_size, 3), name="image")
     pixels = keras.layers.Rescaling(TORCH.scale, TORCH.offset, name="preprocessing")(image)
-    try:
+    with refused(f"Network {name} cannot be built: ", only=(ValueError,), told=str):
         scores = getattr(models, builder)(
             ATTENTIONS[attention],
             input_tensor=pixels,
@@ -51,8 +50,6 @@ def build_network(
             stem=stem,
             **settings,
         )
-    except ValueError as error:
-        raise InputError(f"Network {name} cannot be built: {error}") from error
     # Compute the probabilities in float32 under every dtype policy.
     softmax = keras.layers.Activation("softmax", dtype="float32", name="probabilities")
     return keras.Model(image, softmax(scores.output), name=scores.name)

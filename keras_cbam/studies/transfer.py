@@ -14,7 +14,7 @@ import keras
 
 from keras_cbam.config.fine_tune import FineTuneConfig
 from keras_cbam.config.fine_tune_defaults import default_numbers
-from keras_cbam.errors import InputError, require
+from keras_cbam.errors import InputError, check_choice, require
 from keras_cbam.files import check_writable
 from keras_cbam.foreign_files import read_bounded
 from keras_cbam.image_files import find_files, folders_in
@@ -110,8 +110,8 @@ def transfer_study(
         LostProcessError: if all workers stopped before the runs were done.
     """
     require("PIL", "filelock", "matplotlib", "scipy")
-    if unknown := [name for name in rows if name not in ROWS]:
-        raise InputError(f"Expected rows of {', '.join(ROWS)}. Received: {unknown[0]}")
+    for name in rows:
+        check_choice("rows", name, ROWS)
     if not rows or not seeds or len(set(seeds)) < len(seeds) or workers < 1:
         raise InputError(
             "Expected at least one row and one seed, different seeds, and at least one worker. "
