@@ -16,7 +16,6 @@ from keras_cbam.models.arguments import image_input, validate_weights, with_chan
 from keras_cbam.models.attention import Attention
 from keras_cbam.models.blocks import Block, convolve, residual_block, separable_block
 from keras_cbam.models.description import Network, Unit
-from keras_cbam.models.documentation import document
 from keras_cbam.surgery.plan import Factory
 
 POOLINGS: dict[str, type[keras.layers.Layer]] = {
@@ -60,7 +59,7 @@ def builder(describe: Callable[..., Network]) -> Callable[..., keras.Model]:
         Args:
             attention: a name, `None` or a factory. `"cbam"`, `"se"`, `"channel"` and `"spatial"`
                 stand {places}.
-                `"bam"` stands after the stages {bam_stages}.
+                `"bam"` stands after the stages {stages[0]}, {stages[1]} and {stages[2]}.
                 `None` builds the plain network. A factory is a function that receives an
                 `AttentionPoint` and returns a layer; it is called for the positions of `"cbam"`. A
                 name gives the paper's form, which does not start as the identity. Defaults to
@@ -137,8 +136,33 @@ def builder(describe: Callable[..., Network]) -> Callable[..., keras.Model]:
     keywords = [p.replace(kind=p.KEYWORD_ONLY) for p in own]
     functools.update_wrapper(build, describe, ("__module__", "__name__", "__qualname__"))
     vars(build)["__signature__"] = shared.replace(parameters=[*parameters, *keywords])
-    build.__doc__ = document(describe, build)
+    build.__doc__ = _document(describe, inspect.getdoc(build) or "")
     return build
+
+
+def _document(describe: Callable[..., Network], template: str) -> str:
+    """Return the docstring of the builder for the network that `describe` describes."""
+    network = describe()
+    description, _, own = (inspect.getdoc(describe) or "").partition("\n\nArgs:\n")
+    name = describe.__name__
+    unit = "conv2" if network.residual else "pointwise_conv"
+    stem = network.stems["imagenet"]
+    pool = ", then a pooling, each" if stem.pool else ""
+    return template.format(
+        description=description,
+        example=f"stage2_block1_{unit}",
+        places=(
+            "on the residual branch of every block, before the addition"
+            if network.residual
+            else "after the depthwise and the pointwise convolution of every block"
+        ),
+        stages=network.bam_stages,
+        smallest={kind: network.stride(kind) for kind in network.stems},
+        stem=f"a {stem.kernel_size}x{stem.kernel_size} convolution{pool} of stride 2",
+        own=f"{own}\n" if own else "",
+        name=name,
+        model=name.lower(),
+    )
 
 
 def features(images: Any, network: Network, stem: str, attention: Attention) -> Any:
