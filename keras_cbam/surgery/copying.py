@@ -103,13 +103,27 @@ class Copier:
         return outputs
 
     def _fill(self, original: keras.layers.Layer, copied: keras.layers.Layer) -> None:
-        copy_weights(original, copied)
+        """Give `copied` the weights of `original`, a layer of the same configuration."""
+        shapes = [[tuple(weight.shape) for weight in layer.weights] for layer in (original, copied)]
+        if shapes[0] != shapes[1]:
+            raise TypeError(
+                f"Layer {original.name} of class {type(original).__name__} cannot be copied: built "
+                f"from its configuration it has weights {shapes[1]}, the original has {shapes[0]}"
+            )
         for old, new in zip(original.weights, copied.weights, strict=True):
             if self.variables.setdefault(id(old), (old, new))[1] is not new:
                 raise TypeError(
                     f"Layer {original.name} of class {type(original).__name__} cannot be copied: "
                     f"it shares {old.path} with another layer, which its configuration does not say"
                 )
+            # Copy the value, because JAX donates buffers in training.
+            new.assign(keras.ops.copy(old))
+        # Work from the outside in, since a layer passes its setting on to the layers inside.
+        for outer, inner in zip(layers_inside(original), layers_inside(copied), strict=True):
+            inner.trainable = outer.trainable
+            if isinstance(inner, keras.layers.Normalization):
+                # It computes with values derived from its weights, still those of a new layer.
+                inner.finalize_state()
 
 
 def _fresh_inputs(model: keras.Model) -> Any:
@@ -211,26 +225,3 @@ def _used_by(value: Any, seen: set[int]) -> Iterator[Any]:
     elif isinstance(value, list | tuple):
         for item in value:
             yield from _used_by(item, seen)
-
-
-def copy_weights(original: keras.layers.Layer, copied: keras.layers.Layer) -> None:
-    """Give `copied` the weights of `original`, a layer of the same configuration.
-
-    Raises:
-        TypeError: if the two do not have the same weights.
-    """
-    shapes = [[tuple(weight.shape) for weight in layer.weights] for layer in (original, copied)]
-    if shapes[0] != shapes[1]:
-        raise TypeError(
-            f"Layer {original.name} of class {type(original).__name__} cannot be copied: built "
-            f"from its configuration it has weights {shapes[1]}, the original has {shapes[0]}"
-        )
-    for old, new in zip(original.weights, copied.weights, strict=True):
-        # Copy the value, because JAX donates buffers in training.
-        new.assign(keras.ops.copy(old))
-    # Work from the outside in, since a layer passes its setting on to the layers inside.
-    for outer, inner in zip(layers_inside(original), layers_inside(copied), strict=True):
-        inner.trainable = outer.trainable
-        if isinstance(inner, keras.layers.Normalization):
-            # It computes with values derived from its weights. They are still those of a new layer.
-            inner.finalize_state()
