@@ -135,8 +135,8 @@ def _read(
 
     def resolve(history: History) -> Node:
         outputs = computed[history[:2]]
-        node = outputs[history.index] if len(outputs) > 1 else outputs[0]
-        if not node.shape and history.index == 0:
+        node = outputs[history.output] if len(outputs) > 1 else outputs[0]
+        if not node.shape and history.output == 0:
             node.shape = history.shape
         return node
 
@@ -155,13 +155,13 @@ def _read(
         return [node]
 
     entries = {entry["name"]: entry for entry in config["layers"]}
-    for index, end in enumerate(_ends(config["input_layers"])):
-        computed[end.name, 0] = [fed[index]] if fed else compute(entries[end.name], None, [])
+    for index, (name, *_) in enumerate(_ends(config["input_layers"])):
+        computed[name, 0] = [fed[index]] if fed else compute(entries[name], None, [])
     calls: dict[Call, tuple[Any, list[History]]] = {}
     for name, entry in entries.items():
-        for call, node in enumerate(entry["inbound_nodes"]):
+        for call, arguments in enumerate(entry["inbound_nodes"]):
             histories: list[History] = []
-            calls[name, call] = _split(node, histories), histories
+            calls[name, call] = _split(arguments, histories), histories
     reads = {made: [each[:2] for each in histories] for made, (_, histories) in calls.items()}
     for made in _in_rounds(reads):
         arguments, histories = calls[made]
@@ -208,7 +208,7 @@ class History(NamedTuple):
 
     name: str
     call: int
-    index: int
+    output: int
     shape: tuple[int | None, ...] = ()
 
 
@@ -220,7 +220,8 @@ def _split(arguments: Any, histories: list[History]) -> Any:
     if isinstance(arguments, dict):
         if arguments.get("class_name") == "__keras_tensor__":
             config = arguments["config"]
-            histories.append(History(*config["keras_history"], tuple(config["shape"])))
+            name, call, output = config["keras_history"]
+            histories.append(History(name, call, output, tuple(config["shape"])))
             return "tensor"
         return {name: _split(arguments[name], histories) for name in sorted(arguments)}
     if isinstance(arguments, list | tuple):
