@@ -18,40 +18,14 @@ from keras_cbam.surgery.pyramid import FeaturePyramidModel, join
 Call = Callable[..., Any]
 
 
-def copy_model(model: keras.Model, call: Call) -> keras.Model:
-    """Return a copy of a model's graph with the weights of the original, not compiled.
-
-    Nested models and models inside wrappers are copied the same way. Shared layers stay shared
-    across all levels of nesting. Layers keep their names and their `trainable` setting. The copy
-    keeps `pyramid_outputs` if the model has any.
-
-    Args:
-        model: a functional or a built Sequential model.
-        call: `call(original, copied, *args, **kwargs)` calls the copy of an operation and returns
-            the outputs that the next operations read.
-
-    Raises:
-        TypeError: if the model has no graph, or if a layer cannot be copied. The message says why.
-    """
-    return Copier(call).copy(model)
-
-
-def rewire_model(model: keras.Model, call: Call) -> keras.Model:
-    """Return a new model over the layers of `model`, so that both share their weights.
-
-    Args:
-        model: a functional or a built Sequential model, as for `copy_model`.
-        call: as for `copy_model`, but `original` and `copied` are the same operation.
-    """
-    return Copier(call, fresh=False).copy(model)
-
-
 class Copier:
     """Copies models and keeps shared parts shared: it copies each operation and variable once.
 
     Args:
-        call: as for `copy_model`.
-        fresh: whether the copies get new layers.
+        call: `call(original, copied, *args, **kwargs)` calls the copy of an operation and returns
+            the outputs that the next operations read.
+        fresh: whether the copies get new layers. If not, a copy is a new model over the layers of
+            the original, and `original` and `copied` are the same operation.
 
     Attributes:
         variables: each variable of the copied layers with its copy, by the id of the variable.
@@ -66,7 +40,19 @@ class Copier:
         self.variables: dict[int, tuple[keras.Variable, keras.Variable]] = {}
 
     def copy(self, model: keras.Model) -> keras.Model:
-        """Return the copy of a model, which may be nested in another."""
+        """Return a copy of a model's graph with the weights of the original, not compiled.
+
+        Nested models and models inside wrappers are copied the same way. Shared layers stay shared
+        across all levels of nesting. Layers keep their names and their `trainable` setting. The
+        copy keeps `pyramid_outputs` if the model has any.
+
+        Args:
+            model: a functional or a built Sequential model.
+
+        Raises:
+            TypeError: if the model has no graph, or if a layer cannot be copied. The message says
+                why.
+        """
         source = as_functional(model)
         levels = getattr(model, "pyramid_outputs", None)
         if levels:
