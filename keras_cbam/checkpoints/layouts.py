@@ -33,23 +33,17 @@ CONV = Layout(
 # For each PyTorch name, the path of the weight within the Keras layer, and the layout.
 Table = dict[str, tuple[str, Layout]]
 
+NORM: Table = {
+    "weight": ("gamma", VECTOR),
+    "bias": ("beta", VECTOR),
+    "running_mean": ("moving_mean", VECTOR),
+    "running_var": ("moving_variance", VECTOR),
+}
+
 
 def _affine(name: str, path: str, layout: Layout) -> Table:
     """Return the table of a convolution or a matrix: a kernel, and a bias if there is one."""
     return _within(name, path, {"weight": ("kernel", layout), "bias": ("bias", VECTOR)})
-
-
-def _norm(name: str, path: str) -> Table:
-    return _within(
-        name,
-        path,
-        {
-            "weight": ("gamma", VECTOR),
-            "bias": ("beta", VECTOR),
-            "running_mean": ("moving_mean", VECTOR),
-            "running_var": ("moving_variance", VECTOR),
-        },
-    )
 
 
 def _within(name: str, folder: str, table: Table) -> Table:
@@ -69,17 +63,15 @@ def _spatial(layer: SpatialAttention) -> Table:
     if set(layer.pools) == set(POOLED_MAPS):
         order = [POOLED_MAPS.index(pool) for pool in layer.pools]
         pooled = CONV._replace(to_keras=lambda w: CONV.to_keras(w)[:, :, order])
-    return {**_affine("spatial.conv", "", pooled), **_norm("spatial.bn", "batch_norm")}
+    return {**_affine("spatial.conv", "", pooled), **_within("spatial.bn", "batch_norm", NORM)}
 
 
 def _cbam(layer: CBAM) -> Table:
     table: Table = {}
     if layer.channel_attention is not None:
-        part = _channel(layer.channel_attention)
-        table |= _within("ChannelGate", "channel_attention", part)
+        table |= _within("ChannelGate", "channel_attention", _channel(layer.channel_attention))
     if layer.spatial_attention is not None:
-        part = _spatial(layer.spatial_attention)
-        table |= _within("SpatialGate", "spatial_attention", part)
+        table |= _within("SpatialGate", "spatial_attention", _spatial(layer.spatial_attention))
     return table
 
 
@@ -87,15 +79,15 @@ def _bam(layer: BAM) -> Table:
     channel, spatial = "channel_att.gate_c.gate_c", "spatial_att.gate_s.gate_s"
     table = {
         **_affine(f"{channel}_fc_0", "squeeze", LINEAR_CONV),
-        **_norm(f"{channel}_bn_1", "squeeze_norm"),
+        **_within(f"{channel}_bn_1", "squeeze_norm", NORM),
         **_affine(f"{channel}_fc_final", "excite", LINEAR_CONV),
         **_affine(f"{spatial}_conv_reduce0", "reduce", CONV),
-        **_norm(f"{spatial}_bn_reduce0", "reduce_norm"),
+        **_within(f"{spatial}_bn_reduce0", "reduce_norm", NORM),
         **_affine(f"{spatial}_conv_final", "score", CONV),
     }
     for i in range(len(layer.dilated)):
         table |= _affine(f"{spatial}_conv_di_{i}", f"dilated_{i}", CONV)
-        table |= _norm(f"{spatial}_bn_di_{i}", f"dilated_{i}_norm")
+        table |= _within(f"{spatial}_bn_di_{i}", f"dilated_{i}_norm", NORM)
     return table
 
 
@@ -106,6 +98,6 @@ TABLES: dict[type, Callable[[Any], Table]] = {
     CBAM: _cbam,
     BAM: _bam,
     keras.layers.Conv2D: lambda layer: _affine("", "", CONV),
-    keras.layers.BatchNormalization: lambda layer: _norm("", ""),
+    keras.layers.BatchNormalization: lambda layer: NORM,
     keras.layers.Dense: lambda layer: _affine("", "", LINEAR),
 }

@@ -13,7 +13,7 @@ import numpy as np
 from keras_cbam.checkpoints.architecture import read_architecture
 from keras_cbam.checkpoints.assign import assign_weights
 from keras_cbam.checkpoints.torch_file import read_state_dict
-from keras_cbam.errors import InputError
+from keras_cbam.errors import InputError, refused
 from keras_cbam.models.arguments import height_and_width, image_input, with_channels
 from keras_cbam.models.builder import SIZES, classifier, features
 from keras_cbam.pixels import TORCH
@@ -114,14 +114,12 @@ def build_reference(
                 f"network for images of {architecture.channels} channels"
             )
         scaled = keras.layers.Rescaling(TORCH.scale, TORCH.offset, name=PREPROCESSING)(pixels)
-    try:
+    with refused("", only=(ValueError,), told=str):
         x = features(scaled, network, stem, architecture.attention)
         x = classifier(x, architecture.classes, classifier_activation)
         model = keras.Model(pixels, x, name=name or architecture.name)
         addressed = {_address(layer.name): layer for layer in model.layers if layer.weights}
         assign_weights(addressed, arrays, f"a {architecture.name}")
-    except ValueError as error:
-        raise InputError(str(error)) from error
     return model
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_cbam.checkpoints.assign import as_array
-from keras_cbam.errors import InputError, require
+from keras_cbam.errors import InputError, refused, require
 from keras_cbam.foreign_files import check_archive, is_archive
 
 LARGEST = 16 * 2**30
@@ -63,16 +63,16 @@ def _load(path: Path) -> Any:
         begins = file.read(4) == b"PK\x03\x04"
     if begins or is_archive(path):
         check_archive(path, LARGEST)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        causes = (reason for sign, reason in CAUSES.items() if sign in str(error))
-        raise InputError(
-            f"Expected a state dict that torch.save wrote. Received: {path}, "
-            f"{next(causes, 'which PyTorch cannot read')}"
-        ) from error
+    what = f"Expected a state dict that torch.save wrote. Received: {path}, "
+    with refused(what, told=_cause), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _cause(error: Exception) -> str:
+    """Return why PyTorch refused a file."""
+    causes = (reason for sign, reason in CAUSES.items() if sign in str(error))
+    return next(causes, "which PyTorch cannot read")
 
 
 def _check_size(found: dict[str, Any], path: Path) -> None:

@@ -18,12 +18,7 @@ def _root_of_sum_of_squares(x: Any, axis: Any, keepdims: bool) -> Any:
 
 
 # The authors' pools over height and width. In their code, `lp` and `lse` are sums, not means.
-POOLS = {
-    "avg": ops.mean,
-    "max": ops.max,
-    "lp": _root_of_sum_of_squares,
-    "lse": ops.logsumexp,
-}
+POOLS = {"avg": ops.mean, "max": ops.max, "lp": _root_of_sum_of_squares, "lse": ops.logsumexp}
 
 
 @keras.saving.register_keras_serializable(package="keras_cbam")

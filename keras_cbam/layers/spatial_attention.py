@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_cbam.layers.arguments import validate_pooling, validate_positive
 from keras_cbam.layers.base import AttentionLayer, fresh
+from keras_cbam.layers.columns import convolve_columns
 
 POOLS = {"avg": ops.mean, "max": ops.max}
 # A pool with weights, in addition to those in POOLS.
@@ -137,7 +138,7 @@ class SpatialAttention(AttentionLayer):
 
     def _attention(self, inputs: Any, training: bool | None) -> Any:
         pooled = [self._pool(name, inputs) for name in self.pools]
-        logits = self._convolve(pooled)
+        logits = self._convolve(pooled, training)
         if self.batch_norm is None:
             logits = logits + self.bias
         else:
@@ -158,13 +159,15 @@ class SpatialAttention(AttentionLayer):
             return self.pool(self._to_channels_last(inputs))
         return self._to_channels_last(POOLS[name](inputs, axis=self.channel_axis, keepdims=True))
 
-    def _convolve(self, pooled: Any) -> Any:
-        """Convolve each pooled map with its slice of the kernel, and add the results.
+    def _convolve(self, pooled: Any, training: bool | None) -> Any:
+        """Convolve the concatenated pooled maps.
 
-        The sum equals the convolution of the concatenated maps. For a concatenation, TFLite's
-        quantizer would give all maps one scale. It would carry that scale back through the maximum
-        to the feature map, and cut off the feature map's negative values.
+        In inference this is a sum over the maps, which converters keep. For a concatenation,
+        TFLite's quantizer would give all maps one scale. It would carry that scale back through the
+        maximum to the feature map, and cut off the feature map's negative values.
         """
+        if training and isinstance(pooled[0].shape[2], int):
+            return convolve_columns(ops.concatenate(pooled, -1), self.kernel)
         return sum(
             ops.conv(
                 x, self.kernel[:, :, i : i + 1, :], padding="same", data_format="channels_last"

@@ -78,9 +78,8 @@ def height_and_width(image_size: Any, smallest: int) -> tuple[Any, Any]:
 
 def validate_weights(weights: Any) -> None:
     """Raise ValueError unless `weights` is `None` or the path of a file."""
-    if weights is None:
-        return
-    if not isinstance(weights, str | Path) or not Path(weights).is_file():
+    is_file = isinstance(weights, str | Path) and Path(weights).is_file()
+    if weights is not None and not is_file:
         raise ValueError(
             "Argument `weights` must be None or the path of a weights file. No weights are "
             "published in Keras's format; keras_cbam.checkpoints.load_reference reads the "

@@ -16,7 +16,6 @@ from keras_cbam.models.arguments import image_input, validate_weights, with_chan
 from keras_cbam.models.attention import Attention
 from keras_cbam.models.blocks import Block, convolve, residual_block, separable_block
 from keras_cbam.models.description import Network, Unit
-from keras_cbam.models.documentation import document
 from keras_cbam.surgery.plan import Factory
 
 POOLINGS: dict[str, type[keras.layers.Layer]] = {
@@ -31,7 +30,8 @@ def builder(describe: Callable[..., Network]) -> Callable[..., keras.Model]:
     """Turn a function that describes a network into one that builds it.
 
     The builder has the arguments of `keras.applications`, with `attention` before them and `stem`
-    after them. The arguments of `describe` follow as keywords.
+    after them. The arguments of `describe` follow as keywords. Its docstring is that of `build`,
+    filled in for the network.
     """
 
     def build(
@@ -48,6 +48,64 @@ def builder(describe: Callable[..., Network]) -> Callable[..., keras.Model]:
         stem: str = "imagenet",
         **own: Any,
     ) -> keras.Model:
+        """{description}
+
+        Layer names are addresses, such as `{example}`. Strided convolutions are padded
+        equally on all sides, as in PyTorch. Weights are initialized as in
+        [the authors' code](https://github.com/Jongchan/attention-module) of ResNets, except BAM's
+        last convolution, which starts smaller. Depthwise convolutions use He's rule too. Images are
+        RGB, scaled by `keras.applications.imagenet_utils.preprocess_input(x, mode="torch")`.
+
+        Args:
+            attention: a name, `None` or a factory. `"cbam"`, `"se"`, `"channel"` and `"spatial"`
+                stand {places}.
+                `"bam"` stands after the stages {stages[0]}, {stages[1]} and {stages[2]}.
+                `None` builds the plain network. A factory is a function that receives an
+                `AttentionPoint` and returns a layer; it is called for the positions of `"cbam"`. A
+                name gives the paper's form, which does not start as the identity. Defaults to
+                `"cbam"`.
+            include_top: whether the network ends in a classifier. Defaults to `True`.
+            weights: `None`, or the path of a weights file for `load_weights`. Defaults to `None`.
+            input_tensor: Keras tensor of images to use instead of a new `Input`. Defaults to
+                `None`.
+            input_shape: shape of the images without the batch axis. Height and width are `None` or
+                at least {smallest[imagenet]}, or {smallest[cifar]} with `stem="cifar"`. Defaults to
+                224x224x3 with the classifier, or 32x32x3 with `stem="cifar"`. Without the
+                classifier, height and width default to `None`.
+            pooling: pooling of the features if there is no classifier: `"avg"`, `"max"`, or `None`
+                for a feature map. Defaults to `None`.
+            classes: integer of at least 1, the number of classes. Defaults to `1000`.
+            classifier_activation: activation of the classifier; `None` gives logits. Defaults to
+                `"softmax"`.
+            name: name of the model. Defaults to the name of the network, followed by the attention
+                if that is a name: `"{model}_cbam"`.
+            stem: `"imagenet"`, {stem};
+                or `"cifar"`, a 3x3 convolution at full size, for small images. Defaults to
+                `"imagenet"`.
+        {own}
+        Input shape:
+            `(batch, height, width, channels)`, or `(batch, channels, height, width)` if Keras's
+            data format is `channels_first`.
+
+        Output shape:
+            `(batch, classes)` with the classifier. Without it, `(batch, features)` with pooling, or
+            else a feature map in the format of the input. The map is {smallest[imagenet]} times
+            smaller than the image, or {smallest[cifar]} times with `stem="cifar"`.
+
+        Returns:
+            A functional `keras.Model`, not compiled.
+
+        Raises:
+            ValueError: if the attention, pooling or stem is unknown, or the input shape, the number
+                of classes or the weights file is invalid.
+            TypeError: if `attention` is a layer or a class, a factory does not return a layer, or
+                `input_tensor` is not a Keras tensor.
+
+        Example:
+            >>> model = {name}("se", input_shape=(64, 64, 3), classes=10)
+            >>> model.name, tuple(model.output.shape)
+            ('{model}_se', (None, 10))
+        """
         network = describe(**own)
         validate_choice("stem", stem, network.stems)
         validate_positive("classes", classes)
@@ -78,8 +136,33 @@ def builder(describe: Callable[..., Network]) -> Callable[..., keras.Model]:
     keywords = [p.replace(kind=p.KEYWORD_ONLY) for p in own]
     functools.update_wrapper(build, describe, ("__module__", "__name__", "__qualname__"))
     vars(build)["__signature__"] = shared.replace(parameters=[*parameters, *keywords])
-    build.__doc__ = document(describe)
+    build.__doc__ = _document(describe, inspect.getdoc(build) or "")
     return build
+
+
+def _document(describe: Callable[..., Network], template: str) -> str:
+    """Return the docstring of the builder for the network that `describe` describes."""
+    network = describe()
+    description, _, own = (inspect.getdoc(describe) or "").partition("\n\nArgs:\n")
+    name = describe.__name__
+    unit = "conv2" if network.residual else "pointwise_conv"
+    stem = network.stems["imagenet"]
+    pool = ", then a pooling, each" if stem.pool else ""
+    return template.format(
+        description=description,
+        example=f"stage2_block1_{unit}",
+        places=(
+            "on the residual branch of every block, before the addition"
+            if network.residual
+            else "after the depthwise and the pointwise convolution of every block"
+        ),
+        stages=network.bam_stages,
+        smallest={kind: network.stride(kind) for kind in network.stems},
+        stem=f"a {stem.kernel_size}x{stem.kernel_size} convolution{pool} of stride 2",
+        own=f"{own}\n" if own else "",
+        name=name,
+        model=name.lower(),
+    )
 
 
 def features(images: Any, network: Network, stem: str, attention: Attention) -> Any:

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
 import keras
 
-from keras_cbam.models import networks
+from keras_cbam import models
+from keras_cbam.errors import InputError
 from keras_cbam.surgery.multiply_adds import multiply_adds
 from keras_cbam.surgery.summary import count_parameters
 
 TABULATED = (None, "se", "cbam", "bam")
-VARIANTS: dict[str, Callable[..., keras.Model]] = {
-    "ResNet18": networks.ResNet18,
-    "ResNet34": networks.ResNet34,
-    "ResNet50": networks.ResNet50,
-    "ResNet101": networks.ResNet101,
-    "WideResNet18-1.5": functools.partial(networks.WideResNet18, width=1.5),
-    "WideResNet18-2.0": functools.partial(networks.WideResNet18, width=2.0),
-    "ResNeXt50": networks.ResNeXt50,
-    "ResNeXt101": networks.ResNeXt101,
-    "MobileNet-0.7": functools.partial(networks.MobileNet, alpha=0.7),
-    "MobileNet-1.0": functools.partial(networks.MobileNet, alpha=1.0),
-}
+# Arguments of builders that the factor after the name of a network can set.
+FACTORS = ("width", "alpha")
 
 
 class Published(NamedTuple):
@@ -80,6 +72,40 @@ PUBLISHED: dict[str, dict[str | None, Published]] = {
         (4.23, 0.569, 31.39, 11.51), (5.07, 0.570, 29.97, 10.63), (5.07, 0.576, 29.01, 9.99)
     ),
 }
+
+
+def builder_of(name: str) -> Callable[..., keras.Model]:
+    """Return the builder of a network by name.
+
+    Args:
+        name: name of a builder of `keras_cbam.models`. If the builder takes a factor for the width,
+            the factor can follow after a hyphen, such as `"WideResNet18-0.5"`.
+
+    Raises:
+        InputError: if the builder is not in `keras_cbam.models`, or the factor is not valid.
+    """
+    builder, hyphen, factor = name.partition("-")
+    if builder not in models.__all__:
+        raise InputError(
+            f"Expected a network of {', '.join(models.__all__)}, followed by a hyphen and a factor "
+            f"for its width if it takes one, such as WideResNet18-0.5. Received: {name}"
+        )
+    build = getattr(models, builder)
+    if not hyphen:
+        return build
+    taken = [argument for argument in FACTORS if argument in inspect.signature(build).parameters]
+    try:
+        number = float(factor)
+    except ValueError:
+        number = 0.0
+    if not taken or not number > 0:
+        raise InputError(
+            f"Expected a factor above 0 after a network that takes one. Received: {name}"
+        )
+    return functools.partial(build, **{taken[0]: number})
+
+
+VARIANTS = {name: builder_of(name) for name in PUBLISHED}
 
 
 class Entry(NamedTuple):

@@ -12,7 +12,7 @@ from pathlib import Path
 import keras
 
 from keras_cbam.errors import InputError
-from keras_cbam.studies.networks import parse_network
+from keras_cbam.models.catalogue import builder_of
 from keras_cbam.studies.run import Run
 from keras_cbam.studies.scales import Scale
 from keras_cbam.studies.tables import STUDIES, Study
@@ -35,7 +35,7 @@ def read_images(path: Path) -> ImageFolder:
 def check_scale(scale: Scale) -> None:
     """Raise an `InputError` for a scale that a run would refuse."""
     for network in scale.networks:
-        parse_network(network)
+        builder_of(network)
     scale.recipe.check()
     if scale.recipe.group_rates:
         raise InputError(

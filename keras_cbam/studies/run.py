@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, make_dataclass
 from functools import partial
 from pathlib import Path
@@ -19,14 +19,13 @@ import keras
 import numpy as np
 
 from keras_cbam.config.recipe import Recipe
-from keras_cbam.errors import InputError
+from keras_cbam.errors import refused
 from keras_cbam.files import write_text
 from keras_cbam.foreign_files import read_bounded
 from keras_cbam.schema import decode
 from keras_cbam.studies.networks import build_network
 from keras_cbam.surgery.multiply_adds import multiply_adds
 from keras_cbam.surgery.summary import count_parameters
-from keras_cbam.text import sentence
 from keras_cbam.training.image_batches import ImageBatches
 from keras_cbam.training.image_folder import ImageFolder
 from keras_cbam.training.loop import Stage, TrainingLoop
@@ -39,6 +38,7 @@ from keras_cbam.training.scores import Scorer, scores, told_right
 # Largest size of a file written by a run, in bytes.
 LARGEST = 2**30
 
+# The file that a run writes last.
 RESULT = "result.json"
 
 
@@ -171,11 +171,6 @@ def execute(
     return result
 
 
-def is_done(directory: Path) -> bool:
-    """Return whether the run in a directory has its result."""
-    return (directory / RESULT).is_file()
-
-
 def read_result(directory: Path) -> Result:
     """Return the result of the run in a directory, which must be done."""
     path = directory / RESULT
@@ -188,16 +183,13 @@ def read_result(directory: Path) -> Result:
         return Result(correct=correct, **found)
 
 
-@contextmanager
-def refused_if_damaged(path: Path) -> Iterator[None]:
-    """Within this context, turn errors from a damaged file of a run into an `InputError`."""
-    try:
-        yield
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path} is not what a run wrote. Remove {path.parent}, and the run is done again. "
-            f"Received: {sentence(error)}"
-        ) from error
+def refused_if_damaged(path: Path) -> AbstractContextManager[None]:
+    """Return a context that turns errors from a damaged file of a run into an `InputError`."""
+    return refused(
+        f"{path} is not what a run wrote. Remove {path.parent}, and the run is done again. "
+        "Received: ",
+        only=(AttributeError, KeyError, RecursionError, TypeError, ValueError),
+    )
 
 
 def _write(run: Run, result: Result, path: Path) -> None:

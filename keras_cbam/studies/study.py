@@ -13,7 +13,7 @@ from keras_cbam.files import check_writable
 from keras_cbam.studies.grid import check_scale, grid, networks, read_images
 from keras_cbam.studies.networks import build_network
 from keras_cbam.studies.report import lines, write
-from keras_cbam.studies.run import Result, Run, execute, is_done, read_result
+from keras_cbam.studies.run import RESULT, Result, Run, execute, read_result
 from keras_cbam.studies.scales import Scale
 from keras_cbam.studies.tables import STUDIES
 from keras_cbam.studies.workers import do_runs
@@ -102,7 +102,7 @@ def study(
         runs,
         Path(output) / RUNS,
         do,
-        is_done,
+        RESULT,
         workers=workers,
         tell=tell,
         progress=progress,

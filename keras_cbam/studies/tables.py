@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from keras_cbam.models.catalogue import PUBLISHED, TABULATED
+from keras_cbam.models.catalogue import PUBLISHED
 
 
 class Row(NamedTuple):
@@ -68,12 +68,7 @@ STUDIES: dict[str, Study] = {
     ),
     "attention": Study(
         "Table 4: attention over networks",
-        (
-            Row("baseline", "none"),
-            Row("SE", "se"),
-            Row("BAM", "bam"),
-            Row("CBAM", "cbam"),
-        ),
+        (Row("baseline", "none"), Row("SE", "se"), Row("BAM", "bam"), Row("CBAM", "cbam")),
         every_network=True,
     ),
 }
@@ -86,6 +81,6 @@ def published(study: Study, row: Row, network: str) -> float | None:
     """
     if not study.every_network:
         return row.published
-    named = {attention or "none": attention for attention in TABULATED}
-    entry = PUBLISHED.get(network, {}).get(named[row.attention])
+    attention = None if row.attention == "none" else row.attention
+    entry = PUBLISHED.get(network, {}).get(attention)
     return entry.top1_error if entry else None

@@ -14,7 +14,7 @@ import keras
 
 from keras_cbam.config.fine_tune import FineTuneConfig
 from keras_cbam.config.fine_tune_defaults import default_numbers
-from keras_cbam.errors import InputError, require
+from keras_cbam.errors import InputError, check_choice, require
 from keras_cbam.files import check_writable
 from keras_cbam.foreign_files import read_bounded
 from keras_cbam.image_files import find_files, folders_in
@@ -110,8 +110,8 @@ def transfer_study(
         LostProcessError: if all workers stopped before the runs were done.
     """
     require("PIL", "filelock", "matplotlib", "scipy")
-    if unknown := [name for name in rows if name not in ROWS]:
-        raise InputError(f"Expected rows of {', '.join(ROWS)}. Received: {unknown[0]}")
+    for name in rows:
+        check_choice("rows", name, ROWS)
     if not rows or not seeds or len(set(seeds)) < len(seeds) or workers < 1:
         raise InputError(
             "Expected at least one row and one seed, different seeds, and at least one worker. "
@@ -141,7 +141,7 @@ def transfer_study(
     def keep(done: int, count: int) -> None:
         nonlocal written
         if done != written:
-            finished = [run for run in left if is_done(place / run.name)]
+            finished = [run for run in left if (place / run.name / REPORT).is_file()]
             known.update({run.name: _outcome(run, place / run.name) for run in finished})
             write_outcomes(known.values(), (), Path(output))
             written = done
@@ -149,7 +149,8 @@ def transfer_study(
             progress(len(runs) - count + done, len(runs))
 
     do = partial(_do, callbacks=() if workers > 1 else callbacks)
-    do_runs(left, place, do, is_done, workers=workers, tell=tell, progress=keep)
+    # A run writes its report last.
+    do_runs(left, place, do, REPORT, workers=workers, tell=tell, progress=keep)
     known.update({run.name: _outcome(run, place / run.name) for run in left})
     mine = [known[run.name] for run in runs]
     return write_report(mine, known.values(), config, keras.config.backend(), Path(output))
@@ -197,11 +198,6 @@ def _is_known(run: TransferRun, known: Mapping[str, Outcome]) -> bool:
             f"Received: {(found.dataset, found.row, found.seed)}"
         )
     return True
-
-
-def is_done(directory: Path) -> bool:
-    """Return whether the run in a directory is finished. A run writes its report last."""
-    return (directory / REPORT).is_file()
 
 
 def _do(

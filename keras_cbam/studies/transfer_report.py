@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_cbam.config.fine_tune import FineTuneConfig
-from keras_cbam.errors import InputError
+from keras_cbam.errors import InputError, refused
 from keras_cbam.files import atomic_path, write_text
 from keras_cbam.foreign_files import read_json
 from keras_cbam.schema import decode
@@ -270,13 +270,10 @@ def read_outcomes(output: Path) -> dict[str, Outcome]:
     path = output / RESULTS
     if not path.exists():
         return {}
-    try:
+    what = f"{path} is not the result of a study; remove it to do all runs. "
+    with refused(what, only=(InputError,), told=str):
         record = decode(dict[str, Any], read_json(path, LARGEST), "the file")
         found = decode(list[Outcome], record.get("outcomes"), "outcomes")
         if not np.isfinite([each.accuracy for each in found]).all():
             raise InputError("Expected accuracies that are numbers.")
-    except InputError as error:
-        raise InputError(
-            f"{path} is not the result of a study; remove it to do all runs. {error}"
-        ) from error
     return {outcome.run: outcome for outcome in found}

@@ -41,15 +41,13 @@ class Task(Protocol):
 
 
 Run = TypeVar("Run", bound=Task)
-# A function that returns whether the run in a directory is done.
-Done = Callable[[Path], bool]
 
 
 def do_runs(
     runs: Sequence[Run],
     output: Path,
     do: Callable[..., Any],
-    done: Done,
+    last: str,
     *,
     workers: int = 1,
     tell: Callable[[Run, Any], None] | None = None,
@@ -65,8 +63,8 @@ def do_runs(
         runs: the runs to do.
         output: folder of the directories of the runs.
         do: `do(run, directory=directory)` does a run in its directory, or resumes it, and returns
-            its result. With several workers, `do` and `done` must be picklable.
-        done: function that returns whether the run in a directory is done.
+            its result. With several workers, `do` must be picklable.
+        last: name of the file that a run writes last. If its directory has the file, it is done.
         workers: number of processes that this call starts, each on its share of the cores. With 1,
             this process does the runs.
         tell: function that is called with each run done by this process, and its result.
@@ -76,30 +74,42 @@ def do_runs(
     Raises:
         LostProcessError: if all workers that this call started stopped before the runs were done.
     """
+
+    def count_left() -> int:
+        """Return how many runs are not done, and report the progress."""
+        done = sum((output / run.name / last).is_file() for run in runs)
+        if progress and processes.first:
+            progress(done, len(runs))
+        return len(runs) - done
+
     if workers > 1 and runs:
-        _do_in_workers(workers, runs, output, do, done, progress)
+        _do_in_workers(workers, partial(do_runs, runs, output, do, last), count_left)
+        if left := count_left():
+            raise LostProcessError(
+                f"All workers have stopped; {left} of {len(runs)} runs are not done. The same "
+                "command continues them, once the cause is fixed."
+            )
         return
     pending = list(runs)
     while pending:
-        left = []
+        others = []
         for run in pending:
             directory = output / run.name
-            with _claim(directory, done, processes) as found:
+            with _claim(directory, last, processes) as found:
                 if found == OTHERS:
-                    left.append(run)
+                    others.append(run)
                 if found == OURS:
                     result = do(run, directory=directory)
                     if tell and processes.first:
                         tell(run, result)
-                    if progress and processes.first:
-                        progress(_count_done(runs, output, done), len(runs))
-        pending = left
+                    count_left()
+        pending = others
         if pending:
             time.sleep(SECONDS)
 
 
 @contextlib.contextmanager
-def _claim(directory: Path, done: Done, processes: Processes) -> Iterator[int]:
+def _claim(directory: Path, last: str, processes: Processes) -> Iterator[int]:
     """Yield the state of a run. The first process checks it, and holds the lock if it is `OURS`."""
     import filelock
 
@@ -109,48 +119,29 @@ def _claim(directory: Path, done: Done, processes: Processes) -> Iterator[int]:
             directory.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(filelock.Timeout):
                 held.enter_context(filelock.FileLock(directory / LOCK, blocking=False))
-                found = DONE if done(directory) else OURS
+                found = DONE if (directory / last).is_file() else OURS
             if found == DONE:
                 # The state remains if the holder was killed before its last step.
                 drop_state(directory / STATE_DIRECTORY)
         yield int(processes.gather(np.array([found], "int32"))[0])
 
 
-def _count_done(runs: Sequence[Task], output: Path, done: Done) -> int:
-    return sum(done(output / run.name) for run in runs)
-
-
-def _do_in_workers(
-    count: int,
-    runs: Sequence[Task],
-    output: Path,
-    do: Callable[..., Any],
-    done: Done,
-    progress: Callable[[int, int], None] | None,
-) -> None:
-    """Start workers, and wait until the runs are done."""
+def _do_in_workers(count: int, task: Callable[[], None], watch: Callable[[], Any]) -> None:
+    """Do a task in each of several workers, wait for them, and call `watch` meanwhile."""
     # A fork would copy threads and locks of Keras's backend.
     context = multiprocessing.get_context("spawn")
-    task = partial(do_runs, runs, output, do, done)
     workers = [context.Process(target=_on_cores, args=(cores, task)) for cores in _shares(count)]
     for worker in workers:
         worker.start()
     try:
         while any(worker.is_alive() for worker in workers):
             time.sleep(SECONDS)
-            if progress:
-                progress(_count_done(runs, output, done), len(runs))
+            watch()
     finally:
         for worker in workers:
             worker.terminate()
         for worker in workers:
             worker.join()
-    left = len(runs) - _count_done(runs, output, done)
-    if left:
-        raise LostProcessError(
-            f"All workers have stopped; {left} of {len(runs)} runs are not done. The same command "
-            "continues them, once the cause is fixed."
-        )
 
 
 def _shares(count: int) -> list[set[int]]:

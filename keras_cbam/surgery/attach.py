@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from keras_cbam.surgery.blocks import open_blocks
-from keras_cbam.surgery.copying import copy_model
+from keras_cbam.surgery.copying import Copier
 from keras_cbam.surgery.graph import read_graph
 from keras_cbam.surgery.plan import Factory, plan
 from keras_cbam.surgery.points import Choice
@@ -92,4 +92,4 @@ def attach_attention(
             )
         return refined
 
-    return copy_model(model, call)
+    return Copier(call).copy(model)

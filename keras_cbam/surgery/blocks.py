@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_cbam.surgery.copying import copy_model
+from keras_cbam.surgery.copying import Copier
 from keras_cbam.surgery.graph import as_functional, read_graph
 
 # Layers of KerasHub whose `call` only calls layers and operations, and does the same in training
@@ -33,7 +33,7 @@ def open_blocks(model: keras.Model) -> keras.Model:
     as_functional(model)
     if not any(_is_block(node.operation) for node in read_graph(model)):
         return model
-    return copy_model(model, _open)
+    return Copier(_open).copy(model)
 
 
 def _is_block(operation: Any) -> bool:

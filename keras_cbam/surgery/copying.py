@@ -18,40 +18,14 @@ from keras_cbam.surgery.pyramid import FeaturePyramidModel, join
 Call = Callable[..., Any]
 
 
-def copy_model(model: keras.Model, call: Call) -> keras.Model:
-    """Return a copy of a model's graph with the weights of the original, not compiled.
-
-    Nested models and models inside wrappers are copied the same way. Shared layers stay shared
-    across all levels of nesting. Layers keep their names and their `trainable` setting. The copy
-    keeps `pyramid_outputs` if the model has any.
-
-    Args:
-        model: a functional or a built Sequential model.
-        call: `call(original, copied, *args, **kwargs)` calls the copy of an operation and returns
-            the outputs that the next operations read.
-
-    Raises:
-        TypeError: if the model has no graph, or if a layer cannot be copied. The message says why.
-    """
-    return Copier(call).copy(model)
-
-
-def rewire_model(model: keras.Model, call: Call) -> keras.Model:
-    """Return a new model over the layers of `model`, so that both share their weights.
-
-    Args:
-        model: a functional or a built Sequential model, as for `copy_model`.
-        call: as for `copy_model`, but `original` and `copied` are the same operation.
-    """
-    return Copier(call, fresh=False).copy(model)
-
-
 class Copier:
     """Copies models and keeps shared parts shared: it copies each operation and variable once.
 
     Args:
-        call: as for `copy_model`.
-        fresh: whether the copies get new layers.
+        call: `call(original, copied, *args, **kwargs)` calls the copy of an operation and returns
+            the outputs that the next operations read.
+        fresh: whether the copies get new layers. If not, a copy is a new model over the layers of
+            the original, and `original` and `copied` are the same operation.
 
     Attributes:
         variables: each variable of the copied layers with its copy, by the id of the variable.
@@ -66,7 +40,19 @@ class Copier:
         self.variables: dict[int, tuple[keras.Variable, keras.Variable]] = {}
 
     def copy(self, model: keras.Model) -> keras.Model:
-        """Return the copy of a model, which may be nested in another."""
+        """Return a copy of a model's graph with the weights of the original, not compiled.
+
+        Nested models and models inside wrappers are copied the same way. Shared layers stay shared
+        across all levels of nesting. Layers keep their names and their `trainable` setting. The
+        copy keeps `pyramid_outputs` if the model has any.
+
+        Args:
+            model: a functional or a built Sequential model.
+
+        Raises:
+            TypeError: if the model has no graph, or if a layer cannot be copied. The message says
+                why.
+        """
         source = as_functional(model)
         levels = getattr(model, "pyramid_outputs", None)
         if levels:
@@ -103,13 +89,27 @@ class Copier:
         return outputs
 
     def _fill(self, original: keras.layers.Layer, copied: keras.layers.Layer) -> None:
-        copy_weights(original, copied)
+        """Give `copied` the weights of `original`, a layer of the same configuration."""
+        shapes = [[tuple(weight.shape) for weight in layer.weights] for layer in (original, copied)]
+        if shapes[0] != shapes[1]:
+            raise TypeError(
+                f"Layer {original.name} of class {type(original).__name__} cannot be copied: built "
+                f"from its configuration it has weights {shapes[1]}, the original has {shapes[0]}"
+            )
         for old, new in zip(original.weights, copied.weights, strict=True):
             if self.variables.setdefault(id(old), (old, new))[1] is not new:
                 raise TypeError(
                     f"Layer {original.name} of class {type(original).__name__} cannot be copied: "
                     f"it shares {old.path} with another layer, which its configuration does not say"
                 )
+            # Copy the value, because JAX donates buffers in training.
+            new.assign(keras.ops.copy(old))
+        # Work from the outside in, since a layer passes its setting on to the layers inside.
+        for outer, inner in zip(layers_inside(original), layers_inside(copied), strict=True):
+            inner.trainable = outer.trainable
+            if isinstance(inner, keras.layers.Normalization):
+                # It computes with values derived from its weights, still those of a new layer.
+                inner.finalize_state()
 
 
 def _fresh_inputs(model: keras.Model) -> Any:
@@ -211,26 +211,3 @@ def _used_by(value: Any, seen: set[int]) -> Iterator[Any]:
     elif isinstance(value, list | tuple):
         for item in value:
             yield from _used_by(item, seen)
-
-
-def copy_weights(original: keras.layers.Layer, copied: keras.layers.Layer) -> None:
-    """Give `copied` the weights of `original`, a layer of the same configuration.
-
-    Raises:
-        TypeError: if the two do not have the same weights.
-    """
-    shapes = [[tuple(weight.shape) for weight in layer.weights] for layer in (original, copied)]
-    if shapes[0] != shapes[1]:
-        raise TypeError(
-            f"Layer {original.name} of class {type(original).__name__} cannot be copied: built "
-            f"from its configuration it has weights {shapes[1]}, the original has {shapes[0]}"
-        )
-    for old, new in zip(original.weights, copied.weights, strict=True):
-        # Copy the value, because JAX donates buffers in training.
-        new.assign(keras.ops.copy(old))
-    # Work from the outside in, since a layer passes its setting on to the layers inside.
-    for outer, inner in zip(layers_inside(original), layers_inside(copied), strict=True):
-        inner.trainable = outer.trainable
-        if isinstance(inner, keras.layers.Normalization):
-            # It computes with values derived from its weights. They are still those of a new layer.
-            inner.finalize_state()

@@ -9,7 +9,7 @@ import keras
 
 from keras_cbam.layers import AttentionLayer
 from keras_cbam.surgery.addresses import check_names, layers_inside, walk
-from keras_cbam.surgery.copying import copy_model, wraps_model
+from keras_cbam.surgery.copying import Copier, wraps_model
 from keras_cbam.surgery.graph import as_functional, has_graph
 
 
@@ -62,7 +62,7 @@ def detach_attention(model: keras.Model, *, layers: Collection[str] = ()) -> ker
             )
         return inputs
 
-    return copy_model(model, call)
+    return Copier(call).copy(model)
 
 
 def _wrapped(operation: Any) -> Any:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from heapq import heappop, heappush
-from typing import Any
+from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
+from typing import Any, NamedTuple
 
 import keras
 
 from keras_cbam.layers import AttentionLayer
+
+# One call of an operation: the name of the operation, and the index among its calls.
+Call = tuple[str, int]
 
 
 @dataclass(eq=False, repr=False)
@@ -129,18 +131,16 @@ def _read(
     config = _config(functional)
     operations = {operation.name: operation for operation in functional.operations}
     # The result of each call of each operation: one node, or one per output of a nested model.
-    computed: dict[tuple[str, int], list[Node]] = {}
+    computed: dict[Call, list[Node]] = {}
 
     def resolve(history: History) -> Node:
-        outputs = computed[history.name, history.call]
-        node = outputs[history.index] if len(outputs) > 1 else outputs[0]
-        if not node.shape and history.index == 0:
+        outputs = computed[history[:2]]
+        node = outputs[history.output] if len(outputs) > 1 else outputs[0]
+        if not node.shape and history.output == 0:
             node.shape = history.shape
         return node
 
-    def compute(entry: dict[str, Any], call: int, sources: list[Node]) -> list[Node]:
-        calls = entry["inbound_nodes"]
-        arguments = _without_tensors(calls[call]) if calls else None
+    def compute(entry: dict[str, Any], arguments: Any, sources: list[Node]) -> list[Node]:
         operation = operations[entry["name"]]
         address = prefix + entry["name"]
         if isinstance(operation, AttentionLayer) and not attention:
@@ -148,40 +148,27 @@ def _read(
             return sources[:1]
         if has_graph(operation):
             return _read(operation, sources, f"{address}/", graph, attention)
-        kind, settings, shared = entry["class_name"], entry["config"], len(calls) > 1
+        kind, settings = entry["class_name"], entry["config"]
+        shared = len(entry["inbound_nodes"]) > 1
         node = Node(address, operation, kind, settings, sources, shared, arguments, len(graph))
         graph.append(node)
         return [node]
 
-    names = [end.name for end in _ends(config["input_layers"])]
-    for index, name in enumerate(names):
-        entry = next(entry for entry in config["layers"] if entry["name"] == name)
-        computed[name, 0] = [fed[index]] if fed else compute(entry, 0, [])
-    calls = [
-        (entry, call, list(_histories(node)))
-        for entry in config["layers"]
-        for call, node in enumerate(entry["inbound_nodes"])
-    ]
-    # Go over the calls in rounds. Each round computes the calls whose inputs are available.
-    ready = [(0, place) for place in range(len(calls))]
-    # Calls that cannot be computed yet, by their first missing input.
-    waiting: dict[tuple[str, int], list[tuple[int, int]]] = {}
-    while ready:
-        turn, place = heappop(ready)
-        entry, call, histories = calls[place]
-        reads = [(history.name, history.call) for history in histories]
-        if (missing := next((each for each in reads if each not in computed), None)) is not None:
-            waiting.setdefault(missing, []).append((turn, place))
-            continue
-        computed[entry["name"], call] = compute(entry, call, [resolve(each) for each in histories])
-        for earlier, waited in waiting.pop((entry["name"], call), []):
-            heappush(ready, (max(earlier, turn + (place > waited)), waited))
-    if waiting:
-        entry, *_ = calls[next(iter(waiting.values()))[0][1]]
-        raise TypeError(f"The graph of model {model.name} does not connect at {entry['name']}")
+    entries = {entry["name"]: entry for entry in config["layers"]}
+    for index, (name, *_) in enumerate(_ends(config["input_layers"])):
+        computed[name, 0] = [fed[index]] if fed else compute(entries[name], None, [])
+    calls: dict[Call, tuple[Any, list[History]]] = {}
+    for name, entry in entries.items():
+        for call, arguments in enumerate(entry["inbound_nodes"]):
+            histories: list[History] = []
+            calls[name, call] = _split(arguments, histories), histories
+    reads = {made: [each[:2] for each in histories] for made, (_, histories) in calls.items()}
+    for made in _in_rounds(reads):
+        arguments, histories = calls[made]
+        computed[made] = compute(entries[made[0]], arguments, [resolve(each) for each in histories])
     # Keras counts the calls of a functional model from 1 in the outputs, and only there.
     ends = [
-        resolve(replace(end, call=end.call - hasattr(operations[end.name], "operations")))
+        resolve(end._replace(call=end.call - hasattr(operations[end.name], "operations")))
         for end in _ends(config["output_layers"])
     ]
     for end, tensor in zip(ends, functional.outputs, strict=True):
@@ -199,38 +186,46 @@ def _config(functional: keras.Model) -> dict[str, Any]:
         ) from error
 
 
-@dataclass(frozen=True)
-class History:
+def _in_rounds(reads: dict[Call, list[Call]]) -> list[Call]:
+    """Return calls in the order of computation, in rounds over the calls as they are listed.
+
+    Each round makes the calls whose inputs are available.
+
+    Args:
+        reads: the calls, and the calls that each one reads.
+    """
+    places = {call: place for place, call in enumerate(reads)}
+    order: dict[Call, tuple[int, int]] = {}
+    for call in TopologicalSorter(reads).static_order():
+        place = places.get(call, -1)
+        rounds = [order[read][0] + (order[read][1] > place) for read in reads.get(call, [])]
+        order[call] = max(rounds, default=0), place
+    return sorted(reads, key=order.__getitem__)
+
+
+class History(NamedTuple):
     """The origin of a tensor: one output of one call of one operation."""
 
     name: str
     call: int
-    index: int
+    output: int
     shape: tuple[int | None, ...] = ()
 
 
-def _histories(node: Any) -> Iterator[History]:
-    """Yield the origins of the tensors that a call reads, in the order of `keras.tree.flatten`."""
-    if isinstance(node, dict):
-        if node.get("class_name") == "__keras_tensor__":
-            config = node["config"]
-            name, call, index = config["keras_history"]
-            yield History(name, call, index, tuple(config["shape"]))
-            return
-        node = [node[key] for key in sorted(node)]
-    if isinstance(node, list | tuple):
-        for item in node:
-            yield from _histories(item)
+def _split(arguments: Any, histories: list[History]) -> Any:
+    """Return the arguments of a call with `"tensor"` in place of each tensor.
 
-
-def _without_tensors(arguments: Any) -> Any:
-    """Return the arguments of a call with `"tensor"` in place of each tensor."""
+    The origins of the tensors are added to `histories`, in the order of `keras.tree.flatten`.
+    """
     if isinstance(arguments, dict):
         if arguments.get("class_name") == "__keras_tensor__":
+            config = arguments["config"]
+            name, call, output = config["keras_history"]
+            histories.append(History(name, call, output, tuple(config["shape"])))
             return "tensor"
-        return {name: _without_tensors(value) for name, value in arguments.items()}
+        return {name: _split(arguments[name], histories) for name in sorted(arguments)}
     if isinstance(arguments, list | tuple):
-        return [_without_tensors(value) for value in arguments]
+        return [_split(value, histories) for value in arguments]
     return arguments
 
 

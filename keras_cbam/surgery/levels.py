@@ -52,7 +52,8 @@ def feature_pyramid(model: keras.Model, levels: Sequence[int] = LEVELS) -> keras
     graph = read_graph(model)
     ends = {_level(node): node for node in stage_outputs(graph)}
     # The last map of the network may come after its last block: a final normalization or pooling.
-    last = {_level(node): node for node in graph if _is_map(node)}
+    maps = [node for node in graph if len(node.shape) == 4 and node.stride < math.inf]
+    last = {_level(node): node for node in maps}
     ends[max(last)] = last[max(last)]
     _require(model, levels, [int(level) for level in sorted(ends) if level % 1 == 0])
     pyramid = FeaturePyramidModel(functional.input, functional.output, name=model.name)
@@ -70,10 +71,6 @@ def _require(model: keras.Model, levels: Sequence[int], found: Sequence[int]) ->
 
 def _level(node: Node) -> float:
     return math.log2(node.stride)
-
-
-def _is_map(node: Node) -> bool:
-    return len(node.shape) == 4 and node.stride < math.inf
 
 
 def _tensor(model: keras.Model, node: Node) -> keras.KerasTensor:

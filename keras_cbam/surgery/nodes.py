@@ -35,25 +35,17 @@ def drops(node: Node) -> bool:
 def is_depthwise(node: Node) -> bool:
     """Return whether a node convolves each channel separately; a grouped convolution can do so."""
     if node.kind == "Conv2D":
-        return 1 < node.config["groups"] == _channels(node)[0]
+        return 1 < node.config["groups"] == _channels(node)
     return node.kind == "DepthwiseConv2D"
 
 
-def widens(convolution: Node) -> bool:
-    """Return whether a convolution has more filters than channels."""
-    channels, filters = _channels(convolution)
-    return filters > channels
+def widening(convolution: Node) -> float:
+    """Return the number of filters of a convolution per channel."""
+    return convolution.kernels[0][3] / _channels(convolution)
 
 
-def narrows(convolution: Node) -> bool:
-    """Return whether a convolution has fewer filters than channels."""
-    channels, filters = _channels(convolution)
-    return filters < channels
-
-
-def _channels(convolution: Node) -> tuple[int, int]:
-    kernel = convolution.kernels[0]
-    return kernel[2] * convolution.config.get("groups", 1), kernel[3]
+def _channels(convolution: Node) -> int:
+    return convolution.kernels[0][2] * convolution.config.get("groups", 1)
 
 
 def kernel_area(node: Node) -> int:

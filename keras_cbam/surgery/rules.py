@@ -9,7 +9,6 @@ import heapq
 import math
 import re
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from keras_cbam.surgery.addresses import reached
 from keras_cbam.surgery.graph import Node
@@ -24,44 +23,30 @@ from keras_cbam.surgery.nodes import (
     follow,
     is_depthwise,
     kernel_area,
-    narrows,
     refines,
     run_end,
-    widens,
+    widening,
 )
 
 Graph = list[Node]
 
 
-class Family(NamedTuple):
-    """A family of networks whose graph does not show where its blocks end.
-
-    Attributes:
-        known_by: pattern for the name of a layer that no other network has.
-        ends: pattern for the names of the layers that end its blocks.
-    """
-
-    known_by: str
-    ends: str
-
-
+# Families of networks whose graph does not show where their blocks end: a pattern for the name of a
+# layer that no other network has, and a pattern for the names of the layers that end the blocks.
 FAMILIES = {
-    # It adds inside its cells, and each cell reads the outputs of the two cells before it.
-    "NASNet": Family(r"normal_concat_\w+", r"(normal|reduction)_concat_\w+"),
-    # It begins with blocks of a single convolution. Only the later ones have a shortcut.
-    "EfficientNetV2": Family(
-        r"block1a_project_activation",
-        r"block1[a-z]+_project_activation|block[2-9][a-z]+_project_bn",
-    ),
+    # NASNet adds inside its cells, and each cell reads the outputs of the two cells before it.
+    r"normal_concat_\w+": r"(normal|reduction)_concat_\w+",
+    # EfficientNetV2 begins with blocks of a single convolution. Only later ones have a shortcut.
+    r"block1a_project_activation": (r"block1[a-z]+_project_activation|block[2-9][a-z]+_project_bn"),
 }
 
 
 def named_blocks(graph: Graph) -> Iterator[Node]:
     """Yield the block ends of a family in the table."""
     names = {node: node.address.split("/")[-1] for node in graph}
-    for family in FAMILIES.values():
-        if any(re.fullmatch(family.known_by, name) for name in names.values()):
-            yield from (node for node in graph if re.fullmatch(family.ends, names[node]))
+    for known_by, ends in FAMILIES.items():
+        if any(re.fullmatch(known_by, name) for name in names.values()):
+            yield from (node for node in graph if re.fullmatch(ends, names[node]))
             return
 
 
@@ -145,7 +130,7 @@ def _ends_inverted_bottleneck(projection: Node) -> bool:
         # more places.
         node = min(node.inputs, key=lambda source: source.stride)
         if node.convolutions:
-            return is_depthwise(node) or (widens(node) and narrows(projection))
+            return is_depthwise(node) or widening(node) > 1 > widening(projection)
     return False
 
 

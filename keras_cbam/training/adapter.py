@@ -11,7 +11,7 @@ import keras
 from keras_cbam.errors import InputError, refused
 from keras_cbam.layers import AttentionLayer
 from keras_cbam.surgery.addresses import layers_inside, walk
-from keras_cbam.surgery.copying import rewire_model
+from keras_cbam.surgery.copying import Copier
 from keras_cbam.surgery.freeze import freeze_backbone
 from keras_cbam.surgery.graph import Node, read_graph
 from keras_cbam.training.adapter_file import (
@@ -235,7 +235,7 @@ def _classifier(backbone: keras.Model, parts: Parts, adapter: Adapter) -> keras.
         attention.set_weights(values)
         return outputs
 
-    features = rewire_model(backbone, call)
+    features = Copier(call, fresh=False).copy(backbone)
     outputs = features.outputs[0]
     for configuration in adapter.head:
         layer = rebuild(configuration)

@@ -9,7 +9,6 @@ import sys
 import time
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
@@ -311,7 +310,7 @@ def test_workers_say_one_sentence(tmp_path, capfd):
         runs = [SimpleNamespace(name="a")]
         do = partial(refused, error=error)
         with pytest.raises(LostProcessError, match="1 of 1 runs are not done"):
-            do_runs(runs, tmp_path, do, Path.is_file, workers=2)
+            do_runs(runs, tmp_path, do, "result.json", workers=2)
         printed = capfd.readouterr().err
         assert said in printed
         assert "Traceback" not in printed
