@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -113,15 +113,6 @@ class Probe:
             # The copy needs its own buffer, since JAX donates buffers when it trains.
             copied.assign(keras.ops.copy(original))
 
-    def shapes(self, shapes: Sequence[tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-        """Return the shapes at the taps for inputs of these shapes."""
-        inputs = [
-            keras.KerasTensor(shape, dtype=tensor.dtype)
-            for shape, tensor in zip(shapes, self.model.inputs, strict=True)
-        ]
-        self.model.compute_output_spec(keras.tree.pack_sequence_as(self.model.input, inputs))
-        return {address: tuple(tap.seen.shape) for address, tap in self.taps.items()}
-
 
 def one_output(model: keras.Model) -> Any:
     """Return the only output of a model.
@@ -135,10 +126,10 @@ def one_output(model: keras.Model) -> Any:
     return outputs[0]
 
 
-def first_data_format(model: keras.Model) -> str:
-    """Return the data format of the first layer that has one; Keras's default if none has."""
+def is_channels_first(model: keras.Model) -> bool:
+    """Return whether the first layer with a data format, else Keras, has channels first."""
     found = (getattr(layer, "data_format", None) for _, layer in walk(model, has_graph))
-    return next(filter(None, found), keras.config.image_data_format())
+    return next(filter(None, found), keras.config.image_data_format()) == "channels_first"
 
 
 def _used_often(address: str) -> ValueError:
