@@ -10,11 +10,10 @@ import typer
 from keras_cbam.cli import shared_options as shared
 from keras_cbam.cli.options import takes
 from keras_cbam.cli.start import start
-from keras_cbam.cli.terminal import counting, out, progress_bar, tell_skipped
+from keras_cbam.cli.terminal import counting, out, progress_bar
 from keras_cbam.config.detection import DetectionConfig
-from keras_cbam.errors import InputError, require
+from keras_cbam.errors import require
 from keras_cbam.files import check_writable
-from keras_cbam.image_files import check_name
 
 FORMATS = ("tflite", "onnx")
 # Number of images that are drawn with the detected boxes beside the true ones.
@@ -116,6 +115,7 @@ def predict(
     """Draw the boxes that a detector finds in images."""
     start()
     from keras_cbam.cli.detect_inputs import load_with_classes
+    from keras_cbam.cli.model_images import images_in
     from keras_cbam.detection import Predictor
     from keras_cbam.detection.evaluate import write_predictions
     from keras_cbam.detection.folder import unannotated
@@ -123,13 +123,8 @@ def predict(
 
     require("matplotlib", "PIL")
     check_writable(output)
-    for path in images:
-        check_name(path)
+    photographs = unannotated(images_in(images))
     detector, classes = load_with_classes(model)
-    photographs, skipped = unannotated(images)
-    tell_skipped(skipped)
-    if not photographs:
-        raise InputError("None of the images can be decoded.")
     with out.status("detecting"):
         predictor = Predictor(detector, confidence_threshold=min(threshold, CONFIDENCE))
         found = predictor(photographs)
