@@ -56,7 +56,7 @@ def evaluate_detector(
     lines = [
         f"# {name}: {len(split)} images, {split.boxes:,} boxes",
         "",
-        *metrics_table({name: metrics}, classes),
+        *metrics_table(name, metrics, classes),
         "",
         *left_out_lines({name: split.described()}),
         "",

@@ -63,9 +63,7 @@ def side_by_side(
             axes.imshow(pixels, extent=(0, width, height, 0))
             axes.set_axis_off()
         sure = each.scores >= threshold
-        for box, score, label in zip(
-            each.boxes[sure], each.scores[sure], each.labels[sure], strict=True
-        ):
+        for box, score, label in zip(*(part[sure] for part in each), strict=True):
             _draw(row[0], box, label, f"{score:.2f}")
         row[0].set_title(
             f"{image.path.name}: {sure.sum()} found at {threshold:g}", fontsize=8, **PLAIN

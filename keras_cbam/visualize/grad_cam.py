@@ -154,14 +154,13 @@ def _probed(
     size: tuple[int, ...],
 ) -> tuple[Probe, Callable[..., Any]]:
     """Return a probe of the layer, and a function from inputs and classes to heat of a size."""
-    probe = Probe(model, after=lambda each: each is layer, scores=True)
-    (tap,) = probe.taps.values()
+    probe = Probe(model, layer)
     symbols = [
         keras.KerasTensor((1, *shape), dtype=each.dtype)
         for shape, each in zip(shapes, probe.model.inputs, strict=True)
     ]
     probe.model.compute_output_spec(packed(probe.model, symbols))
-    _, *places = tap.seen.shape
+    _, *places = probe.tap.seen.shape
     first = is_channels_first(model)
     known = class_count(model)
 
@@ -169,11 +168,11 @@ def _probed(
         *inputs, classes = arrays
 
         def score(added: Any) -> tuple[Any, Any]:
-            tap.added = added
+            probe.tap.added = added
             scores = both_scores(ops.cast(probe(packed(probe.model, inputs)), "float32"), known)
             predicted = ops.cast(ops.argmax(scores, axis=-1), classes.dtype)
             of_class = ops.one_hot(ops.where(classes < 0, predicted, classes), known)
-            return ops.sum(scores * of_class), tap.seen
+            return ops.sum(scores * of_class), probe.tap.seen
 
         slopes, features = gradient(score, ops.zeros((classes.shape[0], *places), "float32"))
         features = ops.cast(features, "float32")
@@ -187,10 +186,8 @@ def _probed(
     return probe, explain
 
 
-def feature_layer(
-    model: keras.Model, layer: str | keras.layers.Layer | None = None
-) -> keras.layers.Layer:
-    """Return the layer whose output is explained; by default the last one with a feature map.
+def feature_layer(model: keras.Model, layer: str | keras.layers.Layer | None) -> keras.layers.Layer:
+    """Return the layer whose output is explained; for `None` the last one with a feature map.
 
     Raises:
         ValueError: if no layer has a feature map, or if `layer` is not one of them.
