@@ -40,10 +40,7 @@ ValSplit = Annotated[
 
 @app.command()
 @takes(DetectionConfig)
-def train(
-    config: DetectionConfig,
-    resume: shared.Resume = False,
-) -> None:
+def train(config: DetectionConfig, resume: shared.Resume = False) -> None:
     """Train a detector on images with boxes, and measure COCO's mAP on val after each epoch."""
     start(trains=True)
     from keras_cbam.cli.detect_inputs import tell_left_out
@@ -170,6 +167,7 @@ def export(
     splits = [split, *([calibration_split] if calibrated else [])]
     folder = read_splits(data, splits, classes, val_split)
     proven = some_of(folder[split], images)
+    samples = some_of(folder[calibration_split], calibration_images) if calibrated else None
     with misses_shown(), out.status("exporting") as status:
         result = export_detector(
             detector,
@@ -178,9 +176,7 @@ def export(
             classes,
             formats=tuple(formats.split(",")),
             precisions=shared.precision_names(precisions),
-            calibration=(
-                some_of(folder[calibration_split], calibration_images) if calibrated else None
-            ),
+            calibration=samples,
             on_mismatch="report" if keep_mismatches else "raise",
             runtimes=shared.runtime_names(runtimes),
             progress=status.update,
@@ -193,7 +189,6 @@ def export(
 
 
 def _line(metrics: dict[str, Any]) -> str:
-    return "  ".join(
-        f"{name} {metrics[name]:.1%}" if metrics[name] is not None else f"{name} -"
-        for name in ("mAP", "mAP50", "mAP75")
-    )
+    from keras_cbam.detection.report import CURVES, shown
+
+    return "  ".join(f"{name} {shown(metrics[name])}" for name in CURVES)

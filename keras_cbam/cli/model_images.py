@@ -102,9 +102,7 @@ def verification_pixels(
     """Return all images of a folder, and their labels if its class folders are the model's."""
     if folder is None:
         return None, None
-    # Check the model before the images are decoded.
-    image_shape(model)
-    images = _find(folder, labels)
+    images = _find(folder, model, labels)
     known = labels is not None and (images.labels >= 0).all()
     return model_pixels(images, model), images.labels if known else None
 
@@ -113,13 +111,14 @@ def calibration_pixels(folder: Path | None, model: keras.Model, count: int) -> n
     """Return `count` images of a folder at most, drawn at random."""
     if folder is None:
         return None
-    image_shape(model)
-    images = _find(folder, None)
+    images = _find(folder, model)
     order = np.random.default_rng(0).permutation(len(images))
     return model_pixels(images.take(order[:count]), model)
 
 
-def _find(folder: Path, labels: list[str] | None) -> ImageSet:
+def _find(folder: Path, model: keras.Model, labels: list[str] | None = None) -> ImageSet:
+    # Check the model before the images are decoded.
+    image_shape(model)
     images, skipped = find_images(folder, labels)
     tell_skipped(skipped)
     return images

@@ -11,7 +11,7 @@ from keras_cbam.cli import shared_options as shared
 from keras_cbam.cli.start import start
 from keras_cbam.cli.terminal import errors, print_markdown, progress_bar
 from keras_cbam.config.names import NETWORKS, TABULATED_ATTENTIONS
-from keras_cbam.errors import InputError
+from keras_cbam.errors import check_choice
 
 if TYPE_CHECKING:
     from keras_cbam.models.catalogue import Entry
@@ -24,8 +24,7 @@ COLUMNS = (
 
 def models(
     networks: Annotated[
-        list[str] | None,
-        typer.Argument(help=f"Networks of {', '.join(NETWORKS)}; by default all."),
+        list[str] | None, typer.Argument(help=f"Networks of {', '.join(NETWORKS)}; by default all.")
     ] = None,
     attention: Annotated[str, typer.Option(help="Attentions, separated by commas.")] = ",".join(
         TABULATED_ATTENTIONS
@@ -36,12 +35,10 @@ def models(
     start()
     variants = networks or list(NETWORKS)
     names = attention.split(",")
-    for what, given, known in (
-        ("networks", variants, NETWORKS),
-        ("attentions", names, TABULATED_ATTENTIONS),
-    ):
-        if not set(given) <= set(known):
-            raise InputError(f"Expected {what} of {', '.join(known)}. Received: {','.join(given)}")
+    for network in variants:
+        check_choice("networks", network, NETWORKS)
+    for name in names:
+        check_choice("attentions", name, TABULATED_ATTENTIONS)
     from keras_cbam.models.catalogue import catalogue
 
     attentions = [None if name == "none" else name for name in names]
