@@ -148,8 +148,7 @@ def _blurred(images: np.ndarray, axes: tuple[int, int]) -> np.ndarray:
         reach = max(int(3 * sigma), 1)
         kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(sigma, 1e-6)) ** 2)
         kernel /= kernel.sum()
-        padded = np.pad(
-            images, [(reach, reach) if a == axis else (0, 0) for a in range(4)], mode="edge"
-        )
+        widths = [(reach, reach) if a == axis else (0, 0) for a in range(4)]
+        padded = np.pad(images, widths, mode="edge")
         images = sliding_window_view(padded, len(kernel), axis) @ kernel.astype("float32")
     return images
