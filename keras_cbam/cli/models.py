@@ -11,7 +11,7 @@ from keras_cbam.cli import shared_options as shared
 from keras_cbam.cli.start import start
 from keras_cbam.cli.terminal import errors, print_markdown, progress_bar
 from keras_cbam.config.names import NETWORKS, TABULATED_ATTENTIONS
-from keras_cbam.errors import check_choice
+from keras_cbam.errors import InputError
 
 if TYPE_CHECKING:
     from keras_cbam.models.catalogue import Entry
@@ -35,10 +35,12 @@ def models(
     start()
     variants = networks or list(NETWORKS)
     names = attention.split(",")
-    for network in variants:
-        check_choice("networks", network, NETWORKS)
-    for name in names:
-        check_choice("attentions", name, TABULATED_ATTENTIONS)
+    for what, given, known in (
+        ("networks", variants, NETWORKS),
+        ("attentions", names, TABULATED_ATTENTIONS),
+    ):
+        if not set(given) <= set(known):
+            raise InputError(f"Expected {what} of {', '.join(known)}. Received: {','.join(given)}")
     from keras_cbam.models.catalogue import catalogue
 
     attentions = [None if name == "none" else name for name in names]
