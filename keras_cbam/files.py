@@ -71,6 +71,12 @@ def staging_directory(directory: str | Path) -> Iterator[Path]:
                 path.rmdir()
 
 
+def publish(staging: Path, directory: Path, last: str) -> None:
+    """Move the files of a staging directory to their final names, the file `last` after others."""
+    for path in sorted(staging.iterdir(), key=lambda path: path.name == last):
+        os.replace(path, directory / path.name)
+
+
 @contextmanager
 def _own_directory(parent: Path, make_parent: bool = False) -> Iterator[Path]:
     """Yield a hidden directory in `parent`, locked while it is in use, and remove it."""

@@ -19,7 +19,6 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="CBAM attention in Keras vision models: fine-tune, export, prove.",
 )
 # Each command is a function in the module of its name. The help lists them in this order.
 for name in (

@@ -7,9 +7,8 @@ from contextlib import contextmanager
 
 import typer
 from rich import box
-from rich.table import Table
 
-from keras_cbam.cli.terminal import errors, one_line, out
+from keras_cbam.cli.terminal import errors, out, table_of
 from keras_cbam.export import Report, VerificationError
 from keras_cbam.export.proof.report import COLUMNS, DELEGATION_COLUMNS
 
@@ -44,9 +43,5 @@ def show(report: Report) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table."""
-    table = Table(title=title, box=box.SIMPLE_HEAD, padding=0, show_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*map(one_line, row))
-    out.print(table)
+    style = {"title": title, "box": box.SIMPLE_HEAD, "padding": 0, "show_edge": False}
+    out.print(table_of(columns, rows, names=len(columns), **style))

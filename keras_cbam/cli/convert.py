@@ -9,7 +9,7 @@ import typer
 
 from keras_cbam.cli.start import start
 from keras_cbam.cli.terminal import errors, out
-from keras_cbam.errors import InputError
+from keras_cbam.errors import refused
 
 
 def convert(
@@ -38,7 +38,8 @@ def convert(
     from keras_cbam.checkpoints.convert import convert as convert_checkpoint
 
     try:
-        with out.status("converting and comparing with PyTorch"):
+        status = out.status("converting and comparing with PyTorch")
+        with refused("", only=(ValueError,), told=str), status:
             parity = convert_checkpoint(
                 checkpoint,
                 output,
@@ -48,8 +49,6 @@ def convert(
     except ConversionError as error:
         errors.print(f"keras-cbam: {error}", style="red", highlight=False)
         raise typer.Exit(1) from error
-    except ValueError as error:
-        raise InputError(str(error)) from error
     if not parity.meaningful:
         errors.print(
             f"the logits vary between images by only {parity.variation:.1e} of their range, so "

@@ -59,20 +59,20 @@ def demo(
     from keras_cbam.export.formats import WRITTEN_WITH
     from keras_cbam.training import ImageBatches
     from keras_cbam.training.digits import write_digits
+    from keras_cbam.training.processes import ALONE
 
     require("sklearn", *(module for modules in WRITTEN_WITH.values() for module in modules))
     check_writable(output)
-    if not (output / MARKER).exists():
-        found = [name for name in FOLDERS if (output / name).exists()]
-        if found:
-            raise InputError(f"{output / found[0]} is in the way, and no demo wrote it.")
+    for folder in (output / name for name in FOLDERS):
+        if folder.exists() and not (output / MARKER).exists():
+            raise InputError(f"{folder} is in the way, and no demo wrote it.")
     for name in FOLDERS:
         shutil.rmtree(output / name, ignore_errors=True)
     output.mkdir(parents=True, exist_ok=True)
     (output / MARKER).touch()
     write_digits(output / "digits")
     config = FineTuneConfig(data=str(output / "digits"), output=str(output / "model"), **RUN)
-    result = finetune.run(config)
+    result = finetune.run(config, ALONE)
     finetune.show(result, config)
     train = ImageBatches(result.folder.train, config.image_size, CALIBRATION_IMAGES, training=True)
     images, labels = ImageBatches(result.folder.val, config.image_size, len(result.folder.val))[0]
@@ -116,11 +116,10 @@ def write_report(
         "below 1 are weakened."
     )
     picture = model_directory / "attention.png"
-    titles = [
-        f"digit {result.folder.classes[label]}" for label in labels[:: len(labels) // PICTURES]
-    ]
-    chosen = images[:: len(labels) // PICTURES][:PICTURES]
-    draw_spatial_gates(result.model, chosen, titles[:PICTURES], picture)
+    every = len(labels) // PICTURES
+    some = slice(0, every * PICTURES, every)
+    titles = [f"digit {result.folder.classes[label]}" for label in labels[some]]
+    draw_spatial_gates(result.model, images[some], titles, picture)
     page.picture(picture, "digits beside the spatial gates of the network")
     page.heading("What the attention is worth")
     page.paragraph(

@@ -10,11 +10,10 @@ import typer
 from keras_cbam.cli import shared_options as shared
 from keras_cbam.cli.options import takes
 from keras_cbam.cli.start import start
-from keras_cbam.cli.terminal import counting, out, progress_bar, tell_skipped
+from keras_cbam.cli.terminal import counting, out, progress_bar
 from keras_cbam.config.detection import DetectionConfig
-from keras_cbam.errors import InputError, require
+from keras_cbam.errors import require
 from keras_cbam.files import check_writable
-from keras_cbam.image_files import check_name
 
 FORMATS = ("tflite", "onnx")
 # Number of images that are drawn with the detected boxes beside the true ones.
@@ -41,10 +40,7 @@ ValSplit = Annotated[
 
 @app.command()
 @takes(DetectionConfig)
-def train(
-    config: DetectionConfig,
-    resume: shared.Resume = False,
-) -> None:
+def train(config: DetectionConfig, resume: shared.Resume = False) -> None:
     """Train a detector on images with boxes, and measure COCO's mAP on val after each epoch."""
     start(trains=True)
     from keras_cbam.cli.detect_inputs import tell_left_out
@@ -116,6 +112,7 @@ def predict(
     """Draw the boxes that a detector finds in images."""
     start()
     from keras_cbam.cli.detect_inputs import load_with_classes
+    from keras_cbam.cli.model_images import images_in
     from keras_cbam.detection import Predictor
     from keras_cbam.detection.evaluate import write_predictions
     from keras_cbam.detection.folder import unannotated
@@ -123,13 +120,8 @@ def predict(
 
     require("matplotlib", "PIL")
     check_writable(output)
-    for path in images:
-        check_name(path)
+    photographs = unannotated(images_in(images))
     detector, classes = load_with_classes(model)
-    photographs, skipped = unannotated(images)
-    tell_skipped(skipped)
-    if not photographs:
-        raise InputError("None of the images can be decoded.")
     with out.status("detecting"):
         predictor = Predictor(detector, confidence_threshold=min(threshold, CONFIDENCE))
         found = predictor(photographs)
@@ -175,6 +167,7 @@ def export(
     splits = [split, *([calibration_split] if calibrated else [])]
     folder = read_splits(data, splits, classes, val_split)
     proven = some_of(folder[split], images)
+    samples = some_of(folder[calibration_split], calibration_images) if calibrated else None
     with misses_shown(), out.status("exporting") as status:
         result = export_detector(
             detector,
@@ -183,9 +176,7 @@ def export(
             classes,
             formats=tuple(formats.split(",")),
             precisions=shared.precision_names(precisions),
-            calibration=(
-                some_of(folder[calibration_split], calibration_images) if calibrated else None
-            ),
+            calibration=samples,
             on_mismatch="report" if keep_mismatches else "raise",
             runtimes=shared.runtime_names(runtimes),
             progress=status.update,
@@ -198,7 +189,6 @@ def export(
 
 
 def _line(metrics: dict[str, Any]) -> str:
-    return "  ".join(
-        f"{name} {metrics[name]:.1%}" if metrics[name] is not None else f"{name} -"
-        for name in ("mAP", "mAP50", "mAP75")
-    )
+    from keras_cbam.detection.report import CURVES, shown
+
+    return "  ".join(f"{name} {shown(metrics[name])}" for name in CURVES)

@@ -9,9 +9,9 @@ import typer
 
 from keras_cbam.cli import shared_options as shared
 from keras_cbam.cli.start import start
-from keras_cbam.cli.terminal import out
+from keras_cbam.cli.terminal import out, progress_bar
 from keras_cbam.config.names import HEATS
-from keras_cbam.errors import require
+from keras_cbam.errors import refused, require
 from keras_cbam.files import check_writable
 
 
@@ -40,17 +40,42 @@ def explain(
 ) -> None:
     """Draw Grad-CAM, spatial maps and channel gates for images, and compare models."""
     start()
-    from keras_cbam.cli.explain_page import explain_models
+    import numpy as np
+
+    from keras_cbam.cli import explain_page as page
+    from keras_cbam.cli.model_images import model_pixels, pixel_function
+    from keras_cbam.model_file import load_model
+    from keras_cbam.visualize.explanation import explain as explain_images
+    from keras_cbam.visualize.explanation import probabilities
 
     require("matplotlib", "PIL")
     check_writable(output)
-    page = explain_models(
-        [model, *(compare or [])],
-        images,
-        output,
-        class_name=class_name,
-        method=method,
-        layer=layer,
-        preprocessing=preprocessing,
-    )
-    out.print(f"open {page}")
+    paths = [model, *(compare or [])]
+    models = {name: load_model(path) for name, path in page.named(paths).items()}
+    labels = page.shared_labels(paths, list(models.values()))
+    found = page.find_labelled(images, labels)
+    chosen = page.chosen_class(class_name, labels)
+    classes = None if chosen is None else np.full(len(found), chosen)
+    explained = {}
+    with progress_bar() as bar:
+        task = bar.add_task("explaining", total=len(models), note="")
+        for name, each in models.items():
+            rule = pixel_function(preprocessing, each)
+            pixels = model_pixels(found, each)
+            if classes is None:
+                # The class of the image's folder, or the prediction of the first model.
+                predicted = probabilities(each, pixels if rule is None else rule(pixels)).argmax(-1)
+                classes = np.where(found.labels >= 0, found.labels, predicted)
+            with refused("", only=(TypeError, ValueError), told=str):
+                explained[name] = explain_images(
+                    each,
+                    pixels,
+                    labels=labels,
+                    class_index=classes,
+                    layer=layer,
+                    method=method,
+                    preprocess=rule,
+                )
+            bar.update(task, advance=1, note=name)
+    page.draw(explained, found, labels, output, method)
+    out.print(f"open {output / page.PAGE}")

@@ -1,25 +1,22 @@
-"""The pictures and the page of `keras-cbam explain`."""
+"""The inputs, the pictures and the page of `keras-cbam explain`."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from keras_cbam.cli.model_images import model_pixels, pixel_function
-from keras_cbam.cli.terminal import out, progress_bar, tell_skipped
-from keras_cbam.errors import InputError, refused
-from keras_cbam.files import staging_directory
-from keras_cbam.image_files import check_name
-from keras_cbam.model_file import labels_beside, load_model
-from keras_cbam.training import ImageSet, decodable, find_images
+from keras_cbam.cli.model_images import images_in
+from keras_cbam.cli.terminal import progress_bar
+from keras_cbam.errors import InputError
+from keras_cbam.files import publish, staging_directory
+from keras_cbam.model_file import labels_beside
+from keras_cbam.training import ImageSet
 from keras_cbam.visualize import WebPage
 from keras_cbam.visualize.classes import class_count
-from keras_cbam.visualize.explanation import Explanation, probabilities
-from keras_cbam.visualize.explanation import explain as explain_images
+from keras_cbam.visualize.explanation import Explanation
 from keras_cbam.visualize.panels import channel_gate_histograms, comparison, panel
 
 PAGE = "index.html"
@@ -28,47 +25,6 @@ ROWS = 8
 DPI = 110
 # The largest number of images on one page. They are in memory with the maps of all layers.
 MOST_IMAGES = 200
-
-
-def explain_models(
-    paths: Sequence[Path],
-    images: Sequence[Path],
-    output: Path,
-    *,
-    class_name: str | None,
-    method: str,
-    layer: str | None,
-    preprocessing: str | None,
-) -> Path:
-    """Explain images by models of the same classes, and return the path of the page."""
-    models = {name: load_model(path) for name, path in zip(_names(paths), paths, strict=True)}
-    labels = _shared_labels(paths, list(models.values()))
-    found = _find(images, labels)
-    chosen = _chosen(class_name, labels)
-    classes = None if chosen is None else np.full(len(found), chosen)
-    explained = {}
-    with progress_bar(out) as bar:
-        task = bar.add_task("explaining", total=len(models), note="")
-        for name, each in models.items():
-            rule = pixel_function(preprocessing, each)
-            pixels = model_pixels(found, each)
-            if classes is None:
-                # The class of the image's folder, or the prediction of the first model.
-                predicted = probabilities(each, pixels if rule is None else rule(pixels)).argmax(-1)
-                classes = np.where(found.labels >= 0, found.labels, predicted)
-            with refused("", only=(TypeError, ValueError), told=str):
-                explained[name] = explain_images(
-                    each,
-                    pixels,
-                    labels=labels,
-                    class_index=classes,
-                    layer=layer,
-                    method=method,
-                    preprocess=rule,
-                )
-            bar.update(task, advance=1, note=name)
-    draw(explained, found, labels, output, method)
-    return output / PAGE
 
 
 def draw(
@@ -81,7 +37,7 @@ def draw(
     """Write the pictures and the page, and move them to `output` when all are complete."""
     name, ours = next(iter(explained.items()))
     titles = [path.name for path in images.paths]
-    with staging_directory(output) as staging, progress_bar(out) as bar:
+    with staging_directory(output) as staging, progress_bar() as bar:
         pictures = [f"{i:03d}-{path.stem}.png" for i, path in enumerate(images.paths)]
         task = bar.add_task("drawing", total=len(pictures), note="")
         page = WebPage(f"What {name} attends to")
@@ -111,21 +67,20 @@ def draw(
             page.heading("Channel gates by class")
             page.picture(staging / "channels.png", f"channel gates of {last} by class")
         page.write(staging / PAGE)
-        for path in sorted(staging.iterdir(), key=lambda path: path.name == PAGE):
-            os.replace(path, output / path.name)
+        publish(staging, output, last=PAGE)
 
 
-def _names(paths: Sequence[Path]) -> list[str]:
-    """Return the name of each model: its file name, with its folder if file names are equal."""
+def named(paths: Sequence[Path]) -> dict[str, Path]:
+    """Return the models by name: their file names, with their folders if file names are equal."""
     stems = [path.stem for path in paths]
     alike = len(set(stems)) < len(stems)
     names = [f"{path.resolve().parent.name}/{path.stem}" if alike else path.stem for path in paths]
     if len(set(names)) < len(names):
         raise InputError(f"Expected models of different names. Received: {', '.join(names)}")
-    return names
+    return dict(zip(names, paths, strict=True))
 
 
-def _shared_labels(paths: Sequence[Path], models: Sequence[keras.Model]) -> list[str]:
+def shared_labels(paths: Sequence[Path], models: Sequence[keras.Model]) -> list[str]:
     """Return the classes of all models, from the labels beside them, or their numbers."""
     for path, model in zip(paths, models, strict=True):
         shapes = [tuple(tensor.shape) for tensor in model.outputs]
@@ -144,32 +99,23 @@ def _shared_labels(paths: Sequence[Path], models: Sequence[keras.Model]) -> list
     return known[first]
 
 
-def _find(images: Sequence[Path], labels: Sequence[str]) -> ImageSet:
+def find_labelled(images: Sequence[Path], labels: Sequence[str]) -> ImageSet:
     """Return the images, labelled by the names of their folders, -1 for no class."""
-    paths: list[Path] = []
-    skipped: list[Path] = []
-    known = {label: index for index, label in enumerate(labels)}
     for path in images:
-        if path.exists() and not path.is_dir():
-            check_name(path)
-            kept, wrong = decodable([path])
-        else:
-            found, wrong = find_images(path)
-            kept = found.paths
-        paths += kept
-        skipped += wrong
-    tell_skipped(skipped)
-    if not paths:
-        raise InputError("None of the images can be decoded.")
+        if not path.exists():
+            raise InputError(f"Expected a folder of images. No folder at: {path}")
+    paths = images_in(images)
     if len(paths) > MOST_IMAGES:
         raise InputError(
             f"Expected at most {MOST_IMAGES} images, which one page shows. Received: {len(paths)}"
         )
+    known = {label: index for index, label in enumerate(labels)}
     indices = [known.get(path.absolute().parent.name, -1) for path in paths]
     return ImageSet(tuple(paths), np.array(indices, "int32"))
 
 
-def _chosen(class_name: str | None, labels: Sequence[str]) -> int | None:
+def chosen_class(class_name: str | None, labels: Sequence[str]) -> int | None:
+    """Return the index of a class by label or number; `None` for no name."""
     if class_name is None:
         return None
     if class_name in labels:

@@ -51,8 +51,7 @@ def export(
     precisions: shared.Precisions = None,
     preprocessing: shared.Preprocessing = None,
     preprocessing_outside: Annotated[
-        bool,
-        typer.Option(help="Leave the preprocessing to the client; the manifest describes it."),
+        bool, typer.Option(help="Leave the preprocessing to the client; the manifest describes it.")
     ] = False,
     runtimes: shared.Runtimes = None,
     report: shared.WriteReport = False,

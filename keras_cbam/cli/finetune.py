@@ -27,7 +27,7 @@ def finetune(
 
     processes = join_processes(hosts, process_id)
     try:
-        result = run(config, resume=resume, processes=processes)
+        result = run(config, processes, resume=resume)
     except KeyboardInterrupt:
         out.print("interrupted; the same command with --resume continues from the last saved step")
         raise
@@ -39,23 +39,17 @@ def finetune(
     )
 
 
-def run(
-    config: FineTuneConfig, *, resume: bool = False, processes: Processes | None = None
-) -> FineTuneResult:
+def run(config: FineTuneConfig, processes: Processes, *, resume: bool = False) -> FineTuneResult:
     """Run `fine_tune`, and show its progress on the terminal of the first process."""
     from keras_cbam.cli.epoch_progress import EpochProgress
     from keras_cbam.training import fine_tune
-    from keras_cbam.training.processes import ALONE
 
-    processes = processes or ALONE
-    if not processes.first:
-        return fine_tune(config, resume=resume, processes=processes)
-    with progress_bar() as bar, counting(bar, "images checked") as update:
+    with progress_bar(disable=not processes.first) as bar, counting(bar, "images checked") as count:
         return fine_tune(
             config,
             resume=resume,
-            callbacks=[EpochProgress(bar)],
-            progress=update,
+            callbacks=[EpochProgress(bar)] if processes.first else [],
+            progress=count,
             processes=processes,
         )
 

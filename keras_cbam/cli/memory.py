@@ -24,9 +24,8 @@ def keep_freed_memory() -> None:
     environment sets options of malloc.
     """
     set_by_user = any(name.startswith("MALLOC_") for name in os.environ)
-    if set_by_user or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", ""):
-        return
-    if platform.libc_ver()[0] != "glibc":
+    tuned = "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", "")
+    if set_by_user or tuned or platform.libc_ver()[0] != "glibc":
         return
     libc = ctypes.CDLL(None)
     for name, (number, value) in OPTIONS.items():

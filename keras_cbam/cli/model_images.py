@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
@@ -10,9 +10,10 @@ import numpy as np
 
 from keras_cbam.cli.terminal import tell_skipped
 from keras_cbam.errors import InputError
+from keras_cbam.image_files import check_name
 from keras_cbam.image_reader import DETAIL, central, read_image
 from keras_cbam.pixels import named_rule, preprocessed
-from keras_cbam.training import ImageSet, find_images
+from keras_cbam.training import ImageSet, decodable, find_images
 
 # The shares of red, green and blue in gray, by ITU-R 601-2.
 GRAY = (0.299, 0.587, 0.114)
@@ -51,6 +52,29 @@ def model_pixels(images: ImageSet, model: keras.Model) -> np.ndarray:
     return pixels if channels == 3 else pixels @ np.asarray(GRAY, "float32")[:, None]
 
 
+def images_in(paths: Sequence[Path]) -> list[Path]:
+    """Return the given images, and those below given folders. Tell those that cannot be decoded.
+
+    Raises:
+        InputError: if none can be decoded, also of one folder, or if a name is not UTF-8.
+    """
+    kept: list[Path] = []
+    skipped: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            images, wrong = find_images(path)
+            found = images.paths
+        else:
+            check_name(path)
+            found, wrong = decodable([path])
+        kept += found
+        skipped += wrong
+    tell_skipped(skipped)
+    if not kept:
+        raise InputError("None of the images can be decoded.")
+    return kept
+
+
 def pixel_function(
     preprocessing: str | None, model: keras.Model
 ) -> Callable[[np.ndarray], np.ndarray] | None:
@@ -78,9 +102,7 @@ def verification_pixels(
     """Return all images of a folder, and their labels if its class folders are the model's."""
     if folder is None:
         return None, None
-    # Check the model before the images are decoded.
-    image_shape(model)
-    images = _find(folder, labels)
+    images = _find(folder, model, labels)
     known = labels is not None and (images.labels >= 0).all()
     return model_pixels(images, model), images.labels if known else None
 
@@ -89,13 +111,14 @@ def calibration_pixels(folder: Path | None, model: keras.Model, count: int) -> n
     """Return `count` images of a folder at most, drawn at random."""
     if folder is None:
         return None
-    image_shape(model)
-    images = _find(folder, None)
+    images = _find(folder, model)
     order = np.random.default_rng(0).permutation(len(images))
     return model_pixels(images.take(order[:count]), model)
 
 
-def _find(folder: Path, labels: list[str] | None) -> ImageSet:
+def _find(folder: Path, model: keras.Model, labels: list[str] | None = None) -> ImageSet:
+    # Check the model before the images are decoded.
+    image_shape(model)
     images, skipped = find_images(folder, labels)
     tell_skipped(skipped)
     return images

@@ -24,8 +24,7 @@ COLUMNS = (
 
 def models(
     networks: Annotated[
-        list[str] | None,
-        typer.Argument(help=f"Networks of {', '.join(NETWORKS)}; by default all."),
+        list[str] | None, typer.Argument(help=f"Networks of {', '.join(NETWORKS)}; by default all.")
     ] = None,
     attention: Annotated[str, typer.Option(help="Attentions, separated by commas.")] = ",".join(
         TABULATED_ATTENTIONS

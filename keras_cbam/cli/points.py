@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Column, Table
 
 from keras_cbam.cli import shared_options as shared
 from keras_cbam.cli.start import start
-from keras_cbam.cli.terminal import out
+from keras_cbam.cli.terminal import out, table_of
 from keras_cbam.config.forms import read_arguments
 from keras_cbam.config.names import ATTENTIONS, NAMED_POINTS
 from keras_cbam.errors import InputError, refused
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from keras_cbam.surgery import AddedParameters
 
 IMAGE_SIZE = 224
+COLUMNS = ("layer", "stage", "block", "shape", "added parameters")
 
 
 def points(
@@ -47,10 +47,13 @@ def points(
     start()
     from keras_cbam.surgery import added_parameters
 
+    chosen: str | list[str] | None = points
+    if points is not None and points not in NAMED_POINTS:
+        chosen = [name.strip() for name in points.split(",")]
     with out.status("reading the network"):
         model = _model(backbone, image_size, read_arguments(backbone_option))
         with refused("", only=(TypeError, ValueError), told=str):
-            added = added_parameters(model, attention, points=_choice(points))
+            added = added_parameters(model, attention, points=chosen)
     summary = {
         "model": model.name,
         "parameters": model.count_params(),
@@ -70,13 +73,11 @@ def points(
 
 def show(added: tuple[AddedParameters, ...], summary: dict[str, Any]) -> None:
     """Print the table of points, and the parameters that they add in total."""
-    table = Table(Column("layer", overflow="fold"))
-    for name in ("stage", "block", "shape", "added parameters"):
-        table.add_column(name, justify="right")
+    rows = []
     for point, parameters, _ in added:
         shape = " x ".join("?" if size is None else str(size) for size in point.shape[1:])
-        table.add_row(point.layer, str(point.stage), str(point.block), shape, f"{parameters:,}")
-    out.print(table)
+        rows.append((point.layer, str(point.stage), str(point.block), shape, f"{parameters:,}"))
+    out.print(table_of(COLUMNS, rows, names=1))
     total = summary["added_parameters"]
     share = f" (+{total / summary['parameters']:.1%})" if summary["parameters"] else ""
     out.print(
@@ -100,9 +101,3 @@ def _model(name: str, image_size: int | None, options: dict[str, Any]) -> keras.
     if image_size or options:
         raise InputError("--image-size and --backbone-option go with a builder, not with a file.")
     return load_model(name)
-
-
-def _choice(points: str | None) -> str | list[str] | None:
-    if points is None or points in NAMED_POINTS:
-        return points
-    return [name.strip() for name in points.split(",")]

@@ -9,17 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich import box
+from rich import box, progress
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress, Task
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -72,7 +64,7 @@ def flush_output() -> str | None:
     return None
 
 
-class _Told(ProgressColumn):
+class _Told(progress.ProgressColumn):
     """A column of text of a task, which may be the name of a file."""
 
     def __init__(self, told: Callable[[Task], str]):
@@ -83,16 +75,17 @@ class _Told(ProgressColumn):
         return one_line(self.told(task))
 
 
-def progress_bar(console: Console = out) -> Progress:
-    """Return a progress bar with counts and times."""
+def progress_bar(console: Console = out, *, disable: bool = False) -> Progress:
+    """Return a progress bar with counts and times, which is not shown if it is disabled."""
     return Progress(
         _Told(lambda task: task.description),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TimeRemainingColumn(),
         _Told(lambda task: task.fields["note"]),
         console=console,
+        disable=disable,
     )
 
 
@@ -115,15 +108,23 @@ def tell_first(before: str, lines: Sequence[str], console: Console = errors) -> 
         console.print(f"{before}and {len(lines) - NAMED} more", highlight=False)
 
 
-def print_markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table in Markdown. The columns after the second are numbers."""
-    table = Table(box=box.MARKDOWN)
+def table_of(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, names: int, **style: Any
+) -> Table:
+    """Return a table in a style of rich. The columns after the first `names` are numbers."""
+    table = Table(**style)
     for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index > 1 else "left", overflow="fold")
+        table.add_column(column, justify="left" if index < names else "right", overflow="fold")
     for row in rows:
         table.add_row(*map(one_line, row))
+    return table
+
+
+def print_markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table in Markdown. The columns after the second are numbers."""
     # Markdown needs each row on one line, whatever the width of the terminal.
-    SafeConsole(width=max(out.width, WIDTH)).print(table)
+    console = SafeConsole(width=max(out.width, WIDTH))
+    console.print(table_of(columns, rows, names=2, box=box.MARKDOWN))
 
 
 @contextmanager

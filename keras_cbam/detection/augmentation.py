@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_cbam.errors import InputError
+from keras_cbam.errors import check_choice
 
 BOX_FORMAT = "xyxy"
 # Coordinates and label of padding boxes, as in KerasHub.
@@ -32,11 +32,8 @@ AUGMENTATIONS: dict[str, list[Callable[..., keras.layers.Layer]]] = {
 
 def check_augmentations(names: Sequence[str]) -> None:
     """Raise an `InputError` unless every name is one of `AUGMENTATIONS`."""
-    unknown = set(names) - set(AUGMENTATIONS)
-    if unknown:
-        raise InputError(
-            f"Expected augmentations of {', '.join(AUGMENTATIONS)}. Received: {min(unknown)}"
-        )
+    for name in names:
+        check_choice("augmentations", name, AUGMENTATIONS)
 
 
 def augment(

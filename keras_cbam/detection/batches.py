@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_cbam.detection.annotations import Photograph
 from keras_cbam.detection.augmentation import NO_BOX, augment, check_augmentations
-from keras_cbam.detection.letterbox import letterboxed
+from keras_cbam.detection.letterbox import input_pixels, letterboxed
 from keras_cbam.errors import InputError
 
 
@@ -42,8 +42,7 @@ class PlainBatches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> Any:
         start = index * self.batch_size
-        some = self.photographs[start : start + self.batch_size]
-        return (np.stack([letterboxed(image, self.size)[0] for image in some]),)
+        return (input_pixels(self.photographs[start : start + self.batch_size], self.size),)
 
 
 class DetectionBatches(PlainBatches):

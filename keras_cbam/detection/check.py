@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import compress
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -28,15 +26,18 @@ EDGE = 1.0
 
 
 class _File(NamedTuple):
-    """Height and width of an image as it is stored, and its EXIF orientation."""
+    """An image that can be used.
+
+    Attributes:
+        size: height and width as it is stored.
+        orientation: its EXIF orientation.
+        boxes_turned: whether the boxes refer to the turned image; `None` if the annotated size does
+            not tell.
+    """
 
     size: tuple[int, int]
     orientation: int
-
-    @property
-    def turned(self) -> tuple[int, int]:
-        """Height and width of the image as viewers show it."""
-        return turned_size(self.size, self.orientation)
+    boxes_turned: bool | None
 
 
 def check(
@@ -63,16 +64,15 @@ def check(
     indices = {name: index for index, name in enumerate(classes)}
     photographs: list[Photograph] = []
     left_out = list(annotated.left_out)
-    read = zip(annotated.entries, _files(annotated.entries, progress), strict=True)
-    pairs = [(entry, _fitting(entry, file)) for entry, file in read]
-    told = [_tells_turned(entry, file) for entry, file in pairs if isinstance(file, _File)]
+    files = _files(annotated.entries, progress)
+    told = [file.boxes_turned for file in files if isinstance(file, _File)]
     usually_turned = told.count(True) >= told.count(False)
-    for entry, file in pairs:
+    for entry, file in zip(annotated.entries, files, strict=True):
         if isinstance(file, str):
             left_out.append(LeftOut(entry.where, f"image {entry.path.name}: {file}"))
             continue
-        tells = _tells_turned(entry, file)
-        turn = file.orientation if (usually_turned if tells is None else tells) else STORED
+        is_turned = usually_turned if file.boxes_turned is None else file.boxes_turned
+        turn = file.orientation if is_turned else STORED
         size = turned_size(file.size, turn)
         photographs.append(_photograph(entry, size, turn, indices, left_out))
     shown = (LeftOut(brief(each.where), brief(each.what)) for each in left_out)
@@ -80,42 +80,35 @@ def check(
 
 
 def _files(entries: Sequence[Entry], progress: Progress) -> list[_File | str]:
-    """Return each image's size and orientation, or the reason why it cannot be used."""
-    # Unlike `Path.is_file`, this accepts any text as a name.
-    there = [os.path.isfile(entry.path) for entry in entries]
-    for entry in compress(entries, there):
-        check_name(entry.path)
+    """Return each image's file, or the reason why it cannot be used."""
+    for entry in entries:
+        if os.path.isfile(entry.path):
+            check_name(entry.path)
     files: list[_File | str] = []
     with ThreadPoolExecutor() as pool:
-        read = pool.map(_file, [entry.path for entry in compress(entries, there)])
-        for is_there in there:
-            files.append(next(read) if is_there else "missing")
+        for file in pool.map(_file, entries):
+            files.append(file)
             if progress:
                 progress(len(files), len(entries))
     return files
 
 
-def _file(path: Path) -> _File | str:
-    if not decodable_mode(path):
+def _file(entry: Entry) -> _File | str:
+    # Unlike `Path.is_file`, this accepts any text as a name.
+    if not os.path.isfile(entry.path):
+        return "missing"
+    if not decodable_mode(entry.path):
         return "cannot be decoded"
-    with open_image(path) as file:
+    with open_image(entry.path) as file:
         turn = orientation(file)
-        return _File((file.height, file.width), turn)
-
-
-def _fitting(entry: Entry, file: _File | str) -> _File | str:
-    """Return the file, or the reason why it cannot be used with its boxes."""
-    if isinstance(file, str) or entry.size in (None, file.size, file.turned):
-        return file
-    annotated, stored = (f"{size[1]:g}x{size[0]:g}" for size in (entry.size or (), file.size))
-    return f"annotated as {annotated} pixels, but it has {stored}"
-
-
-def _tells_turned(entry: Entry, file: _File) -> bool | None:
-    """Return whether the boxes refer to the turned image; `None` if the size does not tell."""
-    if entry.size is None or file.size == file.turned:
-        return None
-    return entry.size == file.turned
+        stored = (file.height, file.width)
+    shown = turned_size(stored, turn)
+    if entry.size is None or stored == shown == entry.size:
+        return _File(stored, turn, None)
+    if entry.size in (stored, shown):
+        return _File(stored, turn, entry.size == shown)
+    annotated, found = (f"{width:g}x{height:g}" for height, width in (entry.size, stored))
+    return f"annotated as {annotated} pixels, but it has {found}"
 
 
 def _photograph(

@@ -145,13 +145,12 @@ def _box(row: Row, names: Mapping[Any, str]) -> RawBox | str:
 
 def _corners(bbox: Any) -> tuple[float, float, float, float] | None:
     """Return left, top, right and bottom from COCO's left, top, width and height."""
-    if not isinstance(bbox, list) or len(bbox) != 4:
-        return None
-    if not all(type(value) in (int, float) for value in bbox):
+    if not isinstance(bbox, list) or not all(type(value) in (int, float) for value in bbox):
         return None
     try:
         left, top, width, height = map(float, bbox)
-    except OverflowError:
+    # They are not four, or too large.
+    except (ValueError, OverflowError):
         return None
     return left, top, left + width, top + height
 

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_cbam.detection.augmentation import BOX_FORMAT
-from keras_cbam.errors import InputError, require
+from keras_cbam.errors import InputError, refused, require
 from keras_cbam.model_file import load_model
 from keras_cbam.surgery import attach_attention, feature_pyramid
 from keras_cbam.training.backbones import build_backbone, preprocess
@@ -68,7 +68,8 @@ def build_detector(
         network = attach_attention(network, attention)
     # The graph starts at the raw image, so it includes the rescaling.
     network = keras.Model(network.inputs[0], network.output, name=network.name)
-    try:
+    what = f"Backbone {backbone} cannot be used for a detector: "
+    with refused(what, only=(ValueError,), told=str):
         return retinanet(
             network,
             classes,
@@ -77,8 +78,6 @@ def build_detector(
             head_layers=head_layers,
             seed=seed,
         )
-    except ValueError as error:
-        raise InputError(f"Backbone {backbone} cannot be used for a detector: {error}") from error
 
 
 def retinanet(

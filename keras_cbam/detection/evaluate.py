@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from keras_cbam.detection.metrics import coco_metrics
 from keras_cbam.detection.pictures import side_by_side
 from keras_cbam.detection.predict import Predictor
 from keras_cbam.detection.report import DPI, PICTURES, left_out_lines, metrics_table
-from keras_cbam.files import staging_directory
+from keras_cbam.files import publish, staging_directory
 
 REPORT = "evaluation.md"
 FOUND = "detections.json"
@@ -57,7 +56,7 @@ def evaluate_detector(
     lines = [
         f"# {name}: {len(split)} images, {split.boxes:,} boxes",
         "",
-        *metrics_table({name: metrics}, classes),
+        *metrics_table(name, metrics, classes),
         "",
         *left_out_lines({name: split.described()}),
         "",
@@ -69,7 +68,7 @@ def evaluate_detector(
         figure = side_by_side(some, found[:pictures], classes)
         figure.savefig(staging / "detections.png", dpi=DPI)
         (staging / REPORT).write_text("\n".join(lines) + "\n", encoding="utf-8")
-        publish(staging, output)
+        publish(staging, output, last=REPORT)
     return metrics
 
 
@@ -92,7 +91,7 @@ def write_predictions(
             stem = image.path.stem[:NAME]
             figure.savefig(staging / f"{index:03d}-{stem}.png", dpi=DPI)
         _write_json(staging / FOUND, detection_rows(photographs, found, classes))
-        publish(staging, output)
+        publish(staging, output, last=FOUND)
 
 
 def detection_rows(
@@ -116,12 +115,6 @@ def detection_rows(
                 }
             )
     return rows
-
-
-def publish(staging: Path, output: Path) -> None:
-    """Move the files to their final names, the report last."""
-    for path in sorted(staging.iterdir(), key=lambda path: path.name == REPORT):
-        os.replace(path, output / path.name)
 
 
 def _write_json(path: Path, value: Any) -> None:

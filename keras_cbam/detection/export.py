@@ -17,7 +17,7 @@ from keras_cbam.detection import decoder
 from keras_cbam.detection.annotations import Photograph
 from keras_cbam.detection.decoder import Detections
 from keras_cbam.detection.detector import check_classes
-from keras_cbam.detection.letterbox import letterboxed
+from keras_cbam.detection.letterbox import input_pixels
 from keras_cbam.detection.matching import Match, match
 from keras_cbam.detection.metrics import coco_metrics
 from keras_cbam.detection.pictures import SHOWN
@@ -144,13 +144,14 @@ def export_detector(
         compare(name, precision, predictor.decode(outputs, photographs))
         return _misses(agreements[name], agreements[KERAS])
 
+    samples = None if calibration is None else input_pixels(calibration, predictor.size)
     report = export_model(
         predictor.heads,
         directory,
         formats=formats,
         precisions=precisions,
-        representative_dataset=None if calibration is None else _pixels(calibration, predictor),
-        verification_data=_pixels(photographs, predictor),
+        representative_dataset=samples,
+        verification_data=input_pixels(photographs, predictor.size),
         proof=Proof(judge=judge, companions=_companions(predictor, classes, agreements)),
         progress=progress,
         **options,
@@ -173,19 +174,12 @@ def _misses(found: Agreement, ours: Agreement) -> list[str]:
     return missed
 
 
-def _pixels(photographs: Sequence[Photograph], predictor: Predictor) -> np.ndarray:
-    return np.stack([letterboxed(image, predictor.size)[0] for image in photographs])
-
-
 def _companions(
     predictor: Predictor, classes: Sequence[str], agreements: dict[str, Agreement]
 ) -> dict[str, Callable[[Path], Any]]:
     """Return the further files of an export: the name of each, and the function that writes it."""
-    settings = {
-        "classes": list(classes),
-        "outputs": list(OUTPUTS),
-        "decoding": predictor.decoding._asdict(),
-    }
+    decoding = predictor.decoding._asdict()
+    settings = {"classes": list(classes), "outputs": list(OUTPUTS), "decoding": decoding}
     settings_text = json.dumps(settings, indent=2) + "\n"
 
     def write_table(path: Path) -> None:

@@ -15,7 +15,6 @@ from keras_cbam.detection.coco_files import coco_splits
 from keras_cbam.detection.splits import WHOLE
 from keras_cbam.detection.voc import read_voc, voc_splits
 from keras_cbam.errors import InputError, require
-from keras_cbam.training.image_folder import find_images
 
 
 @dataclass(frozen=True)
@@ -148,28 +147,10 @@ def _divided(lists: _Lists, val_split: float) -> dict[str, Annotated]:
     return parts
 
 
-def unannotated(paths: Sequence[Path]) -> tuple[tuple[Photograph, ...], tuple[Path, ...]]:
-    """Read images without annotations, turned by their EXIF orientation.
+def unannotated(paths: Sequence[Path]) -> tuple[Photograph, ...]:
+    """Read image files without annotations, turned by their EXIF orientation.
 
-    Args:
-        paths: image files, and folders whose images are read recursively.
-
-    Returns:
-        The images, and the files that cannot be decoded.
-
-    Raises:
-        InputError: if a folder has no image that can be decoded.
+    Files that cannot be decoded are left out.
     """
     require("PIL")
-    files: list[Path] = []
-    skipped: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            found, wrong = find_images(path)
-            files += found.paths
-            skipped += wrong
-        else:
-            files.append(path)
-    part = check(Annotated([Entry(path, str(path), []) for path in files], []), ())
-    kept = {image.path for image in part.photographs}
-    return part.photographs, (*skipped, *(path for path in files if path not in kept))
+    return check(Annotated([Entry(path, str(path), []) for path in paths], []), ()).photographs

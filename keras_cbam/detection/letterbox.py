@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from keras_cbam.detection.annotations import Photograph
-from keras_cbam.image_reader import STORED, open_image, settle, to_rgb, turned, turned_size
+from keras_cbam.image_reader import open_image, settle, to_rgb, turned, turned_size
 
 
 class Letterbox(NamedTuple):
@@ -49,22 +49,20 @@ def letterbox(image_size: tuple[int, int], size: tuple[int, int]) -> Letterbox:
     return Letterbox(size, (height, width), (height / image_size[0], width / image_size[1]))
 
 
-def read_letterboxed(
-    path: Path, size: tuple[int, int], orientation: int = STORED
-) -> tuple[np.ndarray, Letterbox]:
-    """Read an image and letterbox it, with antialiased bilinear resizing.
+def letterboxed(photograph: Photograph, size: tuple[int, int]) -> tuple[np.ndarray, Letterbox]:
+    """Read and letterbox a photograph, turned as its boxes are, by antialiased bilinear resizing.
 
     Args:
-        path: the image file.
+        photograph: the image.
         size: height and width of the input, in pixels.
-        orientation: EXIF orientation by which the image is turned.
 
     Returns:
         The pixels, `(height, width, 3)` RGB float32 in 0..255, and the `Letterbox`.
     """
     from PIL import Image
 
-    with open_image(path) as file:
+    orientation = photograph.orientation
+    with open_image(photograph.path) as file:
         settle(file)
         box = letterbox(turned_size((file.height, file.width), orientation), size)
         height, width = box.inside
@@ -77,6 +75,6 @@ def read_letterboxed(
     return pixels, box
 
 
-def letterboxed(image: Photograph, size: tuple[int, int]) -> tuple[np.ndarray, Letterbox]:
-    """Read and letterbox a photograph, turned in the way that its boxes refer to."""
-    return read_letterboxed(image.path, size, image.orientation)
+def input_pixels(photographs: Sequence[Photograph], size: tuple[int, int]) -> np.ndarray:
+    """Return letterboxed photographs as one input of a detector."""
+    return np.stack([letterboxed(photograph, size)[0] for photograph in photographs])

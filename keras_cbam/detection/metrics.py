@@ -12,21 +12,12 @@ from keras_cbam.detection.decoder import Detections
 from keras_cbam.errors import require
 
 # Names of the metrics, and their positions in COCOeval's summary.
-SUMMARY = {
-    "mAP": 0,
-    "mAP50": 1,
-    "mAP75": 2,
-    "mAP small": 3,
-    "mAP medium": 4,
-    "mAP large": 5,
-    "mAR": 8,
-}
+NAMES = ("mAP", "mAP50", "mAP75", "mAP small", "mAP medium", "mAP large", "mAR")
+SUMMARY = dict(zip(NAMES, (0, 1, 2, 3, 4, 5, 8), strict=True))
 
 
 def coco_metrics(
-    photographs: Sequence[Photograph],
-    found: Sequence[Detections],
-    classes: Sequence[str],
+    photographs: Sequence[Photograph], found: Sequence[Detections], classes: Sequence[str]
 ) -> dict[str, float | None]:
     """Score detections as COCO does, with at most 100 detections per image.
 

@@ -53,9 +53,8 @@ def side_by_side(
 
     columns = 2 if truth else 1
     heights = _heights(photographs)
-    figure = Figure(
-        figsize=(WIDTH * columns, sum(heights) + 0.5 + 0.3 * len(heights)), layout="constrained"
-    )
+    size = (WIDTH * columns, sum(heights) + 0.5 + 0.3 * len(heights))
+    figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(len(photographs), columns, squeeze=False, height_ratios=heights)
     for row, image, each in zip(grid, photographs, found, strict=True):
         pixels, (height, width) = _pixels(image), image.size
@@ -63,13 +62,10 @@ def side_by_side(
             axes.imshow(pixels, extent=(0, width, height, 0))
             axes.set_axis_off()
         sure = each.scores >= threshold
-        for box, score, label in zip(
-            each.boxes[sure], each.scores[sure], each.labels[sure], strict=True
-        ):
+        for box, score, label in zip(*(part[sure] for part in each), strict=True):
             _draw(row[0], box, label, f"{score:.2f}")
-        row[0].set_title(
-            f"{image.path.name}: {sure.sum()} found at {threshold:g}", fontsize=8, **PLAIN
-        )
+        title = f"{image.path.name}: {sure.sum()} found at {threshold:g}"
+        row[0].set_title(title, fontsize=8, **PLAIN)
         if truth:
             for box, label, crowd in zip(image.boxes, image.labels, image.crowd, strict=True):
                 _draw(row[1], box, label, "", dashed=bool(crowd))
@@ -101,12 +97,8 @@ def _draw(axes: Any, box: np.ndarray, label: int, text: str, *, dashed: bool = F
     from matplotlib.patches import Rectangle
 
     left, top, right, bottom = box
-    style = "--" if dashed else "-"
-    axes.add_patch(
-        Rectangle(
-            (left, top), right - left, bottom - top, fill=False, color=_color(label), ls=style
-        )
-    )
+    style: dict[str, Any] = {"fill": False, "color": _color(label), "ls": "--" if dashed else "-"}
+    axes.add_patch(Rectangle((left, top), right - left, bottom - top, **style))
     if text:
         axes.text(left + 1, top + 2, text, color=_color(label), fontsize=5, va="top")
 

@@ -77,7 +77,7 @@ def report_text(record: dict[str, Any]) -> str:
         "boxes of train have one to learn from",
         f"- parameters: {record['parameters']:,}",
         "",
-        *metrics_table({"val": best}, record["classes"]),
+        *metrics_table("val", best, record["classes"]),
         "",
         *left_out_lines(record["splits"]),
         "",
@@ -104,14 +104,15 @@ def report_text(record: dict[str, Any]) -> str:
 
 
 def metrics_table(
-    metrics: Mapping[str, Mapping[str, float | None]], classes: Sequence[str]
+    split: str, scores: Mapping[str, float | None], classes: Sequence[str]
 ) -> list[str]:
-    """Return a Markdown table of COCO's metrics as lines, with one row per entry of `metrics`."""
+    """Return a Markdown table of COCO's metrics on a split as lines."""
     names = [*CURVES, *(f"AP50 {name}" for name in classes)]
-    lines = [f"| | {' | '.join(map(as_markdown, names))} |", "|---" * (len(names) + 1) + "|"]
-    for what, scores in metrics.items():
-        lines.append(f"| {what} | {' | '.join(shown(scores[name]) for name in names)} |")
-    return lines
+    return [
+        f"| | {' | '.join(map(as_markdown, names))} |",
+        "|---" * (len(names) + 1) + "|",
+        f"| {split} | {' | '.join(shown(scores[name]) for name in names)} |",
+    ]
 
 
 def left_out_lines(splits: Mapping[str, Mapping[str, Any]]) -> list[str]:

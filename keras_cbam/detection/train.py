@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import keras
 
 from keras_cbam.config.detection import DetectionConfig
 from keras_cbam.detection.anchors import SIZES, choose_anchor_size
-from keras_cbam.detection.annotations import DetectionSplit
 from keras_cbam.detection.augmentation import NO_BOX, check_augmentations
 from keras_cbam.detection.batches import DetectionBatches
 from keras_cbam.detection.detector import build_detector, check_image_size
@@ -103,7 +101,17 @@ def train_detector(
             scored(metrics)
         return metrics
 
-    batches = partial(_batches, config, train)
+    def batches(stage: int, epoch: int, first_batch: int) -> DetectionBatches:
+        return DetectionBatches(
+            train.photographs,
+            config.image_size,
+            config.batch_size,
+            augmentations=config.augmentations,
+            seed=config.seed,
+            epoch=epoch,
+            first_batch=first_batch,
+        )
+
     steps = config.epochs * batches(0, 0, 0).batches_per_epoch
     loop = TrainingLoop(
         detector,
@@ -167,8 +175,7 @@ def compile_detector(detector: keras.Model, config: DetectionConfig, steps: int)
         "boxes": keras.ops.full((1, 1, 4), float(NO_BOX)),
         "labels": keras.ops.full((1, 1), float(NO_BOX)),
     }
-    outputs = detector(images)
-    detector.compute_loss(x=images, y=nothing, y_pred=outputs, sample_weight=None)
+    detector.compute_loss(x=images, y=nothing, y_pred=detector(images), sample_weight=None)
     detector.reset_metrics()
 
 
@@ -203,20 +210,6 @@ def _build(config: DetectionConfig, classes: int, anchor_size: float) -> keras.M
             seed=config.seed,
             options=config.backbone_options,
         )
-
-
-def _batches(
-    config: DetectionConfig, train: DetectionSplit, stage: int, epoch: int, first_batch: int
-) -> DetectionBatches:
-    return DetectionBatches(
-        train.photographs,
-        config.image_size,
-        config.batch_size,
-        augmentations=config.augmentations,
-        seed=config.seed,
-        epoch=epoch,
-        first_batch=first_batch,
-    )
 
 
 def _digests(config: DetectionConfig, folder: DetectionFolder) -> dict[str, Any]:

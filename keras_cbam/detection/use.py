@@ -11,6 +11,7 @@ from keras import ops
 from keras_cbam.detection.annotations import Photograph
 from keras_cbam.detection.batches import PlainBatches
 from keras_cbam.detection.decoder import Detections
+from keras_cbam.detection.letterbox import input_pixels
 from keras_cbam.detection.metrics import coco_metrics
 from keras_cbam.detection.predict import OUTPUTS, Predictor
 from keras_cbam.surgery.gate_switch import GateSwitch, model_gates
@@ -85,11 +86,10 @@ def _without_attention(
     """Return the detections in each image with every gate replaced by its constants."""
     switch = GateSwitch(predictor.heads)
     constants = [gate.constants for gate in use.gates]
-    batches = PlainBatches(photographs, predictor.size, predictor.batch_size)
     found: list[Detections] = []
-    for index in range(len(batches)):
-        (images,) = batches[index]
+    for start in range(0, len(photographs), predictor.batch_size):
+        some = photographs[start : start + predictor.batch_size]
+        images = input_pixels(some, predictor.size)
         outputs, _ = switch.run(images, constants, np.ones(len(constants)))
-        start = index * predictor.batch_size
-        found += predictor.decode(outputs, photographs[start : start + len(images)])
+        found += predictor.decode(outputs, some)
     return found

@@ -88,9 +88,8 @@ def _names(root: Path, path: Path) -> list[str]:
 
 def _name(folder: Path, line: str) -> str:
     """Return the name in a line of a list. It may have spaces, a suffix, and a flag after it."""
-    names = [line, _without_suffix(line)]
     unflagged = FLAG.sub("", line)
-    names += [unflagged, _without_suffix(unflagged)]
+    names = [line, _without_suffix(line), unflagged, _without_suffix(unflagged)]
     return next((name for name in names if os.path.isfile(folder / f"{name}.xml")), names[1])
 
 

@@ -15,7 +15,7 @@ from keras_cbam.surgery.gate_switch import model_gates
 from keras_cbam.surgery.gates import SeenGate, seen_gates
 from keras_cbam.visualize.inputs import input_arrays, largest_input, packed
 from keras_cbam.visualize.kept import kept
-from keras_cbam.visualize.probe import Probe, first_data_format
+from keras_cbam.visualize.probe import Probe, is_channels_first
 
 BATCH_SIZE = 32
 
@@ -82,9 +82,8 @@ def _probed(
 ) -> tuple[Probe, Callable[..., Any]]:
     """Return a probe of the model, and a function from inputs of these shapes to maps by layer."""
     probe = Probe(model)
-    first = first_data_format(model) == "channels_first"
     shape = shapes[largest_input(model)]
-    size = shape[-2:] if first else shape[-3:-1]
+    size = shape[-2:] if is_channels_first(model) else shape[-3:-1]
 
     def maps(*inputs: Any) -> Any:
         found: dict[str, dict[str, Any]] = {}

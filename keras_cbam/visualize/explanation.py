@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_cbam.errors import InputError
+from keras_cbam.errors import InputError, check_choice
 from keras_cbam.surgery.addresses import walk
 from keras_cbam.visualize.attention_maps import attention_maps
 from keras_cbam.visualize.classes import both_probabilities, class_count
@@ -89,8 +89,7 @@ def explain(
         TypeError: in the same cases as `grad_cam`.
         ValueError: in the same cases as `grad_cam`.
     """
-    if method not in METHODS:
-        raise InputError(f"Expected a method of {', '.join(METHODS)}. Received: {method}")
+    check_choice("a method", method, METHODS)
     pixels = np.asarray(pixels, "float32")
     inputs = pixels if preprocess is None else preprocess(pixels)
     scores = probabilities(model, inputs, batch_size=batch_size)
@@ -103,12 +102,10 @@ def explain(
     shown = predicted if class_index is None else np.broadcast_to(class_index, len(pixels))
     heat = METHODS[method](model, inputs, class_index=shown, layer=layer, batch_size=batch_size)
     maps = attention_maps(model, inputs, batch_size=batch_size)
+    colors = np.broadcast_to(pixels, (*pixels.shape[:3], 3)).round().clip(0, 255).astype("uint8")
     return [
         Explanation(
-            image=np.broadcast_to(pixels[i], (*pixels.shape[1:3], 3))
-            .round()
-            .clip(0, 255)
-            .astype("uint8"),
+            image=colors[i],
             predicted=names[predicted[i]],
             probability=float(scores[i, predicted[i]]),
             shown=names[shown[i]],

@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 from keras import ops
+from numpy.lib.stride_tricks import sliding_window_view
 
 from keras_cbam.visualize.classes import both_probabilities, class_count
-from keras_cbam.visualize.probe import first_data_format
+from keras_cbam.visualize.grad_cam import check_finite
+from keras_cbam.visualize.probe import is_channels_first
 
 STEPS = 20
 # Sigma of the Gaussian blur that hides positions not yet inserted, in pixels of an image of 224. It
@@ -71,12 +73,11 @@ def faithfulness(
             does not exist, or `steps` is below 1.
     """
     images, heat = np.asarray(images, "float32"), np.asarray(heat, "float64")
-    first = first_data_format(model) == "channels_first"
-    axes, channel = ((2, 3), 1) if first else ((1, 2), -1)
+    axes, channel = ((2, 3), 1) if is_channels_first(model) else ((1, 2), -1)
     places = (len(images), *(images.shape[axis] for axis in axes))
     if heat.shape != places:
         raise ValueError(f"Expected heat of shape {places}. Received: heat of shape {heat.shape}")
-    _check_finite(heat)
+    check_finite(heat)
     known = class_count(model)
     if steps < 1 or not np.isin(class_index, np.arange(known)).all():
         raise ValueError(
@@ -117,7 +118,7 @@ def energy_inside(heat: Any, boxes: Sequence[Sequence[Box]]) -> np.ndarray:
         ValueError: if the heat is not finite.
     """
     heat = np.asarray(heat, "float64")
-    _check_finite(heat)
+    check_finite(heat)
     found = np.zeros(len(heat))
     rows, columns = (np.arange(size) + 0.5 for size in heat.shape[1:])
     for index, (each, these) in enumerate(zip(heat, boxes, strict=True)):
@@ -128,14 +129,6 @@ def energy_inside(heat: Any, boxes: Sequence[Sequence[Box]]) -> np.ndarray:
             )
         found[index] = each[inside].sum() / each.sum() if each.sum() else 0.0
     return found
-
-
-def _check_finite(heat: np.ndarray) -> None:
-    for index, each in enumerate(heat):
-        if not np.isfinite(each).all():
-            raise ValueError(
-                f"Expected heat of finite numbers. Received: NaN or infinity for image {index}"
-            )
 
 
 def _ranks(heat: np.ndarray) -> np.ndarray:
@@ -155,12 +148,7 @@ def _blurred(images: np.ndarray, axes: tuple[int, int]) -> np.ndarray:
         reach = max(int(3 * sigma), 1)
         kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(sigma, 1e-6)) ** 2)
         kernel /= kernel.sum()
-        padded = np.pad(
-            images, [(reach, reach) if a == axis else (0, 0) for a in range(4)], mode="edge"
-        )
-        size = images.shape[axis]
-        images = sum(
-            weight * np.take(padded, range(start, start + size), axis)
-            for start, weight in enumerate(kernel.astype("float32"))
-        )
+        widths = [(reach, reach) if a == axis else (0, 0) for a in range(4)]
+        padded = np.pad(images, widths, mode="edge")
+        images = sliding_window_view(padded, len(kernel), axis) @ kernel.astype("float32")
     return images

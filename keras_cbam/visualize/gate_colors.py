@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,21 +23,26 @@ def range_text(gates: np.ndarray) -> str:
     return f"{flat}{gates.min():.4f} to {gates.max():.4f}"
 
 
-def draw_gates(axes: Any, gates: np.ndarray, middle: float, away: float, *, flat: bool) -> Any:
-    """Draw a map of gates, red above the middle and blue below it.
+def draw_gates(
+    axes: Sequence[Any], gates: np.ndarray, middle: float, away: float, labels: Sequence[str]
+) -> None:
+    """Draw the maps of a layer, red above the middle and blue below it, with a color bar.
+
+    Flat maps are drawn in one color, without a color bar.
 
     Args:
-        axes: matplotlib axes.
-        gates: `(height, width)`.
+        axes: matplotlib axes, one for each map.
+        gates: `(maps, height, width)`.
         middle: the gate that is drawn white.
         away: distance from `middle`, in both directions, at which the colors end.
-        flat: whether to draw the map in one color.
-
-    Returns:
-        The image that `imshow` returns.
+        labels: labels of the color bar: at its lower end, in the middle, at its upper end.
     """
+    flat = is_flat(gates)
     if flat:
         gates, middle, away = np.zeros_like(gates), 0.0, 1.0
-    return axes.imshow(
-        gates, cmap="RdBu_r", vmin=middle - away, vmax=middle + away, interpolation="nearest"
-    )
+    low, high = middle - away, middle + away
+    for each, gate in zip(axes, gates, strict=True):
+        shown = each.imshow(gate, cmap="RdBu_r", vmin=low, vmax=high, interpolation="nearest")
+    if not flat:
+        bar = axes[0].figure.colorbar(shown, ax=list(axes), location="bottom", shrink=0.8)
+        bar.set_ticks([low, middle, high], labels=labels, fontsize=6)

@@ -16,7 +16,7 @@ from keras_cbam.surgery.graph import has_graph
 from keras_cbam.visualize.classes import both_scores, class_count
 from keras_cbam.visualize.inputs import image_input, input_arrays, packed
 from keras_cbam.visualize.kept import kept
-from keras_cbam.visualize.probe import Probe, first_data_format
+from keras_cbam.visualize.probe import Probe, is_channels_first
 
 BATCH_SIZE = 32
 # Stands for the class that the model predicts.
@@ -126,27 +126,24 @@ def _heat(
     chosen = _classes(class_index, len(arrays[0]), class_count(model))
     found = feature_layer(model, layer)
     shapes = tuple(array.shape[1:] for array in arrays)
-    size = _size(model, found, shapes)
+    shape = shapes[image_input(model, found)]
+    size = shape[1:] if is_channels_first(model) else shape[:2]
     if not len(arrays[0]):
         return np.zeros((0, *size), "float32")
-    make = partial(_probed, model, found, weigh, shapes)
+    make = partial(_probed, model, found, weigh, shapes, size)
     kept_heat = kept(model, weigh.__name__, (id(found), shapes), make)
     heat: np.ndarray = in_batches(kept_heat.function, [*arrays, chosen], batch_size)
-    wrong = np.flatnonzero(~np.isfinite(heat).all((1, 2)))
-    if len(wrong):
-        raise ValueError(
-            "Expected heat of finite numbers. Received: NaN or infinity for image "
-            f"{wrong[0]}; weights or pixels may not be finite"
-        )
+    check_finite(heat, "; weights or pixels may not be finite")
     return heat
 
 
-def _size(
-    model: keras.Model, layer: keras.layers.Layer, shapes: tuple[tuple[int, ...], ...]
-) -> tuple[int, ...]:
-    """Return height and width of the image that a layer sees."""
-    shape = shapes[image_input(model, layer)]
-    return shape[1:] if first_data_format(model) == "channels_first" else shape[:2]
+def check_finite(heat: np.ndarray, hint: str = "") -> None:
+    """Raise a `ValueError` for heat with NaN or infinity."""
+    wrong = np.flatnonzero(~np.isfinite(heat).all((1, 2)))
+    if len(wrong):
+        raise ValueError(
+            f"Expected heat of finite numbers. Received: NaN or infinity for image {wrong[0]}{hint}"
+        )
 
 
 def _probed(
@@ -154,24 +151,28 @@ def _probed(
     layer: keras.layers.Layer,
     weigh: Callable[[Any, Any], Any],
     shapes: tuple[tuple[int, ...], ...],
+    size: tuple[int, ...],
 ) -> tuple[Probe, Callable[..., Any]]:
-    """Return a probe of the layer, and a function from inputs and classes to heat maps."""
-    probe = Probe(model, after=lambda each: each is layer, scores=True)
-    (tap,) = probe.taps.values()
-    ((_, *places),) = probe.shapes([(1, *shape) for shape in shapes]).values()
-    first = first_data_format(model) == "channels_first"
-    size = _size(model, layer, shapes)
+    """Return a probe of the layer, and a function from inputs and classes to heat of a size."""
+    probe = Probe(model, layer)
+    symbols = [
+        keras.KerasTensor((1, *shape), dtype=each.dtype)
+        for shape, each in zip(shapes, probe.model.inputs, strict=True)
+    ]
+    probe.model.compute_output_spec(packed(probe.model, symbols))
+    _, *places = probe.tap.seen.shape
+    first = is_channels_first(model)
     known = class_count(model)
 
     def explain(*arrays: Any) -> Any:
         *inputs, classes = arrays
 
         def score(added: Any) -> tuple[Any, Any]:
-            tap.added = added
+            probe.tap.added = added
             scores = both_scores(ops.cast(probe(packed(probe.model, inputs)), "float32"), known)
             predicted = ops.cast(ops.argmax(scores, axis=-1), classes.dtype)
             of_class = ops.one_hot(ops.where(classes < 0, predicted, classes), known)
-            return ops.sum(scores * of_class), tap.seen
+            return ops.sum(scores * of_class), probe.tap.seen
 
         slopes, features = gradient(score, ops.zeros((classes.shape[0], *places), "float32"))
         features = ops.cast(features, "float32")
@@ -185,15 +186,13 @@ def _probed(
     return probe, explain
 
 
-def feature_layer(
-    model: keras.Model, layer: str | keras.layers.Layer | None = None
-) -> keras.layers.Layer:
-    """Return the layer whose output is explained; by default the last one with a feature map.
+def feature_layer(model: keras.Model, layer: str | keras.layers.Layer | None) -> keras.layers.Layer:
+    """Return the layer whose output is explained; for `None` the last one with a feature map.
 
     Raises:
         ValueError: if no layer has a feature map, or if `layer` is not one of them.
     """
-    first = first_data_format(model) == "channels_first"
+    first = is_channels_first(model)
     layers = {address: each for address, each in walk(model, has_graph) if _has_places(each, first)}
     if layer is None:
         if not layers:

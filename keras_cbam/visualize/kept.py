@@ -18,13 +18,11 @@ class Kept(NamedTuple):
     """A probe of a model, and a compiled function that uses it.
 
     Attributes:
-        layers: the configurations of the model's layers when the probe was made.
-        key: everything else that the probe depends on.
+        key: everything that the probe depends on, apart from the model's variables.
         probe: the probe.
         function: the compiled function.
     """
 
-    layers: str
     key: Hashable
     probe: Probe
     function: Callable[..., Any]
@@ -48,13 +46,13 @@ def kept(
         key: everything that the function depends on, apart from the model and its arguments.
         make: returns a probe of the model, and the function of tensors.
     """
-    layers = repr([_description(layer) for _, layer in walk(model, has_graph)])
+    key = (key, repr([_description(layer) for _, layer in walk(model, has_graph)]))
     found = _KEPT.setdefault(model, {}).get(kind)
-    if found and (found.layers, found.key) == (layers, key) and found.probe.mirrors(model):
+    if found and found.key == key and found.probe.mirrors(model):
         found.probe.refresh()
         return found
     probe, function = make()
-    _KEPT[model][kind] = Kept(layers, key, probe, compiled(function, probe.model.variables))
+    _KEPT[model][kind] = Kept(key, probe, compiled(function, probe.model.variables))
     return _KEPT[model][kind]
 
 

@@ -52,30 +52,19 @@ def panel(explanation: Explanation) -> Any:
     columns = 2 + len(layers) + bool(explanation.channel)
     figure, grid = grid_of_axes(1, columns, TILE * columns + 0.2, TILE + 0.75)
     image, heat, *others = grid[0]
-    image.imshow(explanation.image)
-    image.set_title(
-        f"{shortened(explanation.predicted)}\np = {explanation.probability:.3f}",
-        fontsize=8,
-        **PLAIN,
-    )
-    heat.imshow(overlay(explanation.image, explanation.heat))
-    heat.set_title(
-        f"heat of {shortened(explanation.shown)}\np = {explanation.shown_probability:.3f}",
-        fontsize=8,
-        **PLAIN,
-    )
+    _picture(image, explanation.image, shortened(explanation.predicted), explanation.probability)
+    heated = overlay(explanation.image, explanation.heat)
+    name = f"heat of {shortened(explanation.shown)}"
+    _picture(heat, heated, name, explanation.shown_probability)
     for axes, layer in zip(others, layers, strict=False):
         gates = explanation.spatial[layer]
         middle, away = float(np.median(gates)), float(np.ptp(gates)) / 2
-        shown = draw_gates(axes, gates, middle, away, flat=is_flat(gates))
+        labels = [f"{tick:.4f}" for tick in (middle - away, middle, middle + away)]
+        draw_gates([axes], gates[None], middle, away, labels)
         height, width = explanation.places[layer]
         axes.set_title(f"spatial, {height}x{width}\n{shortened(layer)}", fontsize=7)
         if is_flat(gates):
             axes.set_xlabel(range_text(gates), fontsize=6)
-            continue
-        ticks = [middle - away, middle, middle + away]
-        bar = figure.colorbar(shown, ax=axes, shrink=0.8, location="bottom")
-        bar.set_ticks(ticks, labels=[f"{tick:.4f}" for tick in ticks], fontsize=6)
     if explanation.channel:
         _bars(others[-1], *list(explanation.channel.items())[-1])
     return figure
@@ -144,6 +133,12 @@ def channel_gate_histograms(
         axes.set_title(f"channels that differ most: {note}", fontsize=7, loc="right")
     grid[-1].set_xlabel(f"channel gate of {layer}: {range_text(gates)}", fontsize=8)
     return figure
+
+
+def _picture(axes: Any, pixels: np.ndarray, name: str, probability: float) -> None:
+    """Draw pixels below the name of a class and its probability."""
+    axes.imshow(pixels)
+    axes.set_title(f"{name}\np = {probability:.3f}", fontsize=8, **PLAIN)
 
 
 def _bars(axes: Any, layer: str, gates: np.ndarray) -> None:

@@ -1,8 +1,7 @@
-"""A copy of a model whose inner feature maps can be read, and shifted to take gradients."""
+"""A copy of a model. An inner feature map can be read, and shifted to take gradients."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -39,38 +38,26 @@ class Tap(keras.layers.Layer):
 
 
 class Probe:
-    """A copy of a model with taps. The model itself is not changed.
+    """A copy of a model, with a tap after one layer if that is given. The model is not changed.
 
     Args:
-        model: a functional or a built Sequential `keras.Model`, which may contain nested models. It
-            must have one output if `scores` is set or the probe is called.
-        after: returns whether the output of a layer is tapped.
-        scores: whether to leave out the softmax or sigmoid that computes the output.
+        model: a functional or a built Sequential `keras.Model`, which may contain nested models.
+        layer: the layer whose feature map is tapped. The model must then have one output, and the
+            softmax or sigmoid that computes it is left out.
 
     Attributes:
         model: the copy.
-        taps: the tap of each tapped layer, by address.
+        tap: the tap.
         places: height and width of feature maps, by address. Functions of a probe store them here.
     """
 
-    def __init__(
-        self,
-        model: keras.Model,
-        after: Callable[[Any], bool] = lambda layer: False,
-        scores: bool = False,
-    ):
-        self.taps: dict[str, Tap] = {}
+    def __init__(self, model: keras.Model, layer: keras.layers.Layer | None = None):
+        self.tap = Tap(name=f"{layer.name}_tap" if layer else None)
         self.places: dict[str, tuple[int, int]] = {}
-        addresses = {id(layer): address for address, layer in walk(model, has_graph)}
-        made = list(makers(one_output(model))) if scores else []
+        addresses = {id(each): address for address, each in walk(model, has_graph)}
+        self._address = addresses.get(id(layer))
+        made = list(makers(one_output(model))) if layer else []
         last = made[0] if len(made) == 1 else None
-
-        def tapped(original: Any, tensor: Any) -> Any:
-            address = addresses[id(original)]
-            if address in self.taps:
-                raise _used_often(address)
-            self.taps[address] = Tap(name=f"{original.name}_tap")
-            return self.taps[address](tensor)
 
         def call(original: Any, copied: Any, /, *args: Any, **kwargs: Any) -> Any:
             if original is last:
@@ -81,7 +68,11 @@ class Probe:
                 if activation_name(original) in PROBABILITIES:
                     copied.activation = keras.activations.linear
             outputs = copied(*args, **kwargs)
-            return tapped(original, outputs) if after(original) else outputs
+            if original is not layer:
+                return outputs
+            if self.tap.seen is not None:
+                raise self._used_often()
+            return self.tap(outputs)
 
         copier = Copier(call)
         self.model = copier.copy(model)
@@ -91,16 +82,19 @@ class Probe:
         """Run the copy in inference mode.
 
         Raises:
-            ValueError: if a tap did not run exactly once, for example because a nested model is
+            ValueError: if the tap did not run exactly once, for example because a nested model is
                 called twice.
         """
-        for tap in self.taps.values():
-            tap.calls = 0
+        self.tap.calls = 0
         (outputs,) = keras.tree.flatten(self.model(inputs, training=False))
-        for address, tap in self.taps.items():
-            if tap.calls != 1:
-                raise _used_often(address)
+        if self.tap.calls != 1:
+            raise self._used_often()
         return outputs
+
+    def _used_often(self) -> ValueError:
+        return ValueError(
+            f"Layer {self._address} is used several times, so it has no single feature map."
+        )
 
     def mirrors(self, model: keras.Model) -> bool:
         """Return whether the model still has the variables that it had when it was copied."""
@@ -112,15 +106,6 @@ class Probe:
         for original, copied in self._variables:
             # The copy needs its own buffer, since JAX donates buffers when it trains.
             copied.assign(keras.ops.copy(original))
-
-    def shapes(self, shapes: Sequence[tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-        """Return the shapes at the taps for inputs of these shapes."""
-        inputs = [
-            keras.KerasTensor(shape, dtype=tensor.dtype)
-            for shape, tensor in zip(shapes, self.model.inputs, strict=True)
-        ]
-        self.model.compute_output_spec(keras.tree.pack_sequence_as(self.model.input, inputs))
-        return {address: tuple(tap.seen.shape) for address, tap in self.taps.items()}
 
 
 def one_output(model: keras.Model) -> Any:
@@ -135,11 +120,7 @@ def one_output(model: keras.Model) -> Any:
     return outputs[0]
 
 
-def first_data_format(model: keras.Model) -> str:
-    """Return the data format of the first layer that has one; Keras's default if none has."""
+def is_channels_first(model: keras.Model) -> bool:
+    """Return whether the first layer with a data format, else Keras, has channels first."""
     found = (getattr(layer, "data_format", None) for _, layer in walk(model, has_graph))
-    return next(filter(None, found), keras.config.image_data_format())
-
-
-def _used_often(address: str) -> ValueError:
-    return ValueError(f"Layer {address} is used several times, so it has no single feature map.")
+    return next(filter(None, found), keras.config.image_data_format()) == "channels_first"

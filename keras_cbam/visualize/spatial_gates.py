@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_cbam.surgery.gates import attention_gates
-from keras_cbam.visualize.gate_colors import draw_gates, is_flat, range_text
+from keras_cbam.visualize.gate_colors import draw_gates, range_text
 from keras_cbam.visualize.grids import grid_of_axes, last_of_each_size, shortened
 
 
@@ -40,14 +40,9 @@ def draw_spatial_gates(
     for column, name in enumerate(layers, start=1):
         gates = maps[name]
         away = float(np.abs(gates - 1).max())
-        for row, gate in enumerate(gates):
-            shown = draw_gates(grid[row, column], gate, 1.0, away, flat=is_flat(gates))
+        draw_gates(grid[:, column], gates, 1.0, away, ("weaker", "1", "stronger"))
         height, width = gates.shape[1:]
         grid[0, column].set_title(
             f"{shortened(name, 22)}\n{height}x{width}, {range_text(gates)}", fontsize=7
         )
-        if is_flat(gates):
-            continue
-        bar = figure.colorbar(shown, ax=grid[:, column].tolist(), location="bottom", shrink=0.8)
-        bar.set_ticks([1 - away, 1, 1 + away], labels=["weaker", "1", "stronger"], fontsize=6)
     figure.savefig(path, dpi=120)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_cbam.detection import Photograph, Predictor, build_detector
-from keras_cbam.detection.letterbox import read_letterboxed
+from keras_cbam.detection.letterbox import letterboxed
 from tests.conftest import vary
 from tests.detection.data import draw
 from tests.short_mobilenet import SHORT, short_mobilenet_is_known
@@ -53,7 +53,7 @@ def detector(images):
     model = build()
     vary(model.backbone.get_layer("backbone"))
     rng = np.random.default_rng(5)
-    pixels = np.stack([read_letterboxed(image.path, SIZE)[0] for image in images])
+    pixels = np.stack([letterboxed(image, SIZE)[0] for image in images])
     for head, output, spread in (
         (model.classification_head, "cls_logits", 3.0),
         (model.box_head, "bbox_regression", 0.15),

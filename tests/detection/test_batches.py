@@ -9,7 +9,7 @@ from PIL import Image
 from keras_cbam.detection import DetectionBatches, read_detection_folder
 from keras_cbam.detection.augmentation import AUGMENTATIONS, NO_BOX, augment
 from keras_cbam.detection.folder import unannotated
-from keras_cbam.detection.letterbox import letterbox, read_letterboxed
+from keras_cbam.detection.letterbox import letterbox, letterboxed
 from keras_cbam.errors import InputError
 from tests.conftest import BACKEND
 from tests.detection.data import BOXES, CLASSES, COLORS, draw, write_voc
@@ -34,9 +34,8 @@ def extent(pixels, color):
 def test_gray_values_of_16_bits_are_scaled(tmp_path):
     values = np.linspace(1000, 3550, 256).reshape(16, 16).astype("uint16")
     Image.fromarray(values).save(tmp_path / "x.png")
-    ((found,), skipped) = unannotated([tmp_path / "x.png"])
-    assert skipped == ()
-    pixels, _ = read_letterboxed(found.path, (16, 16))
+    (found,) = unannotated([tmp_path / "x.png"])
+    pixels, _ = letterboxed(found, (16, 16))
     assert np.array_equal(pixels[..., 0], np.arange(256).reshape(16, 16))
 
 
@@ -46,7 +45,7 @@ def test_an_image_is_made_to_fit(image_size, tmp_path):
     height, width = image_size
     box = np.array([[width // 4, height // 4, width // 2, height // 2]], "float32")
     draw(tmp_path / "x.png", [("red", *(int(value) for value in box[0]))], image_size)
-    pixels, fit = read_letterboxed(tmp_path / "x.png", SIZE)
+    pixels, fit = letterboxed(*unannotated([tmp_path / "x.png"]), SIZE)
     assert pixels.shape == (*SIZE, 3)
     assert fit == letterbox(image_size, SIZE)
     assert min(SIZE[0] - fit.inside[0], SIZE[1] - fit.inside[1]) == 0
@@ -64,7 +63,7 @@ def test_an_image_is_made_to_fit(image_size, tmp_path):
 def test_boxes_move_with_their_images(name, photographs):
     """Each box stays around its rectangle; what it changes is another each time."""
     image = next(x for x in photographs if x.path.stem == "b")
-    pixels, fit = read_letterboxed(image.path, SIZE)
+    pixels, fit = letterboxed(image, SIZE)
     batch = np.stack([pixels] * 8)
     boxes = np.full((8, 3, 4), NO_BOX, "float32")
     labels = np.full((8, 3), NO_BOX, "float32")

@@ -5,7 +5,7 @@ import pytest
 
 from keras_cbam.detection import Detections, Predictor, decode
 from keras_cbam.detection.decoder import overlaps, suppress, to_boxes
-from keras_cbam.detection.letterbox import letterbox, read_letterboxed
+from keras_cbam.detection.letterbox import letterbox, letterboxed
 from keras_cbam.detection.matching import match
 from tests.conftest import BACKEND
 from tests.detection.conftest import SIZE
@@ -69,7 +69,7 @@ def test_finds_what_keras_hub_finds(detector, found_photographs):
         max_detections=settings.max_detections,
     )
     some = found_photographs[:4]
-    pixels = np.stack([read_letterboxed(image.path, SIZE)[0] for image in some])
+    pixels = np.stack([letterboxed(image, SIZE)[0] for image in some])
     outputs = predictor.heads.predict(pixels, verbose=0)
     tensors = {name: keras.ops.convert_to_tensor(value) for name, value in outputs.items()}
     theirs = detector.decode_predictions(tensors, keras.ops.convert_to_tensor(pixels))

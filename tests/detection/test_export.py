@@ -11,7 +11,7 @@ import pytest
 from keras_cbam.detection import Predictor
 from keras_cbam.detection import export as exporting
 from keras_cbam.detection.export import export_detector
-from keras_cbam.detection.letterbox import letterbox, read_letterboxed
+from keras_cbam.detection.letterbox import letterbox, letterboxed
 from keras_cbam.detection.matching import Match
 from keras_cbam.errors import InputError
 from keras_cbam.export import VerificationError, verify
@@ -64,7 +64,7 @@ def test_artifacts_find_what_keras_finds(exported, detector, found_photographs, 
 def assert_the_decoder_needs_numpy_alone(directory, detector, found_photographs, tmp_path):
     """As a client does: the artifact's runtime, the shipped files, no Keras."""
     image = found_photographs[0]
-    pixels, _ = read_letterboxed(image.path, SIZE)
+    pixels, _ = letterboxed(image, SIZE)
     np.save(tmp_path / "pixels.npy", pixels[None])
     code = (
         "import json, sys, numpy as np, onnxruntime\n"
