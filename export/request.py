@@ -15,7 +15,7 @@ from keras_cbam.errors import InputError, check_choice, refused, require
 from keras_cbam.files import check_writable
 from keras_cbam.keras_archive import check_input
 from keras_cbam.outputs import is_one_sigmoid
-from keras_cbam.text import kind
+from keras_cbam.text import error_type
 
 from .formats import ALSO, ARTIFACTS, FORMATS, LOWERINGS, PRECISIONS, WRITTEN_WITH, Artifact
 from .proof.judging import judges
@@ -133,7 +133,7 @@ def read_request(
 def _drawn(prepared: Prepared) -> list[np.ndarray]:
     # An index may be out of range, for example.
     what = "Expected verification_data, because the model refuses random inputs: "
-    with refused(what, passing=(InputError,), told=lambda error: f"{kind(error)}."):
+    with refused(what, passing=(InputError,), told=lambda error: f"{error_type(error)}."):
         return draw_inputs(
             prepared.model.inputs, lambda each: spread_of(prepared.answers(each)), ENOUGH_SPREAD
         )

@@ -160,7 +160,7 @@ def told(error: Exception) -> str | None:
         return "No space is left on the disk. Files under their final names are complete."
     if not isinstance(error, OSError):
         return None
-    # Errors from other libraries have only a message.
+    # An `OSError` that a library raises itself has only a message.
     reason = error.strerror or first_line(error)
     return f"{error.filename}: {reason}." if error.filename else f"{reason}."
 
@@ -174,6 +174,7 @@ def check_writable(directory: str | Path) -> None:
     what = f"Cannot write to directory {directory}: "
     with refused(what, only=(OSError,), told=lambda error: f"{error.strerror}."):
         places = (directory, *directory.parents)
+        # Of a relative path, nothing exists if the working directory was removed.
         existing = next(filter(os.path.lexists, places), directory)
         if not existing.is_dir():
             found = "a file" if existing.exists() else "a broken link"

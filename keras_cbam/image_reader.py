@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_cbam.errors import InputError, refused
 from keras_cbam.image_files import FORMATS
+from keras_cbam.text import sentence
 
 # The EXIF tag of the orientation, and its value for images that are stored upright.
 ORIENTATION = 0x0112
@@ -51,7 +52,7 @@ def open_image(source: Source) -> Iterator[Any]:
 
     name = source if isinstance(source, Path) else "an image of an archive"
     what = f"Expected an image that can be decoded, of {', '.join(FORMATS)}. Received: {name} "
-    with refused(what, told=lambda error: f"({error})"):
+    with refused(what, told=lambda error: f"({sentence(error)})"):
         if isinstance(source, Path) and not source.is_file():
             raise OSError("no regular file")
         with Image.open(source, formats=tuple(FORMATS)) as file:

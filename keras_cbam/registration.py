@@ -6,9 +6,9 @@ import contextlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from importlib.abc import MetaPathFinder
+from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
@@ -40,14 +40,15 @@ class _KerasFinder(MetaPathFinder):
         finally:
             self.searching = False
         if spec and spec.loader:
-            # The loader is this spec's own: no other module is loaded by it.
-            load = partial(self._load, spec.loader.exec_module)
+            load = partial(self._load, spec.loader)
             spec.loader.exec_module = load  # type: ignore[method-assign]
         return spec
 
-    def _load(self, execute: Callable[[ModuleType], None], module: ModuleType) -> None:
+    def _load(self, loader: Loader, module: ModuleType) -> None:
         """Load Keras, then import the other module, and remove this finder."""
-        execute(module)
+        # A loader of a ZIP archive loads other modules too.
+        del loader.exec_module
+        loader.exec_module(module)
         with contextlib.suppress(ValueError):
             sys.meta_path.remove(self)
         importlib.import_module(self.then)

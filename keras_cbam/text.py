@@ -33,13 +33,13 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].strip()
 
 
-def reason(error: BaseException) -> str:
+def error_reason(error: BaseException) -> str:
     """Return the first line of the message of an error as part of a sentence, without its dot."""
     return first_line(error).rstrip(".")
 
 
-def kind(error: BaseException) -> str:
-    """Return the type of an error."""
+def error_type(error: BaseException) -> str:
+    """Return the name of the type of an error."""
     return type(error).__name__
 
 

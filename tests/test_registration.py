@@ -2,10 +2,11 @@
 
 import subprocess
 import sys
+import zipfile
 
 import pytest
 
-from tests.conftest import BACKEND
+from tests.conftest import BACKEND, ROOT
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="the same on every backend")
 
@@ -59,3 +60,22 @@ def test_layers_are_registered(case):
     command = [sys.executable, "-c", CASES[case] + REGISTERED]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout == "done\n", done.stderr
+
+
+def test_an_archive_has_one_loader_for_all_of_its_modules(tmp_path):
+    """The module that Keras itself imports is loaded as usual."""
+    archive = tmp_path / "modules.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("keras.py", "import beside\nprint('keras')\n")
+        file.writestr("beside.py", "print('beside')\n")
+        file.writestr("after.py", "import keras\nkeras.beside\nprint('after')\n")
+    registration = ROOT / "keras_cbam" / "registration.py"
+    script = (
+        f"import sys; sys.path.insert(0, {str(archive)!r})\n"
+        f"exec(compile(open({str(registration)!r}).read(), 'registration', 'exec'))\n"
+        "when_keras_is_imported('after')\n"
+        "import keras\n"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["beside", "keras", "after"], done.stderr

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_cbam.errors import InputError, refused
-from keras_cbam.text import reason
+from keras_cbam.text import error_reason
 
 from ..source.layer_names import operations_of
 from ..source.serving import Serving
@@ -19,6 +19,9 @@ BATCH_SIZE = 8
 # Largest int8 weight with onnxruntime's `reduce_range`. Processors without VNNI add two products
 # with uint8 in 16 bits: 2 x 255 x 127 does not fit, 2 x 255 x 64 does.
 LARGEST_WEIGHT = 64
+
+# Advice for models that onnxruntime cannot quantize.
+NOT_INT8 = "Leave the precision int8 out of the format onnx."
 
 
 def write_float16(serving: Serving, path: Path) -> list[str]:
@@ -43,7 +46,7 @@ def write_int8(serving: Serving, path: Path) -> list[str]:
     refusal = refused(
         "onnxruntime's quantizer refuses the model: ",
         passing=(InputError, OSError),
-        told=lambda error: f"{reason(error)}. Leave the precision int8 out of the format onnx.",
+        told=lambda error: f"{error_reason(error)}. {NOT_INT8}",
     )
     # Otherwise onnxruntime logs advice to preprocess the model, although this was done.
     with refusal, silent(logging.WARNING):

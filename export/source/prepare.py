@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_cbam.errors import InputError, refused
-from keras_cbam.text import kind, reason
+from keras_cbam.text import error_reason, error_type
 
 # Names that Keras gives to tensors that the user did not name.
 _AUTOMATIC = re.compile(r"^(keras_tensor|input_layer)(_\d+)?$")
@@ -100,7 +100,11 @@ def _in_float32(model: keras.Model, precision: str) -> keras.Model:
         "of its classes may lack get_config, or may not be registered with "
         "keras.saving.register_keras_serializable: "
     )
-    with refused(what, passing=(InputError,), told=lambda error: f"{kind(error)}: {reason(error)}"):
+    with refused(
+        what,
+        passing=(InputError,),
+        told=lambda error: f"{error_type(error)}: {error_reason(error)}",
+    ):
         config = keras.saving.serialize_keras_object(model)
         # A Lambda in the model is the caller's own code. Without one, safe mode stays on.
         has_code = "__lambda__" in str(config)
@@ -133,7 +137,7 @@ def _wrapped(model: keras.Model, example: list[np.ndarray] | None) -> keras.Mode
     given = inputs[0] if len(inputs) == 1 else inputs
     shapes = [tuple(tensor.shape) for tensor in inputs]
     what = f"Model {model.name} cannot be called on inputs of shape {shapes}: "
-    with refused(what, passing=(InputError,), told=kind):
+    with refused(what, passing=(InputError,), told=error_type):
         return keras.Model(given, model(given), name=model.name)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_cbam.config.export import ExportOptions
 from keras_cbam.errors import InputError, refused
-from keras_cbam.text import reason
+from keras_cbam.text import error_reason
 
 from .metadata import Metadata
 from .prepare import Prepared, flat_layers
@@ -87,6 +87,6 @@ def traced(function: Callable[..., Any], signature: list[Any]) -> Any:
         "Expected a model that TensorFlow can run as a graph. Some layers need inputs with fixed "
         "sizes for that. Received: "
     )
-    with refused(expected, passing=(InputError,), told=reason):
+    with refused(expected, passing=(InputError,), told=error_reason):
         found.get_concrete_function()
     return found

@@ -43,5 +43,13 @@ def show(report: Report) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table."""
-    style = {"title": title, "box": box.SIMPLE_HEAD, "padding": 0, "show_edge": False}
-    out.print(table_of(columns, rows, names=len(columns), **style))
+    table = table_of(
+        columns,
+        rows,
+        text_columns=len(columns),
+        title=title,
+        box=box.SIMPLE_HEAD,
+        padding=0,
+        show_edge=False,
+    )
+    out.print(table)

@@ -38,8 +38,10 @@ def convert(
     from keras_cbam.checkpoints.convert import convert as convert_checkpoint
 
     try:
-        status = out.status("converting and comparing with PyTorch")
-        with refused("", only=(ValueError,), told=str), status:
+        with (
+            refused("", only=(ValueError,), told=str),
+            out.status("converting and comparing with PyTorch"),
+        ):
             parity = convert_checkpoint(
                 checkpoint,
                 output,

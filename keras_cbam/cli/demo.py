@@ -63,9 +63,10 @@ def demo(
 
     require("sklearn", *(module for modules in WRITTEN_WITH.values() for module in modules))
     check_writable(output)
-    for folder in (output / name for name in FOLDERS):
-        if folder.exists() and not (output / MARKER).exists():
-            raise InputError(f"{folder} is in the way, and no demo wrote it.")
+    if not (output / MARKER).exists():
+        for folder in (output / name for name in FOLDERS):
+            if folder.exists():
+                raise InputError(f"{folder} is in the way, and no demo wrote it.")
     for name in FOLDERS:
         shutil.rmtree(output / name, ignore_errors=True)
     output.mkdir(parents=True, exist_ok=True)
@@ -117,9 +118,9 @@ def write_report(
     )
     picture = model_directory / "attention.png"
     every = len(labels) // PICTURES
-    some = slice(0, every * PICTURES, every)
-    titles = [f"digit {result.folder.classes[label]}" for label in labels[some]]
-    draw_spatial_gates(result.model, images[some], titles, picture)
+    chosen = [every * index for index in range(PICTURES)]
+    titles = [f"digit {result.folder.classes[label]}" for label in labels[chosen]]
+    draw_spatial_gates(result.model, images[chosen], titles, picture)
     page.picture(picture, "digits beside the spatial gates of the network")
     page.heading("What the attention is worth")
     page.paragraph(

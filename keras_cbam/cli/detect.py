@@ -120,8 +120,8 @@ def predict(
 
     require("matplotlib", "PIL")
     check_writable(output)
-    photographs = unannotated(images_in(images))
     detector, classes = load_with_classes(model)
+    photographs = unannotated(images_in(images))
     with out.status("detecting"):
         predictor = Predictor(detector, confidence_threshold=min(threshold, CONFIDENCE))
         found = predictor(photographs)

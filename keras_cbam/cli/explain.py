@@ -51,9 +51,9 @@ def explain(
     require("matplotlib", "PIL")
     check_writable(output)
     paths = [model, *(compare or [])]
-    models = {name: load_model(path) for name, path in page.named(paths).items()}
-    labels = page.shared_labels(paths, list(models.values()))
-    found = page.find_labelled(images, labels)
+    models = {name: load_model(path) for name, path in page.models_by_name(paths).items()}
+    labels = page.labels_of_all(paths, list(models.values()))
+    found = page.labelled_images(images, labels)
     chosen = page.chosen_class(class_name, labels)
     classes = None if chosen is None else np.full(len(found), chosen)
     explained = {}

@@ -70,7 +70,7 @@ def draw(
         publish(staging, output, last=PAGE)
 
 
-def named(paths: Sequence[Path]) -> dict[str, Path]:
+def models_by_name(paths: Sequence[Path]) -> dict[str, Path]:
     """Return the models by name: their file names, with their folders if file names are equal."""
     stems = [path.stem for path in paths]
     alike = len(set(stems)) < len(stems)
@@ -80,7 +80,7 @@ def named(paths: Sequence[Path]) -> dict[str, Path]:
     return dict(zip(names, paths, strict=True))
 
 
-def shared_labels(paths: Sequence[Path], models: Sequence[keras.Model]) -> list[str]:
+def labels_of_all(paths: Sequence[Path], models: Sequence[keras.Model]) -> list[str]:
     """Return the classes of all models, from the labels beside them, or their numbers."""
     for path, model in zip(paths, models, strict=True):
         shapes = [tuple(tensor.shape) for tensor in model.outputs]
@@ -99,11 +99,11 @@ def shared_labels(paths: Sequence[Path], models: Sequence[keras.Model]) -> list[
     return known[first]
 
 
-def find_labelled(images: Sequence[Path], labels: Sequence[str]) -> ImageSet:
+def labelled_images(images: Sequence[Path], labels: Sequence[str]) -> ImageSet:
     """Return the images, labelled by the names of their folders, -1 for no class."""
     for path in images:
         if not path.exists():
-            raise InputError(f"Expected a folder of images. No folder at: {path}")
+            raise InputError(f"Expected images and folders of images. Nothing at: {path}")
     paths = images_in(images)
     if len(paths) > MOST_IMAGES:
         raise InputError(

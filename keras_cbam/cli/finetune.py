@@ -44,12 +44,15 @@ def run(config: FineTuneConfig, processes: Processes, *, resume: bool = False) -
     from keras_cbam.cli.epoch_progress import EpochProgress
     from keras_cbam.training import fine_tune
 
-    with progress_bar(disable=not processes.first) as bar, counting(bar, "images checked") as count:
+    with (
+        progress_bar(disable=not processes.first) as bar,
+        counting(bar, "images checked") as update,
+    ):
         return fine_tune(
             config,
             resume=resume,
             callbacks=[EpochProgress(bar)] if processes.first else [],
-            progress=count,
+            progress=update,
             processes=processes,
         )
 

@@ -56,19 +56,22 @@ def images_in(paths: Sequence[Path]) -> list[Path]:
     """Return the given images, and those below given folders. Tell those that cannot be decoded.
 
     Raises:
-        InputError: if none can be decoded, also of one folder, or if a name is not UTF-8.
+        InputError: if no image can be decoded, or none in one of the folders; or if a name is not
+            UTF-8.
     """
+    files = [path for path in paths if not path.is_dir()]
+    for path in files:
+        check_name(path)
+    good, undecodable = decodable(files)
     kept: list[Path] = []
-    skipped: list[Path] = []
+    skipped = list(undecodable)
     for path in paths:
         if path.is_dir():
             images, wrong = find_images(path)
-            found = images.paths
-        else:
-            check_name(path)
-            found, wrong = decodable([path])
-        kept += found
-        skipped += wrong
+            kept += images.paths
+            skipped += wrong
+        elif path in good:
+            kept.append(path)
     tell_skipped(skipped)
     if not kept:
         raise InputError("None of the images can be decoded.")
@@ -102,7 +105,7 @@ def verification_pixels(
     """Return all images of a folder, and their labels if its class folders are the model's."""
     if folder is None:
         return None, None
-    images = _find(folder, model, labels)
+    images = _images_for(model, folder, labels)
     known = labels is not None and (images.labels >= 0).all()
     return model_pixels(images, model), images.labels if known else None
 
@@ -111,12 +114,13 @@ def calibration_pixels(folder: Path | None, model: keras.Model, count: int) -> n
     """Return `count` images of a folder at most, drawn at random."""
     if folder is None:
         return None
-    images = _find(folder, model)
+    images = _images_for(model, folder)
     order = np.random.default_rng(0).permutation(len(images))
     return model_pixels(images.take(order[:count]), model)
 
 
-def _find(folder: Path, model: keras.Model, labels: list[str] | None = None) -> ImageSet:
+def _images_for(model: keras.Model, folder: Path, labels: list[str] | None = None) -> ImageSet:
+    """Return the images of a folder, for a model of one image of a fixed size."""
     # Check the model before the images are decoded.
     image_shape(model)
     images, skipped = find_images(folder, labels)

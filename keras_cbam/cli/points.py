@@ -77,7 +77,7 @@ def show(added: tuple[AddedParameters, ...], summary: dict[str, Any]) -> None:
     for point, parameters, _ in added:
         shape = " x ".join("?" if size is None else str(size) for size in point.shape[1:])
         rows.append((point.layer, str(point.stage), str(point.block), shape, f"{parameters:,}"))
-    out.print(table_of(COLUMNS, rows, names=1))
+    out.print(table_of(COLUMNS, rows, text_columns=1))
     total = summary["added_parameters"]
     share = f" (+{total / summary['parameters']:.1%})" if summary["parameters"] else ""
     out.print(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from keras_cbam.config.forms import ARGUMENTS, read_names
+from keras_cbam.config.forms import ARGUMENTS
 from keras_cbam.config.names import FURTHER_RUNTIMES, PIXEL_RULES, PRECISIONS
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -87,5 +87,7 @@ def precision_names(given: str | None) -> tuple[str, ...] | None:
 
 
 def runtime_names(given: str | None) -> tuple[str, ...] | None:
-    """Return the runtimes in an option, separated by commas; `None` for those installed."""
-    return None if given is None else read_names(given)
+    """Return the runtimes in an option, separated by commas; `None` means those installed."""
+    if given is None:
+        return None
+    return () if given == "none" else tuple(given.split(","))

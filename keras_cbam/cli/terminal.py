@@ -109,12 +109,14 @@ def tell_first(before: str, lines: Sequence[str], console: Console = errors) -> 
 
 
 def table_of(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], *, names: int, **style: Any
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, text_columns: int, **style: Any
 ) -> Table:
-    """Return a table in a style of rich. The columns after the first `names` are numbers."""
+    """Return a table in a style of rich. The columns after the first `text_columns` are numbers."""
     table = Table(**style)
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index < names else "right", overflow="fold")
+        table.add_column(
+            column, justify="left" if index < text_columns else "right", overflow="fold"
+        )
     for row in rows:
         table.add_row(*map(one_line, row))
     return table
@@ -124,7 +126,7 @@ def print_markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Non
     """Print a table in Markdown. The columns after the second are numbers."""
     # Markdown needs each row on one line, whatever the width of the terminal.
     console = SafeConsole(width=max(out.width, WIDTH))
-    console.print(table_of(columns, rows, names=2, box=box.MARKDOWN))
+    console.print(table_of(columns, rows, text_columns=2, box=box.MARKDOWN))
 
 
 @contextmanager

@@ -147,7 +147,7 @@ class FineTuneConfig(TrainingConfig):
             norms: whether the backbone has batch normalization.
         """
         if self.train == "adapter":
-            return self._filled(**defaults.ADAPTER)
+            return self._filled(**defaults.ADAPTER._asdict())
         free = self.learning_rate is None and self.batch_norm_momentum is None
         near = free and error is not None and defaults.fits(error, images, classes)
         decides = self.epochs and norms
@@ -157,7 +157,7 @@ class FineTuneConfig(TrainingConfig):
             rates = defaults.NORM_FROZEN
         if self.weights == "none":
             rates = defaults.FRESH
-        return run._filled(**rates)
+        return run._filled(**rates._asdict())
 
     def _filled(self, **found: Any) -> FineTuneConfig:
         """Return the run with the given values in place of `None`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,19 @@ class Budget:
     steps: int
 
 
-# Peak learning rates of a run by option: those of the backbone, of the attention while the whole
-# network learns, and of the head.
-Rates = dict[str, float]
+class Rates(NamedTuple):
+    """Peak learning rates of a run.
+
+    Attributes:
+        learning_rate: rate of the backbone.
+        attention_learning_rate: rate of the attention while the whole network learns.
+        head_learning_rate: rate of the head.
+    """
+
+    learning_rate: float
+    attention_learning_rate: float
+    head_learning_rate: float
+
 
 # Least number of epochs of the whole network, even for the largest sets, and greatest number of
 # epochs of a phase, for the smallest sets. Each epoch is scored and saved.
@@ -62,7 +73,7 @@ QUANTILE = 1.645
 def usual(name: str) -> str:
     """Return the default of a rate, in words."""
     tables = (NORM_TRAINS, NORM_FROZEN, FRESH, ADAPTER)
-    trained, frozen, fresh, adapter = (rates[name] for rates in tables)
+    trained, frozen, fresh, adapter = (getattr(rates, name) for rates in tables)
     told = f"by default {trained:g}"
     if frozen != trained:
         told += f", with frozen or no batch normalization {frozen:g}"
@@ -78,7 +89,7 @@ def default_numbers() -> dict[str, object]:
     """
     return {
         "budgets": [asdict(BUDGETS[weights]) for weights in (True, False)],
-        "rates": [FRESH, NORM_TRAINS, NORM_FROZEN, ADAPTER],
+        "rates": [rates._asdict() for rates in (FRESH, NORM_TRAINS, NORM_FROZEN, ADAPTER)],
         "epochs": [LEAST_EPOCHS, MOST_EPOCHS, ADAPTER_STEPS],
         "beside_frozen": BESIDE_FROZEN,
         "near": [NEAR, QUANTILE],

@@ -54,9 +54,10 @@ def augment(
     # A new dictionary, because the layers write into their input.
     data: dict[str, Any] = {"images": images, "bounding_boxes": {"boxes": boxes, "labels": labels}}
     for index, name in enumerate(names):
-        first = (seed + 1000 * index) % 2**31
-        for layer_seed, layer in enumerate(AUGMENTATIONS[name], start=first):
-            data = layer(seed=layer_seed, bounding_box_format=BOX_FORMAT)(data, training=True)
+        first_seed = (seed + 1000 * index) % 2**31
+        for number, make in enumerate(AUGMENTATIONS[name]):
+            layer = make(seed=first_seed + number, bounding_box_format=BOX_FORMAT)
+            data = layer(data, training=True)
     found = {"images": data["images"], **data["bounding_boxes"]}
     images, boxes, labels = (
         np.array(keras.ops.convert_to_numpy(found[name]), "float32")

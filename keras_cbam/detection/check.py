@@ -65,8 +65,8 @@ def check(
     photographs: list[Photograph] = []
     left_out = list(annotated.left_out)
     files = _files(annotated.entries, progress)
-    told = [file.boxes_turned for file in files if isinstance(file, _File)]
-    usually_turned = told.count(True) >= told.count(False)
+    turned = [file.boxes_turned for file in files if isinstance(file, _File)]
+    usually_turned = turned.count(True) >= turned.count(False)
     for entry, file in zip(annotated.entries, files, strict=True):
         if isinstance(file, str):
             left_out.append(LeftOut(entry.where, f"image {entry.path.name}: {file}"))
@@ -82,6 +82,7 @@ def check(
 def _files(entries: Sequence[Entry], progress: Progress) -> list[_File | str]:
     """Return each image's file, or the reason why it cannot be used."""
     for entry in entries:
+        # Unlike `Path.is_file`, this accepts any text as a name.
         if os.path.isfile(entry.path):
             check_name(entry.path)
     files: list[_File | str] = []
@@ -94,7 +95,6 @@ def _files(entries: Sequence[Entry], progress: Progress) -> list[_File | str]:
 
 
 def _file(entry: Entry) -> _File | str:
-    # Unlike `Path.is_file`, this accepts any text as a name.
     if not os.path.isfile(entry.path):
         return "missing"
     if not decodable_mode(entry.path):
@@ -103,12 +103,11 @@ def _file(entry: Entry) -> _File | str:
         turn = orientation(file)
         stored = (file.height, file.width)
     shown = turned_size(stored, turn)
-    if entry.size is None or stored == shown == entry.size:
-        return _File(stored, turn, None)
-    if entry.size in (stored, shown):
-        return _File(stored, turn, entry.size == shown)
-    annotated, found = (f"{width:g}x{height:g}" for height, width in (entry.size, stored))
-    return f"annotated as {annotated} pixels, but it has {found}"
+    if entry.size not in (None, stored, shown):
+        annotated, found = (f"{width:g}x{height:g}" for height, width in (entry.size, stored))
+        return f"annotated as {annotated} pixels, but it has {found}"
+    size_tells = entry.size is not None and stored != shown
+    return _File(stored, turn, entry.size == shown if size_tells else None)
 
 
 def _photograph(

@@ -14,7 +14,7 @@ from keras_cbam.detection.text import brief, is_name
 from keras_cbam.errors import InputError
 
 Row = dict[str, Any]
-# The lists of a file, and whether an object can be in the list.
+# The lists of a file, with the check that the objects of each list must pass.
 LISTS: dict[str, Callable[[Row], bool]] = {
     "images": lambda row: _is_id(row.get("id")) and _is_file_name(row.get("file_name")),
     "annotations": lambda row: True,
@@ -145,12 +145,13 @@ def _box(row: Row, names: Mapping[Any, str]) -> RawBox | str:
 
 def _corners(bbox: Any) -> tuple[float, float, float, float] | None:
     """Return left, top, right and bottom from COCO's left, top, width and height."""
-    if not isinstance(bbox, list) or not all(type(value) in (int, float) for value in bbox):
+    if not isinstance(bbox, list) or len(bbox) != 4:
+        return None
+    if not all(type(value) in (int, float) for value in bbox):
         return None
     try:
         left, top, width, height = map(float, bbox)
-    # They are not four, or too large.
-    except (ValueError, OverflowError):
+    except OverflowError:
         return None
     return left, top, left + width, top + height
 

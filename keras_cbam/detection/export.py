@@ -138,7 +138,7 @@ def export_detector(
     def judge(
         name: str, precision: str, outputs: dict[str, np.ndarray], reference: dict[str, np.ndarray]
     ) -> list[str]:
-        if not ours:
+        if KERAS not in agreements:
             ours.extend(predictor.decode(reference, photographs))
             compare(KERAS, "float32", ours)
         compare(name, precision, predictor.decode(outputs, photographs))
@@ -180,7 +180,12 @@ def _companions(
     """Return the further files of an export: the name of each, and the function that writes it."""
     decoding = predictor.decoding._asdict()
     settings = {"classes": list(classes), "outputs": list(OUTPUTS), "decoding": decoding}
-    settings_text = json.dumps(settings, indent=2) + "\n"
+
+    def write_settings(path: Path) -> None:
+        path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+    def write_anchors(path: Path) -> None:
+        np.save(path, predictor.anchors)
 
     def write_table(path: Path) -> None:
         rows = (COLUMNS, ["---"] * len(COLUMNS), *table(agreements))
@@ -188,8 +193,8 @@ def _companions(
         path.write_text(text, encoding="utf-8")
 
     return {
-        "anchors.npy": partial(np.save, arr=predictor.anchors),
+        "anchors.npy": write_anchors,
         "decoder.py": partial(shutil.copyfile, decoder.__file__),
         "detections.md": write_table,
-        "detector.json": partial(Path.write_text, data=settings_text, encoding="utf-8"),
+        "detector.json": write_settings,
     }

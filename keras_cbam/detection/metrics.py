@@ -7,13 +7,22 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from keras_cbam.detection.annotations import Photograph
 from keras_cbam.detection.decoder import Detections
 from keras_cbam.errors import require
 
 # Names of the metrics, and their positions in COCOeval's summary.
-NAMES = ("mAP", "mAP50", "mAP75", "mAP small", "mAP medium", "mAP large", "mAR")
-SUMMARY = dict(zip(NAMES, (0, 1, 2, 3, 4, 5, 8), strict=True))
+SUMMARY = {
+    "mAP": 0,
+    "mAP50": 1,
+    "mAP75": 2,
+    "mAP small": 3,
+    "mAP medium": 4,
+    "mAP large": 5,
+    "mAR": 8,
+}
 
 
 def coco_metrics(
@@ -48,7 +57,8 @@ def coco_metrics(
     # pycocotools prints its progress to standard output.
     with contextlib.redirect_stdout(io.StringIO()):
         sides = []
-        truth, results = _rows(photographs, "iscrowd", "crowd"), _rows(found, "score", "scores")
+        truth = _rows(photographs, "iscrowd", [image.crowd for image in photographs])
+        results = _rows(found, "score", [each.scores for each in found])
         for annotations in (truth, results):
             side = COCO()
             side.dataset = {
@@ -77,12 +87,17 @@ def _known(value: Any) -> float | None:
 
 
 def _rows(
-    images: Sequence[Photograph | Detections], key: str, attribute: str
+    images: Sequence[Photograph | Detections], key: str, values_of: Sequence[np.ndarray]
 ) -> list[dict[str, Any]]:
-    """Return a row in COCO's format for each box, with its value of `attribute` as `key`."""
+    """Return a row in COCO's format for each box, with a value of the box as `key`.
+
+    Args:
+        images: the true or the detected boxes of each image.
+        key: `"score"` or `"iscrowd"`.
+        values_of: the values of the boxes of each image.
+    """
     rows: list[dict[str, Any]] = []
-    for number, image in enumerate(images):
-        values = getattr(image, attribute)
+    for number, (image, values) in enumerate(zip(images, values_of, strict=True)):
         for box, label, value in zip(image.boxes, image.labels, values, strict=True):
             left, top, right, bottom = (float(side) for side in box)
             width, height = right - left, bottom - top

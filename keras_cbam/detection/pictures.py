@@ -62,8 +62,8 @@ def side_by_side(
             axes.imshow(pixels, extent=(0, width, height, 0))
             axes.set_axis_off()
         sure = each.scores >= threshold
-        for box, score, label in zip(*(part[sure] for part in each), strict=True):
-            _draw(row[0], box, label, f"{score:.2f}")
+        for index in np.flatnonzero(sure):
+            _draw(row[0], each.boxes[index], each.labels[index], f"{each.scores[index]:.2f}")
         title = f"{image.path.name}: {sure.sum()} found at {threshold:g}"
         row[0].set_title(title, fontsize=8, **PLAIN)
         if truth:
@@ -97,8 +97,8 @@ def _draw(axes: Any, box: np.ndarray, label: int, text: str, *, dashed: bool = F
     from matplotlib.patches import Rectangle
 
     left, top, right, bottom = box
-    style: dict[str, Any] = {"fill": False, "color": _color(label), "ls": "--" if dashed else "-"}
-    axes.add_patch(Rectangle((left, top), right - left, bottom - top, **style))
+    size, line = (right - left, bottom - top), "--" if dashed else "-"
+    axes.add_patch(Rectangle((left, top), *size, fill=False, color=_color(label), ls=line))
     if text:
         axes.text(left + 1, top + 2, text, color=_color(label), fontsize=5, va="top")
 

@@ -64,8 +64,8 @@ def detector_use(
         f"attention{'' if used else ' is not used'}: without it mAP goes from {mean_ap:.1%} to "
         f"{without:.1%}; {matter} of {len(use.gates)} gates matter"
     )
-    changed = {"used": used, "sentence": sentence, "mAP": mean_ap, "mAP_without": without}
-    return {**use.record(), **changed}
+    summary = {"used": used, "sentence": sentence, "mAP": mean_ap, "mAP_without": without}
+    return {**use.record(), **summary}
 
 
 def _answers(outputs: Any) -> Any:

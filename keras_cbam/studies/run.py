@@ -156,6 +156,7 @@ def execute(
     )
     history = loop.run(callbacks)
     probabilities = scorer.probabilities(folder.val)
+    attention = measure_use(scorer, folder.val, steps)
     result = Result(
         **scores(probabilities, folder.val.labels),
         correct=told_right(probabilities, folder.val.labels),
@@ -163,7 +164,7 @@ def execute(
         multiply_adds=sum(multiply_adds(scorer.model).values()),
         seconds=time.monotonic() - start,
         history=history,
-        attention=measure_use(scorer, folder.val, steps),
+        attention=attention,
     )
     if processes.first:
         _write(run, result, directory / RESULT)

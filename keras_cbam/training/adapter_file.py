@@ -117,7 +117,8 @@ def describe(layer: keras.layers.Layer) -> Configuration:
         )
     config = {k: v for k, v in layer.get_config().items() if not k.endswith(LEFT_OUT)}
     config["dtype"] = layer.dtype_policy.name
-    with refused(f"Layer {layer.name} cannot be in an adapter: "):
+    what = f"Layer {layer.name} cannot be in an adapter: "
+    with refused(what, only=(ValueError,), told=str):
         _check_config(config, None)
     return {"class_name": name, "config": config}
 

@@ -34,12 +34,13 @@ def check_attention(
         )
     if points is not None:
         check_choice("points", points, NAMED_POINTS)
-    for what, given in (
-        ("Points are", points),
-        ("A learning rate of the attention is", learning_rate),
-    ):
-        if name == "none" and given is not None:
-            raise InputError(f"{what} for a network with attention. Received: attention none")
+    if name == "none" and points is not None:
+        raise InputError("Points are for a network with attention. Received: attention none")
+    if name == "none" and learning_rate is not None:
+        raise InputError(
+            "A learning rate of the attention is for a network with attention. Received: "
+            "attention none"
+        )
 
 
 def build_classifier(

@@ -37,7 +37,8 @@ def check_run(config: FineTuneConfig, resume: bool, processes: Processes) -> Non
         )
     if config.batch_norm == "recalibrate" and processes.count > 1:
         raise InputError("Batch norm recalibrate is for one process. Expected train or frozen.")
-    check_share("a batch norm momentum", config.batch_norm_momentum or 0.0)
+    if config.batch_norm_momentum is not None:
+        check_share("a batch norm momentum", config.batch_norm_momentum)
     if config.epochs == 0 and (config.learning_rate, config.batch_norm) != (None, None):
         raise InputError(
             "A learning rate and the batch normalization of the backbone are for a run that trains "

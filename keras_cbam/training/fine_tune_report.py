@@ -76,9 +76,10 @@ def run_record(
 
 def _learned_rates(config: FineTuneConfig) -> dict[str, float]:
     """Return the peak learning rate, in the last phase, of each group that learned."""
-    if not config.phases():
+    phases = list(config.phases())
+    if not phases:
         return {}
-    *_, phase = config.phases()
+    phase = phases[-1]
     recipe = config.recipe(phase)
     rates = {"backbone": recipe.learning_rate, **recipe.group_rates}
     learned = {"backbone": phase == WHOLE_PHASE, "attention": config.attention != "none"}

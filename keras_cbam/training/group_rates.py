@@ -52,8 +52,10 @@ def _of_attention(layer: keras.layers.Layer) -> dict[int, str]:
     """Return the group of each variable of the attention in a layer, by the variable's id."""
     inside = [each for each in layers_inside(layer) if isinstance(each, Refinement)]
     groups = {id(v): "attention" for each in inside for v in each.trainable_variables}
-    gates = [each for each in inside if isinstance(each, ChannelAttention)]
-    return {**groups, **{id(gate.squeeze.kernel): "squeeze" for gate in gates}}
+    for each in inside:
+        if isinstance(each, ChannelAttention):
+            groups[id(each.squeeze.kernel)] = "squeeze"
+    return groups
 
 
 def group_scales(

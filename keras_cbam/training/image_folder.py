@@ -196,13 +196,13 @@ def _readable(
     _check_classes(found, modes.get)
     sets = []
     for root in folders:
-        labels = {
-            path: label
-            for label, name in enumerate(classes)
-            for path in found[root / name].images
-            if modes[path]
-        }
-        sets.append(ImageSet(tuple(labels), np.asarray(list(labels.values()), "int32")))
+        kept: list[Path] = []
+        labels: list[int] = []
+        for label, name in enumerate(classes):
+            good = [path for path in found[root / name].images if modes[path]]
+            kept += good
+            labels += [label] * len(good)
+        sets.append(ImageSet(tuple(kept), np.asarray(labels, "int32")))
     undecodable = [path for path in paths if not modes[path]]
     unread = [path for files in found.values() for path in files.unread]
     return sets, (*undecodable, *unread), tuple(p for p in paths if is_deep(modes[p] or ""))

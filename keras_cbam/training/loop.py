@@ -212,7 +212,7 @@ class TrainingLoop:
         elif index > self.position["stage"]:
             self.position.update(stage=index, epoch=0, batch=0)
         for epoch in range(self.position["epoch"], stage.epochs):
-            watch = _Watch(self)
+            state = _EpochState(self)
             # Call Keras's own `fit`: that of KerasHub takes no `PyDataset`.
             logs = keras.Model.fit(
                 self.model,
@@ -220,21 +220,21 @@ class TrainingLoop:
                 initial_epoch=epoch,
                 epochs=epoch + 1,
                 shuffle=False,
-                callbacks=[watch, *callbacks],
+                callbacks=[state, *callbacks],
                 verbose=0,
             ).history
             _average(self.model)
-            self._end_epoch(stage, epoch, {name: float(logs[name][-1]) for name in logs}, watch)
+            self._end_epoch(stage, epoch, {name: float(logs[name][-1]) for name in logs}, state)
         _average(self.model)
 
-    def _end_epoch(self, stage: Stage, epoch: int, logs: Scores, watch: _Watch) -> None:
+    def _end_epoch(self, stage: Stage, epoch: int, logs: Scores, state: _EpochState) -> None:
         scores = self.score() if self.score else {}
         history = self.position["history"]
         if scores:
             self._keep_best(len(history) + 1, scores)
         held_out = {f"{SELECTION}{name}": value for name, value in scores.items()}
         history.append({"phase": stage.name, "epoch": epoch + 1, **logs, **held_out})
-        watch.put_back()
+        state.put_back()
         self.position.update(epoch=epoch + 1, batch=0)
         self.save_state(0)
 
@@ -261,7 +261,7 @@ class TrainingLoop:
             save_arrays(self.best_path, self.model.get_weights(), {"epoch": epoch, **scores})
 
 
-class _Watch(keras.callbacks.Callback):
+class _EpochState(keras.callbacks.Callback):
     """Saves the state of a loop in an epoch, and keeps the values that `fit` overwrites.
 
     The state is saved every `checkpoint_seconds` seconds, so that a kill costs no more than that.
@@ -275,30 +275,32 @@ class _Watch(keras.callbacks.Callback):
         self.first_batch = loop.position["batch"]
         running = loop.model.metrics_variables if self.first_batch else []
         self.running_metrics = [variable.numpy() for variable in running]
-        self.trained: list[np.ndarray] = []
+        self.weights_as_trained: list[np.ndarray] = []
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         # `fit` has just reset the metrics.
         if self.running_metrics:
             assign(self.model.metrics_variables, self.running_metrics)
-        self.saved = time.monotonic()
+        self.saved_at = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         # The loop saves the end of the epoch together with its scores.
         last = batch + 1 == self.params["steps"]
-        if not last and time.monotonic() - self.saved >= self.loop.checkpoint_seconds:
+        if not last and time.monotonic() - self.saved_at >= self.loop.checkpoint_seconds:
             self.loop.save_state(self.first_batch + batch + 1)
-            self.saved = time.monotonic()
+            self.saved_at = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if averages(self.model.optimizer):
             state_variables(self.model)
-            self.trained = [variable.numpy() for variable in self.model.trainable_variables]
+            self.weights_as_trained = [
+                variable.numpy() for variable in self.model.trainable_variables
+            ]
 
     def put_back(self) -> None:
         """Restore the trained weights, to go on training from them."""
-        if self.trained:
-            assign(self.model.trainable_variables, self.trained)
+        if self.weights_as_trained:
+            assign(self.model.trainable_variables, self.weights_as_trained)
 
 
 def _average(model: keras.Model) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 from keras_cbam.surgery.gate_switch import model_gates
@@ -24,7 +23,9 @@ LEAST, MOST = 96, 256
 
 
 def measure_use(scorer: Scorer, images: ImageSet, steps: int) -> dict[str, Any] | None:
-    """Measure the use of attention on an evenly spaced subset of `images`, in each process.
+    """Measure the use of attention on an evenly spaced subset of `images`.
+
+    If several processes train together, each of them measures all of it.
 
     Args:
         scorer: the scorer of a classifier.
@@ -42,9 +43,11 @@ def measure_use(scorer: Scorer, images: ImageSet, steps: int) -> dict[str, Any] 
     affordable = int(SHARE * RUNS_A_STEP * steps / gates) * scorer.batch_size
     batches = scorer.batches(images.take(evenly_spaced(len(images), MOST_IMAGES)))
     per_gate = min(max(affordable, LEAST), MOST)
-    with on_its_own(), suppress(NotFiniteError):
-        return attention_use(scorer.model, batches, images_per_gate=per_gate).record()
-    return None
+    with on_its_own():
+        try:
+            return attention_use(scorer.model, batches, images_per_gate=per_gate).record()
+        except NotFiniteError:
+            return None
 
 
 def use_lines(use: dict[str, Any]) -> list[str]:

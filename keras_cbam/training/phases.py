@@ -30,8 +30,8 @@ def compile_phase(model: keras.Model, phase: str, config: FineTuneConfig, steps:
             layer.trainable = layer not in frozen
     else:
         freeze_backbone(model, head=[HEAD])
+    momentum = config.batch_norm_momentum
     for norm in batch_norms(model):
         # Repeated calls set the same value.
-        given = config.batch_norm_momentum
-        norm.momentum = min(SHORT_MOMENTUM, norm.momentum) if given is None else given
+        norm.momentum = min(SHORT_MOMENTUM, norm.momentum) if momentum is None else momentum
     compile_model(model, config.recipe(phase), steps, group_variables(model, [HEAD]))

@@ -102,10 +102,9 @@ def explain(
     shown = predicted if class_index is None else np.broadcast_to(class_index, len(pixels))
     heat = METHODS[method](model, inputs, class_index=shown, layer=layer, batch_size=batch_size)
     maps = attention_maps(model, inputs, batch_size=batch_size)
-    colors = np.broadcast_to(pixels, (*pixels.shape[:3], 3)).round().clip(0, 255).astype("uint8")
     return [
         Explanation(
-            image=colors[i],
+            image=_colors(pixels[i]),
             predicted=names[predicted[i]],
             probability=float(scores[i, predicted[i]]),
             shown=names[shown[i]],
@@ -117,6 +116,12 @@ def explain(
         )
         for i in range(len(pixels))
     ]
+
+
+def _colors(pixels: np.ndarray) -> np.ndarray:
+    """Return one image, in color or gray, as `(height, width, 3)` uint8."""
+    three = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+    return three.round().clip(0, 255).astype("uint8")
 
 
 def _check_weights(model: keras.Model) -> None:

@@ -150,5 +150,6 @@ def _blurred(images: np.ndarray, axes: tuple[int, int]) -> np.ndarray:
         kernel /= kernel.sum()
         widths = [(reach, reach) if a == axis else (0, 0) for a in range(4)]
         padded = np.pad(images, widths, mode="edge")
+        # The last axis of the view is the window.
         images = sliding_window_view(padded, len(kernel), axis) @ kernel.astype("float32")
     return images

@@ -46,13 +46,13 @@ def kept(
         key: everything that the function depends on, apart from the model and its arguments.
         make: returns a probe of the model, and the function of tensors.
     """
-    key = (key, repr([_description(layer) for _, layer in walk(model, has_graph)]))
+    whole_key = (key, repr([_description(layer) for _, layer in walk(model, has_graph)]))
     found = _KEPT.setdefault(model, {}).get(kind)
-    if found and found.key == key and found.probe.mirrors(model):
+    if found and found.key == whole_key and found.probe.mirrors(model):
         found.probe.refresh()
         return found
     probe, function = make()
-    _KEPT[model][kind] = Kept(key, probe, compiled(function, probe.model.variables))
+    _KEPT[model][kind] = Kept(whole_key, probe, compiled(function, probe.model.variables))
     return _KEPT[model][kind]
 
 

@@ -82,8 +82,8 @@ def comparison(explanations: Mapping[str, Sequence[Explanation]], titles: Sequen
         the class stands below each picture.
     """
     rows, columns = len(titles), 1 + len(explanations)
-    size = (TILE * columns + 0.2, (TILE + 0.3) * rows + 0.3)
-    figure, grid = grid_of_axes(rows, columns, *size)
+    width, height = TILE * columns + 0.2, (TILE + 0.3) * rows + 0.3
+    figure, grid = grid_of_axes(rows, columns, width, height)
     grid[0, 0].set_title("image", fontsize=9)
     for column, (name, found) in enumerate(explanations.items(), start=1):
         grid[0, column].set_title(name, fontsize=9, **PLAIN)

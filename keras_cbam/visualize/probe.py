@@ -47,11 +47,12 @@ class Probe:
 
     Attributes:
         model: the copy.
-        tap: the tap.
+        tap: the tap. Without a layer it is not part of the copy.
         places: height and width of feature maps, by address. Functions of a probe store them here.
     """
 
     def __init__(self, model: keras.Model, layer: keras.layers.Layer | None = None):
+        # The copier calls the tap once for each use of the layer.
         self.tap = Tap(name=f"{layer.name}_tap" if layer else None)
         self.places: dict[str, tuple[int, int]] = {}
         addresses = {id(each): address for address, each in walk(model, has_graph)}
@@ -79,7 +80,7 @@ class Probe:
         self._variables = list(copier.variables.values())
 
     def __call__(self, inputs: Any) -> Any:
-        """Run the copy in inference mode.
+        """Run the copy, of a tapped layer, in inference mode.
 
         Raises:
             ValueError: if the tap did not run exactly once, for example because a nested model is

@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_cbam.errors import require
 from keras_cbam.surgery.gates import attention_gates
 from keras_cbam.visualize.gate_colors import draw_gates, range_text
 from keras_cbam.visualize.grids import grid_of_axes, last_of_each_size, shortened
@@ -29,6 +30,7 @@ def draw_spatial_gates(
         titles: one line for each image.
         path: path of the picture. The suffix decides the format, such as `.png`.
     """
+    require("matplotlib")
     found = attention_gates(model, images)
     maps = {name: kinds["spatial"][..., 0] for name, kinds in found.items() if "spatial" in kinds}
     layers = last_of_each_size({name: gates.shape[1:] for name, gates in maps.items()})

@@ -91,7 +91,7 @@ def test_the_class_shown(folder, tmp_path, monkeypatch, method):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"images": ["nowhere"]}, r"Expected a folder of images. No folder at: .*nowhere"),
+        ({"images": ["nowhere"]}, r"Expected images and folders of images. Nothing at: .*nowhere"),
         ({"images": ["images/red/broken.jpg"]}, "None of the images can be decoded"),
         ({"class_name": "green"}, "Expected a class of blue, red, or a number below 2"),
         ({"class_name": "2"}, "Expected a class of blue, red, or a number below 2"),
