@@ -62,7 +62,7 @@ def publish(staging: Path, directory: Path, names: list[str]) -> None:
     replaced = _ours(directory)
     with atomic_path(directory / JOURNAL) as path:
         listed = [{"name": name} for name in sorted({*replaced, *names})]
-        companions = _listed(directory)[1]
+        _, companions = _listed(directory)
         for name in set(names) - set(KNOWN):
             companions.setdefault(name, set()).add(size_and_hash(_staged(staging, name))[1])
         hashes = {name: sorted(found) for name, found in companions.items()}

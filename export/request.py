@@ -170,7 +170,9 @@ def choose(
         (formats, FORMATS, "a format"),
         (precisions, PRECISIONS, "a precision"),
     ):
-        for name in given or ("none",):
+        if not given:
+            raise InputError(f"Expected {what} of {', '.join(known)}. Received: none")
+        for name in given:
             check_choice(what, name, known)
     chosen = [a for a in ARTIFACTS if a.format in formats and a.precision in precisions]
     if not chosen:

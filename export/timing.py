@@ -82,7 +82,8 @@ def time_artifacts(
         )
     runtimes: dict[str, str] = {}
     for name, base in bases.items():
-        runtimes |= dict.fromkeys((str(base), str(directory / name)), ours[name])
+        for path in (base, directory / name):
+            runtimes[str(path)] = ours[name]
     for runtime in set(runtimes.values()):
         require_runtime(runtime)
     asked = json.dumps({"threads": threads, "runs": runs, "files": list(runtimes.items())})

@@ -82,13 +82,13 @@ def run_in_child(
         RuntimeFailure: if the child takes too long, or fails in another way. The message is then
             the last line that the child wrote.
     """
-    with tempfile.TemporaryDirectory(dir=folder) as own, tempfile.TemporaryFile() as told:
-        results = Path(own) / "results.npz"
+    with tempfile.TemporaryDirectory(dir=folder) as scratch, tempfile.TemporaryFile() as told:
+        results = Path(scratch) / "results.npz"
         given = []
         for index, argument in enumerate(arguments):
             if isinstance(argument, dict):
-                save_arrays(Path(own) / f"argument{index}.npz", argument)
-                argument = Path(own) / f"argument{index}.npz"
+                save_arrays(Path(scratch) / f"argument{index}.npz", argument)
+                argument = Path(scratch) / f"argument{index}.npz"
             given.append(str(argument))
         command = [sys.executable, "-P", "-c", _START, str(_EXPORT), module]
         process = subprocess.Popen(
@@ -96,8 +96,8 @@ def run_in_child(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=told,
-            # The folder is removed even if the child is killed.
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "TMPDIR": own},
+            # Files that the child leaves there are removed even if it is killed.
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "TMPDIR": scratch},
             # At a limit its whole session is ended. Without a limit, Ctrl-C ends both processes.
             start_new_session=limits.seconds is not None,
         )

@@ -112,7 +112,7 @@ def _convolutions_of_two_maps(shapes: Shapes) -> Any:
         kernels = [_values(of_a), _values(of_b)]
         if any(each is None or each.shape[:2] != (1, 1) for each in kernels):
             return False
-        return kernels[0].shape == kernels[1].shape and _alike(shapes, (a, first), (b, second))
+        return kernels[0].shape == kernels[1].shape and _alike(shapes, a, first, b, second)
 
     def replacement(op: Any, a: Any, b: Any, of_a: Any, of_b: Any, first: Any, **_: Any) -> Any:
         kernel = np.concatenate([_values(of_a), _values(of_b)], axis=1)
@@ -126,8 +126,8 @@ def _same_convolution_twice(shapes: Shapes) -> Any:
     """Rewrite the sum of two outputs of a convolution as the convolution of the sum of its inputs.
 
     Its bias counts twice. Channel attention applies its MLP to each of its pools and adds the
-    results, so the last layer of the MLP is such a convolution. A bias of zeros has been removed
-    before.
+    results, so the last layer of the MLP is such a convolution. tf2onnx removes a bias of
+    zeros, so there may be a bias or none.
     """
 
     def pattern(op: Any, a: Any, b: Any, kernel: Any) -> Any:
@@ -136,11 +136,13 @@ def _same_convolution_twice(shapes: Shapes) -> Any:
     def alike(context: Any, a: Any, b: Any, first: Any, second: Any, **_: Any) -> bool:
         if _bias(first) is None or _bias(second) is None:
             return False
-        return _alike(shapes, (a, first), (b, second))
+        return _alike(shapes, a, first, b, second)
 
     def replacement(op: Any, a: Any, b: Any, kernel: Any, first: Any, second: Any, **_: Any) -> Any:
+        inputs = [op.Add(a, b), kernel]
         bias = _bias(first) + _bias(second)
-        inputs = [op.Add(a, b), kernel, *([_constant(op, bias)] if bias.ndim else [])]
+        if bias.any():
+            inputs.append(_constant(op, bias))
         return op.Conv(*inputs, **_attributes(first))
 
     return _rule(pattern, replacement, alike)
@@ -185,13 +187,15 @@ def _known(shapes: Shapes, x: Any) -> list[int] | None:
     return shape if len(shape) == 4 and 0 not in shape[1:] else None
 
 
-def _alike(shapes: Shapes, *convolved: tuple[Any, Any]) -> bool:
-    """Tell whether two convolutions have the same attributes, and maps of the same known shape.
+def _alike(shapes: Shapes, a: Any, first: Any, b: Any, second: Any) -> bool:
+    """Tell whether the convolutions of two maps are alike: in attributes, and in known shape.
 
-    Then neither map is broadcast. Each argument is a map and its convolution.
+    Then neither map is broadcast.
     """
-    one, other = ((_known(shapes, x), _attributes(convolution)) for x, convolution in convolved)
-    return one[0] is not None and one == other
+    shape = _known(shapes, a)
+    if shape is None or shape != _known(shapes, b):
+        return False
+    return _attributes(first) == _attributes(second)
 
 
 def _rule(pattern: Any, replacement: Any, condition: Any) -> Any:

@@ -51,22 +51,21 @@ class Parity:
 
     def misses(self, tolerance: Tolerance) -> list[str]:
         """Return the bounds of `tolerance` that this output misses, as text."""
-        sqnr = tolerance.sqnr if self._asks_sqnr() else None
-        scale = max(1.0, self.magnitude)
-        # The last column is the unit in which the tolerance gives the bound.
+        error, drop = tolerance.largest_error, tolerance.accuracy_drop
+        error = None if error is None else error * max(1.0, self.magnitude)
+        change = None if drop is None else -drop
         checks = (
-            ("largest error", self.largest_error, "<=", tolerance.largest_error, scale),
-            (AGREEMENTS[self.judge], self.agreement, ">=", tolerance.agreement, 1),
-            ("SQNR", self.sqnr, ">=", sqnr, 1),
-            ("accuracy change", self.accuracy_change, ">=", tolerance.accuracy_drop, -1),
+            ("largest error", self.largest_error, "<=", error),
+            (AGREEMENTS[self.judge], self.agreement, ">=", tolerance.agreement),
+            ("SQNR", self.sqnr, ">=", tolerance.sqnr if self._asks_sqnr() else None),
+            ("accuracy change", self.accuracy_change, ">=", change),
         )
         if not np.isfinite(self.largest_error):
             return [f"{self.output}: values that are not finite, where Keras's are"]
         missed = []
-        for what, value, sign, given, unit in checks:
-            if value is None or given is None:
+        for what, value, sign, bound in checks:
+            if value is None or bound is None:
                 continue
-            bound = given * unit
             # The margin absorbs the rounding of shares, so that they compare like their counts.
             within = value <= bound if sign == "<=" else value >= bound - 1e-9
             if not within:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from itertools import chain
 
 from keras_cbam.errors import InputError
 
@@ -58,7 +57,10 @@ def operations_of(
     Raises:
         InputError: if a chosen layer has no operation.
     """
-    inside = {operation: {*chain(*owners(operation, layers))} for operation in operations}
+    inside = {
+        operation: {name for names in owners(operation, layers) for name in names}
+        for operation in operations
+    }
     found = []
     for layer in chosen:
         of_it = [operation for operation, names in inside.items() if layer in names]

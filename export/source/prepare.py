@@ -138,23 +138,27 @@ def _wrapped(model: keras.Model, example: list[np.ndarray] | None) -> keras.Mode
     shapes = [tuple(tensor.shape) for tensor in inputs]
     what = f"Model {model.name} cannot be called on inputs of shape {shapes}: "
     with refused(what, passing=(InputError,), told=error_type):
-        return keras.Model(given, model(given), name=model.name)
+        outputs = model(given)
+    return keras.Model(given, outputs, name=model.name)
 
 
-def _names(structure: Any, layers: list[str], default: str) -> tuple[str, ...]:
-    """Return names: dictionary keys or else layer names, and `default` for automatic names.
+def _names(structure: Any, given: list[str], default: str) -> tuple[str, ...]:
+    """Return unique names of tensors. A name that has occurred before gets a number.
 
-    They are unique: a name that has occurred before gets a number.
+    Args:
+        structure: the tensors. One in a dictionary is named by its keys.
+        given: the names that the tensors have.
+        default: the name in place of one that Keras made.
     """
     paths = [path for path, _ in keras.tree.flatten_with_path(structure)]
     many = len(paths) > 1
     found: list[str] = []
-    for index, (path, layer) in enumerate(zip(paths, layers, strict=True)):
-        keyed = any(isinstance(key, str) for key in path)
-        fallback = f"{default}_{index}" if many else default
-        name = "_".join(map(str, path)) if keyed else layer
-        plain = re.sub(r"[^\w.]", "_", name, flags=re.ASCII)
-        name = fallback if _AUTOMATIC.match(name) else plain
+    for index, (path, name) in enumerate(zip(paths, given, strict=True)):
+        if any(isinstance(key, str) for key in path):
+            name = "_".join(map(str, path))
+        if _AUTOMATIC.match(name):
+            name = f"{default}_{index}" if many else default
+        name = re.sub(r"[^\w.]", "_", name, flags=re.ASCII)
         numbered = (f"{name}_{count}" for count in range(1, len(paths) + 1))
         found.append(name if name not in found else next(n for n in numbered if n not in found))
     return tuple(found)

@@ -40,20 +40,20 @@ def write(precision: str, serving: Serving, path: Path) -> list[str]:
         path: path of the file.
     """
     graph = twin(serving) if precision == "float32" else convert(serving, precision)
-    notes = _corrected(serving, graph, precision) if precision in INTEGER_WEIGHTS else []
+    notes = _correct(serving, graph, precision) if precision in INTEGER_WEIGHTS else []
     lower(graph, serving.options.target)
     path.write_bytes(packed_with_metadata(graph, serving.metadata))
     return notes
 
 
-def _corrected(serving: Serving, graph: Graph, precision: str) -> list[str]:
+def _correct(serving: Serving, graph: Graph, precision: str) -> list[str]:
     """Correct a graph with integer weights by means of the float32 graph, and return notes."""
-    exact, notes = twin(serving), []
+    float_twin, notes = twin(serving), []
     separate_biases(graph)
     if precision == "dynamic":
-        float_depthwise(graph, exact)
+        float_depthwise(graph, float_twin)
     else:
-        if raised := repair_scales(graph, exact):
+        if raised := repair_scales(graph, float_twin):
             notes = [f"{len(raised)} scales next to zero were raised"]
         if zero := zero_scales(graph):
             raise InputError(
@@ -61,10 +61,10 @@ def _corrected(serving: Serving, graph: Graph, precision: str) -> list[str]:
                 f"The first is {zero[0]}. Calibrate on more varied images."
             )
     if not serving.representative:
-        return ["no bias was corrected: there is no calibration set"]
+        return [*notes, "no bias was corrected: there is no calibration set"]
     samples = next(serving.calibration_samples(IMAGES))
     with refused("LiteRT does not run the float32 graph: ", only=(RuntimeFailure,), told=str):
-        correct_biases(graph, exact, float32(serving), samples, serving.scratch)
+        correct_biases(graph, float_twin, float32(serving), samples, serving.scratch)
     return notes
 
 
@@ -112,7 +112,7 @@ def convert(serving: Serving, precision: str) -> Graph:
                 content = _with_float_layers(serving, converter)
             else:
                 content = converter.convert()
-    graph = Graph(content)
+            graph = Graph(content)
     name_as_signature(graph)
     return graph
 
@@ -126,8 +126,8 @@ def _with_float_layers(serving: Serving, converter: Any) -> bytes:
     import tensorflow as tf
 
     # The operations of the float32 graph have the same names.
-    exact = twin(serving)
-    names = [exact.name(int(operation.outputs[0])) for _, operation in exact.operations()]
+    graph = twin(serving)
+    names = [graph.name(int(operation.outputs[0])) for _, operation in graph.operations()]
     kept = operations_of(serving.options.float_layers, serving.layer_names(), names)
     options = tf.lite.experimental.QuantizationDebugOptions(denylisted_nodes=kept)
     debugger = tf.lite.experimental.QuantizationDebugger(converter=converter, debug_options=options)

@@ -135,7 +135,7 @@ class Graph:
         """Replace the scales of a quantized tensor."""
         self.tensors[tensor].quantization.scale = np.array(scales, "float32").reshape(-1)
 
-    def within_channels(self, tensor: int) -> tuple[int, ...]:
+    def axes_within_a_channel(self, tensor: int) -> tuple[int, ...]:
         """Return the axes of a weight other than the one that its scales belong to."""
         channels = int(self.tensors[tensor].quantization.quantizedDimension)
         return tuple(axis for axis in range(len(self.shape(tensor))) if axis != channels)
@@ -173,7 +173,7 @@ class Graph:
     def real_values(self, tensor: int) -> np.ndarray:
         """Return the values of a quantized weight in real units, as float64."""
         scales = self.scales(tensor).astype("float64")
-        return self.values(tensor) * np.expand_dims(scales, self.within_channels(tensor))
+        return self.values(tensor) * np.expand_dims(scales, self.axes_within_a_channel(tensor))
 
     def own_buffer(self, tensor: int) -> None:
         """Give a constant a buffer that no other tensor reads."""

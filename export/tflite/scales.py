@@ -168,7 +168,9 @@ def _smallest(graph: Graph, twin: Graph, ours: Weighted, theirs: Weighted, step:
     # Weights of the float file, because the converter may have spoiled those of the integer file.
     weights = np.abs(twin.values(theirs.weights).astype("float64"))
     limits = np.iinfo(graph.dtype(ours.features))
-    largest = step * (limits.max - limits.min) * weights.sum(graph.within_channels(ours.weights))
+    largest = (
+        step * (limits.max - limits.min) * weights.sum(graph.axes_within_a_channel(ours.weights))
+    )
     if theirs.bias >= 0:
         largest = largest + np.abs(twin.values(theirs.bias))
     return max(
@@ -185,7 +187,7 @@ def _quantize_anew(graph: Graph, twin: Graph, readers: Pairs) -> None:
     """Quantize weights as symmetric int8, and the biases of the operations that share them."""
     ours, theirs = readers[0]
     weights = twin.values(theirs.weights).astype("float64")
-    within = graph.within_channels(ours.weights)
+    within = graph.axes_within_a_channel(ours.weights)
     scales = np.abs(weights).max(within) / 127
     # A channel with negligible weights gets a usable scale, because its bias depends on it.
     scales = np.maximum(scales, (scales.max() / LARGEST_RATIO) or 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import typer
 from rich import box
@@ -12,6 +13,8 @@ from keras_cbam.cli.terminal import errors, out, table_of
 from keras_cbam.export import Report, VerificationError
 from keras_cbam.export.proof.report import COLUMNS, DELEGATION_COLUMNS
 
+# The style of the tables, for rich.
+STYLE: dict[str, Any] = {"box": box.SIMPLE_HEAD, "padding": 0, "show_edge": False}
 # The smallest terminal width at which a column is shown. The file name tells the precision, too.
 NARROWEST = {"size": 96, "precision": 120}
 
@@ -43,13 +46,4 @@ def show(report: Report) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table."""
-    table = table_of(
-        columns,
-        rows,
-        text_columns=len(columns),
-        title=title,
-        box=box.SIMPLE_HEAD,
-        padding=0,
-        show_edge=False,
-    )
-    out.print(table)
+    out.print(table_of(columns, rows, text_columns=len(columns), title=title, **STYLE))

@@ -44,15 +44,12 @@ def run(config: FineTuneConfig, processes: Processes, *, resume: bool = False) -
     from keras_cbam.cli.epoch_progress import EpochProgress
     from keras_cbam.training import fine_tune
 
-    with (
-        progress_bar(disable=not processes.first) as bar,
-        counting(bar, "images checked") as update,
-    ):
+    with progress_bar(disable=not processes.first) as bar, counting(bar, "images checked") as tell:
         return fine_tune(
             config,
             resume=resume,
             callbacks=[EpochProgress(bar)] if processes.first else [],
-            progress=update,
+            progress=tell,
             processes=processes,
         )
 

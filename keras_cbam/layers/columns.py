@@ -7,16 +7,16 @@ from typing import Any
 
 from keras import ops
 
-# The columns that are computed at a time.
+# How many columns are computed at a time.
 COLUMNS = 4
 
 
 def convolve_columns(x: Any, kernel: Any) -> Any:
     """Convolve a feature map to one channel, with stride 1 and padding `"same"`.
 
-    The result is that of `keras.ops.conv`, but for rounding. Libraries compute many output channels
-    at once, so a convolution to a single one and its gradients are slow. Here, neighbouring columns
-    become channels, and the kernel becomes a band matrix of its values.
+    For finite values, the result is that of `keras.ops.conv`, but for rounding. Libraries compute
+    many output channels at once, so a convolution to a single one and its gradients are slow. Here,
+    neighbouring columns become channels, and the kernel becomes a band matrix of its values.
 
     Args:
         x: the feature map, `(batch, height, width, channels)`. The width is known.
@@ -36,7 +36,7 @@ def convolve_columns(x: Any, kernel: Any) -> Any:
 def _band(kernel: Any) -> Any:
     """Return the kernel that convolves groups of columns as `kernel` convolves columns."""
     height, width, channels, _ = kernel.shape
-    # The kernel covers so many groups of columns on each side of the group that it computes.
+    # The number of groups that the kernel reaches into, on each side of the group that it computes.
     side = math.ceil(width // 2 / COLUMNS)
     groups = 2 * side + 1
     shifted = []

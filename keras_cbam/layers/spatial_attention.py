@@ -162,9 +162,10 @@ class SpatialAttention(AttentionLayer):
     def _convolve(self, pooled: Any, training: bool | None) -> Any:
         """Convolve the concatenated pooled maps.
 
-        In inference this is a sum over the maps, which converters keep. For a concatenation,
-        TFLite's quantizer would give all maps one scale. It would carry that scale back through the
-        maximum to the feature map, and cut off the feature map's negative values.
+        In inference, each map is convolved with its slice of the kernel, and the results are added.
+        Exported graphs stay so. For a concatenation, TFLite's quantizer would give all maps one
+        scale. It would carry that scale back through the maximum to the feature map, and cut off
+        the feature map's negative values.
         """
         if training and isinstance(pooled[0].shape[2], int):
             return convolve_columns(ops.concatenate(pooled, -1), self.kernel)

@@ -49,7 +49,7 @@ class Attention:
         """
         if attention is None:
             return cls()
-        check_attention(attention, "None, ")
+        check_attention(attention, or_none=True)
         if isinstance(attention, str):
             return cls(_named(attention), bam_stages if attention in PLACES else ())
         return cls(lambda point, address: Insertion(point, attention).make())

@@ -35,6 +35,7 @@ def read_images(path: Path) -> ImageFolder:
 def check_scale(scale: Scale) -> None:
     """Raise an `InputError` for a scale that a run would refuse."""
     for network in scale.networks:
+        # An unknown name raises.
         builder_of(network)
     scale.recipe.check()
     if scale.recipe.group_rates:

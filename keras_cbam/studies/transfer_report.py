@@ -106,7 +106,8 @@ def differences(by_row: Accuracies) -> list[Difference]:
         gaps = np.array([value - base[seed] for seed, value in by_row[row, dataset].items()])
         if len(gaps) > 1:
             # If all gaps are equal but not 0, the limit of the p-value is 0.
-            p_value = paired_test(gaps) or 0.0
+            p_value = paired_test(gaps)
+            p_value = 0.0 if p_value is None else p_value
             found.append(Difference(row, baseline, dataset, students(gaps), p_value))
     for pooled in (True, False):
         family = [index for index, each in enumerate(found) if (each.dataset == ALL) == pooled]

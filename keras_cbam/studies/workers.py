@@ -47,7 +47,7 @@ def do_runs(
     runs: Sequence[Run],
     output: Path,
     do: Callable[..., Any],
-    last: str,
+    final_file: str,
     *,
     workers: int = 1,
     tell: Callable[[Run, Any], None] | None = None,
@@ -64,7 +64,7 @@ def do_runs(
         output: folder of the directories of the runs.
         do: `do(run, directory=directory)` does a run in its directory, or resumes it, and returns
             its result. With several workers, `do` must be picklable.
-        last: name of the file that a run writes last. If its directory has the file, it is done.
+        final_file: name of the file that a run writes last. A run whose directory has it is done.
         workers: number of processes that this call starts, each on its share of the cores. With 1,
             this process does the runs.
         tell: function that is called with each run done by this process, and its result.
@@ -75,16 +75,16 @@ def do_runs(
         LostProcessError: if all workers that this call started stopped before the runs were done.
     """
 
-    def count_left() -> int:
-        """Return how many runs are not done, and report the progress."""
-        done = sum((output / run.name / last).is_file() for run in runs)
+    def report_progress() -> int:
+        """Report the progress, and return how many runs are left."""
+        done = sum((output / run.name / final_file).is_file() for run in runs)
         if progress and processes.first:
             progress(done, len(runs))
         return len(runs) - done
 
     if workers > 1 and runs:
-        _do_in_workers(workers, partial(do_runs, runs, output, do, last), count_left)
-        if left := count_left():
+        _do_in_workers(workers, partial(do_runs, runs, output, do, final_file), report_progress)
+        if left := report_progress():
             raise LostProcessError(
                 f"All workers have stopped; {left} of {len(runs)} runs are not done. The same "
                 "command continues them, once the cause is fixed."
@@ -95,21 +95,21 @@ def do_runs(
         others = []
         for run in pending:
             directory = output / run.name
-            with _claim(directory, last, processes) as found:
+            with _claim(directory, final_file, processes) as found:
                 if found == OTHERS:
                     others.append(run)
                 if found == OURS:
                     result = do(run, directory=directory)
                     if tell and processes.first:
                         tell(run, result)
-                    count_left()
+                    report_progress()
         pending = others
         if pending:
             time.sleep(SECONDS)
 
 
 @contextlib.contextmanager
-def _claim(directory: Path, last: str, processes: Processes) -> Iterator[int]:
+def _claim(directory: Path, final_file: str, processes: Processes) -> Iterator[int]:
     """Yield the state of a run. The first process checks it, and holds the lock if it is `OURS`."""
     import filelock
 
@@ -119,7 +119,7 @@ def _claim(directory: Path, last: str, processes: Processes) -> Iterator[int]:
             directory.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(filelock.Timeout):
                 held.enter_context(filelock.FileLock(directory / LOCK, blocking=False))
-                found = DONE if (directory / last).is_file() else OURS
+                found = DONE if (directory / final_file).is_file() else OURS
             if found == DONE:
                 # The state remains if the holder was killed before its last step.
                 drop_state(directory / STATE_DIRECTORY)

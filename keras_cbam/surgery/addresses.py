@@ -80,13 +80,15 @@ def check_head(model: keras.Model, addresses: Iterable[str], head: Collection[st
         head: names to check.
     """
     addresses = tuple(addresses)
-    check_names(model, "head", head, lambda name: any(within(each, [name]) for each in addresses))
+    check_layer_names(
+        model, "head", head, lambda name: any(within(each, [name]) for each in addresses)
+    )
 
 
-def check_names(
+def check_layer_names(
     model: keras.Model, argument: str, names: Collection[str], known: Callable[[str], bool]
 ) -> None:
-    """Raise a `ValueError` unless `names`, the value of an argument, are all known in the model."""
+    """Raise a `ValueError` unless all names in the value of an argument are known layers."""
     if isinstance(names, str):
         raise ValueError(f"Argument `{argument}` must be a collection of names. Received: {names}")
     unknown = sorted({name for name in names if not known(name)})

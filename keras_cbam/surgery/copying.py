@@ -167,7 +167,7 @@ def _copying(operation: Any) -> Iterator[None]:
 
 def _copy_lambda(layer: keras.layers.Lambda) -> keras.layers.Lambda:
     """Return a `Lambda` with the same function, unless the function uses weights."""
-    for value in _used_by(layer.function, set()):
+    for value in _used_by(layer.function, {}):
         if isinstance(value, keras.Variable) or getattr(value, "weights", None):
             raise TypeError(
                 f"its function uses {value.name}, a {type(value).__name__}, which the copy would "
@@ -193,11 +193,16 @@ def _copy_assets(original: Any, copied: Any) -> None:
             new.load_assets(folder)
 
 
-def _used_by(value: Any, seen: set[int]) -> Iterator[Any]:
-    """Yield the layers and variables that a value is, contains, or can reach as a function."""
+def _used_by(value: Any, seen: dict[int, Any]) -> Iterator[Any]:
+    """Yield the layers and variables that a value is, contains, or can reach as a function.
+
+    Args:
+        value: the value.
+        seen: the values seen before, by id. While they are held, no other value gets their id.
+    """
     if id(value) in seen:
         return
-    seen.add(id(value))
+    seen[id(value)] = value
     if isinstance(value, keras.layers.Layer | keras.Variable):
         yield value
     elif inspect.ismethod(value):

@@ -53,6 +53,7 @@ def added_parameters(
     for insertion in plan(read_graph(open_blocks(model)), attention, points).values():
         layer = insertion.make()
         layer.build(insertion.point.shape)
-        counts = map(count_parameters, (layer.weights, layer.trainable_weights))
-        added.append(AddedParameters(insertion.point, *counts))
+        total = count_parameters(layer.weights)
+        trainable = count_parameters(layer.trainable_weights)
+        added.append(AddedParameters(insertion.point, total, trainable))
     return tuple(added)

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from keras_cbam.layers import AttentionLayer
-from keras_cbam.surgery.addresses import check_names, layers_inside, walk
+from keras_cbam.surgery.addresses import check_layer_names, layers_inside, walk
 from keras_cbam.surgery.copying import Copier, wraps_model
 from keras_cbam.surgery.graph import as_functional, has_graph
 
@@ -44,7 +44,7 @@ def detach_attention(model: keras.Model, *, layers: Collection[str] = ()) -> ker
     # A layer that holds attention can be removed as a whole.
     named = {**dict(walk(model)), **dict(walk(model, has_graph))}
     addresses = {a: x for a, x in named.items() if not isinstance(x, keras.layers.InputLayer)}
-    check_names(model, "layers", layers, addresses.__contains__)
+    check_layer_names(model, "layers", layers, addresses.__contains__)
     removed = {id(addresses[name]) for name in layers}
 
     def call(original: Any, copied: Any, /, *args: Any, **kwargs: Any) -> Any:

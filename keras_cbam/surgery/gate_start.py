@@ -71,9 +71,10 @@ def start_gates(model: keras.Model, inputs: Any, *, batch_size: int = 32) -> Non
             layer = gates[index].owner
             return [layer._pool(name, features) for name in layer.pools], values
 
-        inputs = keras.tree.pack_sequence_as(together, tensors)
-        _, found = run_watched(model, inputs, gates, pool)
-        return [pools for (pools,) in found]
+        batch = keras.tree.pack_sequence_as(together, tensors)
+        _, found = run_watched(model, batch, gates, pool)
+        # Each layer is used once.
+        return [calls[0] for calls in found]
 
     arrays = keras.tree.flatten(together)
     found = in_batches(compiled(pooled, model.variables), arrays, batch_size)

@@ -96,7 +96,7 @@ def run_watched(
     Args:
         model: a built `keras.Model`. The call may be traced into a graph.
         inputs: a batch of inputs of the model, as tensors.
-        gates: the gates of the model.
+        gates: the gates to watch.
         watch: `watch(index, values, features)` receives the index of a gate, its values and the
             inputs of its layer. It returns a result, and the values to use in place of the gate.
         repeated: ids of the layers that the model may use several times.
@@ -201,7 +201,8 @@ class GateSwitch:
             return _moments(values, weights), owner._from_channels_last(chosen)
 
         outputs, moments = run_watched(self._model, inputs, self.gates, switch)
-        return self._answers(outputs), [each for (each,) in moments]
+        # Each layer is used once.
+        return self._answers(outputs), [calls[0] for calls in moments]
 
 
 def _moments(gates: Any, weights: Any) -> GateMoments:

@@ -42,17 +42,19 @@ def seen_gates(model: keras.Model, inputs: Any) -> list[SeenGate]:
     gates = model_gates(model)
     framed = _inside_time_distributed(model)
 
-    def see(index: int, values: Any, features: Any) -> tuple[Any, Any]:
-        owner = gates[index].owner
-        height, width = (features.shape[axis] for axis in owner.spatial_axes)
-        return (owner._to_channels_last(values), (height, width)), values
+    def see(index: int, values: Any, features: Any) -> tuple[SeenGate, Any]:
+        gate = gates[index]
+        height, width = (features.shape[axis] for axis in gate.owner.spatial_axes)
+        shown = gate.owner._to_channels_last(values)
+        return SeenGate(gate.layer, gate.kind, shown, (height, width)), values
 
     _, found = run_watched(model, inputs, gates, see, repeated=framed)
     seen = []
     for gate, calls in zip(gates, found, strict=True):
-        values, places = zip(*calls, strict=True)
-        whole = ops.stack(values, axis=1) if id(gate.owner) in framed else values[0]
-        seen.append(SeenGate(gate.layer, gate.kind, whole, places[0]))
+        first = calls[0]
+        if id(gate.owner) in framed:
+            first = first._replace(values=ops.stack([each.values for each in calls], axis=1))
+        seen.append(first)
     return seen
 
 

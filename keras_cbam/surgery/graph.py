@@ -134,7 +134,7 @@ def _read(
     computed: dict[Call, list[Node]] = {}
 
     def resolve(history: History) -> Node:
-        outputs = computed[history[:2]]
+        outputs = computed[history.made_by]
         node = outputs[history.output] if len(outputs) > 1 else outputs[0]
         if not node.shape and history.output == 0:
             node.shape = history.shape
@@ -159,13 +159,13 @@ def _read(
         computed[name, 0] = [fed[index]] if fed else compute(entries[name], None, [])
     calls: dict[Call, tuple[Any, list[History]]] = {}
     for name, entry in entries.items():
-        for call, arguments in enumerate(entry["inbound_nodes"]):
+        for index, arguments in enumerate(entry["inbound_nodes"]):
             histories: list[History] = []
-            calls[name, call] = _split(arguments, histories), histories
-    reads = {made: [each[:2] for each in histories] for made, (_, histories) in calls.items()}
-    for made in _in_rounds(reads):
-        arguments, histories = calls[made]
-        computed[made] = compute(entries[made[0]], arguments, [resolve(each) for each in histories])
+            calls[name, index] = _without_tensors(arguments, histories), histories
+    reads = {call: [each.made_by for each in histories] for call, (_, histories) in calls.items()}
+    for call in _in_rounds(reads):
+        arguments, histories = calls[call]
+        computed[call] = compute(entries[call[0]], arguments, [resolve(each) for each in histories])
     # Keras counts the calls of a functional model from 1 in the outputs, and only there.
     ends = [
         resolve(end._replace(call=end.call - hasattr(operations[end.name], "operations")))
@@ -197,6 +197,8 @@ def _in_rounds(reads: dict[Call, list[Call]]) -> list[Call]:
     places = {call: place for place, call in enumerate(reads)}
     order: dict[Call, tuple[int, int]] = {}
     for call in TopologicalSorter(reads).static_order():
+        # The inputs of the model come before all calls. A call that reads one listed after it waits
+        # for the next round.
         place = places.get(call, -1)
         rounds = [order[read][0] + (order[read][1] > place) for read in reads.get(call, [])]
         order[call] = max(rounds, default=0), place
@@ -211,8 +213,13 @@ class History(NamedTuple):
     output: int
     shape: tuple[int | None, ...] = ()
 
+    @property
+    def made_by(self) -> Call:
+        """The call that the tensor comes from."""
+        return self.name, self.call
 
-def _split(arguments: Any, histories: list[History]) -> Any:
+
+def _without_tensors(arguments: Any, histories: list[History]) -> Any:
     """Return the arguments of a call with `"tensor"` in place of each tensor.
 
     The origins of the tensors are added to `histories`, in the order of `keras.tree.flatten`.
@@ -223,9 +230,9 @@ def _split(arguments: Any, histories: list[History]) -> Any:
             name, call, output = config["keras_history"]
             histories.append(History(name, call, output, tuple(config["shape"])))
             return "tensor"
-        return {name: _split(arguments[name], histories) for name in sorted(arguments)}
+        return {name: _without_tensors(arguments[name], histories) for name in sorted(arguments)}
     if isinstance(arguments, list | tuple):
-        return [_split(value, histories) for value in arguments]
+        return [_without_tensors(value, histories) for value in arguments]
     return arguments
 
 

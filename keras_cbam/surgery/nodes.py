@@ -39,7 +39,7 @@ def is_depthwise(node: Node) -> bool:
     return node.kind == "DepthwiseConv2D"
 
 
-def widening(convolution: Node) -> float:
+def filters_per_channel(convolution: Node) -> float:
     """Return the number of filters of a convolution per channel."""
     return convolution.kernels[0][3] / _channels(convolution)
 

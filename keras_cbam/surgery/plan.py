@@ -46,26 +46,26 @@ class Insertion(NamedTuple):
         return layer
 
 
-def check_attention(attention: Any, besides: str = "") -> None:
+def check_attention(attention: Any, *, or_none: bool = False) -> None:
     """Check that `attention` is a known name or a factory.
 
     Args:
         attention: the argument to check.
-        besides: what the caller takes too, for the message: `"None, "`.
+        or_none: whether the caller takes `None` too, which the messages then mention.
 
     Raises:
         ValueError: if the name is unknown.
         TypeError: if `attention` is a layer, a class, or not callable.
     """
+    must = "Argument `attention` must be " + ("None, " if or_none else "")
     if isinstance(attention, str):
         if attention not in ATTENTIONS:
             raise ValueError(
-                f"Argument `attention` must be {besides}one of {tuple(ATTENTIONS)} or a factory. "
-                f"Received: attention={attention}"
+                f"{must}one of {tuple(ATTENTIONS)} or a factory. Received: attention={attention}"
             )
     elif isinstance(attention, type | keras.layers.Layer) or not callable(attention):
         raise TypeError(
-            f"Argument `attention` must be {besides}a name or a factory that receives a point, "
+            f"{must}a name or a factory that receives a point, "
             f"such as `lambda point: CBAM(8)`. Received: attention={attention}"
         )
 

@@ -20,12 +20,12 @@ from keras_cbam.surgery.nodes import (
     SCORES,
     SEPARABLE,
     drops,
+    filters_per_channel,
     follow,
     is_depthwise,
     kernel_area,
     refines,
     run_end,
-    widening,
 )
 
 Graph = list[Node]
@@ -37,7 +37,7 @@ FAMILIES = {
     # NASNet adds inside its cells, and each cell reads the outputs of the two cells before it.
     r"normal_concat_\w+": r"(normal|reduction)_concat_\w+",
     # EfficientNetV2 begins with blocks of a single convolution. Only later ones have a shortcut.
-    r"block1a_project_activation": (r"block1[a-z]+_project_activation|block[2-9][a-z]+_project_bn"),
+    r"block1a_project_activation": r"block1[a-z]+_project_activation|block[2-9][a-z]+_project_bn",
 }
 
 
@@ -130,7 +130,9 @@ def _ends_inverted_bottleneck(projection: Node) -> bool:
         # more places.
         node = min(node.inputs, key=lambda source: source.stride)
         if node.convolutions:
-            return is_depthwise(node) or widening(node) > 1 > widening(projection)
+            return is_depthwise(node) or filters_per_channel(node) > 1 > filters_per_channel(
+                projection
+            )
     return False
 
 
@@ -183,14 +185,13 @@ def _leaves_its_size(node: Node) -> bool:
     def plain_readers(current: Node) -> list[Node]:
         return [reader for reader in current.consumers if not reader.convolutions]
 
-    return any(
-        not current.consumers
-        or any(
-            reader.stride != current.stride or reader.kind in POOLINGS or _is_head(reader)
-            for reader in current.consumers
-        )
-        for current in reached([node], plain_readers)
-    )
+    for current in reached([node], plain_readers):
+        if not current.consumers:
+            return True
+        for reader in current.consumers:
+            if reader.stride != current.stride or reader.kind in POOLINGS or _is_head(reader):
+                return True
+    return False
 
 
 def _is_head(node: Node) -> bool:

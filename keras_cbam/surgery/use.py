@@ -45,9 +45,14 @@ class GateUse:
 
     def record(self) -> dict[str, Any]:
         """Return all attributes but the constants, as values for JSON."""
-        record = {"mean": self.mean, **asdict(self)}
-        del record["constants"]
-        return record
+        return {
+            "layer": self.layer,
+            "kind": self.kind,
+            "mean": self.mean,
+            "over_images": self.over_images,
+            "over_places": self.over_places,
+            "replaced": asdict(self.replaced),
+        }
 
 
 @dataclass(frozen=True)
@@ -75,8 +80,15 @@ class AttentionUse:
 
     def record(self) -> dict[str, Any]:
         """Return all attributes as values for JSON."""
-        gates = [gate.record() for gate in self.gates]
-        return {"used": self.used, "sentence": self.sentence(), **asdict(self), "gates": gates}
+        return {
+            "used": self.used,
+            "sentence": self.sentence(),
+            "images": self.images,
+            "images_per_gate": self.images_per_gate,
+            "accuracy": self.accuracy,
+            "replaced": asdict(self.replaced),
+            "gates": [gate.record() for gate in self.gates],
+        }
 
     def sentence(self) -> str:
         """Return one line that says how much the attention matters."""

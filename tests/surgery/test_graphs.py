@@ -150,6 +150,30 @@ def lambda_with_a_layer_by_default():
     return wrap(layers.Lambda(lambda x, apply=inner: apply(x), name="hidden"))
 
 
+def lambda_with_two_functions():
+    """The second function uses the layer, and both are closures."""
+    inner, factor = layers.Dense(4, name="inner"), 2.0
+
+    def scale(x):
+        return x * factor
+
+    def apply(x):
+        return inner(x)
+
+    return wrap(layers.Lambda(lambda x: apply(scale(x)), name="hidden"))
+
+
+def use_module_layer(x):
+    return MODULE_LAYER(x)
+
+
+MODULE_LAYER = layers.Dense(4, name="inner")
+
+
+def lambda_with_a_function_of_the_module():
+    return wrap(layers.Lambda(lambda x: use_module_layer(x), name="hidden"))
+
+
 def shared_through_a_wrapper():
     dense = layers.Dense(8, name="inner")
     inputs = keras.Input((16, 16, 3))
@@ -176,6 +200,11 @@ REFUSED = {
     "lambda that is a layer": (lambda_that_is_a_layer, "its function uses inner, a Dense"),
     "lambda with a layer by default": (
         lambda_with_a_layer_by_default,
+        "its function uses inner, a Dense",
+    ),
+    "lambda with two functions": (lambda_with_two_functions, "its function uses inner, a Dense"),
+    "lambda with a function of the module": (
+        lambda_with_a_function_of_the_module,
         "its function uses inner, a Dense",
     ),
     "shared through a wrapper": (shared_through_a_wrapper, "it shares .*inner/kernel with another"),
