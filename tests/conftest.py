@@ -48,6 +48,14 @@ def quick(cases, chosen):
     return [pytest.param(case, marks=() if case in chosen else pytest.mark.slow) for case in cases]
 
 
+def quick_on(*backends):
+    """Mark for a test that shows the same on every backend, beside the mark `backends`.
+
+    `make test` runs the test on these backends alone, `make test-all` on all of them.
+    """
+    return pytest.mark.backends if BACKEND in backends else pytest.mark.slow
+
+
 @pytest.fixture
 def short_mobilenet():
     """Lets `SHORT` name a backbone."""

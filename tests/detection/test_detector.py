@@ -15,7 +15,7 @@ from keras_cbam.detection.detector import PRIOR, anchor_generator, anchors, reti
 from keras_cbam.detection.letterbox import letterbox
 from keras_cbam.errors import InputError
 from keras_cbam.training import dtype_policy
-from tests.conftest import BACKEND, example, vary
+from tests.conftest import BACKEND, example, quick_on, vary
 from tests.detection.conftest import SIZE, build
 from tests.surgery.proof import assert_agree, assert_varies, call
 
@@ -23,6 +23,7 @@ pytest.importorskip("keras_hub", reason="needs the extra `detection`")
 
 
 @pytest.mark.backends
+@quick_on("tensorflow", "torch")
 def test_attention_changes_nothing_at_the_start(rng):
     plain, attached = build("none"), build("cbam")
     vary(plain.backbone.get_layer("backbone"))

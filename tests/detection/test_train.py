@@ -10,7 +10,7 @@ import pytest
 from keras_cbam.detection import DetectionConfig, train_detector
 from keras_cbam.errors import InputError
 from keras_cbam.training.output import STATE_DIRECTORY
-from tests.conftest import BACKEND
+from tests.conftest import BACKEND, quick_on
 from tests.detection.data import BOXES, write_voc
 from tests.short_mobilenet import SHORT, short_mobilenet_is_known
 from tests.training.test_fine_tune import StopAt
@@ -64,7 +64,9 @@ def whole(data, tmp_path_factory):
         return output, train_detector(config(data, output), scored=scores.append), scores
 
 
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="files are the same everywhere")
+# TensorFlow and JAX compile each run for up to a minute.
+@pytest.mark.backends
+@quick_on("torch")
 def test_run_writes_everything(data, whole):
     output, result, scores = whole
     assert {path.name for path in output.iterdir()} == FILES
@@ -85,9 +87,8 @@ def test_run_writes_everything(data, whole):
         train_detector(config(data, output), resume=True)
 
 
-# TensorFlow and JAX compile each of its runs for up to a minute.
 @pytest.mark.backends
-@(pytest.mark.backends if BACKEND == "torch" else pytest.mark.slow)
+@quick_on("torch")
 def test_cut_off_and_resumed_to_the_same_end(data, whole, tmp_path):
     """2 batches in each of 2 epochs: cut within the second."""
     output = tmp_path / "run"

@@ -8,12 +8,13 @@ from keras_cbam.detection.metrics import coco_metrics
 from keras_cbam.detection.use import detector_use
 from keras_cbam.layers import CBAM
 from keras_cbam.surgery.addresses import walk
-from tests.conftest import BACKEND
+from tests.conftest import quick_on
 from tests.detection.conftest import CLASSES, build
 
 pytest.importorskip("keras_hub", reason="needs the extra `detection`")
 pytest.importorskip("pycocotools", reason="needs the extra `detection`")
-pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="the meter runs alike everywhere")
+# PyTorch compiles nothing.
+pytestmark = [pytest.mark.backends, quick_on("torch")]
 
 
 def mean_ap(detector, photographs):

@@ -8,7 +8,7 @@ import pytest
 
 from keras_cbam import CBAM
 from keras_cbam.errors import InputError
-from keras_cbam.export import export_model, verify
+from keras_cbam.export import export_model
 from keras_cbam.export.children.arrays import save_arrays
 from keras_cbam.export.formats import PRECISIONS
 from keras_cbam.export.source.prepare import prepare
@@ -121,7 +121,6 @@ def test_a_model_is_exported_and_verified(name, tmp_path):
     assert any("drawn at random" in warning for warning in report.warnings)
     for each in report.outputs:
         assert each["shape"][1] == SHAPES.get(each["name"], each["shape"][1])
-    assert verify(tmp_path).verified
 
 
 @pytest.mark.parametrize(
@@ -183,21 +182,20 @@ def test_free_sizes_are_free_in_the_artifacts(tmp_path):
     from keras_cbam.export.runtimes.table import run_artifact
 
     model = vary(free_sizes())
-    report = export_model(model, tmp_path)
+    report = export_model(model, tmp_path, formats=["tflite", "onnx"])
     image = np.random.default_rng(0).uniform(0, 255, (3, 40, 24, 3)).astype("float32")
     save_arrays(tmp_path / "other.npz", {"image": image})
     expected = model.predict(image, verbose=0)
-    for artifact, runtime in zip(
-        report.artifacts, ("tensorflow", "litert", "onnxruntime"), strict=True
-    ):
-        found, _ = run_artifact(runtime, tmp_path / artifact.name, tmp_path / "other.npz")
+    for artifact in report.artifacts:
+        path = tmp_path / artifact.name
+        found, _ = run_artifact(artifact.runtime, path, tmp_path / "other.npz")
         error = np.abs(found["scores"] - expected).max()
         assert error < 1e-4 * max(1, np.abs(expected).max())
 
 
 def test_a_model_without_a_graph_is_wrapped(tmp_path, rng):
     images = rng.uniform(0, 1, (20, 12, 12, 3)).astype("float32")
-    report = export_model(NoGraph(), tmp_path, verification_data=images)
+    report = export_model(NoGraph(), tmp_path, formats="tflite", verification_data=images)
     assert report.verified
     assert report.inputs[0]["shape"] == [None, 12, 12, 3]
 
@@ -206,7 +204,7 @@ def test_integers_are_exported(tmp_path):
     tokens = keras.Input((5,), dtype="int32", name="tokens")
     x = keras.layers.Embedding(300, 4)(tokens)
     model = keras.Model(tokens, keras.layers.Dense(2)(keras.layers.Flatten()(x)))
-    report = export_model(model, tmp_path)
+    report = export_model(model, tmp_path, formats=["tflite", "onnx"])
     assert report.verified
     assert report.inputs[0]["dtype"] == "int32"
 

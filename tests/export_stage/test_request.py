@@ -183,7 +183,7 @@ def test_preprocessing_inside_takes_pixels(rule, rng):
 
 
 def test_preprocessing_is_exported_and_recorded(tmp_path):
-    report = export_model(small(), tmp_path, preprocessing="ResNet50")
+    report = export_model(small(), tmp_path, formats="tflite", preprocessing="ResNet50")
     assert report.verified
     assert report.preprocessing["rule"] == "ResNet50"
     assert report.preprocessing["reverse_channels"]

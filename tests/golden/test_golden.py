@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_cbam
-from tests.conftest import BACKEND
+from tests.conftest import BACKEND, quick_on
 from tests.golden.write import COMPILED, EXPORT, FOLDER, INPUTS, OUTPUTS
 from tests.layers.registry import numpy
 
@@ -28,6 +28,7 @@ def test_models_compute_what_they_did(name):
 
 
 @pytest.mark.backends
+@quick_on("tensorflow", "torch")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_compiled_model_trains_on(version):
     model = keras.saving.load_model(FOLDER / version / COMPILED)

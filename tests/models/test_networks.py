@@ -9,7 +9,7 @@ import pytest
 
 from keras_cbam import CBAM, ChannelAttention, attention_points, models
 from keras_cbam.layers import AttentionLayer
-from tests.conftest import BACKEND, ROOT, vary
+from tests.conftest import BACKEND, ROOT, quick_on, vary
 from tests.layers.registry import numpy
 
 SHAPE = (64, 64, 3)
@@ -165,16 +165,11 @@ def channels_first():
     keras.config.set_image_data_format(before)
 
 
+# JAX compiles every operation of both networks one by one.
 @pytest.mark.backends
+@quick_on("torch")
 @pytest.mark.parametrize("attention", ["cbam", "bam"])
-@pytest.mark.parametrize(
-    "name",
-    # JAX compiles every operation of both networks one by one; PyTorch takes a second.
-    [
-        pytest.param("ResNet50", marks=pytest.mark.slow if BACKEND == "jax" else ()),
-        pytest.param("MobileNet", marks=pytest.mark.slow if BACKEND == "jax" else ()),
-    ],
-)
+@pytest.mark.parametrize("name", ["ResNet50", "MobileNet"])
 def test_channels_first(name, attention, channels_first, rng):
     build = BUILDERS[name]
     first = build(attention, include_top=False, input_shape=(3, 64, 96))
@@ -191,6 +186,7 @@ def test_channels_first(name, attention, channels_first, rng):
 
 
 @pytest.mark.backends
+@quick_on("tensorflow", "torch")
 def test_input_tensor_and_weights(tmp_path, rng):
     pixels = keras.Input(SHAPE)
     scaled = keras.layers.Rescaling(1 / 255)(pixels)

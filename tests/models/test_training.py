@@ -9,12 +9,9 @@ from tests.conftest import BACKEND
 from tests.layers.registry import numpy
 
 SIZE = 64
-# One with each kind of block on TensorFlow and PyTorch; on JAX, which compiles each for a
-# minute, none: there the tests of `training` train. `make test-all` tries all of them.
-QUICK = {
-    "tensorflow": {("MobileNet-0.7", "cbam")},
-    "torch": {("ResNet18", "cbam"), ("MobileNet-0.7", "se")},
-}.get(BACKEND, set())
+# One with each kind of block on PyTorch. On the others, the tests of `training` train.
+# `make test-all` tries all of them.
+QUICK = {("ResNet18", "cbam"), ("MobileNet-0.7", "se")} if BACKEND == "torch" else set()
 CASES = [
     pytest.param(
         variant, attention, marks=() if (variant, attention) in QUICK else pytest.mark.slow

@@ -24,7 +24,7 @@ from keras_cbam.studies.run import execute, read_result
 from keras_cbam.studies.workers import do_runs
 from keras_cbam.surgery.summary import count_parameters
 from tests.cli.running import run_here
-from tests.conftest import BACKEND, ROOT, write_images
+from tests.conftest import BACKEND, ROOT, quick, write_images
 
 # TensorFlow starts and compiles soonest.
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="studies run alike everywhere")
@@ -302,18 +302,21 @@ def refused(run, directory, error):
     raise error
 
 
-def test_workers_say_one_sentence(tmp_path, capfd):
-    for error, said in (
-        (InputError("Expected\none."), "keras-cbam: Expected\\none.\n"),
-        (OSError(errno.ENOSPC, "full"), "keras-cbam: No space is left on the disk."),
-    ):
-        runs = [SimpleNamespace(name="a")]
-        do = partial(refused, error=error)
-        with pytest.raises(LostProcessError, match="1 of 1 runs are not done"):
-            do_runs(runs, tmp_path, do, "result.json", workers=2)
-        printed = capfd.readouterr().err
-        assert said in printed
-        assert "Traceback" not in printed
+SAID = {
+    "input": (InputError("Expected\none."), "keras-cbam: Expected\\none.\n"),
+    "disk": (OSError(errno.ENOSPC, "full"), "keras-cbam: No space is left on the disk."),
+}
+
+
+@pytest.mark.parametrize("case", quick(SAID, {"input"}))
+def test_workers_say_one_sentence(case, tmp_path, capfd):
+    error, said = SAID[case]
+    runs = [SimpleNamespace(name="a")]
+    with pytest.raises(LostProcessError, match="1 of 1 runs are not done"):
+        do_runs(runs, tmp_path, partial(refused, error=error), "result.json", workers=2)
+    printed = capfd.readouterr().err
+    assert said in printed
+    assert "Traceback" not in printed
 
 
 def test_what_cannot_be_run(images, tmp_path):

@@ -26,9 +26,12 @@ from keras_cbam.studies.transfer_report import (
 )
 from keras_cbam.training import FineTuneConfig, group_variables
 from tests.cli.running import run_here
-from tests.conftest import BACKEND, example, vary, write_images
+from tests.conftest import example, quick_on, vary, write_images
 
-on_one = pytest.mark.skipif(BACKEND != "tensorflow", reason="studies run alike everywhere")
+
+def on_one(test):
+    """Studies run alike everywhere, and PyTorch compiles nothing."""
+    return pytest.mark.backends(quick_on("torch")(test))
 
 
 @pytest.fixture(scope="module")

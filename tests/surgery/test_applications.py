@@ -154,7 +154,7 @@ def test_nothing_is_lost(name, rng, tmp_path):
     assert attention_points(attached) == points
 
 
-@pytest.mark.parametrize("name", quick(LONGEST, {"ConvNeXtTiny", "DenseNet121", "ResNet50V2"}))
+@pytest.mark.parametrize("name", quick(LONGEST, {"ConvNeXtTiny", "ResNet50V2"}))
 def test_nothing_is_lost_eagerly(name, rng):
     model = vary(build(name, pooling="avg"))
     assert_expected_points(name, model)

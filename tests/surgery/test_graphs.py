@@ -8,21 +8,18 @@ from keras import layers
 
 from keras_cbam import CBAM, attach_attention, attention_points, detach_attention
 from keras_cbam.surgery.graph import has_graph, read_graph
-from tests.conftest import BACKEND, example, vary
+from tests.conftest import BACKEND, example, quick, quick_on, vary
 from tests.surgery.graphs import GRAPHS, conv
 from tests.surgery.proof import assert_agree, assert_nothing_lost, assert_same_state, call, state
 
 pytestmark = pytest.mark.backends
 
 
-# JAX compiles their many operations for half a minute; the other backends try them at once.
-LONG_ON_JAX = {"detector", "unet"} if BACKEND == "jax" else set()
+# JAX compiles each operation by itself.
+QUICK = {"mixed_precision", "siamese", "with_lambda"} if BACKEND == "jax" else GRAPHS
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=pytest.mark.slow if n in LONG_ON_JAX else ()) for n in GRAPHS],
-)
+@pytest.mark.parametrize("name", quick(GRAPHS, QUICK))
 def test_nothing_is_lost(name, rng, tmp_path):
     graph = GRAPHS[name]
     model = vary(graph.build())
@@ -55,6 +52,7 @@ def test_shared_attention_is_one_layer():
     assert [x.name for x in attached.layers].count("shared_conv2_cbam") == 1
 
 
+@quick_on("jax", "torch")
 def test_training_the_copy_leaves_the_original(rng):
     """Backends that give buffers away in training must not give away the caller's."""
     model = vary(GRAPHS["two_inputs"].build())
@@ -75,6 +73,7 @@ def test_training_the_copy_leaves_the_original(rng):
     model.train_on_batch(inputs, targets)
 
 
+@quick_on("tensorflow", "torch")
 def test_detached_keeps_what_the_copy_learned(rng):
     model = vary(GRAPHS["nested_twice"].build())
     inputs = example(model, rng)

@@ -35,7 +35,7 @@ from keras_cbam.training import (
 from keras_cbam.training.fine_tune import STATE_DIRECTORY
 from keras_cbam.training.recalibrate import batch_norms
 from keras_cbam.training.scores import within_chance
-from tests.conftest import BACKEND
+from tests.conftest import BACKEND, quick_on
 from tests.short_mobilenet import SHORT
 
 pytestmark = [pytest.mark.backends, pytest.mark.usefixtures("short_mobilenet")]
@@ -81,7 +81,8 @@ def uninterrupted(image_folder, tmp_path):
     return fine_tune(config(image_folder, tmp_path / "whole"))
 
 
-@on_tensorflow
+@pytest.mark.backends
+@quick_on("torch")
 def test_run_writes_everything_and_resumes_to_the_same_end(image_folder, tmp_path, uninterrupted):
     whole = tmp_path / "whole"
     names = {"model.keras", "labels.txt", "history.json", "curves.png", "report.md"}

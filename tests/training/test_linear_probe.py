@@ -9,14 +9,14 @@ import pytest
 from keras_cbam.training import ImageBatches, build_classifier, read_image_folder
 from keras_cbam.training.linear_probe import linear_probe
 from keras_cbam.training.scores import Scorer
-from tests.conftest import vary
+from tests.conftest import quick, vary
 from tests.short_mobilenet import SHORT
 
 sklearn = pytest.importorskip("sklearn.linear_model")
 pytestmark = [pytest.mark.backends, pytest.mark.usefixtures("short_mobilenet")]
 
 
-@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize("balanced", quick([False, True], {True}))
 def test_the_probe_is_the_logistic_regression(balanced, image_folder):
     """Weighted too: of one class there are a third as many images."""
     folder = read_image_folder(image_folder, val_split=0.25)

@@ -13,7 +13,7 @@ import pytest
 from keras_cbam.errors import InputError
 from keras_cbam.training import ImageBatches, join_processes
 from keras_cbam.training.processes import VARIABLES
-from tests.conftest import BACKEND, ROOT
+from tests.conftest import BACKEND, ROOT, quick_on
 from tests.training.child import LOST, images
 
 on_jax = pytest.mark.skipif(BACKEND != "jax", reason="several processes train on JAX alone")
@@ -76,6 +76,7 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.backends
+@quick_on("jax")
 def test_killed_and_resumed_to_the_same_bits(whole, tmp_path):
     # 9 batches in each of 3 epochs; each backend is killed at another one.
     kill = random.Random(BACKEND).randrange(1, 27)
