@@ -13,7 +13,7 @@ from keras_cbam.cli.explain import explain
 from keras_cbam.errors import InputError
 from keras_cbam.visualize import Explanation, comparison, overlay, panel
 from tests.cli.running import run_here
-from tests.conftest import BACKEND, write_images
+from tests.conftest import BACKEND, quick, write_images
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="tried on one backend")
 
@@ -67,7 +67,7 @@ def shown(monkeypatch, **arguments):
     return found
 
 
-@pytest.mark.parametrize("method", ["grad-cam", "grad-cam++"])
+@pytest.mark.parametrize("method", quick(["grad-cam", "grad-cam++"], {"grad-cam++"}))
 def test_the_class_shown(folder, tmp_path, monkeypatch, method):
     image = folder / "images" / "blue" / "0.jpg"
     elsewhere = tmp_path / "0.jpg"

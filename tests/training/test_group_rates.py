@@ -10,6 +10,7 @@ from keras_cbam.errors import InputError
 from keras_cbam.training import Recipe, compile_model
 from keras_cbam.training.group_rates import group_variables
 from keras_cbam.training.recipe import dtype_policy, optimizer
+from tests.conftest import quick
 
 pytestmark = pytest.mark.backends
 RATES = {"backbone": 0.01, "attention": 0.04, "squeeze": 0.08, "head": 0.002}
@@ -69,13 +70,13 @@ def test_each_group_takes_the_first_step_of_its_own_rate(name, settings):
         assert max(np.abs(way).max() for way in grouped[group]) > 1e-6
 
 
-def test_equal_rates_train_as_one_rate():
-    for name in ("adam", "adamw", "sgd"):
-        equal = dict.fromkeys(RATES, 0.01)
-        grouped, alone = moved(recipe(name, 0.01, equal)), moved(recipe(name, 0.01))
-        for group in RATES:
-            for ours, expected in zip(grouped[-1][group], alone[-1][group], strict=True):
-                np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-6)
+@pytest.mark.parametrize("name", quick(["adam", "adamw", "sgd"], {"adamw"}))
+def test_equal_rates_train_as_one_rate(name):
+    equal = dict.fromkeys(RATES, 0.01)
+    grouped, alone = moved(recipe(name, 0.01, equal)), moved(recipe(name, 0.01))
+    for group in RATES:
+        for ours, expected in zip(grouped[-1][group], alone[-1][group], strict=True):
+            np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-6)
 
 
 def test_a_scaled_loss_keeps_the_rates():
