@@ -61,7 +61,7 @@ def test_without_attention_it_finds_what_constant_gates_find(restored, found_pho
 
 def test_a_detector_that_finds_nothing(restored, found_photographs):
     bias = restored.classification_head.prediction_layer.bias
-    bias.assign(np.full(bias.shape, -20.0))
+    bias.assign(np.full(bias.shape, -60.0))
     use = detector_use(Predictor(restored, 5), found_photographs, CLASSES, 0.0)
     assert not use["used"]
     assert use["mAP_without"] == 0

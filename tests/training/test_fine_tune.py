@@ -169,7 +169,7 @@ def test_resume_refuses_another_run(image_folder, tmp_path):
     # The backbone, which stayed as it was, has no rate; beside it attention learns at less.
     rates = alone.record["rates"]
     assert list(rates) == ["attention", "head"]
-    assert rates["attention"] == BESIDE_FROZEN * FRESH["attention_learning_rate"]
+    assert rates["attention"] == BESIDE_FROZEN * FRESH.attention_learning_rate
     assert "of it while" not in (output / "report.md").read_text()
     # A kill between the last two steps leaves the state; what is not ours stays.
     state = output / STATE_DIRECTORY
@@ -241,16 +241,16 @@ def test_rates_and_batch_norm_go_by_how_well_the_frozen_backbone_does():
         return config("images", "run", **stated).settled(10).rated(error, 1000, 2)
 
     def norm_and_rates(run):
-        return run.batch_norm, *(getattr(run, name) for name in NORM_TRAINS)
+        return run.batch_norm, *(getattr(run, name) for name in NORM_TRAINS._fields)
 
-    assert norm_and_rates(rated(0.02)) == ("frozen", *NORM_FROZEN.values())
-    assert norm_and_rates(rated(0.06)) == ("train", *NORM_TRAINS.values())
+    assert norm_and_rates(rated(0.02)) == ("frozen", *NORM_FROZEN)
+    assert norm_and_rates(rated(0.06)) == ("train", *NORM_TRAINS)
     fresh = rated(None, weights="none")
-    assert norm_and_rates(fresh) == ("train", *FRESH.values())
+    assert norm_and_rates(fresh) == ("train", *FRESH)
     # What the user states stays, and decides the rest.
-    assert norm_and_rates(rated(0.06, batch_norm="frozen"))[1:] == tuple(NORM_FROZEN.values())
-    assert norm_and_rates(rated(batch_norm="recalibrate"))[1:] == tuple(NORM_TRAINS.values())
-    trains = NORM_TRAINS
+    assert norm_and_rates(rated(0.06, batch_norm="frozen"))[1:] == NORM_FROZEN
+    assert norm_and_rates(rated(batch_norm="recalibrate"))[1:] == NORM_TRAINS
+    trains = NORM_TRAINS._asdict()
     stated = tuple((trains | {"learning_rate": 0.5}).values())
     assert norm_and_rates(rated(learning_rate=0.5)) == ("train", *stated)
     for changes in ({"batch_norm_momentum": 0.5}, {"batch_norm": "train"}):
@@ -263,9 +263,9 @@ def test_rates_and_batch_norm_go_by_how_well_the_frozen_backbone_does():
         run = (
             config("images", "run", **bare, **changes).settled(10).rated(0.5, 1000, 2, norms=False)
         )
-        assert norm_and_rates(run)[1:] == tuple(NORM_FROZEN.values())
+        assert norm_and_rates(run)[1:] == NORM_FROZEN
     assert rated(attention_learning_rate=0.5).attention_learning_rate == 0.5
-    assert rated(attention_learning_rate=0.5).learning_rate == NORM_FROZEN["learning_rate"]
+    assert rated(attention_learning_rate=0.5).learning_rate == NORM_FROZEN.learning_rate
 
 
 @on_one
@@ -321,7 +321,7 @@ def test_a_run_learns_at_the_rates_that_fit_its_start(
     assert set(asked) == {(1 - start["accuracy"], record["images"]["selection"], 2)}
     assert f"{start['accuracy']:.2%} of the images held out" in report
     table = NORM_FROZEN if near else NORM_TRAINS
-    backbone, attention = table["learning_rate"], table["attention_learning_rate"]
+    backbone, attention = table.learning_rate, table.attention_learning_rate
     assert record["rates"] == {"backbone": backbone, "attention": attention, "head": 0.02}
     for seen, share in zip(look.seen, (BESIDE_FROZEN, 1), strict=True):
         assert seen == pytest.approx((backbone, *sorted((share * attention, 0.02))))
@@ -344,7 +344,7 @@ def test_a_backbone_without_batch_norm_learns_at_the_lower_rates(
     settings = {"weights": weights, "attention": "none", "epochs": 1}
     run = config(image_folder, tmp_path / "run", **settings, **rates)
     record = fine_tune(run).record
-    assert record["rates"]["backbone"] == NORM_FROZEN["learning_rate"]
+    assert record["rates"]["backbone"] == NORM_FROZEN.learning_rate
     assert record["config"]["batch_norm"] is None
     assert "the backbone has no batch normalization" in (tmp_path / "run" / "report.md").read_text()
 
