@@ -204,6 +204,7 @@ def test_input_tensor_and_weights(tmp_path, rng):
 
 
 @pytest.mark.backends
+@quick_on("tensorflow", "torch")
 def test_logits_and_softmax(rng):
     images = rng.normal(size=(2, *SHAPE)).astype("float32")
     logits = models.ResNet18("se", input_shape=SHAPE, classes=5, classifier_activation=None)

@@ -19,7 +19,7 @@ from keras_cbam.training import (
     save_adapter,
 )
 from keras_cbam.training.backbone_digest import node_digests
-from tests.conftest import BACKEND, example, vary
+from tests.conftest import BACKEND, example, quick_on, vary
 from tests.short_mobilenet import SHORT
 from tests.surgery.graphs import nested_twice, sequential
 from tests.training.test_fine_tune import StopAt, config
@@ -91,6 +91,7 @@ def test_an_adapter_answers_as_before_on_a_fresh_backbone(build, attention, tmp_
 
 
 @pytest.mark.backends
+@quick_on("tensorflow", "torch")
 def test_adapters_on_one_backbone_share_its_weights(saved, tmp_path, rng):
     backbone, model, path = saved
     assert adapter_labels(path) == ["a", "b", "c"]

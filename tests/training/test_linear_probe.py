@@ -9,11 +9,15 @@ import pytest
 from keras_cbam.training import ImageBatches, build_classifier, read_image_folder
 from keras_cbam.training.linear_probe import linear_probe
 from keras_cbam.training.scores import Scorer
-from tests.conftest import quick, vary
+from tests.conftest import quick, quick_on, vary
 from tests.short_mobilenet import SHORT
 
 sklearn = pytest.importorskip("sklearn.linear_model")
-pytestmark = [pytest.mark.backends, pytest.mark.usefixtures("short_mobilenet")]
+pytestmark = [
+    pytest.mark.backends,
+    quick_on("tensorflow", "torch"),
+    pytest.mark.usefixtures("short_mobilenet"),
+]
 
 
 @pytest.mark.parametrize("balanced", quick([False, True], {True}))

@@ -76,7 +76,7 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.backends
-@quick_on("jax")
+@quick_on("torch")
 def test_killed_and_resumed_to_the_same_bits(whole, tmp_path):
     # 9 batches in each of 3 epochs; each backend is killed at another one.
     kill = random.Random(BACKEND).randrange(1, 27)
