@@ -5,9 +5,6 @@ import errno
 import os
 from pathlib import Path
 
-# JAX compiles each operation of each test. Without optimization this takes two thirds of the time.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
-
 import keras
 import numpy as np
 import pytest
