@@ -17,14 +17,14 @@ from pathlib import Path
 
 SEEDS = (0, 1, 2)
 # The probe is the plain network with all but its head frozen.
-WAYS = {
+RUNS = {
     "cbam": ("--attention", "cbam"),
     "none": ("--attention", "none"),
     "probe": ("--attention", "none", "--head-epochs", "7", "--epochs", "0"),
 }
 
 
-def command(data: Path, output: Path, way: str, seed: int) -> list[str]:
+def command(data: Path, output: Path, name: str, seed: int) -> list[str]:
     """The command of one run; the README shows the same."""
     weights = data / "weights" / "mobilenet_v2_1.0_224_dequant.h5"
     return [
@@ -38,7 +38,7 @@ def command(data: Path, output: Path, way: str, seed: int) -> list[str]:
             str(output),
         ),
         *("--backbone", "MobileNetV2", "--weights", str(weights), "--image-size", "160"),
-        *(*WAYS[way], "--seed", str(seed)),
+        *(*RUNS[name], "--seed", str(seed)),
     ]
 
 
@@ -50,18 +50,18 @@ def main() -> None:
     data = Path(os.environ["KERAS_CBAM_DATA"])
     print("| run | parameters | " + " | ".join(f"seed {s}" for s in SEEDS) + " | mean | sd |")
     print("|---" * (len(SEEDS) + 4) + "|")
-    for way in WAYS:
+    for name in RUNS:
         scores = []
         for seed in SEEDS:
-            output = arguments.output / f"{way}_{seed}"
+            output = arguments.output / f"{name}_{seed}"
             if not (output / "report.md").exists():
-                run = [*command(data, output, way, seed), "--resume"]
+                run = [*command(data, output, name, seed), "--resume"]
                 subprocess.run(run, check=True, stdout=sys.stderr)
             record = json.loads((output / "history.json").read_text())
             scores.append(100 * record["val"]["accuracy"])
         cells = " | ".join(f"{score:.1f}" for score in scores)
         mean, spread = statistics.mean(scores), statistics.stdev(scores)
-        print(f"| {way} | {record['parameters']:,} | {cells} | {mean:.2f} | {spread:.2f} |")
+        print(f"| {name} | {record['parameters']:,} | {cells} | {mean:.2f} | {spread:.2f} |")
 
 
 if __name__ == "__main__":

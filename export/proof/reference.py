@@ -41,12 +41,12 @@ def write_reference(
         keras_outputs: one array for each output by name.
         artifacts: the outputs of each artifact, by the name of the artifact.
     """
-    small = {name: _small(values) for name, values in inputs.items()}
-    answered = [keras_outputs, *artifacts.values()]
-    each = sum(values[0].nbytes for values in small.values())
-    each += sum(value[0].nbytes for outputs in answered for value in outputs.values())
-    count = max(1, min(COUNT, LARGEST // max(1, each)))
-    arrays: dict[str, Any] = {f"input/{name}": value[:count] for name, value in small.items()}
+    stored = {name: _as_stored(values) for name, values in inputs.items()}
+    all_outputs = [keras_outputs, *artifacts.values()]
+    row_bytes = sum(values[0].nbytes for values in stored.values())
+    row_bytes += sum(value[0].nbytes for outputs in all_outputs for value in outputs.values())
+    count = max(1, min(COUNT, LARGEST // max(1, row_bytes)))
+    arrays: dict[str, Any] = {f"input/{name}": value[:count] for name, value in stored.items()}
     for source, outputs in {"keras": keras_outputs, **artifacts}.items():
         arrays |= {f"output/{source}/{name}": values[:count] for name, values in outputs.items()}
     np.savez_compressed(path, **arrays)
@@ -114,7 +114,7 @@ def _check(
         )
 
 
-def _small(values: np.ndarray) -> np.ndarray:
+def _as_stored(values: np.ndarray) -> np.ndarray:
     head = values[:COUNT]
     whole = head.size and head.min() >= 0 and head.max() <= 255 and (head == np.rint(head)).all()
     return head.astype("uint8") if whole and head.dtype != bool else head

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
 
-from keras_cbam.detection.splits import WHOLE, one_each, split_name
+from keras_cbam.detection.splits import NO_SPLITS, file_of_each_split, split_name
 from keras_cbam.training.split_names import SPLIT_NAMES
 
 ANNOTATIONS = "annotations"
@@ -22,9 +22,9 @@ def coco_splits(root: Path) -> dict[str, Path]:
     """
     folders = (root / ANNOTATIONS, root)
     loose = [path for folder in folders for path in sorted(folder.glob("*.json"))]
-    found = one_each([*_named(loose), *_in_folders(root)])
+    found = file_of_each_split([*_named(loose), *_in_folders(root)])
     # A single file, whatever its name, covers all images.
-    return {WHOLE: loose[0]} if not found and len(loose) == 1 else found
+    return {NO_SPLITS: loose[0]} if not found and len(loose) == 1 else found
 
 
 def image_folders(root: Path, split: str, annotations: Path) -> list[str]:

@@ -12,7 +12,7 @@ from keras_cbam.detection.annotations import Annotated, DetectionSplit, Entry, P
 from keras_cbam.detection.check import check
 from keras_cbam.detection.coco import read_coco
 from keras_cbam.detection.coco_files import coco_splits
-from keras_cbam.detection.splits import WHOLE
+from keras_cbam.detection.splits import NO_SPLITS
 from keras_cbam.detection.voc import read_voc, voc_splits
 from keras_cbam.errors import InputError, require
 
@@ -130,7 +130,7 @@ def _divided(lists: _Lists, val_split: float) -> dict[str, Annotated]:
         raise InputError(f"Expected a val split between 0 and 1. Received: {val_split}")
     if "val" in lists.paths:
         raise InputError(f"{lists.root} has {lists.paths['val']}, so no val split can be stated.")
-    whole = lists.read("train" if "train" in lists.paths else WHOLE)
+    whole = lists.read("train" if "train" in lists.paths else NO_SPLITS)
     count = max(round(val_split * len(whole.entries)), 1)
     if count >= len(whole.entries):
         raise InputError(

@@ -10,7 +10,7 @@ from keras_cbam.errors import InputError
 from keras_cbam.training.split_names import split_of
 
 # CVAT's name for a data set without splits.
-WHOLE = "default"
+NO_SPLITS = "default"
 YEAR = re.compile(r"[_-]?(19|20)\d\d$")
 
 
@@ -20,7 +20,7 @@ def split_name(name: str) -> str:
     return split_of(without_year) or without_year
 
 
-def one_each(named: Iterable[tuple[str, Path]]) -> dict[str, Path]:
+def file_of_each_split(named: Iterable[tuple[str, Path]]) -> dict[str, Path]:
     """Return the file of each split.
 
     Raises:

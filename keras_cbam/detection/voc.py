@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 from keras_cbam.detection.annotations import Annotated, Entry, LeftOut, RawBox, annotated_size
-from keras_cbam.detection.splits import WHOLE, one_each, split_name
+from keras_cbam.detection.splits import NO_SPLITS, file_of_each_split, split_name
 from keras_cbam.detection.text import is_name, read_lines
 from keras_cbam.errors import InputError
 from keras_cbam.image_files import SUFFIXES
@@ -35,11 +35,11 @@ def voc_splits(root: Path) -> dict[str, Path]:
     lists = {path.stem: path for path in sorted((root / LISTS).glob("*.txt"))}
     # VOC's lists of one class, `<class>_train.txt`, are not splits.
     named = [(split_name(name), path) for name, path in lists.items() if "_" not in name]
-    found = one_each((name, path) for name, path in named if name != BOTH)
+    found = file_of_each_split((name, path) for name, path in named if name != BOTH)
     if not found and BOTH in lists:
-        return {WHOLE: lists[BOTH]}
+        return {NO_SPLITS: lists[BOTH]}
     if not found and any((root / ANNOTATIONS).glob("*.xml")):
-        return {WHOLE: root / ANNOTATIONS}
+        return {NO_SPLITS: root / ANNOTATIONS}
     return found
 
 
