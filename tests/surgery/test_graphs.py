@@ -16,7 +16,7 @@ pytestmark = pytest.mark.backends
 
 
 # JAX compiles each operation by itself.
-QUICK = {"mixed_precision", "siamese", "with_lambda"} if BACKEND == "jax" else GRAPHS
+QUICK = {"mixed_precision"} if BACKEND == "jax" else GRAPHS
 
 
 @pytest.mark.parametrize("name", quick(GRAPHS, QUICK))
@@ -30,6 +30,7 @@ def test_nothing_is_lost(name, rng, tmp_path):
     assert [point.layer for point in attention_points(attached)] == graph.points
 
 
+@quick_on("tensorflow", "torch")
 def test_nested_model_at_both_ends(rng, tmp_path):
     """Keras counts the calls of a nested model differently among the outputs."""
     inputs = keras.Input((32, 32, 3))
@@ -294,6 +295,7 @@ def test_layers_inside_layers_keep_their_state(rng):
     assert len(detached.trainable_variables) == len(model.trainable_variables) == 2
 
 
+@quick_on("tensorflow", "torch")
 def test_many_additions_between_convolutions():
     """A transformer between a patch embedding and a decoder: each path is walked once."""
     inputs = keras.Input((32, 32, 3))
@@ -338,6 +340,7 @@ def test_grouped_convolution_of_one_place_is_depthwise():
     assert [point.layer for point in attention_points(model)] == ["scale", "mix"]
 
 
+@quick_on("tensorflow", "torch")
 def test_two_convolutions_side_by_side_are_no_residual_block():
     x = inputs = keras.Input((16, 16, 3))
     for block in range(2):
@@ -436,6 +439,7 @@ def test_a_name_alone_makes_no_pooling():
     assert [point.layer for point in attention_points(model)] == ["scale"]
 
 
+@quick_on("tensorflow", "torch")
 def test_low_rank_adaptation_changes_no_point():
     model = GRAPHS["sequential"].build()
     for layer in model.layers:
