@@ -14,6 +14,7 @@ from keras_cbam.cli.terminal import counting, out, progress_bar
 from keras_cbam.config.detection import DetectionConfig
 from keras_cbam.errors import require
 from keras_cbam.files import check_writable
+from keras_cbam.image_files import check_name
 
 FORMATS = ("tflite", "onnx")
 # Number of images that are drawn with the detected boxes beside the true ones.
@@ -120,6 +121,8 @@ def predict(
 
     require("matplotlib", "PIL")
     check_writable(output)
+    for path in images:
+        check_name(path)
     detector, classes = load_with_classes(model)
     photographs = unannotated(images_in(images))
     with out.status("detecting"):

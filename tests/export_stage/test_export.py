@@ -64,7 +64,7 @@ def test_manifest_describes_the_files(everything):
             content = path.read_bytes()
             assert entry["bytes"] == len(content)
             assert entry["sha256"] == hashlib.sha256(content).hexdigest()
-    assert report.markdown().count("verified") == len(report.rows())
+    assert report.markdown().count("| verified |") == len(report.rows())
 
 
 def test_no_flex_operation_no_zero_scale(everything):
