@@ -115,6 +115,7 @@ def test_what_is_asked(precision, mean_average_precision, matched, missed):
     ]
 
 
+@pytest.mark.slow
 def test_another_detector_is_found(detector, found_photographs, tmp_path, monkeypatch):
     """Outputs as the tolerance wants them, whose boxes are others: nothing is exported."""
     right = Predictor.decode
