@@ -25,10 +25,9 @@ room.__path__ = [sys.argv[1]]
 sys.modules["room"] = room
 importlib.import_module("room.children.process").start(*sys.argv[2:])
 """
-# The folder export/, and the name of its package in a child.
-# TensorFlow does not log. It does not import Keras, which takes a third of the time of its own
-# import.
+# TensorFlow does not log in a child, and does not import Keras, a third of its own import.
 _SETTINGS = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_USE_LEGACY_KERAS": "1"}
+# The folder export/, and the name of its package in a child.
 _EXPORT = Path(__file__).parents[1]
 _ROOM = __package__.rpartition(".")[0]
 # The exit code of a child that refuses its file.
