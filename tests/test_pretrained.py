@@ -11,7 +11,7 @@ from keras_cbam.training import ImageBatches, find_images
 from tests.conftest import BACKEND
 
 # Smaller than the published 224, so that ten steps take seconds.
-SIZE = 128
+SIZE = 96
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="bits are compared in TensorFlow")
 
