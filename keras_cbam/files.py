@@ -174,7 +174,7 @@ def check_writable(directory: str | Path) -> None:
     what = f"Cannot write to directory {directory}: "
     with refused(what, only=(OSError,), told=lambda error: f"{error.strerror}."):
         places = (directory, *directory.parents)
-        # Of a relative path, nothing exists if the working directory was removed.
+        # No part of a relative path exists if the working directory was removed.
         existing = next(filter(os.path.lexists, places), directory)
         if not existing.is_dir():
             found = "a file" if existing.exists() else "a broken link"

@@ -63,14 +63,14 @@ def images_in(paths: Sequence[Path]) -> list[Path]:
     for path in files:
         check_name(path)
     good, undecodable = decodable(files)
+    decoded, skipped = set(good), list(undecodable)
     kept: list[Path] = []
-    skipped = list(undecodable)
     for path in paths:
         if path.is_dir():
             images, wrong = find_images(path)
             kept += images.paths
             skipped += wrong
-        elif path in good:
+        elif path in decoded:
             kept.append(path)
     tell_skipped(skipped)
     if not kept:

@@ -48,6 +48,7 @@ def builder(describe: Callable[..., Network]) -> Callable[..., keras.Model]:
         stem: str = "imagenet",
         **own: Any,
     ) -> keras.Model:
+        # A template. `_document` fills it in for the network.
         """{description}
 
         Layer names are addresses, such as `{example}`. Strided convolutions are padded
