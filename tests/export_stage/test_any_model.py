@@ -8,7 +8,7 @@ import pytest
 
 from keras_cbam import CBAM
 from keras_cbam.errors import InputError
-from keras_cbam.export import export_model
+from keras_cbam.export import export_model, verify
 from keras_cbam.export.children.arrays import save_arrays
 from keras_cbam.export.formats import PRECISIONS
 from keras_cbam.export.source.prepare import prepare
@@ -148,6 +148,7 @@ def test_every_precision_of_it(build, precisions, tmp_path, rng):
     )
     for artifact in report.artifacts:
         assert artifact.parity[0].sqnr is None or artifact.parity[0].sqnr > 20, artifact.name
+    assert verify(tmp_path).missed == report.missed
 
 
 def test_no_convolution_has_a_bias_to_correct(tmp_path, rng):

@@ -50,6 +50,7 @@ def test_verify_reports_too(reported):
     again = verify(directory, write_report=True)
     assert again.delegations == report.delegations
     assert (directory / "report.md").read_text() == again.markdown()
+    assert verify(directory).delegations == ()
 
 
 def test_the_tables_fit_a_terminal_of_80_columns(reported, monkeypatch, capsys):
