@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import BACKEND
+from tests.running import BACKEND
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from tests.conftest import BACKEND, ROOT
+from tests.running import BACKEND, ROOT
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="packaging is the same everywhere")
 

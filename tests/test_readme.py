@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.conftest import BACKEND, ROOT
+from tests.running import BACKEND, ROOT
 
 # Page -> whether its examples take long, and wait for `make test-all`.
 PAGES = {

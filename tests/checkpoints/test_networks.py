@@ -16,8 +16,8 @@ from keras_cbam.checkpoints.torch_file import read_state_dict
 from keras_cbam.checkpoints.torch_network import torch_logits
 from tests.checkpoints.torch_modules import BAM, CBAM
 from tests.checkpoints.torch_networks import ResNet, randomized
-from tests.conftest import quick
 from tests.layers.registry import numpy
+from tests.running import quick
 
 RESNET18, RESNET50 = ((2, 2, 2, 2), False), ((3, 4, 6, 3), True)
 OPEN = (None, None)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.cli.running import run
-from tests.conftest import BACKEND
+from tests.running import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="the command runs one backend")
 

@@ -13,7 +13,8 @@ from keras_cbam.cli.explain import explain
 from keras_cbam.errors import InputError
 from keras_cbam.visualize import Explanation, comparison, overlay, panel
 from tests.cli.running import run_here
-from tests.conftest import BACKEND, quick, write_images
+from tests.drawn import write_images
+from tests.running import BACKEND, quick
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="tried on one backend")
 

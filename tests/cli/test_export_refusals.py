@@ -7,7 +7,7 @@ import keras
 import pytest
 
 from tests.cli.running import run_here
-from tests.conftest import BACKEND
+from tests.running import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.cli.running import run_here
 from tests.cli.test_cli import finetune
-from tests.conftest import quick_on
+from tests.running import quick_on
 
 # PyTorch compiles nothing.
 pytestmark = [pytest.mark.backends, quick_on("torch")]

@@ -6,8 +6,8 @@ import pytest
 
 from keras_cbam.detection import Photograph, Predictor, build_detector
 from keras_cbam.detection.letterbox import letterboxed
-from tests.conftest import vary
 from tests.detection.data import draw
+from tests.drawn import vary
 from tests.short_mobilenet import SHORT, short_mobilenet_is_known
 
 SIZE = (64, 96)

@@ -7,7 +7,6 @@ import pytest
 
 from keras_cbam.detection import read_detection_folder
 from keras_cbam.errors import InputError
-from tests.conftest import BACKEND
 from tests.detection.data import (
     BOXES,
     CLASSES,
@@ -19,6 +18,7 @@ from tests.detection.data import (
     write_coco,
     write_voc,
 )
+from tests.running import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="files are the same everywhere")
 

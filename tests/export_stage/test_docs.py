@@ -1,7 +1,7 @@
 """docs/export.md lists the table of formats and precisions as it is."""
 
 from keras_cbam.export import ARTIFACTS
-from tests.conftest import ROOT
+from tests.running import ROOT
 
 
 def row(artifact):

@@ -17,7 +17,8 @@ from keras_cbam.export.proof.manifest import MANIFEST
 from keras_cbam.export.proof.parity import Parity, compare, eased
 from keras_cbam.outputs import ends_in_sigmoid
 from tests.cli.running import run_here
-from tests.conftest import BACKEND, vary
+from tests.drawn import vary
+from tests.running import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
 

@@ -122,8 +122,8 @@ COMMANDS = {
 
 def make_inputs(folder: Path) -> None:
     """Write what the commands take, in a process of its own, for it computes."""
-    from tests.conftest import write_images
     from tests.detection.data import BOXES, write_voc
+    from tests.drawn import write_images
     from tests.hostile.readers import _network
 
     rng = np.random.default_rng(0)

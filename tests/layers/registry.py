@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from keras_cbam import BAM, CBAM, ChannelAttention, SpatialAttention, SqueezeExcite
-from tests.conftest import BACKEND
 from tests.layers import reference
+from tests.running import BACKEND
 
 REFERENCES = {
     BAM: reference.bam,

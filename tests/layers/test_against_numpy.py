@@ -8,8 +8,8 @@ from hypothesis import given, note, seed, settings
 from hypothesis import strategies as st
 
 from keras_cbam import CBAM
-from tests.conftest import BACKEND
 from tests.layers.registry import Variant, back, numpy, put, reach
+from tests.running import BACKEND
 
 pytestmark = pytest.mark.backends
 

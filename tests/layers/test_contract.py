@@ -8,7 +8,6 @@ import pytest
 
 import keras_cbam
 import keras_cbam.layers
-from tests.conftest import BACKEND
 from tests.layers.registry import (
     FIRST_OF_EACH,
     SHAPE,
@@ -27,6 +26,7 @@ from tests.layers.registry import (
     to_first,
     wide,
 )
+from tests.running import BACKEND
 
 pytestmark = pytest.mark.backends
 

@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 
-from tests.conftest import BACKEND
 from tests.layers.gradients import gradients
 from tests.layers.registry import (
     double_precision,
@@ -12,6 +11,7 @@ from tests.layers.registry import (
     named_weights,
     wide_bottleneck,
 )
+from tests.running import BACKEND
 
 pytestmark = pytest.mark.backends
 

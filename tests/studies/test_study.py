@@ -24,7 +24,8 @@ from keras_cbam.studies.run import execute, read_result
 from keras_cbam.studies.workers import do_runs
 from keras_cbam.surgery.summary import count_parameters
 from tests.cli.running import run_here
-from tests.conftest import BACKEND, ROOT, quick, write_images
+from tests.drawn import write_images
+from tests.running import BACKEND, ROOT, quick
 
 # TensorFlow starts and compiles soonest.
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="studies run alike everywhere")

@@ -26,7 +26,8 @@ from keras_cbam.studies.transfer_report import (
 )
 from keras_cbam.training import FineTuneConfig, group_variables
 from tests.cli.running import run_here
-from tests.conftest import example, quick_on, vary, write_images
+from tests.drawn import example, vary, write_images
+from tests.running import quick_on
 
 
 def on_one(test):

@@ -3,7 +3,7 @@
 import keras
 import pytest
 
-from tests.conftest import vary
+from tests.drawn import vary
 
 
 @pytest.fixture(scope="module")

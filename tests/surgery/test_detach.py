@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from keras_cbam import attach_attention, detach_attention
-from tests.conftest import example
+from tests.drawn import example
 from tests.surgery.graphs import GRAPHS
 from tests.surgery.proof import assert_agree, call
 

@@ -11,7 +11,7 @@ import pytest
 from keras_cbam.errors import InputError
 from keras_cbam.pixels import named_rule
 from keras_cbam.training.backbones import BACKBONES, build_backbone, preprocess
-from tests.conftest import vary
+from tests.drawn import vary
 
 
 @pytest.mark.parametrize("name", BACKBONES)

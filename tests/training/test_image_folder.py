@@ -12,7 +12,7 @@ from keras_cbam.image_reader import read_image
 from keras_cbam.training import ImageBatches, ImageSet, find_images, read_image_folder
 from keras_cbam.training.image_folder import _split
 from keras_cbam.training.scores import scores
-from tests.conftest import write_images
+from tests.drawn import write_images
 
 
 def test_one_folder_is_split_by_class(image_folder):

@@ -7,7 +7,7 @@ from keras import layers
 
 from keras_cbam import CBAM
 from keras_cbam.visualize import grad_cam, grad_cam_plus_plus
-from tests.conftest import BACKEND
+from tests.running import BACKEND
 from tests.visualize.reference import (
     CLASSES,
     heat_maps,
