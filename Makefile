@@ -6,6 +6,9 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 # channels_first.
 export TF_ENABLE_ONEDNN_OPTS ?= 1
 
+# Of 18,000 modules that are installed, Python compiles those that are imported, at their first import.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: all demo test quick test-all fuzz kills lint types clean
 
 all: .venv/installed
@@ -13,7 +16,7 @@ all: .venv/installed
 .venv/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[all]'
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[all]'
 	touch $@
 
 demo: .venv/installed

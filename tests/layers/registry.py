@@ -77,13 +77,26 @@ VARIANTS = {
     "bam": Variant(BAM, SMALL),
     "bam_add": Variant(BAM, {**SMALL, "fusion": "add", "dilation": 2}),
 }
-every_variant = pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS.keys())
 both_formats = pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 both_modes = pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
 # One variant of each class, for tests that take long.
 FIRST_OF_EACH = {variant.layer_class: name for name, variant in reversed(VARIANTS.items())}
-every_layer = pytest.mark.parametrize(
-    "variant", [VARIANTS[name] for name in FIRST_OF_EACH.values()], ids=FIRST_OF_EACH.values()
+
+
+def variants(names, later=()):
+    """Mark for a test of these variants, some of them in `make test-all` alone."""
+    cases = [
+        pytest.param(VARIANTS[name], id=name, marks=pytest.mark.slow if name in later else ())
+        for name in names
+    ]
+    return pytest.mark.parametrize("variant", cases)
+
+
+every_layer = variants(FIRST_OF_EACH.values())
+every_variant_everywhere = variants(VARIANTS)
+# JAX compiles each operation of each variant, which other backends and other tests go through.
+every_variant = variants(
+    VARIANTS, later=set(VARIANTS) - set(FIRST_OF_EACH.values()) if BACKEND == "jax" else ()
 )
 
 

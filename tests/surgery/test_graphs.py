@@ -46,6 +46,7 @@ def test_nested_model_at_both_ends(rng, tmp_path):
     assert_nothing_lost(model, example(model, rng), tmp_path)
 
 
+@quick_on("tensorflow", "torch")
 def test_shared_attention_is_one_layer():
     attached = attach_attention(GRAPHS["siamese"].build())
     encoders = [layer for layer in attached.layers if layer.name == "encoder"]
@@ -65,7 +66,7 @@ def test_training_the_copy_leaves_the_original(rng):
     before, expected = state(model), call(model, inputs)
     optimizer = [keras.ops.convert_to_numpy(v) for v in model.optimizer.variables]
     attached = attach_attention(model)
-    attached.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=False)
+    attached.compile(keras.optimizers.SGD(0.1), "mse")
     attached.train_on_batch(inputs, targets)
     assert abs(call(attached, inputs)[0] - expected[0]).max() > 1e-3
     assert_same_state(state(model), before)

@@ -66,10 +66,8 @@ def network():
     keras.utils.set_random_seed(0)
     inputs = keras.Input((16, 16, 3))
     x = layers.Rescaling(1 / 127.5, -1)(inputs)
-    for _ in range(2):
-        x = layers.Conv2D(16, 3, padding="same", use_bias=False)(x)
-        x = CBAM()(layers.BatchNormalization(momentum=0.9)(x))
-        x = layers.MaxPooling2D()(layers.ReLU()(x))
+    x = layers.Conv2D(16, 3, 2, padding="same", use_bias=False)(x)
+    x = layers.ReLU()(CBAM()(layers.BatchNormalization(momentum=0.9)(x)))
     x = layers.Dropout(0.2, seed=0)(layers.GlobalAveragePooling2D()(x))
     return keras.Model(inputs, layers.Dense(CLASSES, "softmax")(x))
 

@@ -7,7 +7,7 @@ from keras import layers
 
 from keras_cbam import CBAM
 from keras_cbam.visualize import grad_cam, grad_cam_plus_plus
-from tests.running import BACKEND
+from tests.running import BACKEND, quick_on
 from tests.visualize.reference import (
     CLASSES,
     heat_maps,
@@ -69,6 +69,7 @@ def endings(model):
     yield keras.Model(model.input, {"scores": layers.Softmax()(scores)})
 
 
+@quick_on("tensorflow", "torch")
 def test_the_score_is_that_before_the_softmax():
     model, pixels = network(), images()
     expected = grad_cam(model, pixels, layer="inner")
@@ -162,6 +163,7 @@ def test_a_layer_used_twice_is_refused():
         grad_cam(keras.Model(inputs, x), np.zeros((1, 8, 8, 3)), layer="twice")
 
 
+@quick_on("tensorflow", "torch")
 def test_a_nested_model_called_twice_is_refused():
     inputs, body = keras.Input((12, 10, 3)), network()
     body = keras.Model(body.input, body.get_layer("last").output, name="body")
@@ -245,6 +247,7 @@ def two_inputs(structure):
     return keras.Model(structure(inputs), scores)
 
 
+@quick_on("tensorflow", "torch")
 @pytest.mark.parametrize(
     "structure", [dict, lambda inputs: list(inputs.values())], ids=["dictionary", "list"]
 )
@@ -268,6 +271,7 @@ def test_several_inputs(structure, rng):
         grad_cam(model, given["image"])
 
 
+@quick_on("tensorflow", "torch")
 def test_one_sigmoid_has_two_classes(rng):
     keras.utils.set_random_seed(0)
     inputs = keras.Input((8, 8, 3))
@@ -297,6 +301,7 @@ def test_weights_that_are_no_numbers_are_refused():
         grad_cam(model, np.ones((1, 8, 8, 3)), class_index=0)
 
 
+@quick_on("tensorflow", "torch")
 @pytest.mark.parametrize("rank", [1, 3])
 def test_maps_of_other_ranks_are_refused(rank):
     inputs = keras.Input((8,) * rank + (3,))
