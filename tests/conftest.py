@@ -10,6 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
+# To compile fast code takes longer than to run slow code once. At level 0 XLA computes NaNs.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 # What JAX compiled is used again by other tests, and by the next run. Each worker has a folder of
 # its own, because JAX reads files that another process is still writing.
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")

@@ -269,5 +269,5 @@ def _collected_often() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*thresholds)
-        gc.unfreeze()
         gc.collect()
+        gc.unfreeze()
