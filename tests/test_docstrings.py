@@ -31,8 +31,16 @@ WITHOUT_EXAMPLE = {
 
 
 # Examples of layers are tried on every backend, the others on one: JAX compiles a network for long.
+# The builders' examples are one text, which is tried on the smallest two.
 CASES = [
-    pytest.param(name, marks=pytest.mark.backends if hasattr(layers, name) else ())
+    pytest.param(
+        name,
+        marks=pytest.mark.backends
+        if hasattr(layers, name)
+        else pytest.mark.slow
+        if hasattr(models, name) and name not in ("ResNet18", "MobileNet")
+        else (),
+    )
     for name in PUBLIC
 ]
 

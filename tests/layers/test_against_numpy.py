@@ -14,8 +14,9 @@ from tests.running import BACKEND
 pytestmark = pytest.mark.backends
 
 
-# JAX compiles every operation for every shape.
+# JAX compiles every operation for every shape, PyTorch none.
 DIFFERENT_DRAWS = 3 if BACKEND == "jax" else 1000
+EXAMPLES = 3 if BACKEND == "torch" else 2
 
 
 def combinations(*pools):
@@ -69,12 +70,12 @@ ROWS = covering_rows()
 
 
 def test_every_pair_of_options_agrees_with_numpy():
-    """Each row of options on three drawn maps, the first of which hypothesis makes 1x1."""
+    """Each row of options on drawn maps, the first of which hypothesis makes 1x1."""
     drawn, spreads, compared = [], [], set()
 
     def check(index, options):
         @seed(index % DIFFERENT_DRAWS)
-        @settings(max_examples=3, database=None, deadline=None)
+        @settings(max_examples=EXAMPLES, database=None, deadline=None)
         @given(
             shape=st.tuples(*(st.integers(1, n) for n in (2, 9, 9, 24))),
             reduction_ratio=st.integers(1, 16),
@@ -93,7 +94,7 @@ def test_every_pair_of_options_agrees_with_numpy():
     for a, b in itertools.combinations(FACTORS, 2):
         for x, y in itertools.product(FACTORS[a], FACTORS[b]):
             assert ((a, x), (b, y)) in compared
-    assert len(drawn) >= 200
+    assert len(drawn) == EXAMPLES * len(ROWS) >= 120
     _, height, width, channels, ratio = np.transpose(drawn)
     for edge in (
         channels < ratio,

@@ -205,7 +205,12 @@ def test_channels_first(name, rng):
 
 
 @pytest.mark.parametrize(
-    ("pooling", "shape"), [(None, (None, None, 3)), ("avg", (96, 64, 3)), ("max", (75, 101, 1))]
+    ("pooling", "shape"),
+    [
+        (None, (None, None, 3)),
+        pytest.param("avg", (96, 64, 3), marks=pytest.mark.slow),
+        ("max", (75, 101, 1)),
+    ],
 )
 def test_any_pooling_and_shape(pooling, shape, rng):
     model = vary(build("MobileNetV2", input_shape=shape, pooling=pooling, alpha=0.35))
