@@ -11,6 +11,11 @@ row for each finished run, which is not run again; an interrupted run is resumed
 scores a quarter of train instead, which choices are made by. `--checkout` runs the keras_cbam of
 another folder, such as an older version's. Each takes an output directory of its own.
 
+    python benchmarks/fine_tuning.py --networks MobileNetV2 --output docs/finetune \
+        --earlier docs/finetune/results_0.1.0.json
+
+prints the committed rows, and how far they are from those of an older version.
+
 With `--fused` runs go through `fused_norm.py`: the same in 0.6 of the time, but for rounding.
 """
 
@@ -20,7 +25,9 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
@@ -150,13 +157,13 @@ class Results:
             write_text(self.path, f"[\n{lines}\n]\n")
 
 
-def table(rows: list[dict]) -> str:
+def table(rows: list[dict], networks: Sequence[str]) -> str:
     """A line for each network and set: means over the seeds, and the paired difference."""
     lines = [
         "| network | set | seeds | plain | CBAM | difference (95 % interval) | CBAM replaced by "
         "constants | answers that stay |\n|---|---|---|---|---|---|---|---|\n"
     ]
-    for network in NETWORKS:
+    for network in networks:
         for name in sorted({row["dataset"] for row in rows if row["network"] == network}):
             ours = {
                 attention: {
@@ -176,21 +183,47 @@ def table(rows: list[dict]) -> str:
     return "".join(lines)
 
 
-def _cells(pairs: list[tuple[dict, dict]]) -> tuple[str, ...]:
+def difference(before: Sequence[float], after: Sequence[float]) -> str:
+    """The mean difference of pairs, and its 95 % interval."""
     from scipy import stats
 
+    gaps = np.subtract(after, before)
+    if len(gaps) == 1:
+        return f"{gaps[0]:+.1f}"
+    away = stats.t.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1) / len(gaps) ** 0.5
+    return f"{gaps.mean():+.1f} ({gaps.mean() - away:+.1f} to {gaps.mean() + away:+.1f})"
+
+
+def progress(earlier: list[dict], rows: list[dict], networks: Sequence[str]) -> str:
+    """A line for each network, set and attention: an older version, this one, the difference."""
+    lines = [
+        "| network | set | attention | seeds | earlier | now | difference (95 % interval) |\n"
+        "|---|---|---|---|---|---|---|\n"
+    ]
+    before, after = (
+        {tuple(row[field] for field in Task._fields): row["accuracy"] for row in each}
+        for each in (earlier, rows)
+    )
+    both = [Task(*key) for key in sorted(before.keys() & after.keys())]
+    for (network, name, attention), group in groupby(both, key=lambda task: task[:3]):
+        if network in networks:
+            tasks = list(group)
+            old, new = ([each[task] for task in tasks] for each in (before, after))
+            lines.append(
+                f"| {network} | {name} | {attention} | {len(tasks)} | {np.mean(old):.1f} | "
+                f"{np.mean(new):.1f} | {difference(old, new)} |\n"
+            )
+    return "".join(lines)
+
+
+def _cells(pairs: list[tuple[dict, dict]]) -> tuple[str, ...]:
     plain, cbam = ([row["accuracy"] for row in each] for each in zip(*pairs, strict=True))
-    gaps = np.subtract(cbam, plain)
-    difference = f"{gaps.mean():+.1f}"
-    if len(gaps) > 1:
-        away = stats.t.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1) / len(gaps) ** 0.5
-        difference += f" ({gaps.mean() - away:+.1f} to {gaps.mean() + away:+.1f})"
     known = [row for _, row in pairs if "without" in row]
     means = [f"{np.mean([row[key] for row in known]):.1f}" for key in ("without", "agreement")]
     return (
         f"{np.mean(plain):.1f}",
         f"{np.mean(cbam):.1f}",
-        difference,
+        difference(plain, cbam),
         *(means if known else ("-", "-")),
     )
 
@@ -207,6 +240,7 @@ def main() -> None:
     parser.add_argument("--held-out", action="store_true", help="Score a part of train.")
     parser.add_argument("--fused", action="store_true", help="Run through fused_norm.py.")
     parser.add_argument("--checkout", type=Path, help="Folder of another keras_cbam to run.")
+    parser.add_argument("--earlier", type=Path, help="Rows of an older version, to compare with.")
     parser.add_argument("options", nargs="*", help="After --, further options of finetune.")
     arguments = parser.parse_args()
     arguments.data = Path(os.environ["KERAS_CBAM_DATA"]).resolve()
@@ -220,12 +254,15 @@ def main() -> None:
         for attention in arguments.attentions
     ]
     results = Results(arguments.output / "results.json")
+    left = results.left(tasks)
     # Here and not in a run: two runs at a time may be of one set.
-    for name in arguments.sets:
+    for name in {task.dataset for task in left}:
         link(arguments.data, name, arguments.output)
     with ThreadPoolExecutor(arguments.workers) as pool:
-        list(pool.map(lambda task: results.add(run(task, arguments)), results.left(tasks)))
-    print(table(results.rows))
+        list(pool.map(lambda task: results.add(run(task, arguments)), left))
+    print(table(results.rows, arguments.networks))
+    if arguments.earlier:
+        print(progress(json.loads(arguments.earlier.read_text()), results.rows, arguments.networks))
 
 
 if __name__ == "__main__":
