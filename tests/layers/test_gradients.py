@@ -7,7 +7,7 @@ import pytest
 from tests.layers.gradients import gradients
 from tests.layers.registry import (
     double_precision,
-    every_variant_everywhere,
+    every_variant,
     named_weights,
     wide_bottleneck,
 )
@@ -22,7 +22,7 @@ TOLERANCE = 1e-7 if BACKEND == "tensorflow" else 1e-5
 BATCH_NORM_TOLERANCE = 1e-7 if BACKEND == "tensorflow" else 1e-3
 
 
-@every_variant_everywhere
+@every_variant
 @pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
 def test_gradients_agree_with_finite_differences(variant, training, rng):
     x = rng.normal(0, 1, (4, 2, 3, 4))
