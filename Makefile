@@ -6,7 +6,8 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 # channels_first.
 export TF_ENABLE_ONEDNN_OPTS ?= 1
 
-# Of 18,000 modules that are installed, Python compiles those that are imported, at their first import.
+# pip compiles nothing (--no-compile), because few of 18,000 modules are imported. Python compiles
+# these at their first import, and must be allowed to keep the result.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: all demo test quick test-all fuzz kills lint types clean
@@ -25,6 +26,9 @@ demo: .venv/installed
 # Each backend wants processes of its own; what trains is proven on all three.
 # One thread a process: more would only wait for one another.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal --durations 25
+# Tests run compiled code once or twice, so XLA's optimizations cost more than they save. Level 0
+# is faster still, but computes NaN in a gradient (jaxlib 0.10).
+test quick: export XLA_FLAGS ?= --xla_backend_optimization_level=1
 test: .venv/installed
 	$(PYTEST) -m "not slow"
 	KERAS_BACKEND=jax $(PYTEST) -m "not slow and backends"

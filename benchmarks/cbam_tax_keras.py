@@ -26,7 +26,7 @@ def networks(builder: str, size: int) -> Networks:
     from plain_cbam import PlainCBAM
 
     from keras_cbam import CBAM, attach_attention, detach_attention
-    from tests.conftest import vary
+    from tests.drawn import vary
 
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)

@@ -14,7 +14,7 @@ another folder, such as an older version's. Each takes an output directory of it
     python benchmarks/fine_tuning.py --networks MobileNetV2 --output docs/finetune \
         --earlier docs/finetune/results_0.1.0.json
 
-prints the committed rows, and how far they are from those of an older version.
+runs nothing. It prints the committed rows, and their differences from those of an older version.
 
 With `--fused` runs go through `fused_norm.py`: the same in 0.6 of the time, but for rounding.
 """
@@ -240,11 +240,16 @@ def main() -> None:
     parser.add_argument("--held-out", action="store_true", help="Score a part of train.")
     parser.add_argument("--fused", action="store_true", help="Run through fused_norm.py.")
     parser.add_argument("--checkout", type=Path, help="Folder of another keras_cbam to run.")
-    parser.add_argument("--earlier", type=Path, help="Rows of an older version, to compare with.")
+    parser.add_argument("--earlier", type=Path, help="Run nothing: compare with these rows.")
     parser.add_argument("options", nargs="*", help="After --, further options of finetune.")
     arguments = parser.parse_args()
-    arguments.data = Path(os.environ["KERAS_CBAM_DATA"]).resolve()
     arguments.output = arguments.output.resolve()
+    if arguments.earlier:
+        rows = Results(arguments.output / "results.json").rows
+        print(table(rows, arguments.networks))
+        print(progress(json.loads(arguments.earlier.read_text()), rows, arguments.networks))
+        return
+    arguments.data = Path(os.environ["KERAS_CBAM_DATA"]).resolve()
     arguments.output.mkdir(parents=True, exist_ok=True)
     tasks = [
         Task(network, name, attention, seed)
@@ -261,8 +266,6 @@ def main() -> None:
     with ThreadPoolExecutor(arguments.workers) as pool:
         list(pool.map(lambda task: results.add(run(task, arguments)), left))
     print(table(results.rows, arguments.networks))
-    if arguments.earlier:
-        print(progress(json.loads(arguments.earlier.read_text()), results.rows, arguments.networks))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from keras_cbam.export.proof.warnings import spread_of
 from keras_cbam.export.source.prepare import Prepared, prepare
 from keras_cbam.export.source.preprocessing import with_preprocessing
 from keras_cbam.export.source.random_inputs import draw_inputs
-from tests.conftest import vary
+from tests.drawn import vary
 
 SIZE = 128
 SEEDS = 20

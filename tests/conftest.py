@@ -3,15 +3,15 @@
 import contextlib
 import errno
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+# As in tests/backend.py, which imports Keras.
 ROOT = Path(__file__).parents[1]
 
-# To compile fast code takes longer than to run slow code once. At level 0 XLA computes NaNs.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 # What JAX compiled is used again by other tests, and by the next run. Each worker has a folder of
 # its own, because JAX reads files that another process is still writing.
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")
@@ -21,11 +21,12 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 
 def pytest_ignore_collect(collection_path):
-    """Files and folders without a test for other backends are not imported on them."""
+    """Off TensorFlow, only files that mention `backends` are collected, or that are named."""
     if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
         return None
-    files = collection_path.rglob("test_*.py") if collection_path.is_dir() else [collection_path]
-    return None if any("backends" in file.read_text() for file in files) else True
+    inside = collection_path.rglob("test_*.py") if collection_path.is_dir() else [collection_path]
+    texts = (file.read_text("utf-8") for file in inside if file.match("test_*.py"))
+    return None if any(re.search("backends|quick_on", text) for text in texts) else True
 
 
 @pytest.fixture(scope="session")

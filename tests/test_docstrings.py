@@ -30,22 +30,18 @@ WITHOUT_EXAMPLE = {
 }
 
 
-# Examples of layers are tried on every backend, the others on one: JAX compiles a network for long.
-# The builders' examples are one text, which is tried on the smallest two.
-CASES = [
-    pytest.param(
-        name,
-        marks=pytest.mark.backends
-        if hasattr(layers, name)
-        else pytest.mark.slow
-        if hasattr(models, name) and name not in ("ResNet18", "MobileNet")
-        else (),
-    )
-    for name in PUBLIC
-]
+def marks(name):
+    """Examples of layers are tried on every backend, the others on one.
+
+    All builders share one docstring, so `make test` tries it on the two smallest.
+    """
+    if hasattr(layers, name):
+        return pytest.mark.backends
+    is_large = hasattr(models, name) and name not in ("ResNet18", "MobileNet")
+    return pytest.mark.slow if is_large else ()
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in PUBLIC])
 def test_examples(name):
     public = PUBLIC[name]
     names = {"keras": keras, **PUBLIC}

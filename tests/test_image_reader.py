@@ -12,7 +12,7 @@ from PIL import EpsImagePlugin, Image
 
 from keras_cbam.errors import InputError
 from keras_cbam.image_reader import central, decodable_mode, open_image, read_image
-from tests.running import ROOT
+from tests.backend import ROOT
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (16, 16, 3)).astype("uint8")
 

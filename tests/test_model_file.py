@@ -11,7 +11,7 @@ import pytest
 
 from keras_cbam.errors import InputError
 from keras_cbam.model_file import load_model
-from tests.running import BACKEND
+from tests.backend import BACKEND
 
 h5py = pytest.importorskip("h5py")
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="archives are the same everywhere")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import BACKEND
+from tests.backend import BACKEND
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from tests.running import BACKEND, ROOT
+from tests.backend import BACKEND, ROOT
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="packaging is the same everywhere")
 

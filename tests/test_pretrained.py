@@ -8,7 +8,7 @@ import pytest
 
 from keras_cbam import attach_attention, freeze_backbone
 from keras_cbam.training import ImageBatches, find_images
-from tests.running import BACKEND
+from tests.backend import BACKEND
 
 # Smaller than the published 224, so that ten steps take seconds.
 SIZE = 96

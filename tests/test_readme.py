@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.running import BACKEND, ROOT
+from tests.backend import BACKEND, ROOT
 
 # Page -> whether its examples take long, and wait for `make test-all`.
 PAGES = {

@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from tests.running import BACKEND, ROOT
+from tests.backend import BACKEND, ROOT
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="the same on every backend")
 

@@ -269,5 +269,6 @@ def _collected_often() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*thresholds)
+        # Before the other objects are included again: tf2onnx's copies are not among them.
         gc.collect()
         gc.unfreeze()

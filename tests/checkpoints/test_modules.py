@@ -7,9 +7,9 @@ import torch
 
 from keras_cbam import BAM, CBAM, ChannelAttention, SpatialAttention, SqueezeExcite
 from keras_cbam.checkpoints import load_reference_module
+from tests.backend import quick_on
 from tests.checkpoints import torch_modules as authors
 from tests.layers.registry import numpy
-from tests.running import quick_on
 
 pytestmark = [pytest.mark.backends, quick_on("tensorflow", "torch")]
 

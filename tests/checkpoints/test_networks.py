@@ -14,10 +14,10 @@ from keras_cbam.checkpoints import load_reference
 from keras_cbam.checkpoints.convert import ConversionError, convert
 from keras_cbam.checkpoints.torch_file import read_state_dict
 from keras_cbam.checkpoints.torch_network import torch_logits
+from tests.backend import quick
 from tests.checkpoints.torch_modules import BAM, CBAM
 from tests.checkpoints.torch_networks import ResNet, randomized
 from tests.layers.registry import numpy
-from tests.running import quick
 
 RESNET18, RESNET50 = ((2, 2, 2, 2), False), ((3, 4, 6, 3), True)
 OPEN = (None, None)
@@ -104,8 +104,7 @@ def test_architecture_is_told_from_names_and_shapes(case, rng, tmp_path):
 def test_weights_of_any_float_type(kind, small, rng, tmp_path):
     state = {name: value.to(kind) for name, value in small.state_dict().items()}
     torch.save({"model": {"state_dict": state}}, tmp_path / "checkpoint.pth")
-    model = load_reference(tmp_path / "checkpoint.pth", name="mine")
-    assert model.name == "mine"
+    model = load_reference(tmp_path / "checkpoint.pth")
     found = numpy(model.get_layer("predictions").kernel)
     assert np.array_equal(found, state["fc.weight"].float().numpy().T)
 
@@ -116,6 +115,10 @@ def test_prefix_of_some_names_is_listed(small, tmp_path):
     torch.save({**state, "module.conv1.weight": torch.zeros(64, 3, 3, 3)}, tmp_path / "two.pth")
     with pytest.raises(ValueError, match=r"unexpected: module\.conv1\.weight$"):
         load_reference(tmp_path / "two.pth")
+
+
+def test_a_name_of_ones_own(checkpoint):
+    assert load_reference(checkpoint, name="mine").name == "mine"
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pytest
 from keras_cbam.errors import InputError
 from keras_cbam.export.proof.manifest import size_and_hash
 from keras_cbam.export.timing import time_artifacts
+from tests.backend import BACKEND
 from tests.cli.running import run_here
-from tests.running import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
 

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from keras_cbam.model_file import load_model
+from tests.backend import BACKEND
 from tests.checkpoints.torch_networks import ResNet, randomized
 from tests.cli.running import command, run, run_here
 from tests.drawn import write_images
-from tests.running import BACKEND
 from tests.short_mobilenet import SHORT
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="the command runs one backend")

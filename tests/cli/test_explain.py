@@ -12,9 +12,9 @@ from keras_cbam import CBAM
 from keras_cbam.cli.explain import explain
 from keras_cbam.errors import InputError
 from keras_cbam.visualize import Explanation, comparison, overlay, panel
+from tests.backend import BACKEND, quick
 from tests.cli.running import run_here
 from tests.drawn import write_images
-from tests.running import BACKEND, quick
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="tried on one backend")
 

@@ -6,8 +6,8 @@ import subprocess
 import keras
 import pytest
 
+from tests.backend import BACKEND
 from tests.cli.running import run_here
-from tests.running import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
 

@@ -11,9 +11,9 @@ import typer
 
 from keras_cbam.cli.artifact_table import print_table
 from keras_cbam.cli.terminal import out, progress_bar
+from tests.backend import BACKEND
 from tests.cli.running import command, run_here
 from tests.cli.test_cli import finetune
-from tests.running import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="the command runs one backend")
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from tests.backend import quick_on
 from tests.cli.running import run_here
 from tests.cli.test_cli import finetune
-from tests.running import quick_on
 
 # PyTorch compiles nothing.
 pytestmark = [pytest.mark.backends, quick_on("torch")]

@@ -6,8 +6,8 @@ import pytest
 
 from keras_cbam.cli.model_images import calibration_pixels, verification_pixels
 from keras_cbam.errors import InputError
+from tests.backend import BACKEND
 from tests.drawn import write_images
-from tests.running import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="the command runs one backend")
 

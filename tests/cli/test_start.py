@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from tests.backend import BACKEND
 from tests.cli.running import run
-from tests.running import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="the command runs one backend")
 

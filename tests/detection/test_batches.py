@@ -11,8 +11,8 @@ from keras_cbam.detection.augmentation import AUGMENTATIONS, NO_BOX, augment
 from keras_cbam.detection.folder import unannotated
 from keras_cbam.detection.letterbox import letterbox, letterboxed
 from keras_cbam.errors import InputError
+from tests.backend import BACKEND
 from tests.detection.data import BOXES, CLASSES, COLORS, draw, write_voc
-from tests.running import BACKEND
 
 SIZE = (64, 96)
 

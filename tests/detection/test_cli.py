@@ -8,10 +8,10 @@ import pytest
 
 from keras_cbam.cli.detect_inputs import load_with_classes, tell_left_out
 from keras_cbam.detection import DetectionSplit, LeftOut
+from tests.backend import BACKEND
 from tests.cli.running import run_here
 from tests.detection.conftest import CLASSES
 from tests.detection.data import BOXES, add, annotation, write_voc
-from tests.running import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="the command line exports")
 pytest.importorskip("keras_hub", reason="needs the extra `detection`")

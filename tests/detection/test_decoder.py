@@ -7,8 +7,8 @@ from keras_cbam.detection import Detections, Predictor, decode
 from keras_cbam.detection.decoder import overlaps, suppress, to_boxes
 from keras_cbam.detection.letterbox import letterbox, letterboxed
 from keras_cbam.detection.matching import match
+from tests.backend import BACKEND
 from tests.detection.conftest import SIZE
-from tests.running import BACKEND
 
 pytest.importorskip("keras_hub", reason="needs the extra `detection`")
 

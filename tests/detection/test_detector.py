@@ -15,9 +15,9 @@ from keras_cbam.detection.detector import PRIOR, anchor_generator, anchors, reti
 from keras_cbam.detection.letterbox import letterbox
 from keras_cbam.errors import InputError
 from keras_cbam.training import dtype_policy
+from tests.backend import BACKEND, quick_on
 from tests.detection.conftest import SIZE, build
 from tests.drawn import example, vary
-from tests.running import BACKEND, quick_on
 from tests.surgery.proof import assert_agree, assert_varies, call
 
 pytest.importorskip("keras_hub", reason="needs the extra `detection`")

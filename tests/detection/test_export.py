@@ -15,8 +15,8 @@ from keras_cbam.detection.letterbox import letterbox, letterboxed
 from keras_cbam.detection.matching import Match
 from keras_cbam.errors import InputError
 from keras_cbam.export import VerificationError, verify
+from tests.backend import BACKEND
 from tests.detection.conftest import CLASSES, SIZE
-from tests.running import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow exports")
 pytest.importorskip("keras_hub", reason="needs the extra `detection`")

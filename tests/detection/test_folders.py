@@ -7,6 +7,7 @@ import pytest
 
 from keras_cbam.detection import read_detection_folder
 from keras_cbam.errors import InputError
+from tests.backend import BACKEND
 from tests.detection.data import (
     BOXES,
     CLASSES,
@@ -18,7 +19,6 @@ from tests.detection.data import (
     write_coco,
     write_voc,
 )
-from tests.running import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="files are the same everywhere")
 

@@ -8,8 +8,8 @@ import pytest
 
 from keras_cbam.detection import read_detection_folder
 from keras_cbam.errors import InputError
+from tests.backend import BACKEND
 from tests.detection.data import BOXES, annotation, coco_record, draw, write_coco, write_voc
-from tests.running import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="files are the same everywhere")
 

@@ -10,8 +10,8 @@ import pytest
 
 from keras_cbam.detection import Detections, Photograph, coco_metrics, read_detection_folder
 from keras_cbam.detection.metrics import SUMMARY
+from tests.backend import BACKEND
 from tests.detection.data import draw
-from tests.running import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="scores are the same everywhere")
 pytest.importorskip("pycocotools", reason="needs the extra `detection`")

@@ -9,8 +9,8 @@ from keras_cbam.detection import Detections, read_detection_folder, side_by_side
 from keras_cbam.detection.folder import unannotated
 from keras_cbam.detection.letterbox import letterboxed
 from keras_cbam.image_reader import TURNS, decodable_mode, turned
+from tests.backend import BACKEND
 from tests.detection.data import COLORS, GRAY, add
-from tests.running import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="files are the same everywhere")
 

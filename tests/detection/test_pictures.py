@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from keras_cbam.detection import Detections, Photograph, side_by_side
+from tests.backend import BACKEND
 from tests.detection.data import COLORS
-from tests.running import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="files are the same everywhere")
 

@@ -10,8 +10,8 @@ import pytest
 from keras_cbam.detection import DetectionConfig, train_detector
 from keras_cbam.errors import InputError
 from keras_cbam.training.output import STATE_DIRECTORY
+from tests.backend import BACKEND, quick_on
 from tests.detection.data import BOXES, write_voc
-from tests.running import BACKEND, quick_on
 from tests.short_mobilenet import SHORT, short_mobilenet_is_known
 from tests.training.test_fine_tune import StopAt
 

@@ -8,8 +8,8 @@ from keras_cbam.detection.metrics import coco_metrics
 from keras_cbam.detection.use import detector_use
 from keras_cbam.layers import CBAM
 from keras_cbam.surgery.addresses import walk
+from tests.backend import quick_on
 from tests.detection.conftest import CLASSES, build
-from tests.running import quick_on
 
 pytest.importorskip("keras_hub", reason="needs the extra `detection`")
 pytest.importorskip("pycocotools", reason="needs the extra `detection`")

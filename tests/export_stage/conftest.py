@@ -10,8 +10,8 @@ import pytest
 from keras_cbam import CBAM
 from keras_cbam.export import export_model
 from keras_cbam.export.formats import PRECISIONS
+from tests.backend import BACKEND
 from tests.drawn import vary
-from tests.running import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
 

@@ -12,8 +12,8 @@ from keras_cbam.export import export_model, verify
 from keras_cbam.export.children.arrays import save_arrays
 from keras_cbam.export.formats import PRECISIONS
 from keras_cbam.export.source.prepare import prepare
+from tests.backend import BACKEND, quick
 from tests.drawn import vary
-from tests.running import BACKEND, quick
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
 

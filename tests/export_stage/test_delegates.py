@@ -10,7 +10,7 @@ from keras_cbam.cli.terminal import out
 from keras_cbam.export import export_model, verify
 from keras_cbam.export.proof.manifest import read_manifest
 from keras_cbam.export.runtimes.placement import delegations
-from tests.running import BACKEND
+from tests.backend import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
 

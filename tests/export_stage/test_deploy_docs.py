@@ -11,8 +11,8 @@ import subprocess
 import numpy as np
 import pytest
 
+from tests.backend import BACKEND, ROOT
 from tests.export_stage.conftest import LABELS
-from tests.running import BACKEND, ROOT
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
 

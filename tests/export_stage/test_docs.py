@@ -1,7 +1,7 @@
 """docs/export.md lists the table of formats and precisions as it is."""
 
 from keras_cbam.export import ARTIFACTS
-from tests.running import ROOT
+from tests.backend import ROOT
 
 
 def row(artifact):

@@ -10,7 +10,7 @@ from keras_cbam.export.children.batches import Outputs
 from keras_cbam.export.request import choose_runtimes
 from keras_cbam.export.runtimes import openvino as runtime_openvino
 from keras_cbam.export.runtimes.table import is_installed, run_artifact
-from tests.running import BACKEND
+from tests.backend import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
 

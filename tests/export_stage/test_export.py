@@ -22,9 +22,9 @@ from keras_cbam.export.proof.parity import Parity, accuracy, compare, differing_
 from keras_cbam.export.proof.report import ArtifactReport, Report
 from keras_cbam.export.runtimes.table import run_artifact
 from keras_cbam.export.source.prepare import Prepared
+from tests.backend import BACKEND
 from tests.drawn import vary
 from tests.export_stage.conftest import LABELS, small_network
-from tests.running import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
 

@@ -14,9 +14,9 @@ from keras_cbam.errors import InputError
 from keras_cbam.export import verify
 from keras_cbam.export.publish import check_ours
 from keras_cbam.export.timing import time_artifacts
+from tests.backend import BACKEND
 from tests.cli.running import run_here
 from tests.export_stage.handmade import NAME, doubling, shipped
-from tests.running import BACKEND
 
 pytest.importorskip("onnx")
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="files are the same everywhere")

@@ -16,9 +16,9 @@ from keras_cbam.export.proof.judging import CLASSES, THRESHOLD, VALUES, judges
 from keras_cbam.export.proof.manifest import MANIFEST
 from keras_cbam.export.proof.parity import Parity, compare, eased
 from keras_cbam.outputs import ends_in_sigmoid
+from tests.backend import BACKEND
 from tests.cli.running import run_here
 from tests.drawn import vary
-from tests.running import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
 

@@ -17,7 +17,7 @@ from keras_cbam.export.children.arrays import load_arrays, save_arrays
 from keras_cbam.export.children.process import RuntimeFailure
 from keras_cbam.export.publish import check_ours, publish
 from keras_cbam.export.runtimes.table import run_artifact
-from tests.running import BACKEND
+from tests.backend import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
 

@@ -7,9 +7,9 @@ import pytest
 from keras_cbam.errors import InputError
 from keras_cbam.export import Limits, verify
 from keras_cbam.export.timing import time_artifacts
+from tests.backend import BACKEND
 from tests.cli.running import run_here
 from tests.export_stage.handmade import doubling, endless, shipped
-from tests.running import BACKEND
 
 pytest.importorskip("onnx")
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="limits are the same everywhere")

@@ -10,8 +10,8 @@ from keras_cbam.export.runtimes.placement import delegations
 from keras_cbam.export.runtimes.table import run_artifact
 from keras_cbam.export.tflite.graph import Graph
 from keras_cbam.export.tflite.noise import main as noise
+from tests.backend import BACKEND
 from tests.export_stage.test_tflite_lowering import as_it_is, lower
-from tests.running import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
 

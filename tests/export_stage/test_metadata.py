@@ -9,8 +9,8 @@ from keras_cbam.errors import InputError
 from keras_cbam.export import export_model
 from keras_cbam.export.source.metadata import Metadata
 from keras_cbam.export.tflite.graph import Graph
+from tests.backend import BACKEND
 from tests.export_stage.conftest import LABELS
-from tests.running import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
 

@@ -12,8 +12,8 @@ from keras_cbam.export.onnx.bias import correct_biases
 from keras_cbam.export.onnx.convert import float32, reshape_where_nothing_moves
 from keras_cbam.export.source.prepare import prepare
 from keras_cbam.export.source.serving import Serving
+from tests.backend import BACKEND
 from tests.drawn import vary
-from tests.running import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
 

@@ -5,7 +5,7 @@ import pytest
 
 from keras_cbam.export.onnx.convert import shapes_of_any_batch
 from keras_cbam.export.onnx.lowering import LOWERINGS
-from tests.running import BACKEND
+from tests.backend import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
 

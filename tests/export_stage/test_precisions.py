@@ -10,7 +10,7 @@ from keras_cbam.errors import InputError
 from keras_cbam.export import ARTIFACTS, export_model, verify
 from keras_cbam.export.source.layer_names import owners
 from keras_cbam.export.tflite.graph import Graph
-from tests.running import BACKEND, quick
+from tests.backend import BACKEND, quick
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
 

@@ -9,7 +9,7 @@ import pytest
 from keras_cbam.errors import InputError
 from keras_cbam.export import Proof, Tolerance, VerificationError, export, export_model, verify
 from keras_cbam.export.formats import ARTIFACTS
-from tests.running import BACKEND
+from tests.backend import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
 

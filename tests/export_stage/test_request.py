@@ -17,8 +17,8 @@ from keras_cbam.export.source.prepare import prepare
 from keras_cbam.export.source.preprocessing import with_preprocessing
 from keras_cbam.export.source.random_inputs import draw_inputs
 from keras_cbam.pixels import preprocessed
+from tests.backend import BACKEND
 from tests.drawn import vary
-from tests.running import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
 

@@ -7,7 +7,7 @@ from keras_cbam.export.children.arrays import save_arrays
 from keras_cbam.export.children.process import Refused
 from keras_cbam.export.runtimes.saved_model_operations import check_operations
 from keras_cbam.export.runtimes.table import run_artifact
-from tests.running import BACKEND
+from tests.backend import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
 

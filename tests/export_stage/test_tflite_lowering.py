@@ -11,7 +11,7 @@ from keras_cbam import CBAM
 from keras_cbam.export.tflite.columns import band
 from keras_cbam.export.tflite.graph import Graph
 from keras_cbam.export.tflite.targets import lower as write_for
-from tests.running import BACKEND
+from tests.backend import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
 

@@ -14,8 +14,8 @@ from keras_cbam.export.tflite.bias import correct_biases
 from keras_cbam.export.tflite.convert import convert, float32, twin, write
 from keras_cbam.export.tflite.graph import Graph
 from keras_cbam.export.tflite.scales import repair_scales, separate_biases, zero_scales
+from tests.backend import BACKEND, quick
 from tests.drawn import vary
-from tests.running import BACKEND, quick
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="export needs TensorFlow")
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 import keras_cbam
+from tests.backend import BACKEND, quick_on
 from tests.golden.write import COMPILED, EXPORT, FOLDER, INPUTS, OUTPUTS
 from tests.layers.registry import numpy
-from tests.running import BACKEND, quick_on
 
 VERSIONS = sorted(path.name for path in FOLDER.iterdir() if (path / INPUTS).exists())
 MODELS = [

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
+from tests.backend import BACKEND
 from tests.export_stage.handmade import shipped
 from tests.hostile.kills import OURS, end, incomplete, start, tracebacks, wait
-from tests.running import BACKEND
 
 pytest.importorskip("onnx")
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="files are the same everywhere")

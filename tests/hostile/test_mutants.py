@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from tests.backend import BACKEND
 from tests.hostile.child import attack
 from tests.hostile.fuzz import GOOD, Tally, table
 from tests.hostile.mutants import of_json
 from tests.hostile.readers import READERS
-from tests.running import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="files are the same everywhere")
 

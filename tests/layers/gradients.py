@@ -1,7 +1,7 @@
 """Gradients of a layer on the current backend."""
 
+from tests.backend import BACKEND
 from tests.layers.registry import numpy
-from tests.running import BACKEND
 
 
 def gradients(layer, x, loss, training=False):

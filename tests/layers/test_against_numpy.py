@@ -8,15 +8,14 @@ from hypothesis import given, note, seed, settings
 from hypothesis import strategies as st
 
 from keras_cbam import CBAM
+from tests.backend import BACKEND
 from tests.layers.registry import Variant, back, numpy, put, reach
-from tests.running import BACKEND
 
 pytestmark = pytest.mark.backends
 
 
-# JAX compiles every operation for every shape, PyTorch none.
+# JAX compiles every operation for every shape.
 DIFFERENT_DRAWS = 3 if BACKEND == "jax" else 1000
-EXAMPLES = 3 if BACKEND == "torch" else 2
 
 
 def combinations(*pools):
@@ -70,12 +69,12 @@ ROWS = covering_rows()
 
 
 def test_every_pair_of_options_agrees_with_numpy():
-    """Each row of options on drawn maps, the first of which hypothesis makes 1x1."""
+    """Each row of options on three drawn maps, the first of which hypothesis makes 1x1."""
     drawn, spreads, compared = [], [], set()
 
     def check(index, options):
         @seed(index % DIFFERENT_DRAWS)
-        @settings(max_examples=EXAMPLES, database=None, deadline=None)
+        @settings(max_examples=3, database=None, deadline=None)
         @given(
             shape=st.tuples(*(st.integers(1, n) for n in (2, 9, 9, 24))),
             reduction_ratio=st.integers(1, 16),
@@ -94,7 +93,7 @@ def test_every_pair_of_options_agrees_with_numpy():
     for a, b in itertools.combinations(FACTORS, 2):
         for x, y in itertools.product(FACTORS[a], FACTORS[b]):
             assert ((a, x), (b, y)) in compared
-    assert len(drawn) == EXAMPLES * len(ROWS) >= 120
+    assert len(drawn) >= 200
     _, height, width, channels, ratio = np.transpose(drawn)
     for edge in (
         channels < ratio,

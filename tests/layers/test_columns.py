@@ -8,8 +8,8 @@ import pytest
 
 from keras_cbam import SpatialAttention
 from keras_cbam.layers.columns import COLUMNS, convolve_columns
+from tests.backend import BACKEND
 from tests.layers.reference import convolution
-from tests.running import BACKEND
 
 pytestmark = pytest.mark.backends
 

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.backend import BACKEND
 from tests.layers.gradients import gradients
 from tests.layers.registry import (
     double_precision,
@@ -11,7 +12,6 @@ from tests.layers.registry import (
     named_weights,
     wide_bottleneck,
 )
-from tests.running import BACKEND
 
 pytestmark = pytest.mark.backends
 
@@ -25,7 +25,7 @@ BATCH_NORM_TOLERANCE = 1e-7 if BACKEND == "tensorflow" else 1e-3
 @every_variant
 @pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
 def test_gradients_agree_with_finite_differences(variant, training, rng):
-    x = rng.normal(0, 1, (4, 2, 3, 4))
+    x = rng.normal(0, 1, (5, 2, 3, 4))
     weigh = rng.normal(0, 1, x.shape)
     with double_precision("float64"):
         layer = variant.built(x.shape, dtype="float64", **wide_bottleneck(variant))

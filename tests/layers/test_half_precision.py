@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from keras_cbam import BAM, CBAM, ChannelAttention, SpatialAttention, SqueezeExcite
+from tests.backend import BACKEND, quick, quick_on
 from tests.layers.gradients import gradients
 from tests.layers.registry import Variant, present, wide
-from tests.running import BACKEND, quick, quick_on
 
 pytestmark = pytest.mark.backends
 

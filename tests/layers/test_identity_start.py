@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 
-from keras_cbam.training.recipe import jit_compile
 from tests.layers.registry import (
     SHAPE,
     VARIANTS,
@@ -68,7 +67,7 @@ def test_identity_start_trains(variant, rng):
     layer = variant.make(identity_init=True, **wide_bottleneck(variant))
     model = keras.Model(inputs, layer(inputs))
     before = [numpy(weight) for weight in layer.weights]
-    model.compile(keras.optimizers.Adam(1e-4), "mse", jit_compile=jit_compile())
+    model.compile(keras.optimizers.Adam(1e-4), "mse")
     seen = x
     for _ in range(3):
         model.train_on_batch(x, 2 * x * np.abs(x))
@@ -88,6 +87,6 @@ def test_a_small_step_on_a_wide_map_moves_an_identity_little(name, options, shap
     inputs = keras.Input(shape[1:])
     layer = VARIANTS[name].make(identity_init=True, reduction_ratio=16, **options)
     model = keras.Model(inputs, layer(inputs))
-    model.compile(keras.optimizers.Adam(1e-4), "mse", jit_compile=jit_compile())
+    model.compile(keras.optimizers.Adam(1e-4), "mse")
     model.train_on_batch(x, 2 * x)
     assert 0.001 < np.abs(numpy(layer(x, training=True)) - x).max() / np.ptp(x) < bound

@@ -7,7 +7,7 @@ import pytest
 from keras_cbam.cli.models import cells
 from keras_cbam.models.catalogue import PUBLISHED, TABULATED, VARIANTS, catalogue, measure
 from keras_cbam.surgery import multiply_adds
-from tests.running import BACKEND, ROOT, quick
+from tests.backend import BACKEND, ROOT, quick
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="numbers are the same everywhere")
 

@@ -9,9 +9,9 @@ import pytest
 
 from keras_cbam import CBAM, ChannelAttention, attention_points, models
 from keras_cbam.layers import AttentionLayer
+from tests.backend import BACKEND, ROOT, quick_on
 from tests.drawn import vary
 from tests.layers.registry import numpy
-from tests.running import BACKEND, ROOT, quick_on
 
 SHAPE = (64, 64, 3)
 BUILDERS = {name: getattr(models, name) for name in models.__all__}

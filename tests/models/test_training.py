@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from keras_cbam.models.catalogue import TABULATED, VARIANTS
+from tests.backend import BACKEND
 from tests.layers.registry import numpy
-from tests.running import BACKEND
 
 SIZE = 64
 # One with each kind of block on PyTorch. On the others, the tests of `training` train.

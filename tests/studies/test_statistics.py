@@ -9,7 +9,7 @@ from keras_cbam.studies.report import lines, markdown, verdicts
 from keras_cbam.studies.run import Result
 from keras_cbam.studies.statistics import compare, summarize
 from keras_cbam.studies.tables import STUDIES
-from tests.running import BACKEND
+from tests.backend import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="numbers are the same everywhere")
 

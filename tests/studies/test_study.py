@@ -23,9 +23,9 @@ from keras_cbam.studies.grid import describe, grid, read_images
 from keras_cbam.studies.run import execute, read_result
 from keras_cbam.studies.workers import do_runs
 from keras_cbam.surgery.summary import count_parameters
+from tests.backend import BACKEND, ROOT, quick
 from tests.cli.running import run_here
 from tests.drawn import write_images
-from tests.running import BACKEND, ROOT, quick
 
 # TensorFlow starts and compiles soonest.
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="studies run alike everywhere")

@@ -25,9 +25,9 @@ from keras_cbam.studies.transfer_report import (
     verdicts,
 )
 from keras_cbam.training import FineTuneConfig, group_variables
+from tests.backend import quick_on
 from tests.cli.running import run_here
 from tests.drawn import example, vary, write_images
-from tests.running import quick_on
 
 
 def on_one(test):

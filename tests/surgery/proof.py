@@ -6,7 +6,7 @@ import numpy as np
 from keras_cbam import attach_attention, detach_attention
 from keras_cbam.layers import AttentionLayer
 from keras_cbam.surgery.addresses import walk
-from tests.running import BACKEND
+from tests.backend import BACKEND
 
 # TensorFlow's eager mode runs the same kernels on the same numbers; the others promise less.
 EXACT = BACKEND == "tensorflow"

@@ -6,8 +6,8 @@ import keras
 import pytest
 
 from keras_cbam import attach_attention, attention_points
+from tests.backend import BACKEND, quick
 from tests.drawn import example, vary
-from tests.running import BACKEND, quick
 from tests.surgery.proof import (
     assert_agree,
     assert_nothing_lost,

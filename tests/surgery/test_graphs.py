@@ -8,8 +8,8 @@ from keras import layers
 
 from keras_cbam import CBAM, attach_attention, attention_points, detach_attention
 from keras_cbam.surgery.graph import has_graph, read_graph
+from tests.backend import BACKEND, quick, quick_on
 from tests.drawn import example, vary
-from tests.running import BACKEND, quick, quick_on
 from tests.surgery.graphs import GRAPHS, conv
 from tests.surgery.proof import assert_agree, assert_nothing_lost, assert_same_state, call, state
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from keras_cbam import CBAM, attach_attention, attention_points, detach_attention
+from tests.backend import BACKEND, quick
 from tests.drawn import example, vary
-from tests.running import BACKEND, quick
 from tests.surgery.proof import assert_agree, assert_nothing_lost, assert_varies, call
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="bits are compared in TensorFlow")

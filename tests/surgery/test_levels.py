@@ -7,8 +7,8 @@ from keras import layers
 
 from keras_cbam import CBAM, attach_attention
 from keras_cbam.surgery import feature_pyramid
+from tests.backend import BACKEND, quick
 from tests.drawn import example, vary
-from tests.running import BACKEND, quick
 from tests.surgery.proof import assert_agree, assert_varies, call
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="graphs are the same everywhere")

@@ -7,7 +7,7 @@ from keras import layers, ops
 from keras_cbam import BAM, CBAM
 from keras_cbam.surgery import multiply_adds
 from keras_cbam.surgery.multiply_add_rules import LAYERS, OPERATIONS
-from tests.running import quick_on
+from tests.backend import quick_on
 from tests.surgery.graphs import GRAPHS
 from tests.surgery.proof import assert_same_state, state
 

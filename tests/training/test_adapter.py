@@ -19,8 +19,8 @@ from keras_cbam.training import (
     save_adapter,
 )
 from keras_cbam.training.backbone_digest import node_digests
+from tests.backend import BACKEND, quick_on
 from tests.drawn import example, vary
-from tests.running import BACKEND, quick_on
 from tests.short_mobilenet import SHORT
 from tests.surgery.graphs import nested_twice, sequential
 from tests.training.test_fine_tune import StopAt, config

@@ -35,7 +35,7 @@ from keras_cbam.training import (
 from keras_cbam.training.fine_tune import STATE_DIRECTORY
 from keras_cbam.training.recalibrate import batch_norms
 from keras_cbam.training.scores import within_chance
-from tests.running import BACKEND, quick_on
+from tests.backend import BACKEND, quick_on
 from tests.short_mobilenet import SHORT
 
 pytestmark = [pytest.mark.backends, pytest.mark.usefixtures("short_mobilenet")]

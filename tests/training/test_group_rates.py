@@ -10,7 +10,7 @@ from keras_cbam.errors import InputError
 from keras_cbam.training import Recipe, compile_model
 from keras_cbam.training.group_rates import group_variables
 from keras_cbam.training.recipe import dtype_policy, optimizer
-from tests.running import BACKEND, quick
+from tests.backend import BACKEND, quick
 
 pytestmark = pytest.mark.backends
 RATES = {"backbone": 0.01, "attention": 0.04, "squeeze": 0.08, "head": 0.002}

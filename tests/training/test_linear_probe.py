@@ -9,8 +9,8 @@ import pytest
 from keras_cbam.training import ImageBatches, build_classifier, read_image_folder
 from keras_cbam.training.linear_probe import linear_probe
 from keras_cbam.training.scores import Scorer
+from tests.backend import quick, quick_on
 from tests.drawn import vary
-from tests.running import quick, quick_on
 from tests.short_mobilenet import SHORT
 
 sklearn = pytest.importorskip("sklearn.linear_model")

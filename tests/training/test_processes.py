@@ -13,7 +13,7 @@ import pytest
 from keras_cbam.errors import InputError
 from keras_cbam.training import ImageBatches, join_processes
 from keras_cbam.training.processes import VARIABLES
-from tests.running import BACKEND, ROOT, quick_on
+from tests.backend import BACKEND, ROOT, quick_on
 from tests.training.child import LOST, images
 
 on_jax = pytest.mark.skipif(BACKEND != "jax", reason="several processes train on JAX alone")

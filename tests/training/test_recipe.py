@@ -12,7 +12,7 @@ from keras_cbam.training import Recipe, Stage, TrainingLoop, compile_model
 from keras_cbam.training.recipe import SmoothedCrossentropy, dtype_policy, learning_rate
 from keras_cbam.training.run_state import load_arrays, save_arrays, state_variables
 from keras_cbam.training.scores import within_chance
-from tests.running import BACKEND
+from tests.backend import BACKEND
 
 pytestmark = pytest.mark.backends
 EMA = 0.8

@@ -9,7 +9,7 @@ from keras_cbam import BAM, CBAM, ChannelAttention, SpatialAttention, SqueezeExc
 from keras_cbam.layers import AttentionLayer
 from keras_cbam.surgery.gates import attention_gates
 from keras_cbam.visualize import attention_maps
-from tests.running import quick_on
+from tests.backend import quick_on
 from tests.visualize.reference import bilinear
 
 pytestmark = [pytest.mark.backends, quick_on("tensorflow", "torch")]

@@ -6,7 +6,7 @@ import pytest
 from keras_cbam.visualize.explanation import Explanation
 from keras_cbam.visualize.gate_colors import FLAT
 from keras_cbam.visualize.panels import channel_gate_histograms, panel
-from tests.running import BACKEND
+from tests.backend import BACKEND
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="pictures are the same everywhere")
 

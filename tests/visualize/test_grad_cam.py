@@ -7,7 +7,7 @@ from keras import layers
 
 from keras_cbam import CBAM
 from keras_cbam.visualize import grad_cam, grad_cam_plus_plus
-from tests.running import BACKEND, quick_on
+from tests.backend import BACKEND, quick_on
 from tests.visualize.reference import (
     CLASSES,
     heat_maps,
@@ -69,7 +69,6 @@ def endings(model):
     yield keras.Model(model.input, {"scores": layers.Softmax()(scores)})
 
 
-@quick_on("tensorflow", "torch")
 def test_the_score_is_that_before_the_softmax():
     model, pixels = network(), images()
     expected = grad_cam(model, pixels, layer="inner")

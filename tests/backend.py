@@ -1,4 +1,4 @@
-"""Where and when tests run."""
+"""The backend of this run, and marks that choose what `make test` runs on it."""
 
 from pathlib import Path
 
