@@ -185,13 +185,12 @@ def table(rows: list[dict], networks: Sequence[str]) -> str:
 
 def difference(before: Sequence[float], after: Sequence[float]) -> str:
     """The mean difference of pairs, and its 95 % interval."""
-    from scipy import stats
+    from keras_cbam.studies.statistics import students
 
     gaps = np.subtract(after, before)
     if len(gaps) == 1:
         return f"{gaps[0]:+.1f}"
-    away = stats.t.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1) / len(gaps) ** 0.5
-    return f"{gaps.mean():+.1f} ({gaps.mean() - away:+.1f} to {gaps.mean() + away:+.1f})"
+    return "{:+.1f} ({:+.1f} to {:+.1f})".format(*students(gaps))
 
 
 def progress(earlier: list[dict], rows: list[dict], networks: Sequence[str]) -> str:

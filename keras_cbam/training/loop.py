@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -18,6 +18,7 @@ from keras_cbam.schema import decode
 from keras_cbam.training.processes import ALONE, Processes, told_if_lost
 from keras_cbam.training.recipe import averages
 from keras_cbam.training.run_state import (
+    Position,
     assign,
     drop_state,
     load_arrays,
@@ -54,22 +55,6 @@ class Stage(NamedTuple):
     name: str
     epochs: int
     compile: Callable[[keras.Model, Scores | None], None]
-
-
-class _Begun(TypedDict, total=False):
-    """The scores from before the first step, which not every run has."""
-
-    start: dict[str, Any]
-
-
-class _Position(_Begun):
-    """The position of a run: stage, epoch and batch, counted from 0, and the history so far."""
-
-    stage: int
-    epoch: int
-    batch: int
-    history: list[dict[str, Any]]
-    run: dict[str, Any]
 
 
 @dataclass(eq=False)
@@ -157,7 +142,7 @@ class TrainingLoop:
 
     def _check_position(self) -> None:
         try:
-            decode(_Position, self.position, "the state")
+            decode(Position, self.position, "the state")
         except InputError as error:
             raise unreadable(self.state_path, error) from error
         stage, epoch, batch = (self.position[name] for name in ("stage", "epoch", "batch"))

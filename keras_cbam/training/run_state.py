@@ -6,7 +6,7 @@ import contextlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import keras
 import numpy as np
@@ -19,6 +19,22 @@ from keras_cbam.npz import read_arrays
 VERSION = 7
 # The largest state that is read, in bytes.
 LARGEST = 2**35
+
+
+class _Begun(TypedDict, total=False):
+    """The scores from before the first step, which not every run has."""
+
+    start: dict[str, Any]
+
+
+class Position(_Begun):
+    """What a state file describes: the stage, epoch and batch, counted from 0, and the history."""
+
+    stage: int
+    epoch: int
+    batch: int
+    history: list[dict[str, Any]]
+    run: dict[str, Any]
 
 
 def save_arrays(path: Path, arrays: list[np.ndarray], description: dict[str, Any]) -> None:
